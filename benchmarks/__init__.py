@@ -1,0 +1,1 @@
+"""Speed and learning, measured side by side with peers; results are stored under ``benchmarks/results``."""

@@ -1,0 +1,130 @@
+"""The root command ``equitrade``.
+
+Sub-commands are found through the entry-point group ``equitrade.commands`` and imported only when they are
+called, so that the root imports no package above it and ``equitrade --help`` answers at once. An entry point's
+name is the command's; its value is ``module:app``, a Typer application. The first line of that module's
+docstring is the command's line in the list of commands; it is read without importing the module.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+GROUP = "equitrade.commands"
+ORDER = ("demo", "data", "train", "backtest", "walk-forward", "compare", "report", "symmetry", "tune")
+
+
+class LazyGroup(TyperGroup):
+    """A command group whose commands are entry points, loaded when called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        rank = {name: i for i, name in enumerate(ORDER)}
+        return sorted(command_points(), key=lambda name: (rank.get(name, len(ORDER)), name))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        point = command_points().get(cmd_name)
+        if point is None:
+            return None
+        command = get_command(point.load())
+        command.name = cmd_name
+        return command
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        # Not Typer's own form, which would import every command to ask it for its help.
+        self.format_usage(ctx, formatter)
+        self.format_help_text(ctx, formatter)
+        self.format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        points = command_points()
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary(points[name])) for name in self.list_commands(ctx)])
+
+
+def command_points() -> dict[str, EntryPoint]:
+    """Installed sub-commands by name."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def summary(point: EntryPoint) -> str:
+    """First line of a command module's docstring, parsed from its source so that nothing heavy is imported."""
+    spec = importlib.util.find_spec(point.module)
+    if spec is None or spec.origin is None:
+        return ""
+    doc = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
+    return doc.splitlines()[0].replace("``", "") if doc else ""
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    add_completion=True,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"equitrade {version('equitrade')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _show: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """Approximately equivariant reinforcement learning for portfolios and control.
+
+    Start with `equitrade demo`. Every command has --help; commands that print results have --json.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line: bad input ends with a one-line reason and exit code 2, never a traceback."""
+    sys.exit(run(None if arguments is None else list(arguments)))
+
+
+def run(arguments: list[str] | None) -> int:
+    """Run one command and give its exit code; user errors are printed on one line."""
+    try:
+        result = get_command(app).main(args=arguments, prog_name="equitrade", standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
+        return _fail("stopped", 130)
+    except typer.Exit as stop:
+        return int(stop.exit_code)
+    except BrokenPipeError:
+        # The reader went away (`| head`): nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # the parser's own errors
+            if type(error).__name__ == "NoArgsIsHelpError":
+                error.show()
+                return 2
+            return _fail(f"error: {_line(error.format_message())}", 2)
+        if not getattr(error, "user_error", False) or os.environ.get("EQUITRADE_TRACEBACK"):
+            raise
+        return _fail(f"error: {_line(str(error)) or type(error).__name__}", 2)
+    return result if isinstance(result, int) else 0
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _fail(text: str, code: int) -> int:
+    sys.stderr.write(text + "\n")
+    return code
