@@ -1,0 +1,31 @@
+"""Configuration of the documentation site."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as installed_version
+
+project = "equitrade"
+author = "The equitrade authors"
+copyright = "The equitrade authors, Apache-2.0"
+version = release = installed_version("equitrade")
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+]
+exclude_patterns = ["_build"]
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+html_theme = "furo"
+html_title = "equitrade"
+html_static_path = ["_static"]
+autodoc_typehints = "description"
+autodoc_member_order = "bysource"
+autodoc_mock_imports = ["escnn"]
+autosummary_generate = True
+napoleon_numpy_docstring = True
+napoleon_google_docstring = False
+napoleon_use_rtype = False
