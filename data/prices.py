@@ -1,0 +1,341 @@
+"""`Prices`: a validated, immutable panel of daily prices (dates × symbols × fields) with a content hash."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from data.errors import DataError
+
+PRICE_FIELDS = ("open", "high", "low", "close", "adj_close")
+FIELDS = (*PRICE_FIELDS, "volume", "dividends", "splits")
+DateLike = str | pd.Timestamp | np.datetime64
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Prices:
+    """A panel of daily prices.
+
+    Every field is a float64 frame [T, N] on the same dates and symbols; ``close`` is always there, the rest
+    only where the source had it. A missing value is NaN and is never filled in here: any cell may be
+    missing, opens included (a simulation that fills at the open falls back, cell by cell, to the close of
+    that day). Prices are positive and finite, volumes and dividends not negative. The arrays are read-only.
+
+    Attributes
+    ----------
+    name
+        What the panel is called in reports.
+    dates
+        Sessions, strictly increasing, midnight, without time zone [T].
+    symbols
+        Column names, unique [N].
+    fields
+        Field name → frame; the names are those of `FIELDS`.
+    notes
+        What a reader of any result on these prices has to know (survivorship, missing dividends, …).
+
+    Raises
+    ------
+    DataError
+        If a field is unknown, frames do not align, dates are not sorted and unique, or a value is out of
+        range. The message names field, symbol and date.
+    """
+
+    name: str
+    dates: pd.DatetimeIndex
+    symbols: tuple[str, ...]
+    fields: Mapping[str, pd.DataFrame]
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        dates = _checked_dates(self.name, self.dates)
+        symbols = _checked_symbols(self.name, self.symbols)
+        _check_field_names(self.name, self.fields)
+        columns = pd.Index(symbols, dtype=object)
+        frozen = {
+            field: _frozen_frame(self.name, field, self.fields[field], dates, columns)
+            for field in FIELDS
+            if field in self.fields
+        }
+        if not np.isfinite(frozen["close"].to_numpy()).any():
+            raise DataError(f"{self.name}: every close is missing")
+        object.__setattr__(self, "dates", dates)
+        object.__setattr__(self, "symbols", symbols)
+        object.__setattr__(self, "fields", MappingProxyType(frozen))
+        object.__setattr__(self, "notes", tuple(self.notes))
+
+    @classmethod
+    def from_frames(
+        cls, name: str, *, notes: Iterable[str] = (), **fields: pd.DataFrame | pd.Series | None
+    ) -> Prices:
+        """Make a panel from one frame (date × symbol) a field: ``from_frames("x", close=frame, open=…)``.
+
+        A field given as None is absent. A Series is a panel of one symbol.
+        """
+        frames = {key: _as_frame(value) for key, value in fields.items() if value is not None}
+        if "close" not in frames:
+            raise DataError(f"{name}: there is no field 'close'")
+        close = frames["close"]
+        return cls(name, pd.DatetimeIndex(close.index), tuple(close.columns), frames, tuple(notes))
+
+    @classmethod
+    def from_long(
+        cls,
+        frame: pd.DataFrame,
+        name: str,
+        *,
+        symbols: Iterable[str] | None = None,
+        notes: Iterable[str] = (),
+    ) -> Prices:
+        """Make a panel from a long frame with columns date, symbol and fields; rows in any order.
+
+        Parameters
+        ----------
+        frame
+            One row a (date, symbol).
+        name
+            Name of the panel.
+        symbols
+            The order of the columns; by default the order of first appearance.
+        notes
+            Carried into reports.
+
+        Raises
+        ------
+        DataError
+            If a column is missing or unknown, or a (date, symbol) occurs twice.
+        """
+        from data.panel import pivot
+
+        dates, order, arrays = pivot(frame, name, symbols)
+        index = pd.DatetimeIndex(dates)
+        frames = {key: pd.DataFrame(array, index, order, copy=False) for key, array in arrays.items()}
+        return cls(name, index, tuple(order), frames, tuple(notes))
+
+    def to_long(self) -> pd.DataFrame:
+        """Return one row a (symbol, date) with at least one value, ordered by symbol, then date.
+
+        A date on which no symbol has any value keeps one empty row, so that the calendar survives.
+        """
+        from data.panel import melt
+
+        return melt(self)
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 (hex) of dates, symbols and every field's values; independent of how they are stored."""
+        digest = hashlib.sha256(b"equitrade-prices-1\n")
+        digest.update(self.dates.to_numpy().astype("datetime64[D]").astype("<i8").tobytes())
+        digest.update("\n".join(("", *self.symbols, "")).encode("utf-8"))
+        for field in sorted(self.fields):
+            digest.update(f"\n{field}\n".encode())
+            values = self.fields[field].to_numpy()
+            # One bit pattern for every NaN, and one for zero.
+            canonical = np.where(np.isnan(values), np.nan, values + 0.0)
+            digest.update(np.ascontiguousarray(canonical, dtype="<f8"))
+        return digest.hexdigest()
+
+    @property
+    def has_opens(self) -> bool:
+        """Whether there is any open price."""
+        return "open" in self.fields and bool(np.isfinite(self.fields["open"].to_numpy()).any())
+
+    @property
+    def close(self) -> pd.DataFrame:
+        """Closes as traded [T, N]."""
+        return self.fields["close"]
+
+    def adjusted(self, field: str = "close") -> pd.DataFrame:
+        """Return a price field adjusted for splits and dividends: field × adj_close / close [T, N].
+
+        Where the source gives no adjusted closes the field comes back as it is.
+
+        Raises
+        ------
+        DataError
+            If the field is absent or is not a price.
+        """
+        if field not in ("open", "high", "low", "close"):
+            raise DataError(f"{self.name}: only open, high, low and close can be adjusted, not '{field}'")
+        frame = self.field(field)
+        if "adj_close" not in self.fields:
+            return frame
+        if field == "close":
+            # Missing closes stay missing, as the quotient would have it.
+            return self.fields["adj_close"].where(frame.notna())
+        return frame * (self.fields["adj_close"] / self.fields["close"])
+
+    def field(self, name: str) -> pd.DataFrame:
+        """Return one field [T, N], or raise DataError naming those that are there."""
+        if name not in self.fields:
+            raise DataError(f"{self.name}: no field '{name}' (there are {', '.join(self.fields)})")
+        return self.fields[name]
+
+    def select(self, symbols: Iterable[str]) -> Prices:
+        """Return the panel of these symbols, in this order.
+
+        Raises
+        ------
+        DataError
+            If a symbol is unknown or named twice, or none is named.
+        """
+        wanted = (symbols,) if isinstance(symbols, str) else tuple(symbols)
+        unknown = [symbol for symbol in wanted if symbol not in self.symbols]
+        if unknown:
+            known = ", ".join(self.symbols[:30]) + (" …" if len(self.symbols) > 30 else "")
+            raise DataError(f"{self.name}: no symbol {', '.join(map(str, unknown))} (there are {known})")
+        if not wanted:
+            raise DataError(f"{self.name}: no symbol selected")
+        if wanted == self.symbols:
+            return self
+        position = {symbol: index for index, symbol in enumerate(self.symbols)}
+        columns = [position[symbol] for symbol in wanted]
+        return self._rebuilt(lambda frame: frame.iloc[:, columns], self.dates, wanted)
+
+    def between(self, start: DateLike | None = None, end: DateLike | None = None) -> Prices:
+        """Return the sessions from `start` to `end`, both included; None leaves that side open.
+
+        Raises
+        ------
+        DataError
+            If a bound is not a date, or no session lies between them.
+        """
+        first = parse_date(start, "start") if start is not None else self.dates[0]
+        last = parse_date(end, "end") if end is not None else self.dates[-1]
+        low = int(self.dates.searchsorted(first, side="left"))
+        high = int(self.dates.searchsorted(last, side="right"))
+        if low >= high:
+            raise DataError(
+                f"{self.name}: no session from {first.date()} to {last.date()} "
+                f"(prices run from {self.dates[0].date()} to {self.dates[-1].date()})"
+            )
+        if (low, high) == (0, len(self.dates)):
+            return self
+        return self._rebuilt(lambda frame: frame.iloc[low:high], self.dates[low:high], self.symbols)
+
+    def _rebuilt(
+        self,
+        cut: Callable[[pd.DataFrame], pd.DataFrame],
+        dates: pd.DatetimeIndex,
+        symbols: tuple[str, ...],
+    ) -> Prices:
+        frames = {field: cut(frame) for field, frame in self.fields.items()}
+        return Prices(self.name, dates, symbols, frames, self.notes)
+
+    def __len__(self) -> int:
+        return len(self.dates)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Prices):
+            return NotImplemented
+        return self.hash == other.hash
+
+    def __hash__(self) -> int:
+        return hash(self.hash)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A mapping proxy cannot be sent to a worker process; a plain dict can.
+        return Prices, (self.name, self.dates, self.symbols, dict(self.fields), self.notes)
+
+    def __repr__(self) -> str:
+        return (
+            f"Prices({self.name!r}, {len(self.dates)} sessions {self.dates[0].date()} to "
+            f"{self.dates[-1].date()}, {len(self.symbols)} symbols, fields {', '.join(self.fields)})"
+        )
+
+
+def parse_date(value: DateLike, what: str) -> pd.Timestamp:
+    """Read a date (midnight, no time zone), or raise DataError naming `what` it was for."""
+    try:
+        stamp = pd.Timestamp(value)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DataError(f"{what}: '{value}' is not a date (write YYYY-MM-DD)") from error
+    if stamp is pd.NaT or pd.isna(stamp):
+        raise DataError(f"{what}: '{value}' is not a date (write YYYY-MM-DD)")
+    return stamp.tz_localize(None).normalize()
+
+
+def _as_frame(value: pd.DataFrame | pd.Series) -> pd.DataFrame:
+    if isinstance(value, pd.Series):
+        return value.to_frame(value.name if value.name is not None else "asset")
+    return value
+
+
+def _checked_dates(name: str, dates: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    index = pd.DatetimeIndex(dates)
+    if len(index) == 0:
+        raise DataError(f"{name}: there is no date")
+    if index.tz is not None:
+        raise DataError(f"{name}: dates carry a time zone ({index.tz}); give local session dates without one")
+    if index.hasnans:
+        raise DataError(f"{name}: a date is missing at row {int(np.argmax(np.asarray(index.isna())))}")
+    if not index.is_monotonic_increasing or not index.is_unique:
+        steps = np.diff(index.to_numpy()).astype("int64")
+        row = int(np.argmax(steps <= 0)) + 1
+        word = "appears twice" if steps[row - 1] == 0 else f"comes after {index[row - 1].date()}"
+        raise DataError(f"{name}: dates are not strictly increasing: {index[row].date()} {word} (row {row})")
+    if not index.equals(index.normalize()):
+        row = int(np.argmax(np.asarray(index != index.normalize())))
+        raise DataError(f"{name}: {index[row]} has a time of day; one row a session, dated at midnight")
+    # One resolution and no frequency: equal panels compare equal wherever their dates came from.
+    plain = pd.DatetimeIndex(index.to_numpy().astype("datetime64[ns]"), name="date")
+    return plain
+
+
+def _checked_symbols(name: str, symbols: Iterable[str]) -> tuple[str, ...]:
+    result = tuple(symbols)
+    for symbol in result:
+        if not isinstance(symbol, str) or not symbol.strip() or symbol != symbol.strip():
+            raise DataError(f"{name}: {symbol!r} is no symbol (a non-empty text without spaces around it)")
+    if len(set(result)) < len(result):
+        twice = next(symbol for symbol in result if result.count(symbol) > 1)
+        raise DataError(f"{name}: symbol {twice} appears twice")
+    if not result:
+        raise DataError(f"{name}: there is no symbol")
+    return result
+
+
+def _check_field_names(name: str, fields: Mapping[str, pd.DataFrame]) -> None:
+    unknown = [field for field in fields if field not in FIELDS]
+    if unknown:
+        raise DataError(f"{name}: unknown field '{unknown[0]}' (fields are {', '.join(FIELDS)})")
+    if "close" not in fields:
+        raise DataError(f"{name}: there is no field 'close'")
+
+
+def _frozen_frame(
+    name: str, field: str, frame: pd.DataFrame, dates: pd.DatetimeIndex, columns: pd.Index[Any]
+) -> pd.DataFrame:
+    if frame.shape != (len(dates), len(columns)):
+        raise DataError(f"{name}: field '{field}' is {frame.shape}, not {(len(dates), len(columns))}")
+    if tuple(frame.columns) != tuple(columns):
+        raise DataError(f"{name}: field '{field}' has other symbols than the close, or in another order")
+    if not bool((pd.DatetimeIndex(frame.index) == dates).all()):
+        raise DataError(f"{name}: field '{field}' has other dates than the close")
+    try:
+        values = np.array(frame.to_numpy(), dtype=np.float64, order="C")
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{name}: field '{field}' is not numeric ({error})") from error
+    _check_values(name, field, values, dates, columns)
+    values.flags.writeable = False
+    return pd.DataFrame(values, index=dates, columns=columns, copy=False)
+
+
+def _check_values(
+    name: str, field: str, values: np.ndarray, dates: pd.DatetimeIndex, columns: pd.Index[Any]
+) -> None:
+    lowest_ok = values > 0 if field in PRICE_FIELDS or field == "splits" else values >= 0
+    bad = ~np.isnan(values) & ~(lowest_ok & np.isfinite(values))
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise DataError(
+            f"{name}: {field} of {columns[column]} on {dates[row].date()} is {values[row, column]:g} "
+            f"({int(bad.sum())} such values; prices are positive and finite)"
+        )
