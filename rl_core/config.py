@@ -1,0 +1,144 @@
+"""The settings of the agent and its training, checked once."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from rl_core.errors import ConfigError
+
+__all__ = ["Agent", "MatmulDtype", "SACConfig"]
+
+Agent = Literal["dense", "exact", "relaxed", "rpp", "augmented"]
+MatmulDtype = Literal["float32", "tf32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class SACConfig:
+    """Settings of soft actor-critic (Haarnoja et al. 2018b) and of the networks it trains.
+
+    Defaults are those of the paper's second version unless a line says otherwise.
+    """
+
+    agent: Agent = "relaxed"
+    width: int = 256
+    """Hidden width of actor and critics."""
+    depth: int = 2
+    """Hidden layers."""
+    banks: int = 2
+    """Filter banks of a relaxed layer; two can represent any layer where the group has two elements."""
+    ensemble: int = 2
+    """Critics whose minimum is taken."""
+
+    gamma: float = 0.99
+    """Discount of one step."""
+    n_step: int = 1
+    """Rewards summed before the critic is asked."""
+    tau: float = 0.005
+    """Share of the new weights in the target critic at each update."""
+    actor_lr: float = 3e-4
+    critic_lr: float = 3e-4
+    alpha_lr: float = 3e-4
+    initial_alpha: float = 1.0
+    """Temperature at the start."""
+    target_entropy_per_dimension: float = -1.0
+    """Entropy that the temperature is steered to, for each entry of the action."""
+    log_std_min: float = -20.0
+    log_std_max: float = 2.0
+    """Bounds of the policy's log standard deviation, as in Stable-Baselines3."""
+
+    gain_lr_multiplier: float = 5.0
+    """Learning rate of relaxed gains over that of the other weights; of 1, 5 and 20 the middle did best."""
+    gain_penalty: float = 0.0
+    """λ of λ Σ (w − mean w)², which draws relaxed gains back to symmetry (for rpp, scales its two priors)."""
+
+    batch_size: int = 256
+    capacity: int = 1_000_000
+    """Transitions that the replay of each seed keeps."""
+    learning_starts: int = 1000
+    """Transitions of each seed taken with random actions before the first update."""
+    updates_per_step: int = 1
+    """Gradient updates for each step of the environments."""
+
+    matmul_dtype: MatmulDtype = "float32"
+    """Precision of the matrix products; tf32 concerns CUDA alone."""
+    compile: bool = False
+    """Compile the losses with torch.compile where a compiler is found."""
+    cuda_graph: bool = True
+    """On CUDA, run the updates of a step as one graph."""
+    deterministic: bool = False
+    """Refuse operations whose result may vary from run to run."""
+    device: str = "cpu"
+
+    divergence_limit: float = 1e8
+    """Training stops when a loss or a value is not finite or larger than this."""
+
+    def __post_init__(self) -> None:
+        """Check every setting.
+
+        Raises
+        ------
+        ConfigError
+            Naming the setting, its value and what is allowed.
+        """
+        _choice("agent", self.agent, get_args(Agent))
+        _choice("matmul_dtype", self.matmul_dtype, get_args(MatmulDtype))
+        for name in ("width", "depth", "banks", "ensemble", "n_step", "batch_size", "capacity"):
+            _whole(name, getattr(self, name), 1)
+        for name in ("learning_starts", "updates_per_step"):
+            _whole(name, getattr(self, name), 0)
+        for name in ("actor_lr", "critic_lr", "alpha_lr", "gain_lr_multiplier", "gain_penalty"):
+            _between(name, getattr(self, name), 0.0, math.inf)
+        _between("gamma", self.gamma, 0.0, 1.0)
+        _between("tau", self.tau, 0.0, 1.0)
+        for name in ("initial_alpha", "divergence_limit"):
+            _between(name, getattr(self, name), 0.0, math.inf)
+            if getattr(self, name) == 0:
+                raise ConfigError(f"{name} must be above 0")
+        _between("target_entropy_per_dimension", self.target_entropy_per_dimension, -math.inf, math.inf)
+        _between("log_std_max", self.log_std_max, -math.inf, math.inf)
+        _between("log_std_min", self.log_std_min, -math.inf, self.log_std_max)
+
+    def replace(self, **changes: Any) -> SACConfig:
+        """Give a copy with some settings changed."""
+        return SACConfig.from_dict({**self.to_dict(), **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the settings as plain values, for JSON or TOML."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SACConfig:
+        """Make a configuration from plain values.
+
+        Raises
+        ------
+        ConfigError
+            If a key is unknown or a value is out of range.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ConfigError(
+                f"unknown setting {unknown[0]!r} of the agent; known: {', '.join(sorted(known))}"
+            )
+        return cls(**values)
+
+
+def _choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{name} is {value!r}; choose one of {', '.join(allowed)}")
+
+
+def _whole(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+
+
+def _between(name: str, value: Any, low: float, high: float) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (number and math.isfinite(value) and low <= value <= high):
+        raise ConfigError(f"{name} is {value!r}; it must be a finite number from {low:g} to {high:g}")
