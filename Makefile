@@ -1,6 +1,7 @@
 # Two commands a newcomer needs: `make demo` and `make test`. Each builds what is missing and then runs.
 # No compiler, no Fortran, no account; the network is used for the package registry alone.
-PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+# The first of these that runs (version managers leave names behind that don't).
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := .stamps
