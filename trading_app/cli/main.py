@@ -128,3 +128,7 @@ def _line(text: str) -> str:
 def _fail(text: str, code: int) -> int:
     sys.stderr.write(text + "\n")
     return code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Speed and learning tables, side by side with peers where they are installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+TABLES = {
+    "backtest": "backtest of a daily target-weight matrix, against vectorbt and bt",
+    "layers": "relaxed group convolution, against plain and escnn convolutions",
+    "market": "portfolio environment steps per second",
+    "planted": "share of the optimum on the planted market, five agents",
+    "sac": "SAC gradient updates per second, against Stable-Baselines3 and SBX",
+    "service": "allocations per second, against a bare endpoint",
+}
+SPEED = ("sac", "layers", "market", "backtest", "service")
+
+
+class Tables(TyperGroup):
+    """One command a table, each imported only when called."""
+
+    def list_commands(self, ctx: object) -> list[str]:
+        return ["all", *TABLES]
+
+    def get_command(self, ctx: object, cmd_name: str) -> object:  # type: ignore[override]
+        if cmd_name not in TABLES:
+            return super().get_command(ctx, cmd_name)  # type: ignore[arg-type]
+        import importlib
+
+        command = get_command(importlib.import_module(f"benchmarks.{cmd_name}").app)
+        command.name = cmd_name
+        return command
+
+
+app = typer.Typer(cls=Tables, no_args_is_help=True, help=__doc__)
+
+
+@app.callback()
+def root() -> None:
+    """Speed and learning tables, side by side with peers where they are installed."""
+
+
+@app.command("all")
+def run_all(
+    peers_python: Annotated[Path | None, typer.Option(help="Python of the peers' environment (`make peers`).")] = None,
+) -> None:
+    """Every speed table, one after the other, each in a process of its own."""
+    for name in SPEED:
+        command = [sys.executable, "-m", "trading_app.cli.main", "bench", name]
+        if peers_python is not None and name in {"sac", "backtest", "market"}:
+            command += ["--peers-python", str(peers_python)]
+        subprocess.run(command, check=True)

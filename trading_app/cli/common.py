@@ -1,0 +1,97 @@
+"""What the trading commands share: options, consoles, JSON output and the progress bar."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rl_core.train import Progress
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+HomeOption = Annotated[
+    Path | None,
+    typer.Option("--home", help="Where data, runs and models live.", envvar="EQUITRADE_HOME", show_default="./equitrade_home"),
+]
+
+
+def home_directory(home: Path | None) -> Path:
+    """The state directory: the option, else the environment's or the default."""
+    from data.store import home_directory as default
+
+    return home if home is not None else default()
+
+
+def print_json(payload: Any) -> None:
+    """Print strict JSON: numbers that are not finite become null."""
+    print(json.dumps(finite(payload), indent=2, default=str))
+
+
+def finite(value: Any) -> Any:
+    """The same nested value with NaN and infinities as None."""
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value.item() if hasattr(value, "item") and not isinstance(value, (str, bytes)) else value
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str | None = None) -> None:
+    """Print a table to standard output; the first column is left-aligned, the others right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=i == 0)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def say(text: str) -> None:
+    """A line for people, on standard error, so that standard output stays clean for programs."""
+    sys.stderr.write(text + "\n")
+
+
+@contextmanager
+def progress_bar(label: str, total: int) -> Iterator[Any]:
+    """A Rich bar on standard error; gives a callback for `rl_core.train`."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("steps,"),
+        TimeRemainingColumn(),
+        TextColumn("left  {task.fields[latest]}"),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=False) as bar:
+        task = bar.add_task(label, total=total, latest="")
+
+        def update(progress: Progress) -> None:
+            bar.update(task, completed=progress.step, latest=latest(progress.evaluation))
+
+        yield update
+
+
+def latest(evaluation: Mapping[str, Any] | None) -> str:
+    """The newest evaluation as a few words, averaged over seeds."""
+    if not evaluation:
+        return ""
+    parts = []
+    for name, values in evaluation.items():
+        mean = sum(float(v) for v in values) / len(values)
+        parts.append(f"{name.replace('_', ' ')} {mean:.3g}")
+    return ", ".join(parts[:2])
