@@ -1,0 +1,118 @@
+"""The database: SQLite in write-ahead mode by default, PostgreSQL by URL; migrated when the service starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, insert
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from data.errors import DataError
+from service.tables import events
+
+BUSY_SECONDS = 30
+# One migration at a time over all processes of a PostgreSQL cluster; the number only has to be ours.
+MIGRATION_LOCK = 0x6571_7472
+
+
+class DatabaseError(DataError):
+    """The database cannot be reached or used; the message says which, without its password."""
+
+
+class Database:
+    """Connections for reading and for writing.
+
+    Parameters
+    ----------
+    url : str
+        ``sqlite:///FILE`` or ``postgresql+pg8000://USER:PASSWORD@HOST/NAME``.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        self.sqlite = self.url.get_backend_name() == "sqlite"
+        if self.sqlite:
+            Path(self.url.database or "").parent.mkdir(parents=True, exist_ok=True)
+        self.engine = _sqlite_engine(url) if self.sqlite else create_engine(url, pool_pre_ping=True)
+        self._reading = self.engine if self.sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @property
+    def name(self) -> str:
+        """Where the database is, without its password."""
+        return self.url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Give a connection whose statements each see what is committed when they start."""
+        with self._reading.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Give a connection in a transaction, committed at the end, rolled back on an error."""
+        with self.engine.connect().execution_options(equitrade_write=True) as connection, connection.begin():
+            yield connection
+
+    def migrate(self) -> None:
+        """Bring the tables to this version's form; safe when several processes start at once."""
+        try:
+            _migrate(self.engine)
+        except SQLAlchemyError as error:
+            raise DatabaseError(f"database {self.name}: {_cause(error)}") from None
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+def record_event(connection: Connection, actor: str, action: str, subject: str, detail: str = "") -> None:
+    """Write down an administrative act in the transaction that performs it."""
+    values = {"at": datetime.now(UTC), "actor": actor, "action": action, "subject": subject, "detail": detail}
+    connection.execute(insert(events).values(values))
+
+
+def _sqlite_engine(url: str) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        # The driver must not open transactions by itself: `_begin` says which kind.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        # FULL: a committed audit row survives a power cut, not only a killed process.
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A writer takes the lock at once: upgrading a read transaction fails under contention instead of waiting.
+        # A reader needs no transaction: each of its statements sees one committed state.
+        if connection.get_execution_options().get("equitrade_write", False):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _migrate(engine: Engine) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    with engine.connect().execution_options(equitrade_write=True) as connection, connection.begin():
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _cause(error: SQLAlchemyError) -> str:
+    cause = getattr(error, "orig", None) or error
+    return " ".join(str(cause).split())[:300]

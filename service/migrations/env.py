@@ -1,0 +1,11 @@
+"""Alembic's environment: migrations run on the connection that `service.database` hands over."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from service.tables import metadata
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, render_as_batch=True)
+# The caller's transaction holds the lock against a second process that migrates, so none is begun here.
+context.run_migrations()

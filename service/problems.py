@@ -1,0 +1,137 @@
+"""Errors as RFC 9457 problem details, with types that stay the same from one version to the next."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from data.errors import DataError
+
+MEDIA_TYPE = "application/problem+json"
+PREFIX = "urn:equitrade:problem:"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of problem: its HTTP status, and a title that does not change from case to case."""
+
+    status: int
+    title: str
+
+
+KINDS: dict[str, Kind] = {
+    "malformed-json": Kind(400, "The body is not valid JSON"),
+    "missing-key": Kind(401, "No API key was given"),
+    "invalid-key": Kind(401, "The API key is not known"),
+    "expired-key": Kind(401, "The API key has expired"),
+    "revoked-key": Kind(401, "The API key was revoked"),
+    "insufficient-scope": Kind(403, "The API key lacks a scope"),
+    "csrf": Kind(403, "The form did not come from this service"),
+    "not-found": Kind(404, "There is nothing at this path"),
+    "unknown-model": Kind(404, "No model of this id is promoted"),
+    "unknown-data": Kind(404, "No snapshot of this name exists"),
+    "unknown-job": Kind(404, "No job of this id exists"),
+    "unknown-run": Kind(404, "No run of this name exists"),
+    "no-report": Kind(404, "The run has no report yet"),
+    "method-not-allowed": Kind(405, "The path does not answer this method"),
+    "job-not-finished": Kind(409, "The job has no result"),
+    "retired-model": Kind(410, "The model was retired"),
+    "body-too-large": Kind(413, "The body is larger than allowed"),
+    "unsupported-media-type": Kind(415, "The body is not JSON"),
+    "invalid-request": Kind(422, "The request does not fit its description"),
+    "invalid-prices": Kind(422, "The prices cannot be used"),
+    "invalid-holdings": Kind(422, "The holdings cannot be used"),
+    "unknown-symbol": Kind(422, "A symbol is not part of the model"),
+    "missing-symbol": Kind(422, "The prices lack a symbol of the model"),
+    "insufficient-history": Kind(422, "The prices do not reach back far enough"),
+    "stale-data": Kind(422, "The prices are older than allowed"),
+    "too-many-requests": Kind(429, "The rate limit is exceeded"),
+    "internal-error": Kind(500, "The service failed"),
+    "time-limit": Kind(503, "The request took too long"),
+    "not-ready": Kind(503, "The service cannot answer yet"),
+    "model-unavailable": Kind(503, "The model's files cannot be used"),
+}
+
+
+class Problem(DataError):
+    """A problem to answer with; on the command line its detail is printed as the reason.
+
+    Parameters
+    ----------
+    kind : str
+        A name of `KINDS`.
+    detail : str
+        What is wrong here and what to do, without secrets.
+    headers : dict, optional
+        Headers that belong to the answer, such as ``Retry-After``.
+    **extra
+        Further members of the problem: the row, symbol or limit.
+    """
+
+    def __init__(self, kind: str, detail: str, *, headers: dict[str, str] | None = None, **extra: Any) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.headers = headers or {}
+        self.extra = extra
+
+    @property
+    def status(self) -> int:
+        """HTTP status of the kind."""
+        return KINDS[self.kind].status
+
+    def body(self, request_id: str | None = None) -> dict[str, Any]:
+        """Members of the problem document."""
+        kind = KINDS[self.kind]
+        members = {"type": PREFIX + self.kind, "title": kind.title, "status": kind.status, "detail": self.detail}
+        return members | self.extra | ({"request_id": request_id} if request_id else {})
+
+    def response(self, request_id: str | None = None) -> Response:
+        """HTTP answer."""
+        content = json.dumps(self.body(request_id), allow_nan=False).encode()
+        return Response(content, self.status, headers=self.headers, media_type=MEDIA_TYPE)
+
+
+class ProblemBody(BaseModel):
+    """Problem details (RFC 9457); `type` names the kind and is stable."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": PREFIX + "stale-data",
+                    "title": KINDS["stale-data"].title,
+                    "status": 422,
+                    "detail": "prices end 2022-12-28, 40 days before 2023-02-06; at most 7 are allowed",
+                }
+            ]
+        },
+    )
+
+    type: str = Field(description="URN of the kind of problem.", pattern="^urn:equitrade:problem:[a-z-]+$")
+    title: str
+    status: int = Field(ge=400, le=599)
+    detail: str
+    request_id: str | None = None
+
+
+def described(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI descriptions of the problems that a route answers with, grouped by status."""
+    answers: dict[int | str, dict[str, Any]] = {}
+    for name in kinds:
+        kind = KINDS[name]
+        line = f"`{name}`: {kind.title}."
+        if kind.status in answers:
+            answers[kind.status]["description"] += " " + line
+            continue
+        schema = {"$ref": "#/components/schemas/Problem"}
+        answers[kind.status] = {"description": line, "content": {MEDIA_TYPE: {"schema": schema}}}
+        if kind.status == 429:
+            seconds = {"schema": {"type": "integer"}, "description": "Seconds to wait."}
+            answers[429]["headers"] = {"Retry-After": seconds}
+    return answers

@@ -1,0 +1,217 @@
+"""Settings of the service: environment over TOML file over defaults; secrets that are placeholders are refused.
+
+The environment is read with the prefix ``EQUITRADE_`` and nested with ``__``: ``EQUITRADE_HOME``,
+``EQUITRADE_SERVICE__PORT``. A file given to ``load_settings`` holds the same keys in a ``[service]`` table.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from data.errors import DataError
+
+PLACEHOLDERS = frozenset(
+    "changeme changethis change-me change-this change_me password passwd secret placeholder example postgres "
+    "default admin todo xxx test".split()
+)
+SECRET_LENGTH = 32
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class SettingsError(DataError):
+    """A setting that cannot be used; the message names the key."""
+
+
+def is_placeholder(value: str) -> bool:
+    """Tell whether a secret is one of the words that examples are full of."""
+    word = value.strip().strip("<>\"'").lower()
+    return not word or word in PLACEHOLDERS or word.startswith(("changeme", "change-me", "change_me", "your-"))
+
+
+class ServiceSettings(BaseModel):
+    """Everything about the service; the defaults suit one person on one machine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = Field("127.0.0.1", description="Address to bind; anything beyond localhost needs a key first.")
+    port: int = Field(8000, ge=0, le=65535)
+    workers: int = Field(1, ge=1, le=64, description="HTTP worker processes.")
+    threads: int = Field(4, ge=1, le=64, description="Threads of one worker that compute answers.")
+    database_url: SecretStr | None = Field(
+        None, description="sqlite:///FILE or postgresql+pg8000://USER:PASSWORD@HOST/NAME; default: HOME/service.db."
+    )
+    secret: SecretStr | None = Field(
+        None, description="Keys the hashes of API keys and the cookies; default: made once in HOME/service.secret."
+    )
+    max_body_bytes: int = Field(4 * 2**20, ge=1024, description="Largest request body.")
+    request_seconds: float = Field(30.0, gt=0, description="Longest time to read and answer one request.")
+    rate_limit: str = Field("1200/minute", description="Requests a key may make, in the notation of `limits`.")
+    job_rate_limit: str = Field("60/hour", description="Jobs a key may start.")
+    failure_limit: str = Field("30/minute", description="Failed authentications from one address.")
+    rate_limit_storage: str = Field(
+        "memory://", description="Where counts live; memory counts in each worker, redis://… over all of them."
+    )
+    max_age_days: int = Field(7, ge=0, description="Prices older than this are refused unless asked for.")
+    calendar: str = Field("XNYS", description="Exchange calendar that says when an allocation can be traded.")
+    public_metrics: bool = Field(False, description="Whether /metrics answers without a key.")
+    cookie_secure: bool | None = Field(None, description="Secure cookies; default: unless on plain HTTP on localhost.")
+    session_hours: float = Field(12.0, gt=0, description="How long a dashboard login lasts.")
+    job_workers: int = Field(1, ge=1, le=64, description="Jobs that run at once.")
+    job_seconds: float = Field(3600.0, gt=0, description="Longest time of one attempt of a job.")
+    job_attempts: int = Field(3, ge=1, le=10, description="Attempts before a job whose process dies is failed.")
+    audit_days: int | None = Field(None, ge=1, description="Age after which `audit prune` deletes; default: never.")
+    refresh_hours: float | None = Field(None, gt=0, description="How often to fetch fresh prices; default: never.")
+    refresh_snapshots: tuple[str, ...] = Field((), description="Names of the snapshots to fetch again.")
+    shutdown_seconds: float = Field(20.0, gt=0, description="How long a stop waits for requests in flight.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
+    forwarded_allow_ips: str = Field("127.0.0.1", description="Proxies whose X-Forwarded-For is believed.")
+
+    @field_validator("secret")
+    @classmethod
+    def _real_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            text = value.get_secret_value()
+            if is_placeholder(text) or len(text) < SECRET_LENGTH:
+                raise ValueError(f"is a placeholder or shorter than {SECRET_LENGTH} characters; make one at random")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _real_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return value
+        try:
+            url = make_url(value.get_secret_value())
+        except ArgumentError:
+            raise ValueError("is not a database URL") from None
+        if url.drivername not in {"sqlite", "postgresql+pg8000"}:
+            raise ValueError(f"{url.drivername} is not supported; use sqlite:// or postgresql+pg8000://")
+        if url.password is not None and is_placeholder(str(url.password)):
+            raise ValueError("its password is a placeholder; choose one at random")
+        return value
+
+    @field_validator("rate_limit", "job_rate_limit", "failure_limit")
+    @classmethod
+    def _rate(cls, value: str) -> str:
+        from limits import parse
+
+        parse(value)
+        return value
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only programs on this machine can connect."""
+        return self.host in LOOPBACK or self.host.startswith("127.")
+
+
+class Settings(BaseSettings):
+    """Where state lives, and the service's own settings."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="EQUITRADE_", env_nested_delimiter="__", extra="ignore", frozen=True, nested_model_default_partial_update=True
+    )
+
+    home: Path = Path("equitrade_home")
+    service: ServiceSettings = ServiceSettings()  # type: ignore[call-arg]
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the file, which `load_settings` passes as plain arguments."""
+        return env_settings, init_settings
+
+    @property
+    def database_url(self) -> str:
+        """Database to use, with its password."""
+        if self.service.database_url is not None:
+            return self.service.database_url.get_secret_value()
+        return f"sqlite:///{(self.home / 'service.db').resolve()}"
+
+    @property
+    def models(self) -> Path:
+        """Folder of the promoted models."""
+        return self.home / "models"
+
+    @property
+    def jobs(self) -> Path:
+        """Folder of the jobs' logs and results."""
+        return self.home / "jobs"
+
+    def secret_bytes(self) -> bytes:
+        """Secret that keys every hash and cookie; made once and kept readable by its owner only."""
+        if self.service.secret is not None:
+            return self.service.secret.get_secret_value().encode()
+        return _own_secret(self.home / "service.secret")
+
+
+def _own_secret(path: Path) -> bytes:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    if not path.exists():
+        with open(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(32))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            # A link fails where the name exists, so that of two first starts one wins and both read the same.
+            os.link(temporary, path)
+        except FileExistsError:
+            pass
+        finally:
+            temporary.unlink()
+    text = path.read_text(encoding="ascii").strip()
+    if len(text) < SECRET_LENGTH:
+        raise SettingsError(f"{path}: holds no usable secret; delete it (this invalidates every key) and start again")
+    return text.encode()
+
+
+def load_settings(file: Path | None = None, *, home: Path | None = None, **service: Any) -> Settings:
+    """Merge command line (``service`` keywords that are not None), environment, file and defaults.
+
+    Raises
+    ------
+    SettingsError
+        For an unknown key, a wrong value or a placeholder secret; the message names the key.
+    """
+    values = _read(file) if file else {}
+    given = {key: value for key, value in service.items() if value is not None}
+    try:
+        settings = Settings(**{k: v for k, v in values.items() if k in {"home", "service"}})
+        merged = ServiceSettings.model_validate({**settings.service.model_dump(exclude_unset=True), **given})
+    except ValidationError as error:
+        raise SettingsError(_reason(error)) from None
+    return settings.model_copy(update={"service": merged, **({"home": home} if home is not None else {})})
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{file}: cannot be read as TOML: {error}") from None
+
+
+def _reason(error: ValidationError) -> str:
+    first = error.errors(include_input=False, include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    return f"setting {place if place.startswith('service') else 'service.' + place}: {message}"
+
+
+__all__ = ["LOOPBACK", "ServiceSettings", "Settings", "SettingsError", "is_placeholder", "load_settings"]
