@@ -1,0 +1,224 @@
+"""Replay of compact observations for S seeds at once, each observation stored once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rl_core.errors import ConfigError
+
+__all__ = ["Batch", "Replay"]
+
+# One row in this many is kept for observations cut off by a time limit, before more are asked for.
+ROWS_PER_CUT = 64
+
+
+class Batch(NamedTuple):
+    """Sampled transitions of S seeds; observations compact from the replay, encoded for the learner.
+
+    Attributes
+    ----------
+    observation
+        ``[S, B, …]``.
+    action
+        ``[S, B, A]``.
+    reward
+        Discounted sum of the n-step rewards up to an episode's end, ``[S, B]``.
+    discount
+        What the value of the next observation is multiplied by: γⁿ, or 0 beyond a termination, ``[S, B]``.
+    next_observation
+        ``[S, B, …]``; at a time limit the observation before the reset.
+    """
+
+    observation: Tensor
+    action: Tensor
+    reward: Tensor
+    discount: Tensor
+    next_observation: Tensor
+
+
+class Replay:
+    """A ring of environment steps; row t + 1 holds the observation that follows row t.
+
+    Only an observation at which a time limit cut an episode has no row of its own; it goes to extra rows behind
+    the ring, as many as needed, and a pointer tells where. Nothing here waits for the device, except once in
+    many steps to ask whether the extra rows suffice.
+
+    Parameters
+    ----------
+    observation
+        The first observations ``[S, n_envs, *observation_shape]``; their dtype and device are the storage's.
+    action_size
+        A.
+    capacity
+        Transitions kept for each seed, rounded up to whole steps of the n_envs environments.
+    gamma, n_step
+        Discount of a step, and rewards summed.
+    """
+
+    def __init__(
+        self, observation: Tensor, action_size: int, *, capacity: int, gamma: float, n_step: int = 1
+    ) -> None:
+        s, n = observation.shape[:2]
+        device = observation.device
+        self.capacity = max(-(-capacity // n), n_step)
+        self.rows = self.capacity + 1
+        self.gamma, self.n_step = gamma, n_step
+        self.steps = 0
+        self._extra = min(self.rows, self.rows // ROWS_PER_CUT + 8)
+        self._extra_bound = 0
+        shape = (s, self.rows + self._extra, n, *observation.shape[2:])
+        self.observation = torch.empty(shape, dtype=observation.dtype, device=device)
+        self.action = torch.empty((s, self.rows, n, action_size), device=device)
+        self.reward = torch.empty((s, self.rows, n), device=device)
+        self.terminated = torch.empty((s, self.rows, n), dtype=torch.bool, device=device)
+        self.truncated = torch.empty((s, self.rows, n), dtype=torch.bool, device=device)
+        self.next_row = torch.empty((s, self.rows, n), dtype=torch.int32, device=device)
+        self.cuts = torch.zeros((s, n), dtype=torch.int64, device=device)
+        self._seed = torch.arange(s, device=device)[:, None]
+        self._env = torch.arange(n, device=device)[None, :]
+        self._ahead = torch.arange(n_step, device=device)[:, None, None]
+        self._powers = gamma ** torch.arange(n_step + 1, device=device, dtype=torch.float32)
+        self.observation[:, 0] = observation
+
+    @property
+    def oldest(self) -> int:
+        """The first step still held."""
+        return max(0, self.steps - self.capacity)
+
+    def __len__(self) -> int:
+        """Transitions held for each seed."""
+        return (self.steps - self.oldest) * self.action.shape[2]
+
+    def add(
+        self,
+        action: Tensor,
+        observation: Tensor,
+        reward: Tensor,
+        terminated: Tensor,
+        truncated: Tensor,
+        final_observation: Tensor,
+    ) -> None:
+        """Store a step from the latest observation: the action, and what the environment answered."""
+        if self._extra_bound >= self._extra:
+            self._make_room()
+        row, following = self.steps % self.rows, (self.steps + 1) % self.rows
+        cut = truncated & ~terminated
+        extra = self.rows + self.cuts.remainder(self._extra)
+        self.action[:, row] = action
+        self.reward[:, row] = reward
+        self.terminated[:, row] = terminated
+        self.truncated[:, row] = truncated
+        self.next_row[:, row] = torch.where(cut, extra, following).to(torch.int32)
+        # Written whether cut or not: where it is not, the next cut overwrites it.
+        self.observation[self._seed, extra, self._env] = final_observation
+        self.observation[:, following] = observation
+        self.cuts += cut
+        self._extra_bound += 1
+        self.steps += 1
+
+    def sample(self, numbers: Tensor) -> Batch:
+        """Give the transitions that random 62-bit integers ``[S, B]`` choose, uniformly, with replacement.
+
+        Raises
+        ------
+        ConfigError
+            If fewer than n_step steps are held.
+        """
+        n = self.action.shape[2]
+        starts = self.steps - self.oldest - self.n_step + 1
+        if starts < 1:
+            raise ConfigError(f"the replay holds {self.steps} steps, fewer than n_step = {self.n_step}")
+        chosen = numbers.remainder(starts * n)
+        env = chosen.remainder(n)
+        first = chosen.div(n, rounding_mode="floor") + self.oldest
+        seed = self._seed * self.rows
+        here = (seed + first.remainder(self.rows)) * n + env
+        if self.n_step == 1:
+            last = here
+            reward = self.reward.view(-1)[here]
+            horizon: float | Tensor = self.gamma
+        else:
+            last, reward, horizon = self._sum_rewards(seed, first, env)
+        discount = torch.where(self.terminated.view(-1)[last], 0.0, horizon)
+        row_next = self.next_row.view(-1)[last]
+        flat = self.observation.view(-1, *self.observation.shape[3:])
+        seed = self._seed * self.observation.shape[1]
+        both = torch.cat([first.remainder(self.rows), row_next], dim=1)
+        both = (seed + both) * n + torch.cat([env, env], dim=1)
+        observations = flat[both]
+        size = here.shape[1]
+        action = self.action.view(-1, self.action.shape[3])[here]
+        return Batch(observations[:, :size], action, reward, discount, observations[:, size:])
+
+    def _sum_rewards(self, seed: Tensor, first: Tensor, env: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Sum n discounted rewards up to an end: the last step's place, the sum, γ to the number of steps."""
+        places = (seed + (first + self._ahead).remainder(self.rows)) * self.action.shape[2] + env
+        done = (self.terminated | self.truncated).view(-1)[places]
+        before = torch.cat([torch.zeros_like(done[:1]), done[:-1]]).cumsum(0)
+        going = before == 0
+        reward = (self.reward.view(-1)[places] * going * self._powers[:-1, None, None]).sum(0)
+        count = going.sum(0)
+        last = places.gather(0, count[None] - 1)[0]
+        return last, reward, self._powers[count]
+
+    def rows_between(self, start: int, stop: int) -> dict[str, Tensor]:
+        """Copy the steps from ``start`` to ``stop`` (absolute numbers, still held), for a checkpoint."""
+        row = self._ring(start, stop)
+        arrays = {name: getattr(self, name)[:, row] for name in _ARRAYS}
+        held = self.observation[:, row]
+        seed, _, env = torch.nonzero(arrays["next_row"] >= self.rows, as_tuple=True)
+        places = arrays["next_row"][arrays["next_row"] >= self.rows].long()
+        return {**arrays, "observation": held, "final": self.observation[seed, places, env]}
+
+    def load_rows(self, start: int, stop: int, arrays: Mapping[str, Tensor]) -> None:
+        """Put back what `rows_between` gave."""
+        row = self._ring(start, stop)
+        for name in (*_ARRAYS, "observation"):
+            getattr(self, name)[:, row] = arrays[name].to(self.action.device)
+        pointer = self.next_row[:, row]
+        seed, _, env = torch.nonzero(pointer >= self.rows, as_tuple=True)
+        places = pointer[pointer >= self.rows].long()
+        self.observation[seed, places, env] = arrays["final"].to(self.observation.device)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Give the counters and the latest observation: with the rows, everything."""
+        latest = self.observation[:, self.steps % self.rows]
+        return {
+            "steps": torch.tensor(self.steps),
+            "extra": torch.tensor(self._extra),
+            "cuts": self.cuts,
+            "latest": latest.clone(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Put back the counters and the latest observation; load the rows after it."""
+        self.steps = int(state["steps"])
+        self._grow(int(state["extra"]) - self._extra)
+        self.cuts = state["cuts"].to(self.cuts.device)
+        self._extra_bound = int(self.cuts.max())
+        self.observation[:, self.steps % self.rows] = state["latest"].to(self.observation.device)
+
+    def _ring(self, start: int, stop: int) -> Tensor:
+        return torch.arange(start, stop, device=self.action.device).remainder(self.rows)
+
+    def _make_room(self) -> None:
+        """Count the cuts; double the extra rows while half are taken, up to one a row, when reuse is safe."""
+        self._extra_bound = int(self.cuts.max())
+        if self._extra_bound >= self._extra // 2:
+            self._grow(min(self._extra, self.rows - self._extra))
+        if self._extra == self.rows:
+            self._extra_bound = -(1 << 62)
+
+    def _grow(self, more: int) -> None:
+        if more > 0:
+            s, _, *rest = self.observation.shape
+            room = self.observation.new_empty((s, more, *rest))
+            self.observation = torch.cat([self.observation, room], dim=1)
+            self._extra += more
+
+
+_ARRAYS = ("action", "reward", "terminated", "truncated", "next_row")
