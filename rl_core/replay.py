@@ -43,9 +43,9 @@ class Batch(NamedTuple):
 class Replay:
     """A ring of environment steps; row t + 1 holds the observation that follows row t.
 
-    Only an observation at which a time limit cut an episode has no row of its own; it goes to extra rows behind
-    the ring, as many as needed, and a pointer tells where. Nothing here waits for the device, except once in
-    many steps to ask whether the extra rows suffice.
+    Only an observation at which a time limit cut an episode has no row of its own; it goes to extra rows
+    behind the ring, as many as needed, and a pointer tells where. Nothing here waits for the device, except
+    once in many steps to ask whether the extra rows suffice.
 
     Parameters
     ----------

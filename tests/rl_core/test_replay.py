@@ -14,7 +14,7 @@ S, N, A = 2, 3, 2
 def play(
     steps: int, *, p_terminated: float, p_truncated: float, seeds: tuple[int, ...] = (0, 1)
 ) -> list[tuple]:
-    """Made-up steps whose observations are unique numbers: before, action and what the environment answers."""
+    """Made-up steps whose observations are unique numbers: before, action, and the answer."""
     noise = Noise(seeds)
     s = len(seeds)
     base = torch.tensor(seeds, dtype=torch.float32)[:, None, None] * 1e5
