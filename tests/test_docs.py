@@ -1,0 +1,67 @@
+"""Every command that the README and the docs show in a console block runs, in order, on a fresh home."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ("README.md", "docs/tutorial/tour.md", "docs/how-to/data.md", "docs/how-to/configure.md", "docs/how-to/evidence.md")
+# The same commands on less work: a reader's run takes minutes, a test's seconds.
+SMALL = {
+    "EQUITRADE_TRAINING__STEPS": "12",
+    "EQUITRADE_TRAINING__SEEDS": "2",
+    "EQUITRADE_TRAINING__EVALUATE_EVERY": "12",
+    "EQUITRADE_SAC__WIDTH": "8",
+    "EQUITRADE_SAC__BATCH_SIZE": "16",
+    "EQUITRADE_SAC__LEARNING_STARTS": "16",
+}
+
+
+def commands(text: str) -> list[str]:
+    """Lines that start with ``$ `` in console blocks."""
+    blocks = re.findall(r"```console\n(.*?)```", text, flags=re.DOTALL)
+    return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+
+
+def configuration(text: str) -> str | None:
+    """The TOML block that names its file ``run.toml``, for pages whose commands use it."""
+    found = re.search(r"```toml\n# run.toml\n(.*?)```", text, flags=re.DOTALL)
+    return found.group(1) if found else None
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_of_page_run(page: str, tmp_path: Path) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    lines = [line for line in commands(text) if line.startswith("equitrade ")]
+    assert lines, f"{page} shows no command"
+    toml = configuration(text)
+    if toml is not None:
+        (tmp_path / "run.toml").write_text(toml, encoding="utf-8")
+    bin_directory = Path(sys.executable).parent
+    environment = {
+        **os.environ,
+        **SMALL,
+        "PATH": f"{bin_directory}{os.pathsep}{os.environ['PATH']}",
+        "EQUITRADE_HOME": str(tmp_path / "home"),
+        "OMP_NUM_THREADS": "1",
+    }
+    for line in lines:
+        line = re.sub(r"--steps \d+", "--steps 12", line)
+        done = subprocess.run(
+            line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240
+        )
+        assert done.returncode == 0, f"{page}: `{line}` ended with {done.returncode}:\n{done.stderr[-2000:]}"
+
+
+def test_links_between_pages_resolve() -> None:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        if "_build" in page.parts:
+            continue
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
