@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,31 +33,71 @@ def pivot(
     if unknown:
         raise DataError(f"{name}: unknown column '{unknown[0]}' (known: date, symbol, {', '.join(FIELDS)})")
     days = pd.DatetimeIndex(frame["date"]).to_numpy().astype("datetime64[ns]")
-    dates, rows = np.unique(days, return_inverse=True)
-    codes, seen = pd.factorize(frame["symbol"])
-    if len(codes) == 0:
+    if len(days) == 0:
         raise DataError(f"{name}: there is no row")
-    if np.isnat(dates).any() or (codes < 0).any():
+    codes, found = pd.factorize(frame["symbol"])
+    if np.isnat(days).any() or (codes < 0).any():
         row = int(np.argmax(np.isnat(days) | (codes < 0)))
         raise DataError(f"{name}: row {row} lacks its date or symbol")
-    order = [str(symbol) for symbol in seen]
-    if symbols is not None:
-        wanted = list(symbols)
-        if sorted(wanted) != sorted(order):
-            differing = sorted(set(wanted) ^ set(order))
-            raise DataError(f"{name}: symbols differ from those expected: {', '.join(differing[:5])}")
-        position = {symbol: index for index, symbol in enumerate(wanted)}
-        codes = np.array([position[symbol] for symbol in order])[codes]
-        order = wanted
-    cells = rows * len(order) + codes
-    _check_unique(cells, dates, order, name)
-    arrays = {}
-    for field in FIELDS:
-        if field in frame.columns:
-            array = np.full(len(dates) * len(order), np.nan)
-            array[cells] = frame[field].to_numpy(dtype=np.float64)
-            arrays[field] = array.reshape(len(dates), len(order))
+    seen = [str(symbol) for symbol in found]
+    values = {
+        field: frame[field].to_numpy(dtype=np.float64, na_value=np.nan)
+        for field in FIELDS
+        if field in frame.columns
+    }
+    order = seen if symbols is None else list(symbols)
+    dates, arrays = place(name, days, codes, seen, values, order)
     return dates, order, arrays
+
+
+def place(
+    name: str,
+    days: np.ndarray,
+    codes: np.ndarray,
+    seen: list[str],
+    values: Mapping[str, np.ndarray],
+    order: Iterable[str],
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Put the values of rows into arrays [T, N] with columns in `order`.
+
+    Parameters
+    ----------
+    name
+        For messages.
+    days, codes
+        Date of each row, and its symbol as a position in `seen` [rows].
+    seen
+        Symbols of the rows [N].
+    values
+        Field → value of each row [rows].
+    order
+        The same symbols in the order wanted.
+
+    Raises
+    ------
+    DataError
+        If `order` holds other symbols, or a (date, symbol) occurs twice.
+    """
+    wanted = list(order)
+    if sorted(wanted) != sorted(seen):
+        differing = sorted(set(wanted) ^ set(seen))
+        raise DataError(f"{name}: symbols differ from those expected: {', '.join(differing[:5])}")
+    position = {symbol: index for index, symbol in enumerate(wanted)}
+    columns = np.array([position[symbol] for symbol in seen])[codes]
+    # factorize hashes where unique sorts: several times faster on millions of rows.
+    first_seen, found = pd.factorize(days)
+    sorting = np.argsort(found)
+    rank = np.empty(len(found), dtype=np.intp)
+    rank[sorting] = np.arange(len(found))
+    dates = np.asarray(found)[sorting]
+    cells = rank[first_seen] * len(wanted) + columns
+    _check_unique(cells, dates, wanted, name)
+    arrays = {}
+    for field, column in values.items():
+        array = np.full(len(dates) * len(wanted), np.nan)
+        array[cells] = column
+        arrays[field] = array.reshape(len(dates), len(wanted))
+    return dates, arrays
 
 
 def _check_unique(cells: np.ndarray, dates: np.ndarray, order: list[str], name: str) -> None:
@@ -68,21 +108,25 @@ def _check_unique(cells: np.ndarray, dates: np.ndarray, order: list[str], name: 
         raise DataError(f"{name}: {order[column]} has {int(counts.max())} rows on {day}")
 
 
-def melt(prices: Prices) -> pd.DataFrame:
-    """Turn a panel into a long frame, ordered by symbol, then date; see `Prices.to_long`."""
-    arrays = {field: frame.to_numpy() for field, frame in prices.fields.items()}
-    length, width = len(prices.dates), len(prices.symbols)
-    kept = np.zeros((length, width), dtype=bool)
-    for array in arrays.values():
-        kept |= ~np.isnan(array)
+def present_cells(prices: Prices) -> tuple[np.ndarray, np.ndarray]:
+    """Return (column, row) of the cells that get a row in the long form, ordered by symbol, then date.
+
+    Those with at least one value; a date, or a symbol, without any value keeps one, so that it survives.
+    """
+    kept = np.zeros((len(prices.dates), len(prices.symbols)), dtype=bool)
+    for frame in prices.fields.values():
+        kept |= ~np.isnan(frame.to_numpy())
     kept[~kept.any(axis=1), 0] = True
-    # A symbol without any value keeps one empty row as well.
     kept[0, ~kept.any(axis=0)] = True
     columns, rows = np.nonzero(kept.T)
-    data: dict[str, object] = {
-        "date": prices.dates[rows],
-        "symbol": pd.Categorical.from_codes(columns, categories=list(prices.symbols)).astype(object),
-    }
-    for field, array in arrays.items():
-        data[field] = array.T[columns, rows]
+    return columns, rows
+
+
+def melt(prices: Prices) -> pd.DataFrame:
+    """Turn a panel into a long frame, ordered by symbol, then date; see `Prices.to_long`."""
+    columns, rows = present_cells(prices)
+    symbols = np.array(prices.symbols, dtype=object)[columns]
+    data: dict[str, object] = {"date": prices.dates[rows], "symbol": pd.Series(symbols, dtype="str")}
+    for field, frame in prices.fields.items():
+        data[field] = frame.to_numpy().T[columns, rows]
     return pd.DataFrame(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -134,12 +135,12 @@ class Prices:
         digest = hashlib.sha256(b"equitrade-prices-1\n")
         digest.update(self.dates.to_numpy().astype("datetime64[D]").astype("<i8").tobytes())
         digest.update("\n".join(("", *self.symbols, "")).encode("utf-8"))
-        for field in sorted(self.fields):
-            digest.update(f"\n{field}\n".encode())
-            values = self.fields[field].to_numpy()
-            # One bit pattern for every NaN, and one for zero.
-            canonical = np.where(np.isnan(values), np.nan, values + 0.0)
-            digest.update(np.ascontiguousarray(canonical, dtype="<f8"))
+        names = sorted(self.fields)
+        # Each field has its own digest, so that large panels are hashed on several threads.
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            parts = pool.map(_digest_values, (self.fields[field].to_numpy() for field in names))
+            for field, part in zip(names, parts, strict=True):
+                digest.update(f"{field} {part}\n".encode())
         return digest.hexdigest()
 
     @property
@@ -257,9 +258,15 @@ def parse_date(value: DateLike, what: str) -> pd.Timestamp:
         stamp = pd.Timestamp(value)
     except (ValueError, TypeError, OverflowError) as error:
         raise DataError(f"{what}: '{value}' is not a date (write YYYY-MM-DD)") from error
-    if stamp is pd.NaT or pd.isna(stamp):
+    if pd.isna(stamp):
         raise DataError(f"{what}: '{value}' is not a date (write YYYY-MM-DD)")
     return stamp.tz_localize(None).normalize()
+
+
+def _digest_values(values: np.ndarray) -> str:
+    # One bit pattern for every NaN, and one for zero.
+    canonical = np.where(np.isnan(values), np.nan, values + 0.0)
+    return hashlib.sha256(np.ascontiguousarray(canonical, dtype="<f8").data).hexdigest()
 
 
 def _as_frame(value: pd.DataFrame | pd.Series) -> pd.DataFrame:
@@ -285,8 +292,7 @@ def _checked_dates(name: str, dates: pd.DatetimeIndex) -> pd.DatetimeIndex:
         row = int(np.argmax(np.asarray(index != index.normalize())))
         raise DataError(f"{name}: {index[row]} has a time of day; one row a session, dated at midnight")
     # One resolution and no frequency: equal panels compare equal wherever their dates came from.
-    plain = pd.DatetimeIndex(index.to_numpy().astype("datetime64[ns]"), name="date")
-    return plain
+    return pd.DatetimeIndex(index.to_numpy().astype("datetime64[ns]"), name="date")
 
 
 def _checked_symbols(name: str, symbols: Iterable[str]) -> tuple[str, ...]:
@@ -331,9 +337,11 @@ def _frozen_frame(
 def _check_values(
     name: str, field: str, values: np.ndarray, dates: pd.DatetimeIndex, columns: pd.Index[Any]
 ) -> None:
-    lowest_ok = values > 0 if field in PRICE_FIELDS or field == "splits" else values >= 0
-    bad = ~np.isnan(values) & ~(lowest_ok & np.isfinite(values))
-    if bad.any():
+    positive = field in PRICE_FIELDS or field == "splits"
+    # Two passes without temporaries settle the usual case; fmin and fmax step over NaN.
+    low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
+    if (low < 0) or (positive and low == 0) or np.isinf(high):
+        bad = (values < 0) | np.isinf(values) | (positive & (values == 0))
         row, column = np.argwhere(bad)[0]
         raise DataError(
             f"{name}: {field} of {columns[column]} on {dates[row].date()} is {values[row, column]:g} "

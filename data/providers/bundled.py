@@ -10,12 +10,14 @@ from data.errors import DataError
 from data.prices import Prices
 
 SURVIVORSHIP_NOTE = (
-    "Survivor-biased: these 20 constituents were chosen with hindsight among companies that were still listed "
-    "in 2022. Returns of any strategy on them, passive ones included, overstate what could have been earned."
+    "Survivor-biased: these 20 constituents were chosen with hindsight among companies that were still "
+    "listed in 2022. Returns of any strategy on them, passive ones included, overstate what could have been "
+    "earned."
 )
 _ADJUSTED_NOTE = (
     "Closes are adjusted for splits and dividends (total return) and rounded to 0.001; there are no opens or "
-    "volumes. Early prices of some symbols are below 1, so that rounding alone moves them by parts of a percent."
+    "volumes. Early prices of some symbols are below 1: there rounding alone moves them by parts of a "
+    "percent."
 )
 _FACTORS_NOTE = (
     "Closes are adjusted for splits and dividends (total return); there are no opens or volumes. "
@@ -65,7 +67,7 @@ def _sp500_index_ohlc() -> Prices:
 _LOADERS: dict[str, tuple[Callable[[], Prices], str]] = {
     "sp500-20": (_sp500_20, "20 S&P 500 constituents, daily adjusted closes 1990-2022 (from skfolio)"),
     "factors-5": (_factors_5, "five factor ETFs, daily adjusted closes 2014-2022 (from skfolio)"),
-    "sp500-index-ohlc": (_sp500_index_ohlc, "S&P 500 index, daily open, high, low, close 1999-2018 (from arch)"),
+    "sp500-index-ohlc": (_sp500_index_ohlc, "S&P 500 index, daily open to close 1999-2018 (from arch)"),
 }
 
 

@@ -1,0 +1,288 @@
+"""The snapshot store: immutable, hashed folders of prices under ``<home>/data/``.
+
+``NAME`` is the first version of a snapshot and ``NAME@2``, ``NAME@3``, … are later ones. Each is a folder
+with ``prices.parquet`` (long form) and ``manifest.json``, made in one rename and never changed: a reader sees
+a whole version or none, and writers that race end up with a version each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from data.atomic import atomic_directory, remove_leftovers
+from data.errors import DataError
+from data.prices import Prices
+from data.storage import read_panel, write_panel
+
+FORMAT = 1
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_REFERENCE = re.compile(rf"(?P<name>{_NAME.pattern})(?:@(?P<version>[1-9][0-9]*))?")
+_RESERVED = ("sp500-20", "factors-5", "sp500-index-ohlc")
+# A day: no write takes that long, so what is older belongs to a process that was killed.
+_LEFTOVER_SECONDS = 86_400.0
+
+
+def home_directory() -> Path:
+    """Return where all state lives: ``EQUITRADE_HOME``, or ``./equitrade_home``."""
+    return Path(os.environ.get("EQUITRADE_HOME") or "equitrade_home")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One version of one snapshot.
+
+    Attributes
+    ----------
+    name, version
+        `reference` joins them to what a command takes: ``NAME`` or ``NAME@2``.
+    path
+        Its folder.
+    manifest
+        The contents of ``manifest.json``.
+    written
+        False where `SnapshotStore.save` found the newest version to hold the same prices already.
+    """
+
+    name: str
+    version: int
+    path: Path
+    manifest: Mapping[str, Any]
+    written: bool = False
+
+    @property
+    def reference(self) -> str:
+        """``NAME`` for the first version, ``NAME@2`` and so on for later ones."""
+        return _reference(self.name, self.version)
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """What this version changed against the one before it, one line each."""
+        return tuple(self.manifest.get("differences", ()))
+
+
+class SnapshotStore:
+    """Snapshots under ``<home>/data/``.
+
+    Parameters
+    ----------
+    home
+        Home of all state; by default `home_directory()`. Nothing is made on disk before the first save.
+    """
+
+    def __init__(self, home: Path | str | None = None) -> None:
+        self.directory = (Path(home) if home is not None else home_directory()) / "data"
+
+    def names(self) -> list[str]:
+        """Names of the snapshots, sorted."""
+        return sorted({name for name, _ in self._entries()})
+
+    def versions(self, name: str) -> list[int]:
+        """Versions of one snapshot, increasing; empty where there is none."""
+        return sorted(version for entry, version in self._entries() if entry == name)
+
+    def has(self, reference: str) -> bool:
+        """Whether ``NAME`` or ``NAME@2`` is there."""
+        match = _REFERENCE.fullmatch(reference)
+        if match is None:
+            return False
+        versions = self.versions(match["name"])
+        return int(match["version"]) in versions if match["version"] else bool(versions)
+
+    def open(self, reference: str) -> Snapshot:
+        """Read the manifest of ``NAME`` (its newest version) or ``NAME@2``, without the prices.
+
+        Raises
+        ------
+        DataError
+            If there is no such snapshot or its manifest is damaged.
+        """
+        match = _REFERENCE.fullmatch(reference)
+        if match is None or not self.has(reference):
+            known = ", ".join(self.names()) or "none yet"
+            raise DataError(f"no snapshot '{reference}' in {self.directory} (there are: {known})")
+        name = match["name"]
+        version = int(match["version"]) if match["version"] else self.versions(name)[-1]
+        path = self.directory / _reference(name, version)
+        return Snapshot(name, version, path, _read_manifest(path))
+
+    def load(self, reference: str) -> Prices:
+        """Load the prices of a snapshot and check them against the hash in its manifest.
+
+        Raises
+        ------
+        DataError
+            If there is no such snapshot, or its content is not what was written.
+        """
+        snapshot = self.open(reference)
+        manifest = snapshot.manifest
+        prices = read_panel(
+            snapshot.path / "prices.parquet",
+            snapshot.name,
+            symbols=manifest["symbols"],
+            notes=manifest["notes"],
+            file_sha256=manifest["file_sha256"],
+        )
+        # The bytes are those that were written, so the content hash is too: no need to compute it again.
+        prices.__dict__["hash"] = manifest["hash"]
+        return prices
+
+    def snapshots(self) -> list[Snapshot]:
+        """Every readable version of every snapshot, by name, then version; damaged ones raise DataError."""
+        return [
+            Snapshot(name, version, self.directory / _reference(name, version), manifest)
+            for name, version in sorted(self._entries())
+            for manifest in (_read_manifest(self.directory / _reference(name, version)),)
+        ]
+
+    def save(
+        self,
+        prices: Prices,
+        name: str,
+        *,
+        provider: Mapping[str, Any],
+        validation: Mapping[str, Any] | None = None,
+        repairs: list[Mapping[str, Any]] | None = None,
+        fetched_at: datetime | None = None,
+    ) -> Snapshot:
+        """Write prices as a new version of `name`.
+
+        Where the newest version holds the same prices already, nothing is written and that one is returned.
+
+        Parameters
+        ----------
+        prices
+            What to keep.
+        name
+            Letters, digits, ``.``, ``_``, ``-``; not the name of a bundled dataset.
+        provider
+            Name and options of the source.
+        validation
+            Summary of the validation report.
+        repairs
+            What was changed in the source's values because a person asked for it.
+        fetched_at
+            When the source was read; by default now.
+
+        Raises
+        ------
+        DataError
+            If the name is not allowed or the disk refuses; what was there before is untouched.
+        """
+        check_name(name)
+        remove_leftovers(self.directory, older_than=time.time() - _LEFTOVER_SECONDS)
+        moment = fetched_at if fetched_at is not None else datetime.now(UTC)
+        while True:
+            versions = self.versions(name)
+            version = versions[-1] + 1 if versions else 1
+            manifest = _manifest(prices, name, version, provider, validation, repairs, moment)
+            if versions:
+                previous = self.open(_reference(name, versions[-1]))
+                if previous.manifest["hash"] == prices.hash:
+                    return previous
+                manifest["differences"] = self._differences(previous, prices)
+            path = self.directory / _reference(name, version)
+            try:
+                with atomic_directory(path) as folder:
+                    manifest["file_sha256"] = write_panel(prices, folder / "prices.parquet")
+                    manifest["checksum"] = _checksum(manifest)
+                    text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
+                    (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
+            except FileExistsError:
+                # Another process wrote this version first: ours becomes the next, or is the same.
+                continue
+            except OSError as error:
+                reason = error.strerror or str(error)
+                raise DataError(f"{path}: snapshot not written: {reason}; nothing was changed") from error
+            return Snapshot(name, version, path, manifest, written=True)
+
+    def _differences(self, previous: Snapshot, prices: Prices) -> list[str]:
+        from data.compare import differences
+
+        try:
+            before = self.load(previous.reference)
+        except DataError as error:
+            return [f"not compared with {previous.reference}: {error}"]
+        return differences(before, prices, previous.reference)
+
+    def _entries(self) -> list[tuple[str, int]]:
+        entries = []
+        with suppress(FileNotFoundError, NotADirectoryError):
+            for path in self.directory.iterdir():
+                match = _REFERENCE.fullmatch(path.name)
+                if match is not None and path.is_dir():
+                    entries.append((match["name"], int(match["version"] or 1)))
+        return entries
+
+
+def check_name(name: str) -> None:
+    """Raise DataError unless `name` can be the name of a snapshot."""
+    if _NAME.fullmatch(name) is None:
+        raise DataError(f"'{name}' cannot name a snapshot: use letters, digits, '.', '_', '-' (at most 64)")
+    if name in _RESERVED:
+        raise DataError(f"'{name}' is the name of a bundled dataset; choose another name for the snapshot")
+
+
+def _reference(name: str, version: int) -> str:
+    return name if version == 1 else f"{name}@{version}"
+
+
+def _manifest(
+    prices: Prices,
+    name: str,
+    version: int,
+    provider: Mapping[str, Any],
+    validation: Mapping[str, Any] | None,
+    repairs: list[Mapping[str, Any]] | None,
+    moment: datetime,
+) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "name": name,
+        "version": version,
+        "provider": dict(provider),
+        "fetched_at": moment.astimezone(UTC).isoformat(timespec="seconds"),
+        "start": str(prices.dates[0].date()),
+        "end": str(prices.dates[-1].date()),
+        "sessions": len(prices.dates),
+        "symbols": list(prices.symbols),
+        "fields": list(prices.fields),
+        "rows": int(prices.close.notna().to_numpy().sum()),
+        "hash": prices.hash,
+        "notes": list(prices.notes),
+        "validation": dict(validation or {}),
+        "repairs": [dict(repair) for repair in repairs or []],
+        "differences": [],
+    }
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    file = path / "manifest.json"
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{file}: the manifest cannot be read ({error}); import or fetch the data again"
+        ) from error
+    if not isinstance(manifest, dict) or manifest.get("checksum") != _checksum(manifest):
+        raise DataError(f"{file}: the manifest is corrupted (its checksum differs); import or fetch it again")
+    if manifest["format"] != FORMAT:
+        raise DataError(
+            f"{file}: format {manifest['format']} is not known to this version (it reads {FORMAT})"
+        )
+    return manifest
+
+
+def _checksum(manifest: Mapping[str, Any]) -> str:
+    content = {key: value for key, value in manifest.items() if key != "checksum"}
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
