@@ -1,4 +1,4 @@
-"""The signal service: a REST interface that another program may act on, its registry, audit, jobs and dashboards.
+"""The signal service: a REST interface that programs may act on; its registry, audit, jobs and dashboards.
 
 Nothing is imported until it is used, so that the command line starts at once.
 """

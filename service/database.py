@@ -1,23 +1,26 @@
-"""The database: SQLite in write-ahead mode by default, PostgreSQL by URL; migrated when the service starts."""
+"""The database: SQLite in write-ahead mode by default, PostgreSQL by URL; migrated at the start."""
 
 from __future__ import annotations
 
+import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert
+from sqlalchemy import Connection, Engine, create_engine, event, insert, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from data.errors import DataError
-from service.tables import events
+from service.tables import events, revision
 
 BUSY_SECONDS = 30
 # One migration at a time over all processes of a PostgreSQL cluster; the number only has to be ours.
 MIGRATION_LOCK = 0x6571_7472
+_REVISION = "SELECT value FROM revision"
 
 
 class DatabaseError(DataError):
@@ -39,7 +42,10 @@ class Database:
         if self.sqlite:
             Path(self.url.database or "").parent.mkdir(parents=True, exist_ok=True)
         self.engine = _sqlite_engine(url) if self.sqlite else create_engine(url, pool_pre_ping=True)
-        self._reading = self.engine if self.sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._local = threading.local()
+        self._reading = (
+            self.engine if self.sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        )
 
     @property
     def name(self) -> str:
@@ -58,6 +64,21 @@ class Database:
         with self.engine.connect().execution_options(equitrade_write=True) as connection, connection.begin():
             yield connection
 
+    def revision(self) -> int:
+        """Count of changes to keys and models so far; what was read at one count holds until it moves."""
+        if not self.sqlite:
+            with self.read() as connection:
+                return int(connection.exec_driver_sql(_REVISION).scalar_one())
+        # Asked at each request, so it goes to the driver: a tenth of the time that a pooled connection takes.
+        reader: sqlite3.Connection | None = getattr(self._local, "reader", None)
+        if reader is None:
+            self.engine.connect().close()  # sets the file's journal mode where it is new
+            reader = sqlite3.connect(
+                str(self.url.database), timeout=BUSY_SECONDS, check_same_thread=False
+            )
+            self._local.reader = reader
+        return int(reader.execute(_REVISION).fetchone()[0])
+
     def migrate(self) -> None:
         """Bring the tables to this version's form; safe when several processes start at once."""
         try:
@@ -68,6 +89,11 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+
+
+def bump_revision(connection: Connection) -> None:
+    """Tell every process that keys or models change with this transaction."""
+    connection.execute(update(revision).values(value=revision.c.value + 1))
 
 
 def record_event(connection: Connection, actor: str, action: str, subject: str, detail: str = "") -> None:
@@ -92,7 +118,7 @@ def _sqlite_engine(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        # A writer takes the lock at once: upgrading a read transaction fails under contention instead of waiting.
+        # A writer takes the lock at once: upgrading a read transaction fails under contention.
         # A reader needs no transaction: each of its statements sees one committed state.
         if connection.get_execution_options().get("equitrade_write", False):
             connection.exec_driver_sql("BEGIN IMMEDIATE")

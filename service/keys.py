@@ -1,7 +1,7 @@
 """API keys: random, shown once, stored as a keyed hash, scoped, expirable, revocable.
 
-A key reads ``eq_ID_SECRET``. ID finds the row and is no secret; SECRET holds 256 random bits, so one HMAC with the
-service's own secret is as strong as a slow password hash, and fast enough for each request.
+A key reads ``eq_ID_SECRET``. ID finds the row and is no secret; SECRET holds 256 random bits, so one HMAC
+with the service's own secret is as strong as a slow password hash, and fast enough for each request.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import bindparam, func, insert, or_, select, update
 
 from data.errors import DataError
-from service.database import Database, record_event
+from service.database import Database, bump_revision, record_event
+from service.kept import Kept
 from service.problems import Problem
 from service.scopes import Principal, format_scopes, parse_scopes
 from service.tables import keys
 
 PATTERN = re.compile(r"eq_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 # Built once: composing a statement costs more than running this one.
-_BY_ID = select(keys.c.id, keys.c.name, keys.c.digest, keys.c.scopes, keys.c.expires_at, keys.c.revoked_at).where(
-    keys.c.id == bindparam("key_id")
-)
+_BY_ID = select(
+    keys.c.id, keys.c.name, keys.c.digest, keys.c.scopes, keys.c.expires_at, keys.c.revoked_at
+).where(keys.c.id == bindparam("key_id"))
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,22 @@ class Keyring:
         Gives the time, UTC.
     """
 
-    def __init__(self, database: Database, secret: bytes, clock: Callable[[], datetime] | None = None) -> None:
+    def __init__(
+        self, database: Database, secret: bytes, clock: Callable[[], datetime] | None = None
+    ) -> None:
         self._database = database
         self._secret = secret
         self._clock = clock or (lambda: datetime.now(UTC))
         self._nobody = self._digest("", "")
+        self._known: Kept[bytes, Principal] = Kept(1000)
 
     def create(
-        self, name: str, scopes: Iterable[str] = ("read",), *, days: float | None = None, actor: str = "command line"
+        self,
+        name: str,
+        scopes: Iterable[str] = ("read",),
+        *,
+        days: float | None = None,
+        actor: str = "command line",
     ) -> tuple[str, KeyInfo]:
         """Make a key; the first item is the key itself, which nothing can show again.
 
@@ -90,6 +99,7 @@ class Keyring:
                     expires_at=expires,
                 )
             )
+            bump_revision(connection)
             record_event(connection, actor, "key created", key_id, f"{info.name}: {format_scopes(held)}")
         return f"eq_{key_id}_{secret}", info
 
@@ -107,6 +117,7 @@ class Keyring:
                 if connection.execute(select(keys.c.id).where(keys.c.id == key_id)).first() is None:
                     raise DataError(f"key {key_id!r}: no such key; `equitrade keys list` shows the ids")
                 return
+            bump_revision(connection)
             record_event(connection, actor, "key revoked", key_id)
 
     def list(self) -> list[KeyInfo]:
@@ -114,8 +125,8 @@ class Keyring:
         with self._database.read() as connection:
             rows = connection.execute(select(keys).order_by(keys.c.created_at, keys.c.id)).all()
         return [
-            KeyInfo(row.id, row.name, frozenset(row.scopes.split(",")), row.created_at, row.expires_at, row.revoked_at)
-            for row in rows
+            KeyInfo(r.id, r.name, frozenset(r.scopes.split(",")), r.created_at, r.expires_at, r.revoked_at)
+            for r in rows
         ]
 
     def count_active(self) -> int:
@@ -126,10 +137,10 @@ class Keyring:
             return int(connection.execute(query).scalar_one())
 
     def authenticate(self, token: str) -> Principal:
-        """Find who holds a key.
+        """Find who holds a key; what was found is kept until any key changes, in whichever process.
 
-        An unknown id costs the same lookup, hash and comparison as a known one with a wrong secret; only who holds
-        the whole key learns that it has expired or was revoked.
+        An unknown id costs the same lookup, hash and comparison as a known one with a wrong secret; only who
+        holds the whole key learns that it has expired or was revoked.
 
         Raises
         ------
@@ -138,19 +149,30 @@ class Keyring:
         """
         match = PATTERN.fullmatch(token)
         key_id, secret = match.groups() if match else ("", token)
+        digest = self._digest(key_id, secret)
+        # The count is read before the row, so that a row is never kept under a count newer than itself.
+        revision = self._database.revision()
+        principal = self._known.get(digest, revision)
+        if principal is None:
+            principal = self._find(key_id, digest)
+            self._known.put(digest, principal, revision)
+        if principal.expires_at is not None and principal.expires_at <= self._clock():
+            when = principal.expires_at.isoformat(timespec="seconds")
+            raise Problem("expired-key", f"key {key_id} expired at {when}", headers=_CHALLENGE)
+        return principal
+
+    def _find(self, key_id: str, digest: bytes) -> Principal:
         with self._database.read() as connection:
             row = connection.execute(_BY_ID, {"key_id": key_id}).first()
-        digest = self._digest(key_id, secret)
         if not hmac.compare_digest(digest, bytes(row.digest) if row else self._nobody) or row is None:
             raise Problem("invalid-key", "the API key is malformed or unknown", headers=_CHALLENGE)
         if row.revoked_at is not None:
             raise Problem("revoked-key", f"key {key_id} was revoked", headers=_CHALLENGE)
-        if row.expires_at is not None and row.expires_at <= self._clock():
-            raise Problem("expired-key", f"key {key_id} expired at {row.expires_at.isoformat()}", headers=_CHALLENGE)
-        return Principal(row.id, row.name, frozenset(row.scopes.split(",")))
+        return Principal(row.id, row.name, frozenset(row.scopes.split(",")), row.expires_at)
 
     def _digest(self, key_id: str, secret: str) -> bytes:
-        return hmac.digest(self._secret, f"key:{key_id}:{secret}".encode("utf-8", "surrogateescape"), hashlib.sha256)
+        text = f"key:{key_id}:{secret}"
+        return hmac.digest(self._secret, text.encode("utf-8", "surrogateescape"), hashlib.sha256)
 
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="equitrade"'}

@@ -72,7 +72,9 @@ class Problem(DataError):
         Further members of the problem: the row, symbol or limit.
     """
 
-    def __init__(self, kind: str, detail: str, *, headers: dict[str, str] | None = None, **extra: Any) -> None:
+    def __init__(
+        self, kind: str, detail: str, *, headers: dict[str, str] | None = None, **extra: Any
+    ) -> None:
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
@@ -87,8 +89,9 @@ class Problem(DataError):
     def body(self, request_id: str | None = None) -> dict[str, Any]:
         """Members of the problem document."""
         kind = KINDS[self.kind]
-        members = {"type": PREFIX + self.kind, "title": kind.title, "status": kind.status, "detail": self.detail}
-        return members | self.extra | ({"request_id": request_id} if request_id else {})
+        members = {"type": PREFIX + self.kind, "title": kind.title, "status": kind.status}
+        more = {"request_id": request_id} if request_id else {}
+        return members | {"detail": self.detail} | self.extra | more
 
     def response(self, request_id: str | None = None) -> Response:
         """HTTP answer."""

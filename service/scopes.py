@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from data.errors import DataError
 
@@ -18,6 +19,7 @@ class Principal:
     id: str
     name: str
     scopes: frozenset[str]
+    expires_at: datetime | None = None
 
     def may(self, scope: str) -> bool:
         """Tell whether a scope is held, directly or through a wider one."""

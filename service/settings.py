@@ -1,4 +1,4 @@
-"""Settings of the service: environment over TOML file over defaults; secrets that are placeholders are refused.
+"""Settings of the service: environment over TOML file over defaults; placeholder secrets are refused.
 
 The environment is read with the prefix ``EQUITRADE_`` and nested with ``__``: ``EQUITRADE_HOME``,
 ``EQUITRADE_SERVICE__PORT``. A file given to ``load_settings`` holds the same keys in a ``[service]`` table.
@@ -20,9 +20,9 @@ from sqlalchemy.exc import ArgumentError
 from data.errors import DataError
 
 PLACEHOLDERS = frozenset(
-    "changeme changethis change-me change-this change_me password passwd secret placeholder example postgres "
-    "default admin todo xxx test".split()
+    {"password", "passwd", "secret", "placeholder", "example", "postgres", "default", "admin", "todo", "test"}
 )
+PLACEHOLDER_STARTS = ("change", "your-", "your_", "xxx", "...")
 SECRET_LENGTH = 32
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -34,7 +34,7 @@ class SettingsError(DataError):
 def is_placeholder(value: str) -> bool:
     """Tell whether a secret is one of the words that examples are full of."""
     word = value.strip().strip("<>\"'").lower()
-    return not word or word in PLACEHOLDERS or word.startswith(("changeme", "change-me", "change_me", "your-"))
+    return not word or word in PLACEHOLDERS or word.startswith(PLACEHOLDER_STARTS)
 
 
 class ServiceSettings(BaseModel):
@@ -42,34 +42,49 @@ class ServiceSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    host: str = Field("127.0.0.1", description="Address to bind; anything beyond localhost needs a key first.")
+    host: str = Field(
+        "127.0.0.1", description="Address to bind; anything beyond localhost needs a key first."
+    )
     port: int = Field(8000, ge=0, le=65535)
     workers: int = Field(1, ge=1, le=64, description="HTTP worker processes.")
     threads: int = Field(4, ge=1, le=64, description="Threads of one worker that compute answers.")
     database_url: SecretStr | None = Field(
-        None, description="sqlite:///FILE or postgresql+pg8000://USER:PASSWORD@HOST/NAME; default: HOME/service.db."
+        None,
+        description="sqlite:///FILE or postgresql+pg8000://USER:PASSWORD@HOST/NAME; default: in HOME.",
     )
     secret: SecretStr | None = Field(
-        None, description="Keys the hashes of API keys and the cookies; default: made once in HOME/service.secret."
+        None,
+        description="Keys the hashes of API keys and the cookies; default: made once in HOME/service.secret.",
     )
     max_body_bytes: int = Field(4 * 2**20, ge=1024, description="Largest request body.")
     request_seconds: float = Field(30.0, gt=0, description="Longest time to read and answer one request.")
-    rate_limit: str = Field("1200/minute", description="Requests a key may make, in the notation of `limits`.")
+    rate_limit: str = Field(
+        "1200/minute", description="Requests a key may make, in the notation of `limits`."
+    )
     job_rate_limit: str = Field("60/hour", description="Jobs a key may start.")
     failure_limit: str = Field("30/minute", description="Failed authentications from one address.")
     rate_limit_storage: str = Field(
-        "memory://", description="Where counts live; memory counts in each worker, redis://… over all of them."
+        "memory://",
+        description="Where counts live; memory counts in each worker, redis://… over all of them.",
     )
     max_age_days: int = Field(7, ge=0, description="Prices older than this are refused unless asked for.")
     calendar: str = Field("XNYS", description="Exchange calendar that says when an allocation can be traded.")
     public_metrics: bool = Field(False, description="Whether /metrics answers without a key.")
-    cookie_secure: bool | None = Field(None, description="Secure cookies; default: unless on plain HTTP on localhost.")
+    cookie_secure: bool | None = Field(
+        None, description="Secure cookies; default: unless on plain HTTP on localhost."
+    )
     session_hours: float = Field(12.0, gt=0, description="How long a dashboard login lasts.")
     job_workers: int = Field(1, ge=1, le=64, description="Jobs that run at once.")
     job_seconds: float = Field(3600.0, gt=0, description="Longest time of one attempt of a job.")
-    job_attempts: int = Field(3, ge=1, le=10, description="Attempts before a job whose process dies is failed.")
-    audit_days: int | None = Field(None, ge=1, description="Age after which `audit prune` deletes; default: never.")
-    refresh_hours: float | None = Field(None, gt=0, description="How often to fetch fresh prices; default: never.")
+    job_attempts: int = Field(
+        3, ge=1, le=10, description="Attempts before a job whose process dies is failed."
+    )
+    audit_days: int | None = Field(
+        None, ge=1, description="Age after which `audit prune` deletes; default: never."
+    )
+    refresh_hours: float | None = Field(
+        None, gt=0, description="How often to fetch fresh prices; default: never."
+    )
     refresh_snapshots: tuple[str, ...] = Field((), description="Names of the snapshots to fetch again.")
     shutdown_seconds: float = Field(20.0, gt=0, description="How long a stop waits for requests in flight.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -83,7 +98,9 @@ class ServiceSettings(BaseModel):
         if value is not None:
             text = value.get_secret_value()
             if is_placeholder(text) or len(text) < SECRET_LENGTH:
-                raise ValueError(f"is a placeholder or shorter than {SECRET_LENGTH} characters; make one at random")
+                raise ValueError(
+                    f"is a placeholder or shorter than {SECRET_LENGTH} characters; make one at random"
+                )
         return value
 
     @field_validator("database_url")
@@ -119,7 +136,11 @@ class Settings(BaseSettings):
     """Where state lives, and the service's own settings."""
 
     model_config = SettingsConfigDict(
-        env_prefix="EQUITRADE_", env_nested_delimiter="__", extra="ignore", frozen=True, nested_model_default_partial_update=True
+        env_prefix="EQUITRADE_",
+        env_nested_delimiter="__",
+        extra="ignore",
+        frozen=True,
+        nested_model_default_partial_update=True,
     )
 
     home: Path = Path("equitrade_home")
@@ -165,7 +186,9 @@ def _own_secret(path: Path) -> bytes:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     if not path.exists():
-        with open(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="ascii") as file:
+        with open(
+            os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="ascii"
+        ) as file:
             file.write(secrets.token_urlsafe(32))
             file.flush()
             os.fsync(file.fileno())
@@ -178,7 +201,9 @@ def _own_secret(path: Path) -> bytes:
             temporary.unlink()
     text = path.read_text(encoding="ascii").strip()
     if len(text) < SECRET_LENGTH:
-        raise SettingsError(f"{path}: holds no usable secret; delete it (this invalidates every key) and start again")
+        raise SettingsError(
+            f"{path}: holds no usable secret; delete it (this invalidates every key) and start again"
+        )
     return text.encode()
 
 

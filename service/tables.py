@@ -46,8 +46,14 @@ class Moment(TypeDecorator[datetime]):
         """Give back aware."""
         if value is None:
             return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        moment: datetime = value
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
+
+# Counts the changes to keys and models, so that a process may keep what it read until the count moves.
+revision = Table(
+    "revision", metadata, Column("id", Integer, primary_key=True), Column("value", Integer, nullable=False)
+)
 
 keys = Table(
     "keys",

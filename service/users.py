@@ -1,4 +1,4 @@
-"""Dashboard users and their sessions: argon2 password hashes, random session tokens, a CSRF token a session."""
+"""Dashboard users and their sessions: argon2 hashes, random session tokens, a CSRF token a session."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ class Users:
     def _nobody(self) -> str:
         return self._hasher.hash(secrets.token_urlsafe(32))
 
-    def create(self, name: str, password: str, scopes: Iterable[str] = ("read",), *, actor: str = "command line") -> None:
+    def create(
+        self, name: str, password: str, scopes: Iterable[str] = ("read",), *, actor: str = "command line"
+    ) -> None:
         """Make a user, or give an existing one a new password and scopes, which ends its sessions.
 
         Raises
@@ -116,7 +118,10 @@ class Users:
             connection.execute(delete(sessions).where(sessions.c.expires_at <= now))
             connection.execute(
                 insert(sessions).values(
-                    digest=_digest(token), user=name, csrf=secrets.token_urlsafe(32), expires_at=now + self._lifetime
+                    digest=_digest(token),
+                    user=name,
+                    csrf=secrets.token_urlsafe(32),
+                    expires_at=now + self._lifetime,
                 )
             )
         return token

@@ -6,6 +6,7 @@ from alembic import context
 
 from service.tables import metadata
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, render_as_batch=True)
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
 # The caller's transaction holds the lock against a second process that migrates, so none is begun here.
 context.run_migrations()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -13,7 +15,7 @@ depends_on = None
 MOMENT = sa.DateTime(timezone=True)
 
 
-def required(name: str, kind: sa.types.TypeEngine) -> sa.Column:
+def required(name: str, kind: sa.types.TypeEngine[Any]) -> sa.Column[Any]:
     return sa.Column(name, kind, nullable=False)
 
 
@@ -50,6 +52,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_jobs"),
     )
     op.create_index("ix_jobs_status_created_at", "jobs", ["status", "created_at"])
+    revision_table = op.create_table(
+        "revision",
+        required("id", sa.Integer()),
+        required("value", sa.Integer()),
+        sa.PrimaryKeyConstraint("id", name="pk_revision"),
+    )
+    op.bulk_insert(revision_table, [{"id": 1, "value": 1}])
     op.create_table(
         "keys",
         required("id", sa.String(16)),
@@ -125,5 +134,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("allocations", "panels", "model_versions", "models", "sessions", "users", "keys", "jobs", "events"):
+    for table in ("allocations", "panels", "model_versions", "models", "sessions", "users"):
+        op.drop_table(table)
+    for table in ("keys", "revision", "jobs", "events"):
         op.drop_table(table)
