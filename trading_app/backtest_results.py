@@ -1,0 +1,252 @@
+"""Results of backtests: net asset values at once, everything else worked out when asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from data.errors import DataError
+from trading_app.accounting import total
+from trading_app.backtest_engine import Ledger, ledger
+from trading_app.costs import CostModel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from trading_app.market_prices import TradingPanel
+
+    Floats = NDArray[np.float64]
+
+COST_COLUMNS = ("price_pnl", "commission", "spread", "impact", "borrow", "interest")
+# Below this a change of weight is rounding, not a trade.
+_TRADE_FLOOR = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class BatchResult:
+    """Backtests of K strategies on the same prices and costs.
+
+    Attributes
+    ----------
+    panel
+        The prices as traded on.
+    cost_model
+        The costs.
+    targets
+        Target weights as given [K, T, N].
+    names
+        Names of the strategies.
+    nav
+        Value of each account at each close, starting at 1 [K, T].
+    """
+
+    panel: TradingPanel = field(repr=False)
+    cost_model: CostModel
+    targets: Floats = field(repr=False)
+    names: tuple[str, ...]
+    nav: Floats = field(repr=False)
+
+    @cached_property
+    def equity(self) -> pd.DataFrame:
+        """Net asset value at each close, date × strategy, starting at 1."""
+        return pd.DataFrame(self.nav.T, index=self.panel.dates, columns=list(self.names))
+
+    @cached_property
+    def returns(self) -> pd.DataFrame:
+        """Returns from close to close, date × strategy, from the second session on; 0 after ruin."""
+        return pd.DataFrame(_returns(self.nav).T, index=self.panel.dates[1:], columns=list(self.names))
+
+    @cached_property
+    def turnover(self) -> pd.DataFrame:
+        """Turnover of each session, date × strategy."""
+        return pd.DataFrame({name: self.strategy(name).turnover for name in self.names})
+
+    def strategy(self, name: str) -> BacktestResult:
+        """Return one strategy's result.
+
+        Raises
+        ------
+        DataError
+            If there is no strategy of that name.
+        """
+        if name not in self.names:
+            raise DataError(f"no strategy {name!r} (there are {', '.join(self.names[:30])})")
+        position = self.names.index(name)
+        return BacktestResult(self.panel, self.cost_model, self.targets[position], name, self.nav[position])
+
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Return each strategy's metrics by name."""
+        return {name: self.strategy(name).metrics() for name in self.names}
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True, eq=False)
+class BacktestResult:
+    """The backtest of one strategy.
+
+    Attributes
+    ----------
+    panel
+        The prices as traded on.
+    cost_model
+        The costs.
+    targets
+        Target weights as given [T, N].
+    name
+        Name of the strategy.
+    nav
+        Value of the account at each close, starting at 1 [T].
+    """
+
+    panel: TradingPanel = field(repr=False)
+    cost_model: CostModel
+    targets: Floats = field(repr=False)
+    name: str
+    nav: Floats = field(repr=False)
+
+    @cached_property
+    def equity(self) -> pd.Series[float]:
+        """Net asset value at each close, starting at 1."""
+        return pd.Series(self.nav, index=self.panel.dates, name=self.name)
+
+    @cached_property
+    def returns(self) -> pd.Series[float]:
+        """Returns from close to close, from the second session on; 0 after ruin."""
+        return pd.Series(_returns(self.nav[None])[0], index=self.panel.dates[1:], name=self.name)
+
+    @cached_property
+    def _ledger(self) -> Ledger:
+        return ledger(self.panel, self.targets[None], self.cost_model)
+
+    @cached_property
+    def _alive(self) -> NDArray[np.bool_]:
+        """Sessions 1 … T − 1 at whose beginning there was an account [D]."""
+        return self.nav[:-1] > 0
+
+    @cached_property
+    def _prior(self) -> Floats:
+        """Value of the account right after the last fill before each session [D]; 0 after ruin."""
+        base = self._ledger.base[0]
+        return np.concatenate([[1.0], base[:-1]]) * self._alive
+
+    @cached_property
+    def weights(self) -> pd.DataFrame:
+        """Holdings after the session's fill as fractions of the account at the close, date × symbol."""
+        book = self._ledger
+        value = total(book.values[0]) + book.cash[0]
+        alive = (self.nav[1:] > 0)[:, None]
+        shares = np.where(alive, book.values[0] / np.where(value > 0, value, 1.0)[:, None], 0.0)
+        full = np.concatenate([np.zeros((1, shares.shape[1])), shares])
+        return pd.DataFrame(full, index=self.panel.dates, columns=list(self.panel.symbols))
+
+    @cached_property
+    def _changes(self) -> tuple[Floats, Floats, Floats]:
+        """Weights before and value changes of each session's trades [D, N], and the value they are fractions of [D]."""
+        book = self._ledger
+        value = book.cash_before[0] + total(book.before[0])
+        held = book.before[0] / np.where(value > 0, value, 1.0)[:, None]
+        traded = np.where(book.filled[0][:, None], book.target[0] * book.kept[0][:, None] - held, 0.0)
+        if book.closed is not None:
+            traded = traded - book.closed[0] / np.where(value > 0, value, 1.0)[:, None]
+        traded[(value <= 0) | ~self._alive] = 0.0
+        return held, traded, value * self._prior
+
+    @cached_property
+    def turnover(self) -> pd.Series[float]:
+        """½ Σ |w⁺ − w| of each session: weights after the trade against drifted weights."""
+        book = self._ledger
+        held, traded, value = self._changes
+        after = np.where(book.filled[0][:, None], book.target[0], held + traded)
+        moved = np.where((abs(traded) > 0).any(axis=1), 0.5 * abs(after - held).sum(axis=1), 0.0)
+        return pd.Series(
+            np.concatenate([[0.0], moved * (value > 0)]), index=self.panel.dates, name="turnover"
+        )
+
+    @cached_property
+    def trades(self) -> pd.DataFrame:
+        """One row a trade: date, symbol, weight before and change, value, price.
+
+        ``weight_before`` and ``weight_change`` are fractions of the account just before the trade, ``value`` is signed
+        and in units of the account's start, ``price`` is the (adjusted) fill price.
+        """
+        held, traded, value = self._changes
+        rows, columns = np.nonzero(abs(traded) > _TRADE_FLOOR)
+        return pd.DataFrame(
+            {
+                "date": self.panel.dates[rows + 1],
+                "symbol": np.asarray(self.panel.symbols, dtype=object)[columns],
+                "weight_before": held[rows, columns],
+                "weight_change": traded[rows, columns],
+                "value": traded[rows, columns] * value[rows],
+                "price": self.panel.price[rows + 1, columns],
+            }
+        )
+
+    @cached_property
+    def costs(self) -> pd.DataFrame:
+        """What moved the account each session, in units of its start, date × component.
+
+        The change of the account is ``price_pnl − commission − spread − impact − borrow + interest``. What an account
+        would have lost beyond everything it had is not carried, and counts into the ``price_pnl`` of that session.
+        """
+        book, prior = self._ledger, self._prior
+        _, traded, value = self._changes
+        size = abs(traded)
+        impact = self.panel.impact(self.cost_model)
+        squeezed = np.zeros(len(prior)) if impact is None else total(impact[1:] * size**1.5)
+        night = book.before[0] - self._previous_values()
+        day = book.values[0] - (book.before[0] if book.closed is None else book.before[0] - book.closed[0])
+        moved = total(night) * prior
+        moved = moved + self._intraday(day)
+        table = np.zeros((len(prior) + 1, len(COST_COLUMNS)))
+        table[1:, 0] = moved
+        table[1:, 1] = total(size) * self.cost_model.commission * value
+        table[1:, 2] = total(size) * self.cost_model.half_spread * value
+        table[1:, 3] = squeezed * value
+        table[1:, 4] = book.borrow[0] * prior
+        table[1:, 5] = book.interest[0] * prior
+        self._forgive(table)
+        return pd.DataFrame(table, index=self.panel.dates, columns=list(COST_COLUMNS))
+
+    def _previous_values(self) -> Floats:
+        values = self._ledger.values[0]
+        return np.concatenate([np.zeros((1, values.shape[1])), values[:-1]])
+
+    def _intraday(self, drift: Floats) -> Floats:
+        """Price PnL from the fill to the close [D]; `drift` holds it for sessions without a fill, in units of V."""
+        book = self._ledger
+        filled = book.filled[0]
+        gained = total(np.where(filled[:, None], book.values[0] - book.target[0], drift))
+        return gained * book.base[0] * self._alive
+
+    def _forgive(self, table: Floats) -> None:
+        ruined = np.flatnonzero((self.nav[:-1] > 0) & (self.nav[1:] <= 0))
+        for day in ruined:
+            row = table[day + 1]
+            rest = -row[1:5].sum() + row[5]
+            row[0] = -self.nav[day] - rest
+
+    def metrics(self, **options: Any) -> dict[str, float]:
+        """Return the metrics of `trading_app.metrics.metrics` on these returns and this turnover."""
+        from trading_app.metrics import metrics
+
+        settings = {"periods": self.cost_model.periods, "turnover": self.turnover, **options}
+        return metrics(self.returns, **settings)
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of this result has to know: the prices' notes, forced closures, missing opens, ruin."""
+        from trading_app.backtest_notes import backtest_notes
+
+        return backtest_notes(self.panel, self.cost_model, self._ledger, self.targets, self.nav)
+
+
+def _returns(nav: Floats) -> Floats:
+    before = nav[:, :-1]
+    return np.where(before > 0, nav[:, 1:] / np.where(before > 0, before, 1.0) - 1.0, 0.0)

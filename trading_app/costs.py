@@ -1,0 +1,122 @@
+"""What trading costs: commission, half-spread, market impact, stock borrow and the price of cash."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from data.errors import DataError
+
+BASIS_POINT = 1e-4
+
+# Bounds beyond which a number is far more likely a mistake of unit than a market.
+_BOUNDS: dict[str, tuple[float, float, str]] = {
+    "commission_bps": (0.0, 1_000.0, "basis points of the value traded"),
+    "half_spread_bps": (0.0, 1_000.0, "basis points of the value traded"),
+    "impact_coefficient": (0.0, 10.0, "cost rate at a participation of 1"),
+    "borrow_bps": (0.0, 50_000.0, "basis points a year of the value sold short"),
+    "financing_spread_bps": (0.0, 10_000.0, "basis points a year over risk_free"),
+    "risk_free": (-0.5, 1.0, "a yearly rate as a fraction"),
+    "periods": (1, 100_000, "sessions a year"),
+    "capital": (1e-6, 1e15, "currency units"),
+}
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """The cost model of a market and of a backtest.
+
+    A trade of value x costs x · (commission + half-spread + impact), where impact is
+    ``impact_coefficient`` · √participation and participation is the traded value in currency over the value
+    traded in the whole market that session (close × volume); it is not charged where volume is unknown.
+    The account's size in currency is ``capital`` throughout: a profit does not make later trades costlier, so
+    that costs depend on weights alone.
+
+    Rates of borrow and cash accrue once a session on what is held overnight, at rate / ``periods``.
+
+    Attributes
+    ----------
+    commission_bps
+        Commission, basis points of the value traded.
+    half_spread_bps
+        Half of the bid–ask spread, basis points of the value traded.
+    impact_coefficient
+        Square-root impact: the cost rate at participation 1 (0.1: trading 1 % of volume costs 1 %).
+    borrow_bps
+        Fee on short positions, basis points a year.
+    financing_spread_bps
+        What negative cash pays above ``risk_free``, basis points a year.
+    risk_free
+        What cash earns, a yearly rate as a fraction (0.02 is 2 %).
+    periods
+        Sessions a year.
+    capital
+        Size of the account in the currency of the prices; it matters to impact only.
+
+    Raises
+    ------
+    DataError
+        If a value is not finite or out of range; the message names it.
+    """
+
+    commission_bps: float = 1.0
+    half_spread_bps: float = 2.0
+    impact_coefficient: float = 0.0
+    borrow_bps: float = 50.0
+    financing_spread_bps: float = 100.0
+    risk_free: float = 0.0
+    periods: int = 252
+    capital: float = 1e6
+
+    def __post_init__(self) -> None:
+        for name, (low, high, unit) in _BOUNDS.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise DataError(f"costs.{name} is {value!r}: a finite number is needed ({unit})")
+            if not low <= value <= high:
+                raise DataError(f"costs.{name} is {value:g}: it must lie from {low:g} to {high:g} ({unit})")
+        if not isinstance(self.periods, int):
+            raise DataError(f"costs.periods is {self.periods!r}: a whole number is needed")
+        if self.rate >= 1.0:
+            raise DataError("costs.commission_bps and costs.half_spread_bps together reach the value traded")
+
+    @classmethod
+    def free(cls, *, periods: int = 252) -> CostModel:
+        """No cost at all, and cash at zero."""
+        return cls(
+            commission_bps=0.0,
+            half_spread_bps=0.0,
+            borrow_bps=0.0,
+            financing_spread_bps=0.0,
+            periods=periods,
+        )
+
+    @property
+    def commission(self) -> float:
+        """Commission as a fraction of the value traded."""
+        return self.commission_bps * BASIS_POINT
+
+    @property
+    def half_spread(self) -> float:
+        """Half-spread as a fraction of the value traded."""
+        return self.half_spread_bps * BASIS_POINT
+
+    @property
+    def rate(self) -> float:
+        """Commission and half-spread together, a fraction of the value traded."""
+        return self.commission + self.half_spread
+
+    @property
+    def borrow_rate(self) -> float:
+        """Borrow fee of one session, a fraction of the value sold short."""
+        return self.borrow_bps * BASIS_POINT / self.periods
+
+    @property
+    def lending_rate(self) -> float:
+        """What positive cash earns in one session, as a fraction."""
+        return self.risk_free / self.periods
+
+    @property
+    def financing_rate(self) -> float:
+        """What negative cash pays in one session, as a fraction."""
+        return (self.risk_free + self.financing_spread_bps * BASIS_POINT) / self.periods
