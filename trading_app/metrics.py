@@ -392,8 +392,7 @@ def _moment(returns: Returns, order: int) -> Array:
 
 
 def _ratio(numerator: Array, denominator: Array, scale: Array | None = None, order: int = 1) -> Array:
-    """Quotient with NaN where the denominator is zero, or zero up to the rounding of values of size
-    `scale`."""
+    """Quotient; NaN where the denominator is zero up to the rounding of values of size `scale`."""
     tiny = 0.0 if scale is None else (8 * np.finfo(np.float64).eps * np.abs(scale).max(axis=0)) ** order
     defined = np.asarray(denominator) > tiny
     return np.where(defined, numerator / np.where(defined, denominator, 1.0), np.nan)

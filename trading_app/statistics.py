@@ -300,8 +300,7 @@ def _normal_cdf(value: float) -> float:
 
 
 def _long_run_deviation(values: Array, block: int) -> Array:
-    """√ of the long-run variance [K] that the stationary bootstrap implies (Politis & Romano 1994, equation
-    12)."""
+    """√ of the long-run variance [K] that the bootstrap implies (Politis & Romano 1994, equation 12)."""
     length = len(values)
     centred = values - values.mean(axis=0)
     padded = 2 ** int(np.ceil(np.log2(2 * length)))

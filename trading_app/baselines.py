@@ -1,0 +1,286 @@
+"""Baselines that a trained policy has to be held against: simple, causal and under the same costs.
+
+Each baseline maps prices to target weights decided at the close of a date: date × symbol, fractions of the
+portfolio, with a row of NaN on dates without a decision (holdings drift). Row t uses closes up to and
+including t, also those before `start`. Decisions fall on the first session of the range and on the first
+session of each later month; those dates do not depend on where the prices end. Where history is too short at
+first, decisions begin later and the portfolio is cash until then; where it is too short throughout, that is
+an error.
+
+A symbol takes part in a decision when it has a close on that date and, where a baseline looks back, enough
+history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from data import Prices
+from data.errors import DataError
+
+Array = npt.NDArray[np.float64]
+DateLike = str | pd.Timestamp
+# Closes of the past [T, N] up to the decision, newest last, to weights [N] or None while history is too
+# short.
+Rule = Callable[[Array], Array | None]
+
+WINDOW = 252
+#: A quarter of daily returns: fewer say little about a volatility or a covariance.
+MINIMUM = 63
+
+
+class Baseline(Protocol):
+    """A function from prices and a range of dates to target weights."""
+
+    def __call__(
+        self, prices: Prices, start: DateLike | None = None, end: DateLike | None = None
+    ) -> pd.DataFrame:
+        """Return target weights, date × symbol, NaN rows where nothing is decided."""
+
+
+def equal_weight(prices: Prices, start: DateLike | None = None, end: DateLike | None = None) -> pd.DataFrame:
+    """Equal weights in all listed symbols, restored each month."""
+    return _monthly(prices, start, end, lookback=0, needed=0, rule=_equal, name="equal-weight")
+
+
+def buy_and_hold(prices: Prices, start: DateLike | None = None, end: DateLike | None = None) -> pd.DataFrame:
+    """Equal weights in the symbols listed on the first date, never traded again."""
+    targets = _monthly(prices, start, end, lookback=0, needed=0, rule=_equal, name="buy-and-hold")
+    targets.iloc[_first_decision(targets) + 1 :] = np.nan
+    return targets
+
+
+def inverse_volatility(
+    prices: Prices,
+    start: DateLike | None = None,
+    end: DateLike | None = None,
+    *,
+    window: int = WINDOW,
+    minimum: int = MINIMUM,
+) -> pd.DataFrame:
+    """Weights proportional to one over trailing volatility, monthly.
+
+    Parameters
+    ----------
+    prices, start, end
+        Panel and range of the decisions, both ends included.
+    window : int
+        Trailing sessions of returns.
+    minimum : int
+        Returns that a symbol needs within the window.
+    """
+
+    def rule(closes: Array) -> Array | None:
+        spread = _deviation(_returns(closes))
+        usable = _usable(closes, minimum) & (spread > 0)
+        return _normalised(np.where(usable, 1.0 / np.where(usable, spread, 1.0), 0.0))
+
+    return _monthly(prices, start, end, lookback=window, needed=minimum, rule=rule, name="inverse-volatility")
+
+
+def minimum_variance(
+    prices: Prices,
+    start: DateLike | None = None,
+    end: DateLike | None = None,
+    *,
+    window: int = WINDOW,
+    minimum: int = MINIMUM,
+) -> pd.DataFrame:
+    """Long-only fully invested portfolio of least variance, refitted monthly.
+
+    The covariance is shrunk as Ledoit & Wolf (2004), through ``skfolio``; the optimum is exact, see
+    `least_variance_weights`. It uses the sessions of the window on which every symbol that takes part has a
+    return, or, where gaps leave fewer than `minimum` of them, all sessions with missing returns as zero.
+
+    Parameters
+    ----------
+    prices, start, end, window, minimum
+        As in `inverse_volatility`.
+    """
+    from skfolio.moments import LedoitWolf
+
+    def rule(closes: Array) -> Array | None:
+        usable = _usable(closes, minimum)
+        if not usable.any():
+            return None
+        returns = _returns(closes)[:, usable]
+        complete = returns[np.isfinite(returns).all(axis=1)]
+        sample = complete if len(complete) >= minimum else np.nan_to_num(returns)
+        weights = np.zeros(closes.shape[1])
+        weights[usable] = least_variance_weights(LedoitWolf().fit(sample).covariance_)
+        return weights
+
+    return _monthly(prices, start, end, lookback=window, needed=minimum, rule=rule, name="min-variance")
+
+
+def momentum(
+    prices: Prices,
+    start: DateLike | None = None,
+    end: DateLike | None = None,
+    *,
+    long_short: bool = False,
+    window: int = WINDOW,
+    skip: int = 21,
+) -> pd.DataFrame:
+    """Equal weights in the third of symbols with the highest return from 12 months to 1 month ago, monthly.
+
+    Jegadeesh & Titman (1993) with the usual one month left out.
+
+    Parameters
+    ----------
+    prices, start, end
+        As in `inverse_volatility`.
+    long_short : bool
+        Half the portfolio long the top third and half short the bottom third, so that gross exposure is 1 and
+        net 0.
+    window, skip : int
+        Sessions from the start and from the end of the ranking period to the decision.
+    """
+
+    def rule(closes: Array) -> Array | None:
+        if len(closes) <= window:
+            return None
+        growth = closes[-1 - skip] / closes[-1 - window]
+        ranked = np.flatnonzero(np.isfinite(growth) & np.isfinite(closes[-1]))
+        if len(ranked) < (2 if long_short else 1):
+            return None
+        ranked = ranked[np.argsort(growth[ranked], kind="stable")]
+        count = max(len(ranked) // 3, 1)
+        weights = np.zeros(closes.shape[1])
+        weights[ranked[-count:]] = 1.0 / count
+        if long_short:
+            weights[ranked[:count]] -= 1.0 / count
+            weights *= 0.5
+        return weights
+
+    return _monthly(prices, start, end, lookback=window, needed=window, rule=rule, name="momentum")
+
+
+BASELINES: dict[str, Baseline] = {
+    "equal-weight": equal_weight,
+    "buy-and-hold": buy_and_hold,
+    "inverse-volatility": inverse_volatility,
+    "min-variance": minimum_variance,
+    "momentum": momentum,
+}
+
+
+def baseline(name: str) -> Baseline:
+    """The baseline called `name`.
+
+    Raises
+    ------
+    DataError
+        For an unknown name, with the known ones.
+    """
+    import difflib
+
+    if name not in BASELINES:
+        near = difflib.get_close_matches(name, BASELINES, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise DataError(f"no baseline {name!r}; {hint}known: {', '.join(BASELINES)}")
+    return BASELINES[name]
+
+
+def least_variance_weights(covariance: npt.ArrayLike) -> Array:
+    """Weights w ≥ 0, Σw = 1 of least variance wᵀΣw.
+
+    With Σ = LLᵀ, the non-negative least-squares solution x of Lᵀx ≈ L⁻¹1 satisfies the optimality conditions
+    of the portfolio up to scale, so w = x / Σx: an active-set method gives the exact optimum without an
+    iterative cone solver.
+
+    Parameters
+    ----------
+    covariance : array_like
+        [N, N], positive definite.
+
+    Returns
+    -------
+    ndarray
+        [N]
+    """
+    from scipy.linalg import cholesky, solve_triangular
+    from scipy.optimize import nnls
+
+    matrix = np.asarray(covariance, dtype=np.float64)
+    scale = float(np.trace(matrix)) / len(matrix)
+    factor = cholesky(matrix / scale, lower=True)
+    solution, _ = nnls(factor.T, solve_triangular(factor, np.ones(len(matrix)), lower=True))
+    return np.asarray(solution / solution.sum())
+
+
+def _monthly(
+    prices: Prices,
+    start: DateLike | None,
+    end: DateLike | None,
+    *,
+    lookback: int,
+    needed: int,
+    rule: Rule,
+    name: str,
+) -> pd.DataFrame:
+    window = prices.between(start, end)  # DataError where the range is empty
+    closes = prices.adjusted("close").to_numpy()
+    offset = int(prices.dates.searchsorted(window.dates[0]))
+    targets = np.full((len(window.dates), len(prices.symbols)), np.nan)
+    waiting = True
+    for row in range(len(window.dates)):
+        # Until the first decision every session is tried, later ones fall on the first session of a month.
+        if not waiting and not _new_month(window.dates, row):
+            continue
+        t = offset + row
+        weights = rule(closes[max(t - lookback, 0) : t + 1])
+        if weights is not None:
+            targets[row] = weights
+            waiting = False
+    if waiting:
+        raise DataError(
+            f"{name}: {prices.name} has too little history for any decision up to "
+            f"{window.dates[-1]:%Y-%m-%d}: it begins {prices.dates[0]:%Y-%m-%d} and a symbol needs {needed} "
+            "sessions of prices before one"
+        )
+    return pd.DataFrame(targets, index=window.dates, columns=list(prices.symbols))
+
+
+def _new_month(dates: pd.DatetimeIndex, row: int) -> bool:
+    if row == 0:
+        return True
+    now, before = dates[row], dates[row - 1]
+    return bool((now.year, now.month) != (before.year, before.month))
+
+
+def _first_decision(targets: pd.DataFrame) -> int:
+    return int(np.argmax(targets.notna().any(axis=1).to_numpy()))
+
+
+def _equal(closes: Array) -> Array | None:
+    return _normalised(np.isfinite(closes[-1]).astype(np.float64))
+
+
+def _usable(closes: Array, minimum: int) -> npt.NDArray[np.bool_]:
+    """Symbols with a close now and enough returns in the window [N]."""
+    counts = np.isfinite(_returns(closes)).sum(axis=0)
+    return np.asarray(np.isfinite(closes[-1]) & (counts >= minimum))
+
+
+def _returns(closes: Array) -> Array:
+    return np.asarray(closes[1:] / closes[:-1] - 1.0)
+
+
+def _deviation(returns: Array) -> Array:
+    """Standard deviation of the known returns of each symbol [N]; zero with fewer than two."""
+    known = np.isfinite(returns)
+    count = known.sum(axis=0)
+    mean = np.where(known, returns, 0.0).sum(axis=0) / np.maximum(count, 1)
+    squares = np.where(known, (returns - mean) ** 2, 0.0).sum(axis=0)
+    return np.asarray(np.sqrt(squares / np.maximum(count - 1, 1)))
+
+
+def _normalised(weights: Array) -> Array | None:
+    total = weights.sum()
+    return weights / total if total > 0 else None
