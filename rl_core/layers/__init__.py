@@ -1,0 +1,48 @@
+"""Exact and relaxed equivariant layers, each with a leading axis K of independent copies."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rl_core.layers.attention import SetAttention
+    from rl_core.layers.base import Layer
+    from rl_core.layers.conv import DenseConv, GroupConv, LiftingConv
+    from rl_core.layers.fourier import FourierLinear
+    from rl_core.layers.linear import DenseLinear, GroupLinear, Head, LayerNorm, Lifting, RegularLinear
+    from rl_core.layers.rpp import ResidualPathway, ResidualRows
+    from rl_core.layers.sets import RowLayer, SetHead, SetLayer, SetLifting, SetLinear, SetPool
+    from rl_core.layers.steerable import SteerableConv
+
+_MODULES = {
+    "DenseConv": "conv",
+    "DenseLinear": "linear",
+    "FourierLinear": "fourier",
+    "GroupConv": "conv",
+    "GroupLinear": "linear",
+    "Head": "linear",
+    "Layer": "base",
+    "LayerNorm": "linear",
+    "Lifting": "linear",
+    "LiftingConv": "conv",
+    "RegularLinear": "linear",
+    "ResidualPathway": "rpp",
+    "ResidualRows": "rpp",
+    "RowLayer": "sets",
+    "SetAttention": "attention",
+    "SetHead": "sets",
+    "SetLayer": "sets",
+    "SetLifting": "sets",
+    "SetLinear": "sets",
+    "SetPool": "sets",
+    "SteerableConv": "steerable",
+}
+
+__all__ = sorted(_MODULES)
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

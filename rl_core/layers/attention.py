@@ -1,0 +1,86 @@
+"""Self-attention over rows (assets) that respects the group on each row's fibre."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor, nn
+
+from rl_core.errors import SymmetryError
+from rl_core.layers.base import move_fields
+from rl_core.layers.expansion import regular_weight
+from rl_core.layers.initial import HEAD_GAIN, uniform
+from rl_core.layers.sets import RowLayer
+from rl_core.symmetry.groups import Group
+
+__all__ = ["SetAttention"]
+
+
+class SetAttention(RowLayer):
+    """y + attention over rows, with regular → regular projections and scores for each group element apart.
+
+    Queries, keys and values q(g), k(g), v(g) are regular fields; a group element permutes their scores as it
+    permutes the fields, so that the layer is equivariant (and under S_N, as attention is). Relaxed, the
+    projections carry weights w_l(i, g).
+
+    Parameters
+    ----------
+    group : Group
+    fields : int
+        F, a multiple of ``heads``; input and output are [K, N, B, G·F].
+    heads : int
+    rows, banks, relaxed, generators
+        As for `RowLayer`.
+    """
+
+    def __init__(
+        self,
+        group: Group,
+        fields: int,
+        *,
+        heads: int = 1,
+        rows: int | None = None,
+        banks: int = 1,
+        relaxed: bool = False,
+        generators: Sequence[Generator],
+    ) -> None:
+        super().__init__(group, rows, banks, relaxed, generators)
+        if heads < 1 or fields % heads:
+            raise SymmetryError(f"SetAttention: fields must be a multiple of heads, got {fields} and {heads}")
+        self.fields, self.heads = fields, heads
+        variance = HEAD_GAIN / (group.order * fields * banks)
+        self.psi = uniform([banks, group.order, fields, 3 * fields], variance, generators)
+        self.psi_out = uniform([banks, group.order, fields, fields], variance, generators)
+
+    def expand(self) -> tuple[Tensor, Tensor]:
+        """Weights of the three projections [K, G·F, G·3F] and of the result [K, G·F, G·F] (relaxed: K·N)."""
+        return regular_weight(self.group, self.psi, self.w), regular_weight(self.group, self.psi_out, self.w)
+
+    def apply_expanded(self, expanded: Sequence[Tensor], x: Tensor) -> Tensor:
+        """The output [K, N, B, G·F]."""
+        project, result = expanded
+        copies, rows, batch, size = x.shape
+        n, heads = self.group.order, self.heads
+        mixed = self._per_row(x, project).view(copies, rows, batch, n, 3, heads, self.fields // heads)
+        q, k, v = mixed.permute(4, 0, 2, 3, 5, 1, 6).unbind(0)
+        attended = nn.functional.scaled_dot_product_attention(q, k, v)
+        fields = attended.permute(0, 4, 1, 2, 3, 5).reshape(copies, rows, batch, size)
+        return x + self._per_row(fields, result)
+
+    def _per_row(self, x: Tensor, weight: Tensor) -> Tensor:
+        copies, rows, batch, size = x.shape
+        return torch.bmm(x.reshape(weight.shape[0], -1, size), weight).view(copies, rows, batch, -1)
+
+    def example(self, batch: int, generator: Generator) -> Tensor:
+        """A standard normal input [K, N, batch, G·F]."""
+        size = self.group.order * self.fields
+        return torch.randn(self.copies, self.rows or 5, batch, size, generator=generator)
+
+    def transform_input(self, g: int, x: Tensor) -> Tensor:
+        """L_g on each row."""
+        return move_fields(self.group, g, x)
+
+    def transform_output(self, g: int, y: Tensor) -> Tensor:
+        """L_g on each row."""
+        return move_fields(self.group, g, y)

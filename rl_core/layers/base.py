@@ -1,0 +1,117 @@
+"""What every layer can do: expand its weights, run, tell its symmetry and check it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Generator, Tensor, nn
+
+from rl_core.errors import SymmetryError
+from rl_core.symmetry.groups import Group
+from rl_core.symmetry.representations import Representation
+
+__all__ = ["Layer", "equivariance_error", "gain_penalty", "move_fields"]
+
+
+class Layer(nn.Module, ABC):
+    """A map with K independent copies that a group acts on at both ends.
+
+    Parameters are [K, …] and inputs [K, B, …]. ``expand`` makes the effective weights, once for each gradient
+    step, and ``apply_expanded`` uses them; ``forward`` does both.
+
+    Attributes
+    ----------
+    group : Group
+    copies : int
+        K.
+    """
+
+    group: Group
+    copies: int
+
+    @abstractmethod
+    def expand(self) -> tuple[Tensor, ...]:
+        """The effective weights, differentiable in the parameters."""
+
+    @abstractmethod
+    def apply_expanded(self, expanded: Sequence[Tensor], x: Tensor) -> Tensor:
+        """The layer's output for effective weights from `expand`."""
+
+    @abstractmethod
+    def example(self, batch: int, generator: Generator) -> Tensor:
+        """A standard normal input [K, batch, …], for checks."""
+
+    @abstractmethod
+    def transform_input(self, g: int, x: Tensor) -> Tensor:
+        """The group element g acts on inputs."""
+
+    @abstractmethod
+    def transform_output(self, g: int, y: Tensor) -> Tensor:
+        """The group element g acts on outputs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The layer's output."""
+        return self.apply_expanded(self.expand(), x)
+
+    def gains(self) -> dict[str, Tensor]:
+        """The relaxed weights by name, [K, L, …, G]; empty for exact layers."""
+        return {}
+
+    def gain_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters behind `gains`."""
+        yield from ()
+
+    def penalty(self) -> Tensor:
+        """How far the layer is from symmetric, [K]: Σ_l Σ_g (w_l(g) − mean_g w_l)²."""
+        return gain_penalty(self.gain_parameters(), self.copies, self.reference)
+
+    @property
+    def reference(self) -> Tensor:
+        """A tensor that tells the layer's dtype and device."""
+        return next(self.parameters())
+
+    @torch.no_grad()
+    def check_equivariance(self, batch: int = 8, seed: int = 0) -> float:
+        """The largest |f(gx) − g f(x)| over all g and random inputs, relative to the largest |f(x)|."""
+        x = self.example(batch, torch.Generator().manual_seed(seed)).to(self.reference)
+        y = self(x)
+        errors = [
+            equivariance_error(self(self.transform_input(g, x)), self.transform_output(g, y))
+            for g in range(self.group.order)
+        ]
+        return max(errors)
+
+
+def equivariance_error(moved: Tensor, expected: Tensor) -> float:
+    """The largest |moved − expected| relative to the largest |expected| (at least 1)."""
+    return float((moved - expected).abs().max() / expected.abs().max().clamp(min=1.0))
+
+
+def gain_penalty(gains: Iterator[nn.Parameter], copies: int, reference: Tensor) -> Tensor:
+    """Σ (w − mean_g w)² of relaxed weights [K, L, …, G] for each copy; the mean is over all axes that L leaves."""
+    total = reference.new_zeros(copies)
+    for w in gains:
+        deviation = w - w.mean(dim=tuple(range(2, w.ndim)), keepdim=True)
+        total = total + deviation.square().flatten(1).sum(dim=1)
+    return total
+
+
+def move_fields(group: Group, g: int, y: Tensor, dim: int = -1) -> Tensor:
+    """L_g y for regular fields: the axis holds (G, F), and (L_g y)(h) = y(g⁻¹h)."""
+    dim = dim % y.ndim
+    fields = y.unflatten(dim, (group.order, -1))
+    return fields.index_select(dim, group.difference[g].to(y.device)).flatten(dim, dim + 1)
+
+
+def check_banks(group: Group, banks: int, name: str) -> None:
+    """Refuse a number of filter banks that cannot be used."""
+    if not 1 <= banks <= group.order:
+        raise SymmetryError(f"{name}: banks must be 1 … {group.order} (the order of {group.name}), got {banks}")
+
+
+def check_same_group(a: Representation, group: Group, name: str) -> None:
+    """Refuse a representation of another group."""
+    if a.group != group:
+        raise SymmetryError(f"{name}: {a.name} represents {a.group.name}, not {group.name}")

@@ -1,0 +1,107 @@
+"""Exact regular → regular layers in the Fourier form: one block for each character of the group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor, nn
+
+from rl_core.errors import SymmetryError
+from rl_core.layers.base import move_fields
+from rl_core.layers.expansion import regular_weight
+from rl_core.layers.initial import HE_GAIN, uniform, zeros
+from rl_core.layers.linear import GroupLinear
+from rl_core.symmetry.groups import Group
+
+__all__ = ["FourierLinear", "transform_matrix"]
+
+
+def transform_matrix(group: Group, name: str = "Fourier form") -> Tensor:
+    """The orthogonal Walsh–Hadamard transform (character, element) over the group, [n, n].
+
+    Raises
+    ------
+    SymmetryError
+        Where the group has an element with gg ≠ 1, so that its characters are not real.
+    """
+    if group.characters is None:
+        raise SymmetryError(f"{name}: needs a group in which every element is its own inverse, not {group.name}")
+    return group.characters / group.order**0.5
+
+
+class FourierLinear(GroupLinear):
+    """An exact regular → regular layer that keeps its weights block-diagonal: y^χ = x^χ ψ^χ, n blocks [F, F'].
+
+    For n = 2 these are the even and odd parts y± = (y(e) ± y(g))/√2. It is the same map as an exact
+    `RegularLinear`, with n times less arithmetic.
+
+    Parameters
+    ----------
+    group : Group
+        With every element its own inverse: products of C2, among them D1 and D2.
+    fields_in, fields : int
+        F and F'.
+    generators : sequence of torch.Generator
+        One for each of the K copies.
+    """
+
+    transform: Tensor
+
+    def __init__(self, group: Group, fields_in: int, fields: int, *, generators: Sequence[Generator]) -> None:
+        super().__init__(group, 1, False, generators)
+        n = group.order
+        self.fields_in, self.fields = fields_in, fields
+        self.input_size, self.output_size = n * fields_in, n * fields
+        # ψ^χ = Σ_u χ(u) ψ(u) has n times the variance of ψ(u).
+        self.blocks = uniform([n, fields_in, fields], HE_GAIN / fields_in, generators)
+        self.bias = zeros([1, fields], generators)
+        matrix = transform_matrix(group, "FourierLinear").to(self.blocks)
+        self.register_buffer("transform", matrix, persistent=False)
+
+    def expand_blocks(self) -> tuple[Tensor, Tensor]:
+        """The blocks [K·n, F, F'] and their bias [K·n, 1, F'], which only the trivial character has."""
+        n = self.group.order
+        bias = self.bias * n**0.5
+        padded = nn.functional.pad(bias, (0, 0, 0, n - 1))
+        return self.blocks.flatten(0, 1), padded.view(-1, 1, self.fields)
+
+    def filters(self) -> Tensor:
+        """ψ(u) = n⁻¹ Σ_χ χ(u) ψ^χ, [K, 1, n, F, F']."""
+        n = self.group.order
+        mixed = torch.matmul(self.transform.T / n**0.5, self.blocks.flatten(2))
+        return mixed.view(self.copies, 1, n, self.fields_in, self.fields)
+
+    def expand(self) -> tuple[Tensor, Tensor]:
+        """The plain form: weight [K, G·F, G·F'] and bias [K, 1, G·F']."""
+        return regular_weight(self.group, self.filters(), None), self.bias.repeat(1, 1, self.group.order)
+
+    def transform_input(self, g: int, x: Tensor) -> Tensor:
+        """L_g x."""
+        return move_fields(self.group, g, x)
+
+    def transform_output(self, g: int, y: Tensor) -> Tensor:
+        """L_g y."""
+        return move_fields(self.group, g, y)
+
+
+def apply_blocks(transform: Tensor, blocks: Tensor, bias: Tensor, x: Tensor) -> Tensor:
+    """A Fourier layer on activations in the group's domain.
+
+    Parameters
+    ----------
+    transform : Tensor [n, n]
+        From `transform_matrix`.
+    blocks, bias : Tensor [K·n, F, F'], [K·n, 1, F']
+        From `FourierLinear.expand_blocks`.
+    x : Tensor [K, n, B, F]
+
+    Returns
+    -------
+    Tensor [K, n, B, F']
+    """
+    copies, n, batch, fields = x.shape
+    spectrum = torch.bmm(transform.expand(copies, n, n), x.reshape(copies, n, batch * fields))
+    product = torch.baddbmm(bias, spectrum.view(copies * n, batch, fields), blocks)
+    inverse = torch.bmm(transform.T.expand(copies, n, n), product.view(copies, n, -1))
+    return inverse.view(copies, n, batch, -1)

@@ -1,0 +1,137 @@
+"""Residual pathway priors (Finzi, Benton & Wilson 2021): an exact path plus a small free one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from rl_core.layers.initial import uniform, zeros
+from rl_core.layers.linear import GroupLinear
+from rl_core.layers.sets import RowLayer, SetLayer, SetPool
+
+__all__ = ["ResidualPathway", "ResidualRows"]
+
+EXACT_PRIOR = 1e-3
+"""Weight of the L2 prior of the exact path, relative to the free path's."""
+
+
+class ResidualPathway(GroupLinear):
+    """The sum of an exact linear layer and a free one that starts at ``scale`` of its standard deviation.
+
+    Parameters
+    ----------
+    exact : GroupLinear
+        An exact layer on vectors.
+    scale : float
+        Initial standard deviation of the free weights, relative to the expanded exact ones.
+    generators : sequence of torch.Generator
+        One for each of the K copies.
+    """
+
+    def __init__(self, exact: GroupLinear, *, scale: float = 1e-3, generators: Sequence[Generator]) -> None:
+        super().__init__(exact.group, 1, False, generators)
+        self.input_size, self.output_size = exact.input_size, exact.output_size
+        self.exact = exact
+        variance = scale**2 * exact.gain / exact.input_size
+        self.free_weight = uniform([exact.input_size, exact.output_size], variance, generators)
+        self.free_bias = zeros([1, exact.output_size], generators)
+
+    def expand(self) -> tuple[Tensor, Tensor]:
+        """The sum of both paths: weight [K, in, out] and bias [K, 1, out]."""
+        weight, bias = self.exact.expand()
+        return weight + self.free_weight, bias + self.free_bias
+
+    def penalty(self) -> Tensor:
+        """Minus the log of the two Gaussian priors up to constants, [K]: a strong one on the free path."""
+        free = self.free_weight.square().flatten(1).sum(1) + self.free_bias.square().flatten(1).sum(1)
+        parts = [p.square().flatten(1).sum(1) for p in self.exact.parameters()]
+        return free + EXACT_PRIOR * torch.stack(parts).sum(0)
+
+    def gains(self) -> dict[str, Tensor]:
+        """The root mean square of the free weights relative to the exact ones, [K, 1, 1]."""
+        with torch.no_grad():
+            weight, _ = self.exact.expand()
+            ratio = self.free_weight.square().mean(dim=(1, 2)) / weight.square().mean(dim=(1, 2)).clamp(min=1e-12)
+        return {"free": ratio.sqrt()[:, None, None]}
+
+    def transform_input(self, g: int, x: Tensor) -> Tensor:
+        """As the exact path."""
+        return self.exact.transform_input(g, x)
+
+    def transform_output(self, g: int, y: Tensor) -> Tensor:
+        """As the exact path."""
+        return self.exact.transform_output(g, y)
+
+
+class ResidualRows(RowLayer):
+    """An exact layer on sets plus a free path with a matrix (or for a pool a weight) of its own for each row.
+
+    Parameters
+    ----------
+    exact : SetLayer or SetPool
+        An exact layer.
+    rows : int
+        N.
+    scale : float
+        Initial standard deviation of the free weights, relative to the expanded exact ones.
+    generators : sequence of torch.Generator
+        One for each of the K copies.
+    """
+
+    def __init__(
+        self, exact: SetLayer | SetPool, rows: int, *, scale: float = 1e-3, generators: Sequence[Generator]
+    ) -> None:
+        super().__init__(exact.group, rows, 1, False, generators)
+        self.exact = exact
+        if isinstance(exact, SetPool):
+            self.free_weight = uniform([rows, exact.group.order * exact.fields], scale**2, generators)
+            self.free_bias = zeros([1, exact.group.order * exact.fields], generators)
+            return
+        variance = scale**2 * exact.gain / (2 * exact.input_size)
+        self.free_weight = uniform([rows, exact.input_size, exact.output_size], variance, generators)
+        self.free_bias = zeros([rows, 1, exact.output_size], generators)
+
+    def expand(self) -> tuple[Tensor, ...]:
+        """Pool: weights of rows [K, N, 1, G·F] and bias. Else: rows [K·N, in, out], mean [K, in, out], bias."""
+        if isinstance(self.exact, SetPool):
+            return (1.0 + self.free_weight[:, :, None]) / self.free_weight.shape[1], self.free_bias
+        weight, mean, bias = self.exact.expand()
+        return (weight[:, None] + self.free_weight).flatten(0, 1), mean, bias[:, None] + self.free_bias
+
+    def apply_expanded(self, expanded: Sequence[Tensor], x: Tensor, action: Tensor | None = None) -> Tensor:
+        """As `SetLayer.apply_expanded`."""
+        if isinstance(self.exact, SetPool):
+            weight, bias = expanded
+            return (x * weight).sum(dim=1) + bias
+        copies, rows, batch, size = x.shape
+        weight, mean_weight, bias = expanded
+        mean = x.mean(dim=1) if action is None else torch.cat([x.mean(dim=1), action.mean(dim=1)], dim=-1)
+        start = (torch.bmm(mean, mean_weight)[:, None] + bias).flatten(0, 1)
+        y = torch.baddbmm(start, x.reshape(copies * rows, batch, size), weight[:, :size])
+        if action is not None:
+            y = torch.baddbmm(y, action.reshape(copies * rows, batch, 1), weight[:, size:])
+        return y.view(copies, rows, batch, -1)
+
+    def penalty(self) -> Tensor:
+        """Minus the log of the two Gaussian priors up to constants, [K]: a strong one on the free path."""
+        free = self.free_weight.square().flatten(1).sum(1) + self.free_bias.square().flatten(1).sum(1)
+        parts = [p.square().flatten(1).sum(1) for p in self.exact.parameters()]
+        return free + EXACT_PRIOR * torch.stack(parts).sum(0) if parts else free
+
+    def gains(self) -> dict[str, Tensor]:
+        """The root mean square of the free weights of each row, [K, 1, N, 1]."""
+        return {"free": self.free_weight.detach().square().flatten(2).mean(dim=2).sqrt()[:, None, :, None]}
+
+    def example(self, batch: int, generator: Generator) -> Tensor:
+        """As the exact path."""
+        return self.exact.example(batch, generator)
+
+    def transform_input(self, g: int, x: Tensor) -> Tensor:
+        """As the exact path."""
+        return self.exact.transform_input(g, x)
+
+    def transform_output(self, g: int, y: Tensor) -> Tensor:
+        """As the exact path."""
+        return self.exact.transform_output(g, y)

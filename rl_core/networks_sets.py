@@ -1,0 +1,135 @@
+"""Networks on rows (assets): set layers, and for critics an invariant pool before the head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from rl_core.errors import ConfigError, SymmetryError
+from rl_core.layers.attention import SetAttention
+from rl_core.layers.base import Layer
+from rl_core.layers.linear import GroupLinear, Head, LayerNorm, RegularLinear
+from rl_core.layers.rpp import ResidualPathway, ResidualRows
+from rl_core.layers.sets import SetHead, SetLayer, SetLifting, SetLinear, SetPool
+from rl_core.networks import Network, Packed, Shape
+from rl_core.networks_vectors import end_representations
+from rl_core.symmetry.symmetry import Symmetry
+
+__all__ = ["SetNetwork"]
+
+
+class SetNetwork(Network):
+    """An actor or critic on rows; activations lie as [K, N, B, G·F].
+
+    An actor gives each row's mean and log-std. A critic takes each row's action as a further feature, pools the
+    rows (relaxed: with weights for each row) and ends in a regular → regular layer and an invariant head.
+
+    Parameters
+    ----------
+    kind : {"exact", "relaxed", "rpp"}
+    symmetry : Symmetry
+        With rows.
+    shape : Shape
+    ensemble : int or None
+    generators : sequence of torch.Generator
+        One for each copy.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        symmetry: Symmetry,
+        shape: Shape,
+        ensemble: int | None,
+        generators: Sequence[Generator],
+    ) -> None:
+        super().__init__(symmetry, len(generators), ensemble)
+        assert symmetry.rows is not None
+        self.kind, self.rows = kind, symmetry.rows
+        group, fields, relaxed = symmetry.group, shape.fields(symmetry.group.order), kind == "relaxed"
+        source, target = end_representations(symmetry, ensemble)
+        banks = min(shape.banks, group.order * symmetry.rows) if relaxed else 1
+        row = {"rows": symmetry.rows, "banks": banks, "relaxed": relaxed, "generators": generators}
+        self._add_hidden(shape, row, SetLifting(source, fields, **row))  # type: ignore[arg-type]
+        if ensemble is None:
+            self._add("head", SetHead(target, fields, **row), generators)  # type: ignore[arg-type]
+        else:
+            flat: dict[str, Any] = {**row, "banks": min(banks, group.order)}
+            del flat["rows"]
+            self._add("pool", SetPool(group, fields, **row), generators)  # type: ignore[arg-type]
+            self._add("pooled", RegularLinear(group, banks * fields, fields, **flat), generators)
+            self._add("head", Head(target, fields, **flat), generators)
+        with torch.no_grad():
+            self._counts = {name: len(layer.expand()) for name, layer in self.named_layers()}
+
+    def _add_hidden(self, shape: Shape, options: dict[str, Any], lifting: SetLifting) -> None:
+        """Lifting and hidden layers, each with its norm and attention; notes which output is rectified."""
+        group, fields, generators = lifting.group, shape.fields(lifting.group.order), options["generators"]
+        self._rectified = {"pooled"}
+        for i in range(shape.depth):
+            name = "lifting" if i == 0 else f"hidden{i}"
+            layer = lifting if i == 0 else SetLinear(group, fields, fields, **options)
+            self._add(name, layer, generators)
+            if shape.layer_norm:
+                name = f"norm{i}"
+                self.layers[name] = LayerNorm(group, fields, generators=generators)
+            self._rectified.add(name)
+            if shape.interaction == "attention":
+                attention = SetAttention(group, fields, heads=shape.heads, **options)
+                self.layers[f"attention{i}"] = attention
+
+    def _add(self, name: str, layer: Layer, generators: Sequence[Generator]) -> None:
+        if self.kind == "rpp" and isinstance(layer, SetLayer | SetPool):
+            layer = ResidualRows(layer, self.rows, generators=generators)
+        elif self.kind == "rpp" and isinstance(layer, GroupLinear):
+            layer = ResidualPathway(layer, generators=generators)
+        self.layers[name] = layer
+
+    def apply(self, expanded: Sequence[Tensor], x: Packed) -> Tensor:  # type: ignore[override]
+        """The output for effective weights; a critic's x is the pair (observation, action) from `pack`."""
+        y, action = self._entry(x)
+        start = 0
+        for name, layer in self.named_layers():
+            weights = expanded[start : start + self._counts[name]]
+            start += self._counts[name]
+            if isinstance(layer, SetLayer | ResidualRows):
+                y = layer.apply_expanded(weights, y, action)
+                action = None
+            else:
+                y = layer.apply_expanded(weights, y)
+            if name in self._rectified:
+                y = torch.relu(y)
+        if self.ensemble is None:
+            return y.permute(0, 2, 3, 1).flatten(2)
+        return y.view(-1, self.ensemble, y.shape[1])
+
+    def pack(self, x: Tensor, a: Tensor) -> Packed:
+        """The pair (observation [S, B, N, O], action [S, B, N]): apart, so that ∂Q/∂a costs little."""
+        if self.ensemble is None:
+            raise ConfigError("pack: an actor takes the observation alone")
+        return x, a
+
+    def _entry(self, x: Packed) -> tuple[Tensor, Tensor | None]:
+        """Observation [K, N, B, O] and, for critics, action [K, N, B, 1]."""
+        observation, action = (x, None) if isinstance(x, Tensor) else x
+        size, ensemble = self.symmetry.observation.dimension, self.ensemble or 1
+        wrong = observation.ndim != 4 or observation.shape[0] * ensemble != self.copies
+        # An exact network is not tied to its universe: it runs on any number of rows.
+        rows = observation.shape[2] if self.kind == "exact" and not wrong else self.rows
+        if wrong or list(observation.shape[2:]) != [rows, size]:
+            raise SymmetryError(
+                f"network: needs observations [{self.copies // ensemble} seeds, B, {self.rows} rows, {size}], got "
+                f"{list(observation.shape)}"
+            )
+        if (action is None) != (self.ensemble is None):
+            raise SymmetryError("network: an actor takes the observation alone, a critic what pack(x, a) gives")
+        if action is None:
+            return observation.transpose(1, 2), None
+        if action.shape != observation.shape[:3]:
+            raise SymmetryError(f"network: needs actions {list(observation.shape[:3])}, got {list(action.shape)}")
+        moved = observation.transpose(1, 2)[:, None].expand(-1, ensemble, -1, -1, -1)
+        actions = action.transpose(1, 2)[:, None, :, :, None].expand(-1, ensemble, -1, -1, -1)
+        return moved.flatten(0, 1), actions.flatten(0, 1)

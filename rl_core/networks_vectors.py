@@ -1,0 +1,176 @@
+"""Networks on vectors: dense, exact, relaxed and rpp share one apply; exact ones also have a Fourier form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from rl_core.errors import SymmetryError
+from rl_core.layers.fourier import FourierLinear, apply_blocks
+from rl_core.layers.initial import HEAD_GAIN
+from rl_core.layers.linear import DenseLinear, GroupLinear, Head, LayerNorm, Lifting, RegularLinear
+from rl_core.layers.rpp import ResidualPathway
+from rl_core.networks import Network, Packed, Shape
+from rl_core.symmetry.groups import cyclic
+from rl_core.symmetry.representations import Representation, trivial
+from rl_core.symmetry.symmetry import Symmetry
+
+__all__ = ["FourierNetwork", "VectorNetwork", "vector_network"]
+
+
+class VectorNetwork(Network):
+    """Linear layers with rectifiers between them; every kind reduces to weights [K, in, out].
+
+    Parameters
+    ----------
+    kind : {"dense", "exact", "relaxed", "rpp"}
+    symmetry : Symmetry
+    shape : Shape
+    ensemble : int or None
+    generators : sequence of torch.Generator
+        One for each copy.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        symmetry: Symmetry,
+        shape: Shape,
+        ensemble: int | None,
+        generators: Sequence[Generator],
+    ) -> None:
+        super().__init__(symmetry, len(generators), ensemble)
+        self.input_size, self.output_size = end_sizes(symmetry, ensemble)
+        self.norm = shape.layer_norm
+        hidden = self._dense(shape, generators) if kind == "dense" else self._group(kind, shape, generators)
+        for i, layer in enumerate(hidden):
+            name = "head" if i == len(hidden) - 1 else "lifting" if i == 0 else f"hidden{i}"
+            self.layers[name] = layer
+            if self.norm and name != "head":
+                order = 1 if kind == "dense" else symmetry.group.order
+                group = cyclic(1) if kind == "dense" else symmetry.group
+                fields = layer.output_size // order
+                self.layers[f"norm{i}"] = LayerNorm(group, fields, generators=generators)
+
+    def _dense(self, shape: Shape, generators: Sequence[Generator]) -> list[GroupLinear]:
+        sizes = [self.input_size, *[shape.width] * shape.depth]
+        layers: list[GroupLinear] = [
+            DenseLinear(a, b, generators=generators) for a, b in zip(sizes, sizes[1:], strict=False)
+        ]
+        return [*layers, DenseLinear(shape.width, self.output_size, gain=HEAD_GAIN, generators=generators)]
+
+    def _group(self, kind: str, shape: Shape, generators: Sequence[Generator]) -> list[GroupLinear]:
+        symmetry, group = self.symmetry, self.symmetry.group
+        relaxed = kind == "relaxed"
+        banks = min(shape.banks, group.order) if relaxed else 1
+        fields = shape.fields(group.order)
+        source, target = end_representations(symmetry, self.ensemble)
+        layers: list[GroupLinear] = [
+            Lifting(source, fields, banks=banks, relaxed=relaxed, generators=generators),
+            *(self._hidden(kind, fields, banks, generators) for _ in range(shape.depth - 1)),
+            Head(target, fields, banks=banks, relaxed=relaxed, generators=generators),
+        ]
+        if kind == "rpp":
+            return [ResidualPathway(layer, generators=generators) for layer in layers]
+        return layers
+
+    def _hidden(self, kind: str, fields: int, banks: int, generators: Sequence[Generator]) -> GroupLinear:
+        relaxed, group = kind == "relaxed", self.symmetry.group
+        return RegularLinear(group, fields, fields, banks=banks, relaxed=relaxed, generators=generators)
+
+    def apply(self, expanded: Sequence[Tensor], x: Packed) -> Tensor:  # type: ignore[override]
+        """The output for effective weights, two tensors a layer."""
+        y = self._entry(x)
+        last = len(expanded) - 2
+        for i in range(0, last, 4 if self.norm else 2):
+            y = torch.baddbmm(expanded[i + 1], y, expanded[i])
+            if self.norm:
+                scale, shift = expanded[i + 2 : i + 4]
+                y = torch.addcmul(shift, torch.nn.functional.layer_norm(y, y.shape[-1:]), scale)
+            y = torch.relu(y)
+        return self._exit(torch.baddbmm(expanded[-1], y, expanded[-2]))
+
+    def _entry(self, x: Packed) -> Tensor:
+        """The input as [K, B, in]: rows flattened, repeated over the ensemble."""
+        assert isinstance(x, Tensor)
+        ensemble = self.ensemble or 1
+        if self.symmetry.rows is not None and self.ensemble is None:
+            x = x.flatten(2)
+        if x.ndim != 3 or x.shape[0] * ensemble != self.copies or x.shape[2] != self.input_size:
+            raise SymmetryError(
+                f"network: needs input [{self.copies // ensemble} seeds, B, {self.input_size}], got {list(x.shape)}"
+            )
+        if ensemble == 1:
+            return x
+        return x[:, None].expand(-1, ensemble, -1, -1).reshape(self.copies, *x.shape[1:])
+
+    def _exit(self, y: Tensor) -> Tensor:
+        return y if self.ensemble is None else y.view(-1, self.ensemble, y.shape[1])
+
+    def pack(self, x: Tensor, a: Tensor) -> Packed:
+        """Observation (rows flattened) and action side by side, [S, B, in]."""
+        return super().pack(x if self.symmetry.rows is None else x.flatten(2), a)
+
+
+class FourierNetwork(VectorNetwork):
+    """An exact network whose hidden layers are block-diagonal over the group's characters: n times less work."""
+
+    def _hidden(self, kind: str, fields: int, banks: int, generators: Sequence[Generator]) -> GroupLinear:
+        return FourierLinear(self.symmetry.group, fields, fields, generators=generators)
+
+    def expand(self) -> list[Tensor]:
+        """Lifting [K·n, d, F], blocks [K·n, F, F'] and head [K·n, F, O], each with its bias."""
+        n, expanded = self.symmetry.group.order, []
+        for _, layer in self.named_layers():
+            if isinstance(layer, FourierLinear):
+                expanded += layer.expand_blocks()
+                continue
+            weight, bias = layer.expand()
+            if isinstance(layer, Lifting):
+                weight = weight.unflatten(2, (n, -1)).transpose(1, 2).flatten(0, 1)
+                bias = layer.bias.repeat_interleave(n, dim=0)
+            elif isinstance(layer, Head):
+                weight = weight.view(self.copies * n, -1, weight.shape[-1])
+            expanded += [weight, bias]
+        return expanded
+
+    def apply(self, expanded: Sequence[Tensor], x: Packed) -> Tensor:  # type: ignore[override]
+        """The output; activations lie as [K, n, B, F]."""
+        entry, n = self._entry(x), self.symmetry.group.order
+        copies, batch, size = entry.shape
+        spread = entry[:, None].expand(-1, n, -1, -1).reshape(copies * n, batch, size)
+        y = torch.relu(torch.baddbmm(expanded[1], spread, expanded[0])).view(copies, n, batch, -1)
+        transform = self.transform()
+        for i in range(2, len(expanded) - 2, 2):
+            y = torch.relu(apply_blocks(transform, expanded[i], expanded[i + 1], y))
+        head = torch.bmm(y.flatten(0, 1), expanded[-2]).view(copies, n, batch, -1)
+        return self._exit(head.sum(dim=1) + expanded[-1])
+
+    def transform(self) -> Tensor:
+        """The Walsh–Hadamard transform over the group, [n, n]."""
+        return next(layer.transform for _, layer in self.named_layers() if isinstance(layer, FourierLinear))
+
+
+def vector_network(
+    kind: str, symmetry: Symmetry, shape: Shape, ensemble: int | None, generators: Sequence[Generator]
+) -> Network:
+    """A network on vectors; exact ones in the Fourier form where the group has real characters."""
+    fourier = symmetry.group.order > 1 and symmetry.group.characters is not None
+    if kind == "exact" and fourier and shape.depth > 1 and not shape.layer_norm:
+        return FourierNetwork(kind, symmetry, shape, ensemble, generators)
+    return VectorNetwork(kind, symmetry, shape, ensemble, generators)
+
+
+def end_sizes(symmetry: Symmetry, ensemble: int | None) -> tuple[int, int]:
+    """Input and output size of a network on vectors (rows flattened)."""
+    observation, action = symmetry.observation.dimension * (symmetry.rows or 1), symmetry.action_size
+    return (observation, 2 * action) if ensemble is None else (observation + action, 1)
+
+
+def end_representations(symmetry: Symmetry, ensemble: int | None) -> tuple[Representation, Representation]:
+    """How the group acts on input and output: ρ_s to ρ_a ⊕ |ρ_a| (actor), ρ_s ⊕ ρ_a to the trivial one."""
+    if ensemble is None:
+        return symmetry.observation, symmetry.action + symmetry.action.absolute()
+    return symmetry.observation + symmetry.action, trivial(symmetry.group)
