@@ -1,0 +1,337 @@
+"""How far a function, a network's layers or an environment is from a symmetry, measured.
+
+Of a market see `rl_core.symmetry.laws`. Axes: S seeds, B batch, E ensemble, K networks, L banks, G group, N
+rows, P pairs, D numbers in a draw of the next state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Generator, Tensor
+
+from rl_core.statistics import Interval
+from rl_core.symmetry.symmetry import Element, Symmetry
+
+__all__ = [
+    "EnvironmentGaps",
+    "FunctionError",
+    "critic_errors",
+    "elements",
+    "energy_distance",
+    "environment_gaps",
+    "inverse",
+    "paired_gaps",
+    "policy_errors",
+    "relaxation",
+    "sampled_gaps",
+    "wasserstein_of_samples",
+]
+
+Array = npt.NDArray[np.float64]
+Policy = Callable[[Tensor], Tensor]
+Critic = Callable[[Tensor, Tensor], Tensor]
+Simulate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class FunctionError:
+    """Equivariance error of a function under one element, over the states it was measured at.
+
+    Attributes
+    ----------
+    mean, maximum
+        [S], or [S, E] for an ensemble.
+    scale
+        Of the function's own values, in the same shape: mean ‖μ(s)‖ of a policy, standard deviation of Q(s,
+        a) of a critic. An error means something beside it.
+    """
+
+    mean: Tensor
+    maximum: Tensor
+    scale: Tensor
+
+
+@dataclass(frozen=True)
+class EnvironmentGaps:
+    """Measured ε_R and ε_P: means over visited pairs (s, a) with 95 % intervals, and the largest seen.
+
+    The largest of a sample can only lie below the true supremum.
+    """
+
+    reward: Interval
+    transition: Interval
+    largest_reward: float
+    largest_transition: float
+
+
+def elements(symmetry: Symmetry, batch: int, generator: Generator | None = None) -> dict[str, Element]:
+    """Give the elements to measure under, by name, each for a batch of this size.
+
+    Parameters
+    ----------
+    symmetry
+        Its group gives one entry for each element but the identity, under the element's name. With rows,
+        there is also ``"exchange"``: a random permutation of the rows for each sample.
+    batch
+        B.
+    generator
+        Draws the permutations.
+    """
+    group = symmetry.group
+    found = {
+        group.names[g]: Element(torch.full((batch,), g)) for g in range(group.order) if g != group.identity
+    }
+    if symmetry.rows is not None and symmetry.rows > 1:
+        order = torch.rand(batch, symmetry.rows, generator=generator).argsort(dim=-1)
+        found["exchange"] = Element(torch.full((batch,), group.identity), order)
+    return found
+
+
+def inverse(symmetry: Symmetry, element: Element) -> Element:
+    """Give g⁻¹ of each sample's element."""
+    back = None if element.permutation is None else element.permutation.argsort(dim=-1)
+    return Element(symmetry.group.inverse[element.index], back)
+
+
+@torch.no_grad()
+def policy_errors(
+    policy: Policy, symmetry: Symmetry, observation: Tensor, generator: Generator | None = None
+) -> dict[str, FunctionError]:
+    """Measure ‖μ(gs) − ρ_a(g) μ(s)‖ over states, for each element of `elements`.
+
+    Parameters
+    ----------
+    policy
+        Takes network inputs [S, B, …] to deterministic actions [S, B, A].
+    symmetry
+        How the group acts.
+    observation
+        Visited states as network inputs, [S, B, …].
+    generator
+        Draws row permutations.
+    """
+    action = policy(observation)
+    scale = action.norm(dim=-1).mean(dim=-1)
+    found = {}
+    for name, g in elements(symmetry, observation.shape[1], generator).items():
+        moved = policy(_act(symmetry.transform_observation, g, observation))
+        error = (moved - _act(symmetry.transform_action, g, action)).norm(dim=-1)
+        found[name] = FunctionError(error.mean(dim=-1), error.amax(dim=-1), scale)
+    return found
+
+
+@torch.no_grad()
+def critic_errors(
+    critic: Critic,
+    symmetry: Symmetry,
+    observation: Tensor,
+    action: Tensor,
+    generator: Generator | None = None,
+) -> dict[str, FunctionError]:
+    """Measure |Q(gs, ga) − Q(s, a)| over states and actions, for each element of `elements`.
+
+    Parameters
+    ----------
+    critic
+        Takes network inputs [S, B, …] and actions [S, B, A] to values [S, B] or [S, E, B].
+    symmetry, observation, generator
+        As for `policy_errors`.
+    action
+        Taken actions, [S, B, A].
+    """
+    q = critic(observation, action)
+    found = {}
+    for name, g in elements(symmetry, observation.shape[1], generator).items():
+        moved = critic(
+            _act(symmetry.transform_observation, g, observation), _act(symmetry.transform_action, g, action)
+        )
+        error = (moved - q).abs()
+        found[name] = FunctionError(error.mean(dim=-1), error.amax(dim=-1), q.std(dim=-1))
+    return found
+
+
+def relaxation(
+    gains: Mapping[str, Tensor], over: Literal["all", "group", "rows"] = "all"
+) -> dict[str, Tensor]:
+    """How unequal each layer's relaxed weights are: max |w_l − mean w_l| / mean |w|, each [K].
+
+    It is 0 exactly where the layer is equivariant, so the layers with large values broke the symmetry.
+
+    Parameters
+    ----------
+    gains
+        By layer, [K, L, G] or, with rows, [K, L, N, G].
+    over
+        What the mean is taken over: everything but the banks, the group alone (mirror of a market), or the
+        rows alone (exchange of assets). Layers without rows are left out for ``"rows"``.
+    """
+    found = {}
+    for name, w in gains.items():
+        if over == "rows" and w.ndim < 4:
+            continue
+        dims = {"all": tuple(range(2, w.ndim)), "group": (w.ndim - 1,), "rows": (2,)}[over]
+        off = (w - w.mean(dim=dims, keepdim=True)).abs().flatten(1).amax(dim=1)
+        size = w.abs().flatten(1).mean(dim=1)
+        found[name] = (off / size.clamp_min(torch.finfo(w.dtype).tiny)).detach()
+    return found
+
+
+def paired_gaps(
+    reward: npt.ArrayLike,
+    reward_moved: npt.ArrayLike,
+    next_state: npt.ArrayLike,
+    next_state_back: npt.ArrayLike,
+    *,
+    generator: np.random.Generator,
+) -> EnvironmentGaps:
+    """ε_R and ε_P of a deterministic simulator from paired transitions.
+
+    Parameters
+    ----------
+    reward, reward_moved
+        [P]: R(s, a) and R(gs, ga).
+    next_state, next_state_back
+        [P, D]: the state after (s, a), and the one after (gs, ga) mapped back by g⁻¹; ε_P is their Euclidean
+        distance, which is the Wasserstein distance between two certain outcomes.
+    generator
+        Draws the bootstrap of the intervals.
+    """
+    reward_gap = np.abs(np.asarray(reward, dtype=np.float64) - np.asarray(reward_moved, dtype=np.float64))
+    apart = np.asarray(next_state, dtype=np.float64) - np.asarray(next_state_back, dtype=np.float64)
+    return _gaps(reward_gap, np.linalg.norm(apart.reshape(len(apart), -1), axis=1), generator)
+
+
+def sampled_gaps(
+    rewards: npt.ArrayLike,
+    rewards_moved: npt.ArrayLike,
+    next_states: npt.ArrayLike,
+    next_states_back: npt.ArrayLike,
+    *,
+    generator: np.random.Generator,
+    metric: Literal["energy", "wasserstein"] = "energy",
+) -> EnvironmentGaps:
+    """ε_R and ε_P of a stochastic environment from several draws at each pair (s, a) and (gs, ga).
+
+    Parameters
+    ----------
+    rewards, rewards_moved
+        [P, K] draws; ε_R compares their means. A mean of K draws is off by its standard error, which sets the
+        smallest gap that can be seen.
+    next_states, next_states_back
+        [P, K, D] draws of the next state, the second mapped back by g⁻¹.
+    generator
+        Draws the bootstrap and, for Wasserstein, the split.
+    metric
+        ``"energy"``: the unbiased `energy_distance`, 0 on average where the laws agree. ``"wasserstein"``:
+        the distance between samples, less the distance between two samples of the pooled law of the same
+        size.
+    """
+    x, y = (np.asarray(v, dtype=np.float64) for v in (next_states, next_states_back))
+    x, y = (v.reshape(*v.shape[:2], -1) for v in (x, y))
+    means = [np.asarray(v, dtype=np.float64).mean(axis=1) for v in (rewards, rewards_moved)]
+    reward_gap = np.abs(means[0] - means[1])
+    if metric == "energy":
+        apart = np.array([energy_distance(a, b) for a, b in zip(x, y, strict=True)])
+    else:
+        apart = np.empty(len(x))
+        for i, (a, b) in enumerate(zip(x, y, strict=True)):
+            pool = generator.permutation(np.concatenate([a, b]))
+            floor = wasserstein_of_samples(pool[: len(a)], pool[len(a) :])
+            apart[i] = wasserstein_of_samples(a, b) - floor
+    return _gaps(reward_gap, apart, generator)
+
+
+def environment_gaps(
+    simulate: Simulate,
+    symmetry: Symmetry,
+    observation: Tensor,
+    action: Tensor,
+    element: Element,
+    *,
+    generator: np.random.Generator,
+    draws: int = 1,
+    metric: Literal["energy", "wasserstein"] = "energy",
+) -> EnvironmentGaps:
+    """ε_R and ε_P of an environment that can be set to a state, over the given states and actions.
+
+    Parameters
+    ----------
+    simulate
+        Takes states [P, …] and actions [P, A] to rewards [P] and next states [P, …].
+    symmetry, element
+        How the group acts, and the element of each pair, [P]; see `elements`.
+    observation, action
+        States and actions, [P, …] and [P, A].
+    generator
+        Draws the intervals.
+    draws
+        K: 1 for a deterministic simulator (`paired_gaps`), several for a stochastic one (`sampled_gaps`).
+    metric
+        As in `sampled_gaps`.
+    """
+    moved = symmetry.transform_observation(element, observation), symmetry.transform_action(element, action)
+    back = inverse(symmetry, element)
+    here = [simulate(observation, action) for _ in range(draws)]
+    there = [simulate(*moved) for _ in range(draws)]
+    rewards, rewards_moved = (torch.stack([r for r, _ in runs], dim=1).numpy() for runs in (here, there))
+    states = torch.stack([s for _, s in here], dim=1).numpy()
+    states_back = torch.stack([symmetry.transform_observation(back, s) for _, s in there], dim=1).numpy()
+    if draws == 1:
+        return paired_gaps(
+            rewards[:, 0], rewards_moved[:, 0], states[:, 0], states_back[:, 0], generator=generator
+        )
+    return sampled_gaps(rewards, rewards_moved, states, states_back, generator=generator, metric=metric)
+
+
+def energy_distance(x: Array, y: Array) -> float:
+    """Unbiased estimate of 2 E|X − Y| − E|X − X′| − E|Y − Y′| from samples [K, D] and [M, D].
+
+    It is 0 on average, and so negative half of the time, where the laws agree (Székely and Rizzo 2013).
+    """
+    between = _distances(x, y).mean()
+    within = [_distances(z, z).sum() / (len(z) * (len(z) - 1)) for z in (x, y)]
+    return float(2 * between - within[0] - within[1])
+
+
+def wasserstein_of_samples(x: Array, y: Array) -> float:
+    """Wasserstein-1 distance between two samples of the same size, [K, D], by optimal assignment."""
+    from scipy.optimize import linear_sum_assignment
+
+    cost = _distances(x, y)
+    return float(cost[linear_sum_assignment(cost)].mean())
+
+
+def _act(transform: Callable[[Element, Tensor], Tensor], g: Element, x: Tensor) -> Tensor:
+    """Act on each sample with its element, which all seeds share."""
+    index, order = g.index.to(x.device).expand(x.shape[:2]), g.permutation
+    if order is not None:
+        order = order.to(x.device).expand(len(x), *order.shape)
+    return transform(Element(index, order), x)
+
+
+def _distances(x: Array, y: Array) -> Array:
+    return np.asarray(np.linalg.norm(x[:, None] - y[None, :], axis=-1))
+
+
+def _gaps(reward: Array, transition: Array, generator: np.random.Generator) -> EnvironmentGaps:
+    return EnvironmentGaps(
+        _mean(reward, generator),
+        _mean(transition, generator),
+        float(reward.max()),
+        float(transition.max()),
+    )
+
+
+def _mean(values: Array, generator: np.random.Generator, resamples: int = 1000) -> Interval:
+    if len(values) < 2:
+        return Interval(float(values.mean()), np.nan, np.nan)
+    # Weights of a bootstrap resample, so that memory is resamples × P whatever the values are.
+    counts = generator.multinomial(len(values), np.full(len(values), 1 / len(values)), size=resamples)
+    low, high = np.quantile(counts @ values / len(values), [0.025, 0.975])
+    return Interval(float(values.mean()), float(low), float(high))
