@@ -1,8 +1,9 @@
 """Many copies of a task stepped together, each from nothing but its own state.
 
-A copy's future depends only on its row of the arrays below and on its actions: the physics restarts its solver cold at
-every decision, and an episode's start is a function of (seed, stream, environment, episode). So trajectories are the
-same however the copies are spread over threads and processes, and saving the arrays saves everything.
+A copy's future depends only on its row of the arrays below and on its actions: the physics restarts its solver
+cold at every decision, and an episode's start is a function of (seed, stream, environment, episode). So
+trajectories are the same however the copies are spread over threads and processes, and saving the arrays saves
+everything.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Copies:
     Attributes
     ----------
     stream
-        Name that keeps starts of episodes apart from those of other uses of a seed, such as training and evaluation.
+        Name that keeps starts of episodes apart from other uses of a seed, such as training and evaluation.
     action_repeat
         Control steps that a decision lasts.
     pixels
@@ -235,7 +236,7 @@ def copies_of(
     stream: str,
     pixels: bool = False,
 ) -> Copies:
-    """Return S × n_envs copies, the environments of a seed one after the other; seed k has ``variants[k]``."""
+    """Return S × n_envs copies, the environments of each seed in a row; seed k has ``variants[k]``."""
     return Copies(
         task,
         tuple(variant for variant in variants for _ in range(n_envs)),

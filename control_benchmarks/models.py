@@ -1,7 +1,7 @@
 """MuJoCo models of DeepMind Control, read from the files of the installed ``dm_control``.
 
-Only the model files are taken from ``dm_control``; importing the package costs a second and many dependencies, and
-its generic step is several times slower than stepping all environments in one call.
+Only the model files are taken from ``dm_control``; importing the package costs a second and many dependencies,
+and its generic step is several times slower than stepping all environments in one call.
 """
 
 from __future__ import annotations
@@ -79,9 +79,9 @@ def load_model(domain: str, *, gravity: Sequence[float] | None = None) -> Any:
     Returns
     -------
     mujoco.MjModel
-        The model. Energies and sensors are switched off: no task here reads them, and the dynamics are the same.
-        Control limits are switched off as well: environments clip actions themselves, and a worn joint answers more
-        strongly than its limit.
+        The model. Energies and sensors are switched off: no task here reads them, and the dynamics are the
+        same. Control limits are switched off as well: environments clip actions themselves, and a worn joint
+        answers more strongly than its limit.
     """
     mujoco = import_mujoco()
     xml, common = _files(domain)

@@ -1,14 +1,14 @@
 """Variants of a task that break its symmetry by a known amount.
 
-============== ====================================================================================================
+============== =================================================================================
 repeat-action  in a region the action of the decision before is applied instead of this one
 reflect-action in a region the action's sign is reversed
 gravity        gravity pulls to a side as well as down
 worn-joint     one joint answers positive commands more strongly: (1 + strength) times
-============== ====================================================================================================
+============== =================================================================================
 
-The region is ``observation @ direction > (1 - strength) * scale``: half of the state space at strength 1, nothing at
-the far end. At strength 1 gravity is tilted by the task's own angle.
+The region is ``observation @ direction > (1 - strength) * scale``: half of the state space at strength 1,
+nothing at strength 0. At strength 1 gravity is tilted by the task's own angle.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class ActionMap:
         self._repeats = kinds == "repeat-action"
         self._reflects = kinds == "reflect-action"
         self._threshold = (1 - strengths) * task.breaks.scale
-        # At threshold 1 of a bounded coordinate nothing lies beyond; elsewhere strength 0 must mean nothing too.
+        # Nothing lies beyond 1 for a sine; for an unbounded coordinate strength 0 must mean nothing too.
         self._threshold[strengths == 0] = np.inf
         self.needs_observation = bool((self._repeats | self._reflects).any())
         self._joint = task.breaks.joint

@@ -43,7 +43,8 @@ def observe(states: States) -> Array:
 def reward(states: States, control: Array) -> Array:
     """Return 1 while the ball is in the cup."""
     ball_to_target = states.position[:, :2] + _CUP_TO_BALL - states.position[:, 2:]
-    return np.all(np.abs(ball_to_target) < _REACH, axis=1).astype(np.float64)
+    inside: Array = np.all(np.abs(ball_to_target) < _REACH, axis=1).astype(np.float64)
+    return inside
 
 
 REFLECTION = Generator(

@@ -38,7 +38,8 @@ def reward(states: States, control: Array) -> Array:
     """Return how near the centre is and how small the control."""
     near = tolerance(np.hypot(states.position[:, 0], states.position[:, 1]), high=_TARGET, margin=_TARGET)
     small = tolerance(control, margin=1, value_at_margin=0, sigmoid="quadratic").mean(axis=1)
-    return near * (small + 4) / 5
+    result: Array = near * (small + 4) / 5
+    return result
 
 
 def _planar(matrix: Array) -> Generator:

@@ -25,8 +25,8 @@ from control_benchmarks.tasks.rewards import tolerance
 _STAND_HEIGHT = 1.2
 _SPEED = 1.0
 _TORSO_HEIGHT = 1.3
-# Rotation of torso, right thigh, leg, foot, left thigh, leg, foot as sums of joint angles about the y axis: the legs'
-# hinges turn about -y.
+# Rotation of torso, right thigh, leg, foot, left thigh, leg, foot about the y axis as sums of joint angles: the
+# legs' hinges turn about -y.
 _ANGLES = np.array(
     [
         [0, 0, 1, 0, 0, 0, 0, 0, 0],
@@ -45,8 +45,8 @@ _ANGLES = np.array(
 class Links:
     """Share of the mass that moves with each body's rotation.
 
-    The centre of mass is ``root + sum_b R(angle_b) lever_b``: each joint's offset belongs to the rotation of the body
-    that carries it, weighted by the mass beyond it.
+    The centre of mass is ``root + sum_b R(angle_b) lever_b``: each joint's offset belongs to the rotation of the
+    body that carries it, weighted by the mass beyond it.
     """
 
     lever: Array  # [7, 2] metres (x, z)
@@ -113,7 +113,8 @@ def reward(states: States, control: Array) -> Array:
         value_at_margin=0.5,
         sigmoid="linear",
     )
-    return stand * (5 * moving + 1) / 6
+    result: Array = stand * (5 * moving + 1) / 6
+    return result
 
 
 _JOINTS = permutation([0, 1, 2, 6, 7, 8, 3, 4, 5])
@@ -134,7 +135,7 @@ TASKS = (
         initial=initial,
         observe=observe,
         reward=reward,
-        # Right thigh before left thigh; a tilt within the plane treats both legs alike, so there is no gravity variant.
+        # Right thigh before left thigh. A tilt within the plane treats both legs alike: no gravity variant.
         breaks=Breaks(direction=(0, 0, 0, 1, 0, 0, 0, 0, 0, -1) + (0,) * 14, scale=1.0, joint=1),
         camera="side",
         substeps=10,
