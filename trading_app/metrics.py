@@ -9,58 +9,19 @@ Axes: T time, K strategies.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from data.errors import DataError
+from trading_app.measures import MEASURES as MEASURES
+from trading_app.measures import Measure as Measure
 from trading_app.resampling import SHORTEST, percentile_interval, resample
 
 Array = npt.NDArray[np.float64]
 Returns = pd.Series | pd.DataFrame | npt.NDArray[np.float64]
 
 TAIL = 0.05
-
-
-@dataclass(frozen=True)
-class Measure:
-    """How a measure is named and written, so that reports, dashboards and the command line agree."""
-
-    label: str
-    unit: Literal["percent", "ratio", "bps"]
-    digits: int
-    meaning: str
-    higher_is_better: bool | None = True
-
-
-MEASURES: dict[str, Measure] = {
-    "total_return": Measure("Total return", "percent", 1, "growth of the portfolio over the whole period"),
-    "cagr": Measure("Annual growth", "percent", 1, "compound annual growth rate"),
-    "volatility": Measure(
-        "Volatility", "percent", 1, "annualised standard deviation of returns", higher_is_better=None
-    ),
-    "sharpe": Measure("Sharpe ratio", "ratio", 2, "annualised mean excess return over standard deviation"),
-    "sortino": Measure("Sortino ratio", "ratio", 2, "annualised mean excess return over downside deviation"),
-    "max_drawdown": Measure(
-        "Maximum drawdown", "percent", 1, "largest fall from a peak of the compounded value"
-    ),
-    "calmar": Measure("Calmar ratio", "ratio", 2, "annual growth over maximum drawdown"),
-    "cvar_5": Measure("CVaR 5 %", "percent", 2, "mean return of the worst 5 % of periods (historical)"),
-    "hit_rate": Measure("Hit rate", "percent", 1, "share of periods with a positive return"),
-    "skew": Measure("Skewness", "ratio", 2, "asymmetry of returns; negative is a heavier loss tail"),
-    "kurtosis": Measure(
-        "Excess kurtosis", "ratio", 1, "weight of the tails; 0 for a normal law", higher_is_better=None
-    ),
-    "turnover": Measure(
-        "Turnover", "percent", 0, "half the traded value per year, as a share of the portfolio", None
-    ),
-    "break_even_bps": Measure(
-        "Break-even cost", "bps", 1, "cost per unit traded at which the mean net return is zero"
-    ),
-}
 
 
 def sharpe(returns: Returns, *, periods: int = 252, risk_free: float = 0.0) -> Array:
@@ -76,21 +37,23 @@ def sharpe(returns: Returns, *, periods: int = 252, risk_free: float = 0.0) -> A
         Annual rate, spread evenly over the periods.
     """
     values = returns_array(returns)
-    return _ratio(
-        (values.mean(axis=0) - risk_free / periods) * np.sqrt(periods), _deviation(values), scale=values
-    )
+    mean, variance, tiny = _mean_and_variance(values)
+    deviation = np.sqrt(variance * (len(values) / max(len(values) - 1, 1)))
+    return _ratio((mean - risk_free / periods) * np.sqrt(periods), deviation, tiny)
 
 
 def sortino(returns: Returns, *, periods: int = 252, risk_free: float = 0.0) -> Array:
     """Annualised mean excess over downside deviation, the latter over all periods (Sortino & Price 1994)."""
-    excess = returns_array(returns) - risk_free / periods
-    downside = np.sqrt(np.mean(np.minimum(excess, 0.0) ** 2, axis=0))
-    return _ratio(excess.mean(axis=0) * np.sqrt(periods), downside, scale=excess)
+    values = returns_array(returns)
+    return _sortino(values, periods, risk_free, _mean_and_variance(values)[2])
 
 
 def volatility(returns: Returns, *, periods: int = 252) -> Array:
     """Annualised standard deviation (ddof 1)."""
-    return np.asarray(_deviation(returns_array(returns)) * np.sqrt(periods))
+    values = returns_array(returns)
+    if len(values) < 2:
+        return np.full(values.shape[1:], np.nan)
+    return np.asarray(values.std(axis=0, ddof=1) * np.sqrt(periods))
 
 
 def nav(returns: Returns) -> Array:
@@ -128,11 +91,7 @@ def cvar(returns: Returns, *, tail: float = TAIL) -> Array:
     The period at the edge counts by the share of it that belongs to the tail, so that the value does not jump
     with T.
     """
-    values = returns_array(returns)
-    count = tail * len(values)
-    whole = max(int(np.ceil(count)) - 1, 0)
-    ordered = np.partition(values, whole, axis=0)
-    return np.asarray((ordered[:whole].sum(axis=0) + ordered[whole] * (count - whole)) / count)
+    return _cvar(returns_array(returns), tail)
 
 
 def hit_rate(returns: Returns) -> Array:
@@ -142,12 +101,12 @@ def hit_rate(returns: Returns) -> Array:
 
 def skew(returns: Returns) -> Array:
     """Third standardised moment of the sample (no bias correction)."""
-    return _moment(returns, 3)
+    return _moment(returns_array(returns), 3)
 
 
 def kurtosis(returns: Returns) -> Array:
     """Fourth standardised moment of the sample less 3 (no bias correction)."""
-    return _moment(returns, 4) - 3.0
+    return _moment(returns_array(returns), 4) - 3.0
 
 
 def break_even_bps(returns: Returns, turnover: Returns, trading_costs: Returns | None = None) -> Array:
@@ -360,39 +319,62 @@ def _where_not_finite(returns: Returns, values: Array) -> str:
 
 
 def _measure(values: Array, periods: int, risk_free: float) -> dict[str, Array]:
-    growth = nav(values)
-    annual = np.asarray(growth[-1] ** (periods / len(values)) - 1.0)
-    deepest = np.asarray(drawdowns(growth).min(axis=0))
+    """Every measure of returns [T, K], sharing what they have in common: the bootstrap calls this thousands
+    of times."""
+    # Time is contiguous in memory here, so that reductions over it run at full speed.
+    values = np.asfortranarray(values)
+    mean, variance, tiny = _mean_and_variance(values)
+    deviation = np.sqrt(variance * (len(values) / max(len(values) - 1, 1)))
+    growth = np.cumprod(np.maximum(1.0 + values, 0.0), axis=0)
+    annual = growth[-1] ** (periods / len(values)) - 1.0
+    deepest = (growth / np.maximum(np.maximum.accumulate(growth, axis=0), 1.0)).min(axis=0) - 1.0
+    deepest = np.minimum(deepest, 0.0)
+    centred = values - mean
+    squares = centred * centred
+    spread = np.sqrt(variance)
     return {
-        "total_return": np.asarray(growth[-1] - 1.0),
+        "total_return": growth[-1] - 1.0,
         "cagr": annual,
-        "volatility": volatility(values, periods=periods),
-        "sharpe": sharpe(values, periods=periods, risk_free=risk_free),
-        "sortino": sortino(values, periods=periods, risk_free=risk_free),
+        "volatility": deviation * np.sqrt(periods) if len(values) > 1 else np.full_like(mean, np.nan),
+        "sharpe": _ratio((mean - risk_free / periods) * np.sqrt(periods), deviation, tiny),
+        "sortino": _sortino(values, periods, risk_free, tiny),
         "max_drawdown": deepest,
         "calmar": _ratio(annual, -deepest),
-        "cvar_5": cvar(values),
-        "hit_rate": hit_rate(values),
-        "skew": skew(values),
-        "kurtosis": kurtosis(values),
+        "cvar_5": _cvar(values, TAIL),
+        "hit_rate": (values > 0).mean(axis=0),
+        "skew": _ratio((squares * centred).mean(axis=0), spread**3, tiny**3),
+        "kurtosis": _ratio((squares * squares).mean(axis=0), spread**4, tiny**4) - 3.0,
     }
 
 
-def _deviation(values: Array) -> Array:
-    if len(values) < 2:
-        return np.full(values.shape[1:], np.nan)
-    return np.asarray(values.std(axis=0, ddof=1))
+def _moment(values: Array, order: int) -> Array:
+    mean, variance, tiny = _mean_and_variance(values)
+    return _ratio(((values - mean) ** order).mean(axis=0), np.sqrt(variance) ** order, tiny**order)
 
 
-def _moment(returns: Returns, order: int) -> Array:
-    values = returns_array(returns)
-    centred = values - values.mean(axis=0)
-    spread = np.sqrt(np.mean(centred**2, axis=0))
-    return _ratio(np.mean(centred**order, axis=0), spread**order, scale=values, order=order)
+def _mean_and_variance(values: Array) -> tuple[Array, Array, Array]:
+    """Mean, variance (ddof 0) and the deviation that rounding alone can make, each over the first axis."""
+    mean = values.mean(axis=0)
+    centred = values - mean
+    tiny = 8 * np.finfo(np.float64).eps * np.maximum(values.max(axis=0), -values.min(axis=0))
+    return mean, (centred * centred).mean(axis=0), tiny
 
 
-def _ratio(numerator: Array, denominator: Array, scale: Array | None = None, order: int = 1) -> Array:
-    """Quotient; NaN where the denominator is zero up to the rounding of values of size `scale`."""
-    tiny = 0.0 if scale is None else (8 * np.finfo(np.float64).eps * np.abs(scale).max(axis=0)) ** order
+def _sortino(values: Array, periods: int, risk_free: float, tiny: Array) -> Array:
+    excess = values - risk_free / periods
+    losses = np.minimum(excess, 0.0)
+    downside = np.sqrt((losses * losses).mean(axis=0))
+    return _ratio(excess.mean(axis=0) * np.sqrt(periods), downside, tiny)
+
+
+def _cvar(values: Array, tail: float) -> Array:
+    count = tail * len(values)
+    whole = max(int(np.ceil(count)) - 1, 0)
+    ordered = np.partition(values, whole, axis=0)
+    return np.asarray((ordered[:whole].sum(axis=0) + ordered[whole] * (count - whole)) / count)
+
+
+def _ratio(numerator: Array, denominator: Array, tiny: Array | float = 0.0) -> Array:
+    """Quotient; NaN where the denominator is not above `tiny`."""
     defined = np.asarray(denominator) > tiny
     return np.where(defined, numerator / np.where(defined, denominator, 1.0), np.nan)

@@ -68,7 +68,7 @@ def resample(
     Parameters
     ----------
     statistic : callable
-        Maps [T, K] to an array of fixed shape.
+        Maps [T, K] (time contiguous in memory) to an array of fixed shape.
     values : array_like
         [T] or [T, K], without NaN.
     block : int, optional
@@ -87,7 +87,9 @@ def resample(
 
     columns = _columns(values)
     bootstrap = StationaryBootstrap(block or block_length(columns), columns, seed=np.random.default_rng(seed))
-    return np.stack([statistic(np.asarray(positional[0])) for positional, _ in bootstrap.bootstrap(reps)])
+    # One contiguous row a column: statistics reduce over time, and gathering such rows is fastest.
+    rows = np.ascontiguousarray(columns.T)
+    return np.stack([statistic(rows[:, bootstrap.update_indices()].T) for _ in range(reps)])
 
 
 def percentile_interval(draws: Array, level: float = 0.95) -> tuple[Array, Array]:

@@ -69,8 +69,8 @@ def compare(
 ) -> list[Comparison]:
     """Compare a strategy with each baseline by a paired stationary bootstrap.
 
-    Days are resampled in blocks, the strategy and the baseline together, so that what moves both cancels. The
-    block length fits the difference of the two.
+    Days are resampled in blocks, all strategies together, so that what moves them all cancels. The
+    block length fits the differences from the baselines.
 
     Parameters
     ----------
@@ -91,35 +91,37 @@ def compare(
         For an unknown column or a missing return.
     """
     _require_columns(returns, [strategy, *baselines])
-    results = []
-    for baseline in baselines:
-        pair = returns_array(returns[[strategy, baseline]])
-        block = block_length(pair[:, 0] - pair[:, 1])
+    if not baselines:
+        return []
+    values = returns_array(returns[[strategy, *baselines]])
+    block = block_length(values[:, :1] - values[:, 1:])
 
-        def statistic(sample: Array) -> Array:
-            ratios = sharpe(sample, periods=periods, risk_free=risk_free)
-            return np.array([ratios[0] - ratios[1], (sample[:, 0] - sample[:, 1]).mean() * periods])
+    def statistic(sample: Array) -> Array:
+        ratios = sharpe(sample, periods=periods, risk_free=risk_free)
+        means = sample.mean(axis=0) * periods
+        return np.stack([ratios[0] - ratios[1:], means[0] - means[1:]])
 
-        point = statistic(pair)
-        draws = resample(statistic, pair, block=block, reps=reps, seed=seed)
-        low, high = percentile_interval(draws, level)
-        results.append(
-            Comparison(
-                strategy=strategy,
-                baseline=baseline,
-                sharpe_difference=float(point[0]),
-                sharpe_low=float(low[0]),
-                sharpe_high=float(high[0]),
-                excess_return=float(point[1]),
-                excess_low=float(low[1]),
-                excess_high=float(high[1]),
-                probability_ahead=float((draws[:, 1] > 0).mean()),
-                level=level,
-                block=block,
-                reps=reps,
-            )
+    point = statistic(values)
+    draws = resample(statistic, values, block=block, reps=reps, seed=seed)
+    low, high = percentile_interval(draws, level)
+    ahead = (draws[:, 1] > 0).mean(axis=0)
+    return [
+        Comparison(
+            strategy=strategy,
+            baseline=name,
+            sharpe_difference=float(point[0, k]),
+            sharpe_low=float(low[0, k]),
+            sharpe_high=float(high[0, k]),
+            excess_return=float(point[1, k]),
+            excess_low=float(low[1, k]),
+            excess_high=float(high[1, k]),
+            probability_ahead=float(ahead[k]),
+            level=level,
+            block=block,
+            reps=reps,
         )
-    return results
+        for k, name in enumerate(baselines)
+    ]
 
 
 @dataclass(frozen=True)
