@@ -73,9 +73,7 @@ class Database:
         reader: sqlite3.Connection | None = getattr(self._local, "reader", None)
         if reader is None:
             self.engine.connect().close()  # sets the file's journal mode where it is new
-            reader = sqlite3.connect(
-                str(self.url.database), timeout=BUSY_SECONDS, check_same_thread=False
-            )
+            reader = sqlite3.connect(str(self.url.database), timeout=BUSY_SECONDS, check_same_thread=False)
             self._local.reader = reader
         return int(reader.execute(_REVISION).fetchone()[0])
 

@@ -120,7 +120,7 @@ class Keyring:
             bump_revision(connection)
             record_event(connection, actor, "key revoked", key_id)
 
-    def list(self) -> list[KeyInfo]:
+    def all(self) -> list[KeyInfo]:
         """Every key ever made, oldest first."""
         with self._database.read() as connection:
             rows = connection.execute(select(keys).order_by(keys.c.created_at, keys.c.id)).all()

@@ -99,7 +99,7 @@ class Users:
                 raise DataError(f"user {name!r}: no such user")
             record_event(connection, actor, "user removed", name)
 
-    def list(self) -> list[tuple[str, str, datetime]]:
+    def all(self) -> list[tuple[str, str, datetime]]:
         """Name, scopes and time of creation of each user."""
         with self._database.read() as connection:
             rows = connection.execute(select(users).order_by(users.c.name)).all()

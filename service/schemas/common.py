@@ -30,7 +30,7 @@ Symbol = Annotated[str, Field(pattern=r"^[!-~]{1,32}$")]
 Weight = Annotated[float, Field(strict=True, ge=-100, le=100, allow_inf_nan=False)]
 Shares = Annotated[float, Field(strict=True, ge=-1e12, le=1e12, allow_inf_nan=False)]
 Money = Annotated[float, Field(strict=True, ge=-1e15, le=1e15, allow_inf_nan=False)]
-Price = Annotated[float, Field(strict=True, gt=0, le=1e12, allow_inf_nan=False)]
+Price = Annotated[float, Field(strict=True, ge=1e-9, le=1e12, allow_inf_nan=False)]
 Volume = Annotated[float, Field(strict=True, ge=0, le=1e18, allow_inf_nan=False)]
 
 

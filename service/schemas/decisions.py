@@ -34,7 +34,10 @@ class PricePanel(Strict):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"dates": ["2024-01-02", "2024-01-03"], "close": {"AAPL": [185.6, 184.3], "MSFT": [370.9, 370.6]}}
+                {
+                    "dates": ["2024-01-02", "2024-01-03"],
+                    "close": {"AAPL": [185.6, 184.3], "MSFT": [370.9, 370.6]},
+                }
             ]
         }
     )
@@ -73,14 +76,14 @@ class Holdings(Strict):
 class Sizing(Strict):
     """How to turn weights into whole lots."""
 
-    nav: Annotated[float, Field(strict=True, gt=0, le=1e15, allow_inf_nan=False)] | None = Field(
+    nav: Annotated[float, Field(strict=True, ge=1e-6, le=1e15, allow_inf_nan=False)] | None = Field(
         None, description="Net asset value; with `holdings.shares` it is computed and must be absent."
     )
-    lot_size: Annotated[float, Field(strict=True, gt=0, le=1e9, allow_inf_nan=False)] = Field(
+    lot_size: Annotated[float, Field(strict=True, ge=1e-9, le=1e9, allow_inf_nan=False)] = Field(
         1.0, description="Shares in a lot; 0.001 for fractional shares."
     )
-    lot_sizes: dict[Symbol, Annotated[float, Field(strict=True, gt=0, le=1e9, allow_inf_nan=False)]] = Field(
-        {}, description="Lots of single symbols.", max_length=MAX_SYMBOLS
+    lot_sizes: dict[Symbol, Annotated[float, Field(strict=True, ge=1e-9, le=1e9, allow_inf_nan=False)]] = (
+        Field({}, description="Lots of single symbols.", max_length=MAX_SYMBOLS)
     )
 
 
@@ -88,11 +91,17 @@ class DecisionRequest(Strict):
     """What to decide on."""
 
     model: Name = Field(description="Id of a promoted model.")
-    as_of: Day | None = Field(None, description="Decide at this session's close, or the last one before; default: last.")
-    data: SnapshotName | None = Field(None, description="Snapshot to read; default: the one the model was trained on.")
+    as_of: Day | None = Field(
+        None, description="Decide at this session's close, or the last one before; default: last."
+    )
+    data: SnapshotName | None = Field(
+        None, description="Snapshot to read; default: the one the model was trained on."
+    )
     prices: PricePanel | None = Field(None, description="Prices to use instead of a snapshot.")
     holdings: Holdings | None = Field(None, description="What is held at that close; default: cash only.")
-    allow_stale: bool = Field(False, strict=True, description="Answer although the prices are older than allowed.")
+    allow_stale: bool = Field(
+        False, strict=True, description="Answer although the prices are older than allowed."
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -156,7 +165,10 @@ class Decided(Answer):
     trade_at: TradeAt
     data: str = Field(description="Snapshot used, or `request`.")
     data_hash: str
-    staleness_days: int = Field(ge=0, description="Days from `as_of` to the day asked for (today if none was).")
+    staleness_days: int = Field(
+        ge=0, description="Days from `as_of` to the day asked for (today if none was)."
+    )
+    max_age_days: int = Field(ge=0, description="Staleness that is accepted without `allow_stale`.")
     warnings: list[str]
 
 
@@ -175,6 +187,7 @@ class Allocation(Decided):
                     "data": "sp500-20",
                     "data_hash": "9b2f",
                     "staleness_days": 0,
+                    "max_age_days": 7,
                     "warnings": [],
                     "weights": {"AAPL": 0.6, "MSFT": 0.3},
                     "cash": 0.1,

@@ -181,7 +181,9 @@ class TrainingRequest(Strict):
     """Train a run, as `equitrade train` does."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"name": "weekly", "data": "sp500-20", "agent": "relaxed", "steps": 1500}]}
+        json_schema_extra={
+            "examples": [{"name": "weekly", "data": "sp500-20", "agent": "relaxed", "steps": 1500}]
+        }
     )
 
     name: Name = Field(description="Name of the run to make.")
