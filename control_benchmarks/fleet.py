@@ -1,9 +1,9 @@
 """Many copies of a task stepped together, each from nothing but its own state.
 
-A copy's future depends only on its row of the arrays below and on its actions: the physics restarts its solver
-cold at every decision, and an episode's start is a function of (seed, stream, environment, episode). So
-trajectories are the same however the copies are spread over threads and processes, and saving the arrays saves
-everything.
+A copy's future depends only on its row of the arrays below and on its actions: the physics restarts its
+solver cold at every decision, and an episode's start is a function of (seed, stream, environment, episode).
+So trajectories are the same however the copies are spread over threads and processes, and saving the arrays
+saves everything.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """MuJoCo models of DeepMind Control, read from the files of the installed ``dm_control``.
 
-Only the model files are taken from ``dm_control``; importing the package costs a second and many dependencies,
-and its generic step is several times slower than stepping all environments in one call.
+Only the model files are taken from ``dm_control``; importing the package costs a second and many
+dependencies, and its generic step is several times slower than stepping all environments in one call.
 """
 
 from __future__ import annotations

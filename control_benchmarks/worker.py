@@ -1,7 +1,7 @@
 """A process that steps some copies of a task for another: ``python -m control_benchmarks.worker``.
 
-Commands come as bytes on the standard input and answers go as bytes to the standard output; everything else is
-in shared memory. No object is ever serialised.
+Commands come as bytes on the standard input and answers go as bytes to the standard output; everything else
+is in shared memory. No object is ever serialised.
 """
 
 from __future__ import annotations

@@ -237,7 +237,7 @@ class ControlEnv:
         return Step(observation, self._tensor("reward"), self._never, truncated, final)
 
     def encode(self, observation: Tensor) -> Tensor:
-        """Turn observations [S, B, *observation_shape] into network input; pictures lie within [-0.5, 0.5]."""
+        """Turn observations [S, B, *observation_shape] into network input; pictures into [-0.5, 0.5]."""
         return observation.float() / 255 - 0.5 if self.pixels else observation
 
     def state_dict(self) -> dict[str, Tensor]:

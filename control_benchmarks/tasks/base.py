@@ -50,7 +50,8 @@ class Generator:
     position, offset, velocity, target
         Its affine action on the physics state: ``position @ q + offset``, ``velocity @ v``, ``target @ t``.
     image
-        Its matrix [2, 2] on the plane of the task's camera (x to the right, y up); None if it moves no picture.
+        Its matrix [2, 2] on the plane of the task's camera (x to the right, y up); None if it moves no
+        picture.
     """
 
     observation: Array
@@ -80,8 +81,8 @@ class Breaks:
         The region of the variants `repeat-action` and `reflect-action` at strength s is where
         ``observation @ direction > (1 - s) * scale``: half of the state space at strength 1.
     tilt, downhill
-        Angle in degrees by which `gravity` tilts at strength 1 (None where a tilt keeps the symmetry), and the
-        horizontal direction [2] (x, y) towards which it pulls.
+        Angle in degrees by which `gravity` tilts at strength 1 (None where a tilt keeps the symmetry), and
+        the horizontal direction [2] (x, y) towards which it pulls.
     joint
         The actuator that `worn-joint` wears.
     """

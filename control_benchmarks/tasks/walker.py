@@ -25,8 +25,8 @@ from control_benchmarks.tasks.rewards import tolerance
 _STAND_HEIGHT = 1.2
 _SPEED = 1.0
 _TORSO_HEIGHT = 1.3
-# Rotation of torso, right thigh, leg, foot, left thigh, leg, foot about the y axis as sums of joint angles: the
-# legs' hinges turn about -y.
+# Rotation of torso, right thigh, leg, foot, left thigh, leg, foot about the y axis as sums of joint angles:
+# the legs' hinges turn about -y.
 _ANGLES = np.array(
     [
         [0, 0, 1, 0, 0, 0, 0, 0, 0],
@@ -45,8 +45,8 @@ _ANGLES = np.array(
 class Links:
     """Share of the mass that moves with each body's rotation.
 
-    The centre of mass is ``root + sum_b R(angle_b) lever_b``: each joint's offset belongs to the rotation of the
-    body that carries it, weighted by the mass beyond it.
+    The centre of mass is ``root + sum_b R(angle_b) lever_b``: each joint's offset belongs to the rotation of
+    the body that carries it, weighted by the mass beyond it.
     """
 
     lever: Array  # [7, 2] metres (x, z)
@@ -96,7 +96,8 @@ def horizontal_velocity(states: States) -> Array:
     lever = _links().lever
     # x of R(angle) lever is cos x + sin z.
     turning = rates * (np.cos(angles) * lever[:, 1] - np.sin(angles) * lever[:, 0])
-    return states.velocity[:, 1] + turning.sum(axis=1)
+    result: Array = states.velocity[:, 1] + turning.sum(axis=1)
+    return result
 
 
 def reward(states: States, control: Array) -> Array:
