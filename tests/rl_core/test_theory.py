@@ -179,3 +179,19 @@ def test_faulty_problems_are_refused_by_name():
         TabularAction.of(sign(cyclic(2)), trivial(cyclic(2)))
     with pytest.raises(ConfigError, match="the group acts on 5 states"):
         symmetry_gaps(corridor(7)[0], action)
+
+
+def test_figure_draws_the_gap_below_every_bound():
+    from rl_core.theory_figures import bound_figure
+
+    figure = bound_figure(points=5)
+    curves = [(t.xaxis, t.name, np.asarray(t.y, dtype=float)) for t in figure.data]
+    for axis in ("x", "x2"):
+        gap = next(y for x, name, y in curves if x == axis and name.startswith("gap"))
+        bounds = [y for x, name, y in curves if x == axis and name.startswith("bound")]
+        assert len(bounds) == (2 if axis == "x" else 1)
+        assert gap[-1] > 0.1
+        for bound in bounds:
+            assert (gap <= bound + 1e-9).all()
+    # The worst case attains half of its bound everywhere.
+    assert (gap >= 0.5 * bounds[0] - 1e-9).all()
