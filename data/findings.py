@@ -1,0 +1,160 @@
+"""What validation says about prices: findings that name the row, symbol and date, gathered in a report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from data.errors import DataError
+
+# Errors stop an import; a warning is reported and kept. What each kind means:
+ERRORS: dict[str, str] = {
+    "truncated-row": "a row has too few or too many columns",
+    "unreadable-date": "a date cannot be read",
+    "unreadable-value": "a value is not a number",
+    "missing-symbol": "a row names no symbol",
+    "mixed-time-zones": "time stamps are in more than one time zone",
+    "mixed-currency": "prices are in more than one currency",
+    "unsorted": "a symbol's dates go back and forth",
+    "duplicate": "a symbol has two rows for one date",
+    "non-finite": "a value is infinite",
+    "non-positive": "a price is zero or negative, or a volume, dividend or split is negative",
+    "high-below-low": "the high is below the low",
+}
+WARNINGS: dict[str, str] = {
+    "missing-value": "a cell is empty",
+    "outside-range": "open or close lies above the high or below the low",
+    "missing-session": "the exchange was open and there is no row",
+    "not-a-session": "there is a row on a day on which the exchange was closed",
+    "no-calendar": "the dates fit no known exchange: sessions were not checked",
+    "split-jump": "a jump that looks like a split which prices were not adjusted for",
+    "stale-run": "the close stays the same for many sessions",
+}
+# Errors that prices can be kept with if a person says so; the others would leave no meaning.
+ALLOWABLE = ("mixed-currency", "high-below-low")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found.
+
+    Attributes
+    ----------
+    kind
+        A key of `ERRORS` or `WARNINGS`.
+    message
+        What is wrong, with the value.
+    symbol, date
+        Which symbol and date (ISO), where there is one.
+    place
+        File and line or row, where prices come from a file.
+    """
+
+    kind: str
+    message: str
+    symbol: str | None = None
+    date: str | None = None
+    place: str | None = None
+
+    @property
+    def is_error(self) -> bool:
+        """Whether this kind stops an import."""
+        return self.kind in ERRORS
+
+    def __str__(self) -> str:
+        where = " ".join(part for part in (self.symbol, self.date) if part)
+        before = ": ".join(part for part in (self.place, where) if part)
+        return f"{before}: {self.message}" if before else self.message
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything found, in the order of the checks.
+
+    Attributes
+    ----------
+    findings
+        One entry a finding.
+    calendar
+        The exchange calendar that sessions were checked against (a code of exchange_calendars), or None.
+    allowed
+        Kinds of errors that a person said to accept.
+    """
+
+    findings: tuple[Finding, ...]
+    calendar: str | None = None
+    allowed: tuple[str, ...] = ()
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """Findings that stop an import."""
+        return tuple(item for item in self.findings if item.is_error and item.kind not in self.allowed)
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        """Findings that are reported and kept."""
+        return tuple(item for item in self.findings if not item.is_error or item.kind in self.allowed)
+
+    def counts(self) -> dict[str, int]:
+        """Number of findings by kind, errors first."""
+        found = Counter(item.kind for item in self.findings)
+        return {kind: found[kind] for kind in (*ERRORS, *WARNINGS) if found[kind]}
+
+    def of_kind(self, kind: str) -> tuple[Finding, ...]:
+        """The findings of one kind."""
+        return tuple(item for item in self.findings if item.kind == kind)
+
+    def summary(self) -> dict[str, Any]:
+        """What a manifest keeps: calendar, counts by kind, what was accepted."""
+        return {"calendar": self.calendar, "counts": self.counts(), "allowed": list(self.allowed)}
+
+    def to_frame(self) -> pd.DataFrame:
+        """All findings as a frame with columns kind, severity, place, symbol, date, message."""
+        rows = [
+            {**asdict(item), "severity": "error" if item.is_error else "warning"} for item in self.findings
+        ]
+        columns = ["kind", "severity", "place", "symbol", "date", "message"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def raise_errors(self, name: str, *, strict: bool = False) -> None:
+        """Raise DataError, with the first finding and how many more there are, if any stops an import.
+
+        Parameters
+        ----------
+        name
+            What was checked.
+        strict
+            Let warnings stop it too.
+        """
+        stopping = self.findings if strict else self.errors
+        stopping = tuple(item for item in stopping if item.kind not in self.allowed)
+        if not stopping:
+            return
+        first = stopping[0]
+        counts = Counter(item.kind for item in stopping)
+        listed = ", ".join(f"{number} {kind}" for kind, number in counts.items())
+        raise DataError(f"{name}: {first} [{listed}]{_remedy(first.kind)}")
+
+
+def _remedy(kind: str) -> str:
+    from data.repairs import REPAIRS
+
+    options = [f"--repair {name}" for name, repair in REPAIRS.items() if kind in repair.cures]
+    if kind in ALLOWABLE:
+        options.append(f"--allow {kind}")
+    return f"; to go on: {' or '.join(options)}" if options else ""
+
+
+def check_kinds(
+    kinds: Iterable[str], known: Mapping[str, Any] | tuple[str, ...], what: str
+) -> tuple[str, ...]:
+    """Return `kinds` as a tuple, or raise DataError if one is not among `known`."""
+    chosen = tuple(kinds)
+    unknown = [kind for kind in chosen if kind not in known]
+    if unknown:
+        raise DataError(f"{what}: no such choice '{unknown[0]}' (there are {', '.join(known)})")
+    return chosen

@@ -1,0 +1,185 @@
+"""Repairs that a person can ask for; each says what it changed, and nothing is repaired unasked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from data.findings import check_kinds
+from data.sessions import resolve_calendar, sessions_of
+from data.suspicions import ratio_text, split_jumps
+from data.table import RawTable
+
+Result = tuple[RawTable, list[str]]
+
+
+@dataclass(frozen=True)
+class Repair:
+    """A repair.
+
+    Attributes
+    ----------
+    does
+        What it does, for the help text.
+    cures
+        Kinds of findings that it removes.
+    function
+        Maps (table, calendar) to the repaired table and one line a change.
+    """
+
+    does: str
+    cures: tuple[str, ...]
+    function: Callable[[RawTable, str], Result]
+
+
+def apply_repairs(
+    table: RawTable, names: Iterable[str], *, calendar: str = "auto"
+) -> tuple[RawTable, list[dict[str, Any]]]:
+    """Apply repairs, always in the order of `REPAIRS`, and say what they changed.
+
+    Returns
+    -------
+    table
+        The repaired table.
+    records
+        For the manifest: ``{"repair", "count", "changes"}`` of each repair that was asked for.
+
+    Raises
+    ------
+    DataError
+        If there is no repair of such a name.
+    """
+    wanted = set(check_kinds(names, tuple(REPAIRS), "--repair"))
+    records: list[dict[str, Any]] = []
+    for name, repair in REPAIRS.items():
+        if name in wanted:
+            table, changes = repair.function(table, calendar)
+            findings = tuple(item for item in table.findings if item.kind not in repair.cures)
+            table = replace(table, findings=findings)
+            records.append({"repair": name, "count": len(changes), "changes": changes})
+    return table, records
+
+
+def _drop_bad_rows(table: RawTable, calendar: str) -> Result:
+    frame = table.frame
+    bad = (frame["date"].isna() | (frame["symbol"] == "") | frame["unreadable"]).to_numpy(dtype=bool)
+    changes = [f"{_where(table, row)}: row dropped" for row in np.flatnonzero(bad)]
+    # Rows with a wrong number of columns never came into the table.
+    changes += [f"{item.place}: row dropped" for item in table.findings if item.kind == "truncated-row"]
+    return table.keep(~bad), changes
+
+
+def _local_dates(table: RawTable, calendar: str) -> Result:
+    offsets = table.frame["offset"].dropna().unique()
+    frame = table.frame.assign(offset=np.nan)
+    change = f"{len(offsets)} UTC offsets: every row dated by its own wall clock"
+    return replace(table, frame=frame), [change] if len(offsets) else []
+
+
+def _sort(table: RawTable, calendar: str) -> Result:
+    frame = table.frame
+    order = np.argsort(frame["date"].to_numpy(), kind="stable")
+    moved = int((order != np.arange(len(order))).sum())
+    ordered = frame.iloc[order].reset_index(drop=True)
+    return replace(table, frame=ordered), [f"{moved} rows moved"] if moved else []
+
+
+def _keep(which: str) -> Callable[[RawTable, str], Result]:
+    def repair(table: RawTable, calendar: str) -> Result:
+        frame = table.frame
+        # The type stubs know the two words only as literals.
+        keep: Any = which
+        extra = (frame.duplicated(["symbol", "date"], keep=keep) & frame["date"].notna()).to_numpy(dtype=bool)
+        changes = [f"{_where(table, row)}: row dropped" for row in np.flatnonzero(extra)]
+        return table.keep(~extra), changes
+
+    return repair
+
+
+def _blank_bad_values(table: RawTable, calendar: str) -> Result:
+    frame = table.frame.copy()
+    changes = []
+    for field in table.fields:
+        values = frame[field].to_numpy(dtype=float)
+        limit = values < 0 if field in ("volume", "dividends") else values <= 0
+        bad = limit | np.isinf(values)
+        changes += [f"{_where(table, row)}: {field} {values[row]:g} → missing" for row in np.flatnonzero(bad)]
+        frame[field] = np.where(bad, np.nan, values)
+    return replace(table, frame=frame), changes
+
+
+def _blank_high_low(table: RawTable, calendar: str) -> Result:
+    if not {"high", "low"} <= set(table.fields):
+        return table, []
+    frame = table.frame.copy()
+    bad = (frame["high"] < frame["low"]).to_numpy(dtype=bool)
+    high, low = frame["high"].to_numpy(), frame["low"].to_numpy()
+    changes = [
+        f"{_where(table, row)}: high {high[row]:g} and low {low[row]:g} → missing"
+        for row in np.flatnonzero(bad)
+    ]
+    frame.loc[bad, ["high", "low"]] = np.nan
+    return replace(table, frame=frame), changes
+
+
+def _drop_closed_days(table: RawTable, calendar: str) -> Result:
+    dates = pd.DatetimeIndex(np.unique(table.frame["date"].dropna().to_numpy()))
+    code = resolve_calendar(calendar, dates) if len(dates) else None
+    if code is None:
+        return table, []
+    closed = ~table.frame["date"].isin(sessions_of(code, dates[0], dates[-1])) & table.frame["date"].notna()
+    mask = closed.to_numpy(dtype=bool)
+    return table.keep(~mask), [f"{_where(table, row)}: row dropped" for row in np.flatnonzero(mask)]
+
+
+def _adjust_splits(table: RawTable, calendar: str) -> Result:
+    frame = table.frame.copy()
+    changes = []
+    for jump in split_jumps(table):
+        symbol, date = frame["symbol"].iat[jump.row], frame["date"].iat[jump.row]
+        before = ((frame["symbol"] == symbol) & (frame["date"] < date)).to_numpy(dtype=bool)
+        frame.loc[before, table.price_fields] /= jump.ratio
+        if "volume" in table.fields:
+            frame.loc[before, "volume"] *= jump.ratio
+        split = ratio_text(jump.ratio)
+        changes.append(f"{_where(table, jump.row)}: prices before divided by {jump.ratio:g} ({split} split)")
+    return replace(table, frame=frame), changes
+
+
+def _where(table: RawTable, row: int | np.integer[Any]) -> str:
+    position = int(row)
+    known = " ".join(part for part in (table.symbol(position), table.day(position)) if part)
+    return ": ".join(part for part in (table.place(position), known) if part)
+
+
+REPAIRS: dict[str, Repair] = {
+    "drop-bad-rows": Repair(
+        "drop rows that are cut short or whose date, symbol or numbers cannot be read",
+        ("truncated-row", "unreadable-date", "unreadable-value", "missing-symbol"),
+        _drop_bad_rows,
+    ),
+    "local-dates": Repair(
+        "date every row by its own wall clock where time zones are mixed", ("mixed-time-zones",), _local_dates
+    ),
+    "sort": Repair("sort rows by date", ("unsorted",), _sort),
+    "keep-first": Repair(
+        "of rows for the same symbol and date keep the first", ("duplicate",), _keep("first")
+    ),
+    "keep-last": Repair("of rows for the same symbol and date keep the last", ("duplicate",), _keep("last")),
+    "blank-bad-values": Repair(
+        "make zero, negative and infinite values missing", ("non-finite", "non-positive"), _blank_bad_values
+    ),
+    "blank-high-low": Repair(
+        "make high and low missing where high is below low", ("high-below-low",), _blank_high_low
+    ),
+    "drop-closed-days": Repair(
+        "drop rows on days on which the exchange was closed", ("not-a-session",), _drop_closed_days
+    ),
+    "adjust-splits": Repair(
+        "divide prices before a suspected split by its ratio", ("split-jump",), _adjust_splits
+    ),
+}

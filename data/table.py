@@ -1,0 +1,78 @@
+"""Rows as a source gave them, before they are prices: values may be wrong, and each row knows its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from data.findings import Finding
+from data.prices import FIELDS, PRICE_FIELDS, Prices
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """A long table with whatever is wrong with it.
+
+    Attributes
+    ----------
+    frame
+        Columns ``date`` (datetime64[ns], NaT where unreadable), ``symbol`` (empty where missing), fields as
+        float64, ``file`` and ``line`` (where the row stands), ``offset`` (minutes east of UTC, NaN without
+        zone), ``currency`` (empty where not given), ``unreadable`` (a value in the row is not a number).
+        The index is 0 … rows − 1.
+    findings
+        What was found while reading.
+    word
+        How rows are counted in places: ``line`` or ``row``.
+    """
+
+    frame: pd.DataFrame
+    findings: tuple[Finding, ...] = field(default=())
+    word: str = "line"
+
+    @property
+    def fields(self) -> list[str]:
+        """Fields that the source has, in the usual order."""
+        return [name for name in FIELDS if name in self.frame.columns]
+
+    @property
+    def price_fields(self) -> list[str]:
+        """Price fields that the source has."""
+        return [name for name in PRICE_FIELDS if name in self.frame.columns]
+
+    def keep(self, mask: np.ndarray) -> RawTable:
+        """Return the table of the rows where `mask` is true."""
+        return replace(self, frame=self.frame[mask].reset_index(drop=True))
+
+    def place(self, row: int) -> str | None:
+        """Return where row `row` of the frame stands in its source, or None if it comes from no file."""
+        file = str(self.frame["file"].iat[row])
+        return f"{file} {self.word} {self.frame['line'].to_numpy()[row]}" if file else None
+
+    def day(self, row: int) -> str | None:
+        """Return the date (ISO) of row `row` of the frame, or None if it is not known."""
+        date = self.frame["date"].to_numpy()[row]
+        return None if np.isnat(date) else str(np.datetime_as_string(date, unit="D"))
+
+    def symbol(self, row: int) -> str:
+        """Return the symbol of row `row` of the frame; empty where missing."""
+        return str(self.frame["symbol"].iat[row])
+
+    def finding(self, kind: str, row: int, message: str) -> Finding:
+        """Make a finding about row `row` of the frame."""
+        return Finding(kind, message, self.symbol(row) or None, self.day(row), self.place(row))
+
+
+def table_of(prices: Prices) -> RawTable:
+    """Return prices as a table, to be checked like any other; rows without any value are left out."""
+    frame = prices.to_long()
+    frame = frame[frame[list(prices.fields)].notna().any(axis=1)].reset_index(drop=True)
+    frame["symbol"] = frame["symbol"].astype(object)
+    return RawTable(with_places(frame, "", np.arange(len(frame))))
+
+
+def with_places(frame: pd.DataFrame, file: str, lines: np.ndarray) -> pd.DataFrame:
+    """Add the columns that every raw table has, with nothing unusual in them."""
+    return frame.assign(file=file, line=lines, offset=np.nan, currency="", unreadable=False)
