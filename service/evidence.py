@@ -70,11 +70,81 @@ class Evidence:
 
 
 def read_evidence(run: Path) -> Evidence:
-    """Read a run's evidence.
+    """Read what a run says of itself, and check that it may be served.
 
     Raises
     ------
     DataError
-        If something that promotion requires is missing; the message names the file and key.
+        If the run is incomplete, was not evaluated after the days it learned from, or does not record its
+        inputs; the message names the run and what to do.
     """
-    raise DataError(f"{run}: cannot be read")
+    from trading_app.runs import Run
+
+    manifest = _read(run / "manifest.json", "no run is there")
+    status = Run(run, manifest).status
+    if status != "backtested":
+        advice = {"complete": f"`equitrade backtest {run.name}` evaluates it"}
+        raise DataError(f"{run}: {status}; {advice.get(status, 'let its training end first')}")
+    metrics = _read(run / "metrics.json", "backtest the run")
+    try:
+        return _evidence(run, manifest, metrics)
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{run}: its manifest or metrics lack {error}; train and backtest it again") from None
+
+
+def _evidence(run: Path, manifest: dict[str, Any], metrics: dict[str, Any]) -> Evidence:
+    config, data, split = manifest["config"], manifest["data"], manifest["split"]
+    learned = max(str(bounds[1])[:10] for part, bounds in split.items() if part != "test" and bounds)
+    if metrics["start"] <= learned:
+        raise DataError(
+            f"{run}: was evaluated from {metrics['start']}, but learned until {learned}; "
+            f"`equitrade backtest {run.name}` without --start evaluates it out of sample"
+        )
+    symbols, features = tuple(data["symbols"]), tuple(config["market"]["features"])
+    if not symbols or not features:
+        raise DataError(f"{run}: its manifest records no symbols or no features")
+    agent, costs = metrics["strategies"]["agent"], metrics["costs"]
+    return Evidence(
+        agent=str(config["sac"]["agent"]),
+        symmetry=_symmetry(config["market"], len(symbols)),
+        seeds=tuple(manifest["seeds"]),
+        data=str(config["data"]["name"]),
+        data_hash=str(data["hash"]),
+        symbols=symbols,
+        features=features,
+        fill=str(metrics["fill"]),
+        cost_rate=(costs["commission_bps"] + costs["half_spread_bps"]) / 1e4,
+        trained_until=learned,
+        evaluated={key: metrics[key] for key in ("start", "end", "sessions", "fill", "costs", "level")},
+        metrics=_figures(agent["metrics"], agent["intervals"]),
+        notes=tuple(dict.fromkeys([*data.get("notes", ()), *metrics.get("notes", ())])),
+        files=_files(run),
+    )
+
+
+def _figures(
+    values: dict[str, float | None], intervals: dict[str, list[float | None]]
+) -> dict[str, dict[str, float | None]]:
+    return {
+        name: dict(zip(("value", "low", "high"), (value, *intervals.get(name, (None, None))), strict=True))
+        for name, value in values.items()
+    }
+
+
+def _symmetry(market: dict[str, Any], assets: int) -> str:
+    mirror = market.get("actions") == "long-short" and market.get("mirror", True)
+    return f"permutations of {assets} assets" + (" and the long/short mirror" if mirror else "")
+
+
+def _files(run: Path) -> tuple[str, ...]:
+    raise DataError(f"{run}: has no checkpoint")
+
+
+def _read(path: Path, advice: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); {advice}") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: a JSON object is expected; {advice}")
+    return content

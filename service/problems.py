@@ -57,6 +57,9 @@ KINDS: dict[str, Kind] = {
 }
 
 
+Responses = dict[int | str, dict[str, Any]]
+
+
 class Problem(DataError):
     """A problem to answer with; on the command line its detail is printed as the reason.
 
@@ -123,9 +126,9 @@ class ProblemBody(BaseModel):
     request_id: str | None = None
 
 
-def described(*kinds: str) -> dict[int | str, dict[str, Any]]:
+def described(*kinds: str) -> Responses:
     """OpenAPI descriptions of the problems that a route answers with, grouped by status."""
-    answers: dict[int | str, dict[str, Any]] = {}
+    answers: Responses = {}
     for name in kinds:
         kind = KINDS[name]
         line = f"`{name}`: {kind.title}."

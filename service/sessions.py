@@ -34,7 +34,7 @@ class Calendar:
         position = int(dates.searchsorted(session, side="right"))
         if position < len(dates):
             return dates[position].date()
-        if (dates[-_LOOK_BACK:].dayofweek >= 5).any():
+        if (dates[-_LOOK_BACK:].day_of_week >= 5).any():
             return session.date() + timedelta(days=1)
         return self._following(session.date())
 

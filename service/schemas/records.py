@@ -72,9 +72,11 @@ class RunSummary(Answer):
     """A run directory."""
 
     name: str
-    kind: str
+    status: Literal["training", "complete", "backtested", "incomplete"]
     created_at: str | None
-    evaluated: bool
+    agent: str | None
+    data: str | None
+    seeds: int
     report: str | None = Field(description="Path of the HTML report, if there is one.")
 
 
@@ -192,3 +194,9 @@ class TrainingRequest(Strict):
     seeds: int | None = Field(None, strict=True, ge=1, le=64)
     steps: int | None = Field(None, strict=True, ge=1, le=10_000_000)
     timeout_seconds: Seconds | None = None
+
+
+class AuditList(Answer):
+    """Answers given out, newest first."""
+
+    records: list[AuditRecord]

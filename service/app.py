@@ -1,0 +1,106 @@
+"""The application factory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from service.dashboard.pages import add_dashboard
+from service.evidence import Evidence, read_evidence
+from service.handlers import add_handlers
+from service.middleware import RequestMiddleware
+from service.policies import Loader, load_trained
+from service.problems import ProblemBody
+from service.routes import decisions, jobs, models, operations, runs
+from service.settings import Settings, load_settings
+from service.state import State, utc_now
+
+logger = logging.getLogger(__name__)
+
+DESCRIPTION = """Allocations of trained portfolio policies, for programs.
+
+Send `Authorization: Bearer KEY`. Every error is problem JSON (RFC 9457) whose `type` is stable. Every
+allocation and signal is recorded before it is answered, and can be shown and recomputed by its `id`.
+"""
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    load: Loader = load_trained,
+    inspect: Callable[[Path], Evidence] = read_evidence,
+    clock: Callable[[], datetime] = utc_now,
+) -> FastAPI:
+    """Make the application.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+        By default those of the environment.
+    load, inspect : callable
+        How policies and the evidence of runs are read.
+    clock : callable
+        Gives the time, UTC.
+    """
+    state = State(settings or load_settings(), load=load, inspect=inspect, clock=clock)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(state.database.migrate)
+        await asyncio.to_thread(_warm, state)
+        yield
+        await asyncio.to_thread(state.close)
+
+    app = FastAPI(
+        title="equitrade",
+        description=DESCRIPTION,
+        version=version("equitrade"),
+        lifespan=lifespan,
+        # Their pages load scripts from another host; the description itself is at /openapi.json.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.equitrade = state
+    app.include_router(operations.router)
+    api = APIRouter(prefix="/api/v1")
+    for module in (models, decisions, jobs, runs):
+        api.include_router(module.router)
+    app.include_router(api)
+    add_dashboard(app)
+    add_handlers(app)
+    app.add_middleware(RequestMiddleware, settings=state.settings.service, telemetry=state.telemetry)
+    _describe(app)
+    return app
+
+
+def _warm(state: State) -> None:
+    try:
+        state.warm()
+    except Exception:
+        # A model that cannot be loaded is told by /ready and by the requests for it; others go on.
+        logger.exception("warming up failed")
+
+
+def _describe(app: FastAPI) -> None:
+    """Add the problem document to the OpenAPI description."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(
+                title=app.title, version=app.version, description=app.description, routes=app.routes
+            )
+            problem = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
+            schema["components"]["schemas"]["Problem"] = problem
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

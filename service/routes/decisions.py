@@ -1,0 +1,94 @@
+"""Allocations, signals, and the record of those that were given."""
+
+from __future__ import annotations
+
+import json
+
+from fastapi import APIRouter, Request, Response
+
+from service.audit import Recorded
+from service.dependencies import GUARDED, Limit, Reader, RecordId, StateDep, log_fields
+from service.problems import Problem, described
+from service.schemas.decisions import Allocation, AllocationRequest, DecisionRequest, SignalRequest, Signals
+from service.schemas.records import AuditList, AuditRecord
+from service.scopes import Principal
+from service.state import State
+
+router = APIRouter(tags=["decisions"])
+
+_REFUSALS = (
+    "malformed-json",
+    "unknown-model",
+    "unknown-data",
+    "retired-model",
+    "body-too-large",
+    "unsupported-media-type",
+    "invalid-request",
+    "invalid-prices",
+    "invalid-holdings",
+    "unknown-symbol",
+    "missing-symbol",
+    "insufficient-history",
+    "stale-data",
+    "model-unavailable",
+)
+
+
+@router.post("/allocations", response_model=Allocation, responses=described(*GUARDED, *_REFUSALS))
+async def allocate(body: AllocationRequest, request: Request, state: StateDep, reader: Reader) -> Response:
+    """Give target weights for a session's close, and the orders that lead there from what is held."""
+    return await _answer(body, request, state, reader)
+
+
+@router.post("/signals", response_model=Signals, responses=described(*GUARDED, *_REFUSALS))
+async def signal(body: SignalRequest, request: Request, state: StateDep, reader: Reader) -> Response:
+    """Give each asset's score, side and rank behind the allocation."""
+    return await _answer(body, request, state, reader)
+
+
+@router.get("/allocations", responses=described(*GUARDED, "invalid-request"))
+async def list_given(state: StateDep, reader: Reader, limit: Limit = 100) -> AuditList:
+    """List what was given out, newest first: to this key, or with the scope `admin` to all."""
+    key_id = None if reader.may("admin") else reader.id
+    records = await state.run(state.audit.latest, limit=limit, key_id=key_id)
+    return AuditList(records=[shown(record) for record in records])
+
+
+@router.get("/allocations/{record_id}", responses=described(*GUARDED, "not-found", "invalid-request"))
+async def show_given(record_id: RecordId, state: StateDep, reader: Reader) -> AuditRecord:
+    """Show an answer that was given to this key (with the scope `admin`, to any) and its request."""
+    record = await state.run(state.audit.get, record_id)
+    if record is None or not (record.key_id == reader.id or reader.may("admin")):
+        raise Problem("not-found", f"no answer {record_id} was given to this key")
+    return shown(record)
+
+
+async def _answer(body: DecisionRequest, request: Request, state: State, reader: Principal) -> Response:
+    fields = log_fields(request)
+    fields["model"] = body.model
+    request_id = request.scope["state"]["request_id"]
+    given = await state.run(state.answers.give, body, key_id=reader.id, request_id=request_id)
+    # Nothing is answered before it is written down.
+    await state.record(given)
+    fields["answer"] = given.values["id"]
+    state.telemetry.allocations.labels(body.model, given.entry.row["kind"]).inc()
+    state.telemetry.staleness.labels(body.model).set(given.values["staleness_days"])
+    return Response(given.content, media_type="application/json")
+
+
+def shown(record: Recorded) -> AuditRecord:
+    """A row of the audit as answered."""
+    return AuditRecord(
+        id=record.id,
+        created_at=record.created_at,
+        kind=record.kind,
+        key_id=record.key_id,
+        request_id=record.request_id,
+        request_hash=record.request_hash,
+        request=record.request,
+        model=record.model_id,
+        version=record.version,
+        data_hash=record.data_hash,
+        as_of=record.as_of,
+        answer=json.loads(record.answer),
+    )

@@ -1,0 +1,134 @@
+"""What one process of the service holds: made once by the application factory, given to routes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from service.answers import Answers, Given
+from service.audit import AuditTrail, AuditWriter
+from service.database import Database
+from service.evidence import Evidence, read_evidence
+from service.jobs import JobQueue
+from service.keys import Keyring
+from service.policies import Loader, load_trained
+from service.problems import Problem
+from service.rates import Rates
+from service.registry import Registry
+from service.scopes import Principal
+from service.sessions import Calendar
+from service.settings import Settings
+from service.snapshots import Snapshots
+from service.telemetry import Telemetry
+from service.users import Users
+
+if TYPE_CHECKING:
+    from trading_app.runs import Run
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def utc_now() -> datetime:
+    """The time, UTC."""
+    return datetime.now(UTC)
+
+
+class State:
+    """Everything that requests share.
+
+    Parameters
+    ----------
+    settings : Settings
+        The settings.
+    load, inspect : callable
+        How policies and the evidence of runs are read.
+    clock : callable
+        Gives the time, UTC.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        load: Loader = load_trained,
+        inspect: Callable[[Path], Evidence] = read_evidence,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        service = settings.service
+        self.database = Database(settings.database_url)
+        self.keys = Keyring(self.database, settings.secret_bytes(), clock)
+        self.users = Users(self.database, hours=service.session_hours, clock=clock)
+        self.rates = Rates(service)
+        self.telemetry = Telemetry()
+        self.snapshots = Snapshots(settings.home)
+        self.registry = Registry(self.database, settings.models, load=load, inspect=inspect)
+        self.calendar = Calendar(service.calendar)
+        self.answers = Answers(
+            self.registry, self.snapshots, self.calendar, max_age_days=service.max_age_days, clock=clock
+        )
+        self.audit = AuditTrail(self.database)
+        self.writer = AuditWriter(self.database)
+        self.jobs = JobQueue(self.database, attempts=service.job_attempts, clock=clock)
+        self._executor = ThreadPoolExecutor(service.threads, thread_name_prefix="answer")
+
+    async def run(
+        self, function: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> Result:
+        """Run a function that waits or computes on a thread, so that other requests go on."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
+
+    async def authenticate(self, token: str) -> Principal:
+        """Find who holds a key, on this thread where the database is a file: that takes microseconds."""
+        if self.database.sqlite:
+            return self.keys.authenticate(token)
+        return await self.run(self.keys.authenticate, token)
+
+    async def record(self, given: Given) -> None:
+        """Return once the audit row of an answer is committed."""
+        await asyncio.wrap_future(self.writer.submit(given.entry))
+
+    def runs(self) -> list[Run]:
+        """Every run, newest first."""
+        from trading_app.runs import list_runs
+
+        return list_runs(self.settings.home)
+
+    def open_run(self, name: str) -> Run:
+        """Open a run by its name, never by a path.
+
+        Raises
+        ------
+        Problem
+            ``unknown-run``.
+        """
+        from trading_app.runs import RunError, open_run, runs_directory
+
+        try:
+            run = open_run(name, self.settings.home)
+        except RunError:
+            raise Problem("unknown-run", f"no run {name!r}; GET /api/v1/runs lists them") from None
+        if run.path != runs_directory(self.settings.home) / name:
+            raise Problem("unknown-run", f"no run {name!r}; GET /api/v1/runs lists them")
+        return run
+
+    def warm(self) -> None:
+        """Load what the first requests need, so that they are as fast as the next."""
+        for promoted in self.registry.served():
+            policy = self.registry.policy(promoted.id, promoted.version)
+            prices = self.snapshots.get(promoted.evidence.data)
+            if len(prices.dates) >= policy.history:
+                self.calendar.next_session(prices.dates, prices.dates[-1])
+
+    def close(self) -> None:
+        """Write what waits and close connections."""
+        self.writer.close()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        self.database.close()

@@ -1,0 +1,163 @@
+"""A service on a small market with a policy that can be computed by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from fastapi.testclient import TestClient
+
+from data import Prices, SnapshotStore
+from service.app import create_app
+from service.evidence import Evidence
+from service.problems import PREFIX
+from service.settings import Settings, load_settings
+from service.state import State
+
+SYMBOLS = ("AAA", "BBB", "CCC")
+HISTORY = 5
+NOW = datetime(2024, 3, 28, 21, 0, tzinfo=UTC)  # a Thursday; the next day is Good Friday
+
+
+@dataclass(frozen=True)
+class TiltDecision:
+    weights: np.ndarray
+    per_seed: np.ndarray
+
+    @property
+    def spread(self) -> np.ndarray:
+        return self.per_seed.std(axis=0)
+
+
+@dataclass(frozen=True)
+class TiltPolicy:
+    """Holds fixed weights, tilted by the last return, halfway from what is held; one seed tilts twice as much."""
+
+    symbols: tuple[str, ...]
+    base: tuple[float, ...]
+    history: int = HISTORY
+
+    def decide(self, prices: Prices, as_of: pd.Timestamp, holdings: np.ndarray) -> TiltDecision:
+        closes = prices.fields["close"].to_numpy()
+        day = int(prices.dates.searchsorted(as_of))
+        tilt = np.clip(closes[day] / closes[day - 1] - 1, -0.05, 0.05)
+        per_seed = np.stack([0.5 * np.array(self.base) + 0.5 * holdings + k * tilt for k in (1, 2)])
+        return TiltDecision(per_seed.mean(axis=0), per_seed)
+
+
+def load_tilt(path: Path) -> TiltPolicy:
+    content = json.loads((path / "policy.json").read_text(encoding="utf-8"))
+    return TiltPolicy(tuple(content["symbols"]), tuple(content["base"]))
+
+
+def inspect_tilt(path: Path) -> Evidence:
+    return Evidence(
+        agent="relaxed",
+        symmetry="permutations of 3 assets",
+        seeds=(0, 1),
+        data="toy",
+        data_hash="0" * 64,
+        symbols=SYMBOLS,
+        features=("ret_1",),
+        fill="next_close",
+        cost_rate=3e-4,
+        history=HISTORY,
+        trained_until="2024-01-31",
+        evaluated={"start": "2024-02-01", "end": "2024-03-28"},
+        metrics={"sharpe": {"value": 0.5, "low": -0.2, "high": 1.2}},
+        notes=("a toy",),
+        files=("policy.json",),
+    )
+
+
+def toy_prices(days: int = 61, end: str = "2024-03-28") -> Prices:
+    dates = pd.bdate_range(end=end, periods=days)
+    rng = np.random.default_rng(7)
+    closes = 50 * np.exp(np.cumsum(rng.normal(0, 0.01, (days, 3)), axis=0)) * np.array([1.0, 2.0, 4.0])
+    return Prices.from_frames("toy", close=pd.DataFrame(closes, dates, list(SYMBOLS)))
+
+
+@dataclass
+class Clock:
+    now: datetime = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@dataclass
+class Service:
+    """A running application with its state, and helpers that tests share."""
+
+    client: TestClient
+    state: State
+    clock: Clock
+    home: Path
+
+    def key(self, *scopes: str, days: float | None = None) -> dict[str, str]:
+        token, _ = self.state.keys.create("test", scopes or ("read",), days=days)
+        return {"Authorization": f"Bearer {token}"}
+
+    def run(self, name: str = "toy-run", base: tuple[float, ...] = (0.5, 0.3, 0.1)) -> Path:
+        path = self.home / "runs" / name
+        path.mkdir(parents=True, exist_ok=True)
+        content = {"symbols": SYMBOLS, "base": base}
+        (path / "policy.json").write_text(json.dumps(content), encoding="utf-8")
+        return path
+
+    def promote(self, name: str = "toy-run", model: str = "toy", **kwargs: Any) -> str:
+        return self.state.registry.promote(self.run(name, **kwargs), model).version
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load_settings(home=tmp_path / "home", rate_limit="100000/minute", failure_limit="100000/minute")
+
+
+@pytest.fixture
+def make_service(settings: Settings) -> Iterator[Callable[..., Service]]:
+    """A factory, so that a test may start several services on one home."""
+    opened: list[TestClient] = []
+
+    def make(given: Settings | None = None) -> Service:
+        used = given or settings
+        clock = Clock()
+        app = create_app(used, load=load_tilt, inspect=inspect_tilt, clock=clock)
+        client = TestClient(app, raise_server_exceptions=False)
+        client.__enter__()
+        opened.append(client)
+        return Service(client, app.state.equitrade, clock, used.home)
+
+    yield make
+    for client in opened:
+        client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def service(make_service: Callable[..., Service]) -> Service:
+    """A service with the snapshot and model `toy`."""
+    made = make_service()
+    SnapshotStore(made.home).save(toy_prices(), "toy", provider={"name": "test"})
+    made.promote()
+    return made
+
+
+@pytest.fixture
+def kind_of() -> Callable[[Any], str]:
+    """The kind of a problem answer, after checking that it is one."""
+
+    def kind(response: Any) -> str:
+        assert response.headers["content-type"] == "application/problem+json", response.text
+        body = response.json()
+        assert body["status"] == response.status_code
+        assert body["type"].startswith(PREFIX)
+        return str(body["type"].removeprefix(PREFIX))
+
+    return kind
