@@ -49,7 +49,7 @@ __all__ = [
 
 
 class _Package(ModuleType):
-    """Keeps `trading_app.backtest` the function: importing the module of that name would bind the module instead."""
+    """Keeps `trading_app.backtest` the function, where importing the module of that name would bind that."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "backtest" and isinstance(value, ModuleType):

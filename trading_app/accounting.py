@@ -1,23 +1,29 @@
-"""Fills, drift and financing of a portfolio: the one set of equations behind market, environment and backtest.
+"""Fills, drift and financing of a portfolio: the one set of equations behind market and backtest.
 
-Everything is written with the operators that NumPy arrays and torch tensors share, over any leading axes and a last
-axis of N assets, so that a single account, a batch on a GPU and a whole backtest run the same lines.
+Everything is written with the operators that NumPy arrays and torch tensors share, over any leading axes
+and a last axis of N assets, so that a single account, a batch on a GPU and a whole backtest run the same
+lines.
 
-Values are relative: a fill starts from pre-trade weights w′ (fractions of the account's value V′ just before it), turns
-them into target weights a of the value V = μV′ left after costs, and everything until the next fill is counted in units
-of V. So what happens between two fills depends on a alone.
+Values are relative: a fill starts from pre-trade weights w′ (fractions of the account's value V′ just
+before it), turns them into target weights a of the value V = μV′ left after costs, and everything until the
+next fill is counted in units of V. So what happens between two fills depends on a alone.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from data.errors import DataError
 from trading_app.costs import CostModel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
 
 # numpy.ndarray or torch.Tensor; both in one call must be of one kind.
 Array = Any
@@ -83,9 +89,10 @@ def solve_fill(
 ) -> Array:
     """Solve μ = 1 − Σ_i c_i |a_i μ − w′_i| for the share μ of the account that a fill leaves.
 
-    The right side is a contraction with factor q = Σ c_i |a_i|, so its distance from the solution is known after each
-    step; at the usual costs two or three steps suffice. Otherwise, and with impact, Newton's method goes on from the
-    right of the root: μ − 1 + Σ c_i |a_i μ − w′_i| is convex in μ, so that it descends to the root.
+    The right side is a contraction with factor q = Σ c_i |a_i|, so its distance from the solution is known
+    after each step; at the usual costs two or three steps suffice. Otherwise, and with impact, Newton's
+    method goes on from the right of the root: μ − 1 + Σ c_i |a_i μ − w′_i| is convex in μ, so that it
+    descends to the root.
 
     Parameters
     ----------
@@ -125,8 +132,8 @@ def solve_fill(
     kept = 1.0 - trading_cost(target - held, rate, impact)
     if impact is not None:
         return _newton(kept * 0.0 + 1.0, target, held, rate, impact, tolerance)
-    # |μ₁ − μ*| ≤ q/(1−q) · |μ₁ − μ₀|, and every further step multiplies that by q: the first steps need no look at
-    # the data, since |μ₁ − μ₀| is the cost of the whole trade, at most rate × (gross + |w′|).
+    # |μ₁ − μ*| ≤ q/(1−q) · |μ₁ − μ₀|, and every further step multiplies that by q: the first steps need no
+    # look at the data, since |μ₁ − μ₀| is the cost of the whole trade, at most rate × (gross + |w′|).
     for _ in range(_FIXED_POINT_STEPS):
         before = kept
         kept = 1.0 - trading_cost(target * kept[..., None] - held, rate)
@@ -138,7 +145,8 @@ def solve_fill(
 def _newton(
     kept: Array, target: Array, held: Array, rate: float, impact: Array | None, tolerance: float
 ) -> Array:
-    # An account that liquidation alone would ruin has no root above 0; it is marked by 0 rather than iterated.
+    # An account that liquidation alone would ruin has no root above 0; it is marked by 0 rather than
+    # iterated.
     ruined = trading_cost(held, rate, impact) >= 1.0
     for _ in range(_NEWTON_STEPS):
         change = target * kept[..., None] - held
@@ -157,7 +165,7 @@ def _newton(
     )
 
 
-def financing(cash: Array, values: Array, rates: Rates) -> tuple[Array, Array]:
+def financing(cash: Array, values: Array, rates: Rates, net: Array | None = None) -> tuple[Array, Array]:
     """Interest on cash and borrow fee on shorts for one night.
 
     Parameters
@@ -168,6 +176,8 @@ def financing(cash: Array, values: Array, rates: Rates) -> tuple[Array, Array]:
         Values of the positions at the close [..., N], same unit.
     rates
         The rates.
+    net
+        Their sum [...], where the caller has it already.
 
     Returns
     -------
@@ -176,7 +186,7 @@ def financing(cash: Array, values: Array, rates: Rates) -> tuple[Array, Array]:
     """
     negative = (cash - abs(cash)) * 0.5
     interest = cash * rates.lending + negative * (rates.financing - rates.lending)
-    short = (total(abs(values)) - total(values)) * 0.5
+    short = (total(abs(values)) - (total(values) if net is None else net)) * 0.5
     return interest, short * rates.borrow
 
 
@@ -199,19 +209,19 @@ def hold(
     Returns
     -------
     tuple
-        Value at the close [...], values of the positions there [..., N], value just before the next fill [...]
-        and of the positions there [..., N]; all in units of the account's value right after the fill.
+        Value at the close [...], values of the positions there [..., N], value just before the next fill
+        [...] and of the positions there [..., N]; all in units of the account's value right after the fill.
     """
-    cash = 1.0 - total(target)
-    if intraday is None:
-        values, close_growth = target, cash * 0.0 + 1.0
-    else:
+    values, net = target, total(target)
+    cash = 1.0 - net
+    if intraday is not None:
         values = target * intraday
-        close_growth = total(values) + cash
+        net = total(values)
+    close_growth = net + cash
     next_values = values * overnight
     next_growth = total(next_values) + cash
     if rates.borrow or rates.lending or rates.financing:
-        interest, borrow = financing(cash, values, rates)
+        interest, borrow = financing(cash, values, rates, net)
         next_growth = next_growth + (interest - borrow)
     return close_growth, values, next_growth, next_values
 
@@ -228,8 +238,8 @@ def positive(growth: Array) -> Array:
     return growth * (growth > 0) + (growth <= 0) * 1.0
 
 
-def impact_coefficients(dollar_volume: Array, costs: CostModel) -> Array:
-    """Give impact coefficient × √(capital / dollar volume), 0 where volume is unknown or nil; NumPy [T, N]."""
+def impact_coefficients(dollar_volume: Floats, costs: CostModel) -> Floats:
+    """Give impact coefficient × √(capital / dollar volume), 0 where volume is unknown or nil [T, N]."""
     known = np.isfinite(dollar_volume) & (dollar_volume > 0)
     safe = np.where(known, dollar_volume, 1.0)
     return np.where(known, costs.impact_coefficient * math.sqrt(costs.capital) / np.sqrt(safe), 0.0)

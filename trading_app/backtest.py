@@ -85,10 +85,11 @@ def backtest(
 ) -> BacktestResult | BatchResult:
     """Backtest target weights.
 
-    The row of date t is decided at the close of t and filled at the next session's open or close. A row of NaN, or a
-    date without a row, is no trade: holdings drift. What is not in assets is cash. The account starts at 1 in cash on
-    the first session. A symbol without a price is not traded: a position in it is closed at its last price, a target
-    for it stays in cash, and `notes` of the result counts both. An account that loses everything stays at 0.
+    The row of date t is decided at the close of t and filled at the next session's open or close. A row of
+    NaN, or a date without a row, is no trade: holdings drift. What is not in assets is cash. The account
+    starts at 1 in cash on the first session. A symbol without a price is not traded: a position in it is
+    closed at its last price, a target for it stays in cash, and `notes` of the result counts both. An
+    account that loses everything stays at 0.
 
     Parameters
     ----------
@@ -115,8 +116,8 @@ def backtest(
     Raises
     ------
     DataError
-        If symbols, dates or shape of the weights do not fit the prices, a row mixes numbers and NaN, a weight is
-        infinite, the range is empty, or the fill rule cannot be had.
+        If symbols, dates or shape of the weights do not fit the prices, a row mixes numbers and NaN, a
+        weight is infinite, the range is empty, or the fill rule cannot be had.
     """
     model = CostModel() if costs is None else costs
     panel = trading_panel(prices, fill)
@@ -179,8 +180,8 @@ def _shaped(panel: TradingPanel, weights: NDArray[np.float64]) -> tuple[NDArray[
     expected = panel.close.shape
     if array.ndim not in (2, 3) or array.shape[-2:] != expected or array.shape[0] == 0:
         raise DataError(
-            f"weights have shape {array.shape}: [T, N] or [K, T, N] is needed, T = {expected[0]} sessions and "
-            f"N = {expected[1]} symbols"
+            f"weights have shape {array.shape}: [T, N] or [K, T, N] is needed, "
+            f"T = {expected[0]} sessions and N = {expected[1]} symbols"
         )
     return (array, True) if array.ndim == 3 else (array[None], False)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trading_app.backtest_engine import Ledger
+from trading_app.backtest_ledger import Ledger
 from trading_app.costs import CostModel
 
 if TYPE_CHECKING:
@@ -33,19 +33,19 @@ def backtest_notes(
     costs
         The cost model.
     book
-        The strategy's movements (K = 1).
+        The strategy's movements.
     targets
         Its target weights as given [T, N].
     nav
         Its net asset values [T].
     """
     alive = nav[:-1] > 0
-    filled = book.filled[0] & alive
+    filled = book.filled & alive
     notes = list(panel.notes)
     if not panel.all_tradable:
         notes += _untradable(panel, book, targets, filled, alive)
     if panel.open_missing is not None:
-        traded = filled[:, None] & ((book.target[0] != 0) | (book.before[0] != 0))
+        traded = filled[:, None] & ((book.target != 0) | (book.before != 0))
         used = int((traded & panel.open_missing[1:]).sum())
         if used:
             notes.append(f"{used} fills used the close of the session because its open is missing.")
@@ -65,9 +65,8 @@ def _untradable(
     alive: NDArray[np.bool_],
 ) -> list[str]:
     gone = ~panel.tradable[1:]
-    closed = gone & filled[:, None] & (book.before[0] != 0)
-    if book.closed is not None:
-        closed |= (book.closed[0] != 0) & alive[:, None]
+    closed = gone & filled[:, None] & (book.before != 0)
+    closed |= (book.closed != 0) & alive[:, None]
     notes = []
     rows, columns = np.nonzero(closed)
     if len(rows):
@@ -78,7 +77,8 @@ def _untradable(
         more = "" if len(rows) <= _NAMED else f" and {len(rows) - _NAMED} more"
         plural = "s were" if len(rows) > 1 else " was"
         notes.append(
-            f"{len(rows)} position{plural} closed at the last price for want of one: {', '.join(named)}{more}."
+            f"{len(rows)} position{plural} closed at the last price for want of one: "
+            f"{', '.join(named)}{more}."
         )
     refused = int((gone & filled[:, None] & (np.nan_to_num(targets[:-1]) != 0)).sum())
     if refused:
@@ -92,6 +92,6 @@ def _without_impact(panel: TradingPanel, book: Ledger, filled: NDArray[np.bool_]
     if panel.volume is None:
         return ["No market impact was charged: the prices come without volume."]
     known = np.isfinite(panel.volume[1:]) & (panel.volume[1:] > 0)
-    traded = filled[:, None] & (book.target[0] != book.before[0])
+    traded = filled[:, None] & (book.target != book.before)
     unknown = int((traded & ~known).sum())
     return [f"No market impact was charged on {unknown} trades for want of volume."] if unknown else []

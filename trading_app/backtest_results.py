@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from data.errors import DataError
-from trading_app.accounting import total
-from trading_app.backtest_engine import Ledger, ledger
+from trading_app.accounting import positive, total
+from trading_app.backtest_ledger import Ledger, ledger
 from trading_app.costs import CostModel
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class BacktestResult:
 
     @cached_property
     def _ledger(self) -> Ledger:
-        return ledger(self.panel, self.targets[None], self.cost_model)
+        return ledger(self.panel, self.targets, self.cost_model)
 
     @cached_property
     def _alive(self) -> NDArray[np.bool_]:
@@ -132,58 +132,49 @@ class BacktestResult:
     @cached_property
     def _prior(self) -> Floats:
         """Value of the account right after the last fill before each session [D]; 0 after ruin."""
-        base = self._ledger.base[0]
-        return np.concatenate([[1.0], base[:-1]]) * self._alive
+        return np.concatenate([[1.0], self._ledger.base[:-1]]) * self._alive
+
+    @cached_property
+    def _traded(self) -> Floats:
+        """Weight changes by trades, fractions of the account just before the trade; 0 after ruin [D, N]."""
+        lived = self._alive & (self._ledger.value_before > 0)
+        return np.multiply(self._ledger.traded, lived[:, None])
 
     @cached_property
     def weights(self) -> pd.DataFrame:
         """Holdings after the session's fill as fractions of the account at the close, date × symbol."""
         book = self._ledger
-        value = total(book.values[0]) + book.cash[0]
-        alive = (self.nav[1:] > 0)[:, None]
-        shares = np.where(alive, book.values[0] / np.where(value > 0, value, 1.0)[:, None], 0.0)
+        shares = book.values / positive(total(book.values) + book.cash)[:, None]
+        shares = shares * (self.nav[1:] > 0)[:, None]
         full = np.concatenate([np.zeros((1, shares.shape[1])), shares])
         return pd.DataFrame(full, index=self.panel.dates, columns=list(self.panel.symbols))
-
-    @cached_property
-    def _changes(self) -> tuple[Floats, Floats, Floats]:
-        """Weights before and value changes of each session's trades [D, N], and the value they are fractions of [D]."""
-        book = self._ledger
-        value = book.cash_before[0] + total(book.before[0])
-        held = book.before[0] / np.where(value > 0, value, 1.0)[:, None]
-        traded = np.where(book.filled[0][:, None], book.target[0] * book.kept[0][:, None] - held, 0.0)
-        if book.closed is not None:
-            traded = traded - book.closed[0] / np.where(value > 0, value, 1.0)[:, None]
-        traded[(value <= 0) | ~self._alive] = 0.0
-        return held, traded, value * self._prior
 
     @cached_property
     def turnover(self) -> pd.Series[float]:
         """½ Σ |w⁺ − w| of each session: weights after the trade against drifted weights."""
         book = self._ledger
-        held, traded, value = self._changes
-        after = np.where(book.filled[0][:, None], book.target[0], held + traded)
-        moved = np.where((abs(traded) > 0).any(axis=1), 0.5 * abs(after - held).sum(axis=1), 0.0)
-        return pd.Series(
-            np.concatenate([[0.0], moved * (value > 0)]), index=self.panel.dates, name="turnover"
-        )
+        held = book.before / positive(book.value_before)[:, None]
+        after = np.where(book.filled[:, None], book.target, held + self._traded)
+        moved = 0.5 * total(abs(after - held)) * (abs(self._traded) > 0).any(axis=1)
+        return pd.Series(np.concatenate([[0.0], moved]), index=self.panel.dates, name="turnover")
 
     @cached_property
     def trades(self) -> pd.DataFrame:
         """One row a trade: date, symbol, weight before and change, value, price.
 
-        ``weight_before`` and ``weight_change`` are fractions of the account just before the trade, ``value`` is signed
-        and in units of the account's start, ``price`` is the (adjusted) fill price.
+        ``weight_before`` and ``weight_change`` are fractions of the account just before the trade,
+        ``value`` is signed and in units of the account's start, ``price`` is the (adjusted) fill price.
         """
-        held, traded, value = self._changes
+        book, traded = self._ledger, self._traded
         rows, columns = np.nonzero(abs(traded) > _TRADE_FLOOR)
+        account = book.value_before[rows]
         return pd.DataFrame(
             {
                 "date": self.panel.dates[rows + 1],
                 "symbol": np.asarray(self.panel.symbols, dtype=object)[columns],
-                "weight_before": held[rows, columns],
+                "weight_before": book.before[rows, columns] / account,
                 "weight_change": traded[rows, columns],
-                "value": traded[rows, columns] * value[rows],
+                "value": traded[rows, columns] * account * self._prior[rows],
                 "price": self.panel.price[rows + 1, columns],
             }
         )
@@ -192,45 +183,31 @@ class BacktestResult:
     def costs(self) -> pd.DataFrame:
         """What moved the account each session, in units of its start, date × component.
 
-        The change of the account is ``price_pnl − commission − spread − impact − borrow + interest``. What an account
-        would have lost beyond everything it had is not carried, and counts into the ``price_pnl`` of that session.
+        The change of the account is ``price_pnl − commission − spread − impact − borrow + interest``. What
+        an account would have lost beyond everything it had is not carried: it is taken out of the
+        ``price_pnl`` of that session.
         """
         book, prior = self._ledger, self._prior
-        _, traded, value = self._changes
-        size = abs(traded)
+        account = book.value_before * prior
+        size = abs(self._traded)
         impact = self.panel.impact(self.cost_model)
-        squeezed = np.zeros(len(prior)) if impact is None else total(impact[1:] * size**1.5)
-        night = book.before[0] - self._previous_values()
-        day = book.values[0] - (book.before[0] if book.closed is None else book.before[0] - book.closed[0])
-        moved = total(night) * prior
-        moved = moved + self._intraday(day)
-        table = np.zeros((len(prior) + 1, len(COST_COLUMNS)))
-        table[1:, 0] = moved
-        table[1:, 1] = total(size) * self.cost_model.commission * value
-        table[1:, 2] = total(size) * self.cost_model.half_spread * value
-        table[1:, 3] = squeezed * value
-        table[1:, 4] = book.borrow[0] * prior
-        table[1:, 5] = book.interest[0] * prior
-        self._forgive(table)
+        squeeze = np.zeros(len(prior)) if impact is None else total(impact[1:] * size**1.5)
+        night = total(book.before) - np.concatenate([[0.0], total(book.values)[:-1]])
+        held = np.where(book.filled[:, None], book.target, book.before - book.closed)
+        day = total(book.values) - total(held)
+        columns = {
+            "price_pnl": night * prior + day * book.base * self._alive,
+            "commission": total(size) * self.cost_model.commission * account,
+            "spread": total(size) * self.cost_model.half_spread * account,
+            "impact": squeeze * account,
+            "borrow": book.borrow * prior,
+            "interest": book.interest * prior,
+        }
+        table = np.stack([np.concatenate([[0.0], columns[name]]) for name in COST_COLUMNS], axis=1)
+        for day_of_ruin in np.flatnonzero(self._alive & (self.nav[1:] <= 0)):
+            row = table[day_of_ruin + 1]
+            row[0] = -self.nav[day_of_ruin] + row[1:5].sum() - row[5]
         return pd.DataFrame(table, index=self.panel.dates, columns=list(COST_COLUMNS))
-
-    def _previous_values(self) -> Floats:
-        values = self._ledger.values[0]
-        return np.concatenate([np.zeros((1, values.shape[1])), values[:-1]])
-
-    def _intraday(self, drift: Floats) -> Floats:
-        """Price PnL from the fill to the close [D]; `drift` holds it for sessions without a fill, in units of V."""
-        book = self._ledger
-        filled = book.filled[0]
-        gained = total(np.where(filled[:, None], book.values[0] - book.target[0], drift))
-        return gained * book.base[0] * self._alive
-
-    def _forgive(self, table: Floats) -> None:
-        ruined = np.flatnonzero((self.nav[:-1] > 0) & (self.nav[1:] <= 0))
-        for day in ruined:
-            row = table[day + 1]
-            rest = -row[1:5].sum() + row[5]
-            row[0] = -self.nav[day] - rest
 
     def metrics(self, **options: Any) -> dict[str, float]:
         """Return the metrics of `trading_app.metrics.metrics` on these returns and this turnover."""
@@ -241,7 +218,7 @@ class BacktestResult:
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of this result has to know: the prices' notes, forced closures, missing opens, ruin."""
+        """What a reader has to know: the prices' notes, forced closures, missing opens, ruin."""
         from trading_app.backtest_notes import backtest_notes
 
         return backtest_notes(self.panel, self.cost_model, self._ledger, self.targets, self.nav)

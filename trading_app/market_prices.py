@@ -1,4 +1,4 @@
-"""Prices as arrays to trade on: adjusted fill prices and closes, what is tradable when, and what had to be assumed."""
+"""Prices as arrays to trade on: adjusted fill prices and closes, and what is tradable when."""
 
 from __future__ import annotations
 
@@ -172,8 +172,8 @@ def session_range(
     if stop - low < 2:
         count = max(0, stop - low)
         raise DataError(
-            f"{name}: {count} session{'' if count == 1 else 's'} from {first.date()} to {last.date()}, at least 2 are "
-            f"needed (prices run from {dates[0].date()} to {dates[-1].date()})"
+            f"{name}: {count} session{'' if count == 1 else 's'} from {first.date()} to {last.date()}, "
+            f"at least 2 are needed (prices run from {dates[0].date()} to {dates[-1].date()})"
         )
     return low, stop
 
@@ -189,4 +189,6 @@ def _dollar_volume(prices: Prices) -> NDArray[np.float64] | None:
     if "volume" not in prices.fields:
         return None
     close = prices.field("close").to_numpy(dtype=np.float64)
-    return close * prices.field("volume").to_numpy(dtype=np.float64)
+    volume = prices.field("volume").to_numpy(dtype=np.float64)
+    traded: NDArray[np.float64] = close * volume
+    return traded

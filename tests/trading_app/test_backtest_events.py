@@ -1,7 +1,7 @@
 """The vectorised backtest against an independent event loop: plain Python, day by day, in units and cash.
 
-The loop shares no code with the package: it holds units of each symbol, walks through the sessions one by one, and
-solves each fill by bisection.
+The loop shares no code with the package: it holds units of each symbol, walks through the sessions one by
+one, and solves each fill by bisection.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def event_loop(
     targets: list[list[float]],
     costs: CostModel,
 ) -> list[float]:
-    """Net asset value at each close. Missing prices are NaN; `opens` None means that fills are at the close."""
+    """Net asset value at each close. Missing prices are NaN; `opens` None: fills are at the close."""
     assets = len(closes[0])
     rate = (costs.commission_bps + costs.half_spread_bps) / 10_000
     units, cash, alive = [0.0] * assets, 1.0, True
