@@ -48,7 +48,9 @@ def root() -> None:
 
 @app.command("all")
 def run_all(
-    peers_python: Annotated[Path | None, typer.Option(help="Python of the peers' environment (`make peers`).")] = None,
+    peers_python: Annotated[
+        Path | None, typer.Option(help="Python of the peers' environment (`make peers`).")
+    ] = None,
 ) -> None:
     """Every speed table, one after the other, each in a process of its own."""
     for name in SPEED:

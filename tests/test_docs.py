@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/tutorial/tour.md", "docs/how-to/data.md", "docs/how-to/configure.md", "docs/how-to/evidence.md")
+PAGES = (
+    "README.md",
+    "docs/tutorial/tour.md",
+    "docs/how-to/data.md",
+    "docs/how-to/configure.md",
+    "docs/how-to/evidence.md",
+)
 # The same commands on less work: a reader's run takes minutes, a test's seconds.
 SMALL = {
     "EQUITRADE_TRAINING__STEPS": "12",

@@ -64,7 +64,9 @@ class SplitConfig:
         for name in ("train", "validation", "test"):
             _require(0 < getattr(self, name) < 1, f"split.{name}", "must lie between 0 and 1")
         total = self.train + self.validation + self.test
-        _require(total <= 1 + 1e-9, "split", f"train + validation + test is {total:.3f}; parts overlap above 1")
+        _require(
+            total <= 1 + 1e-9, "split", f"train + validation + test is {total:.3f}; parts overlap above 1"
+        )
         for name in ("purge", "embargo"):
             _require(getattr(self, name) >= 0, f"split.{name}", "must not be negative")
 

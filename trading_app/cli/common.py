@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 HomeOption = Annotated[
     Path | None,
-    typer.Option("--home", help="Where data, runs and models live.", envvar="EQUITRADE_HOME", show_default="./equitrade_home"),
+    typer.Option(
+        "--home",
+        help="Where data, runs and models live.",
+        envvar="EQUITRADE_HOME",
+        show_default="./equitrade_home",
+    ),
 ]
 
 
@@ -45,7 +50,9 @@ def finite(value: Any) -> Any:
     return value.item() if hasattr(value, "item") and not isinstance(value, (str, bytes)) else value
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str | None = None) -> None:
+def print_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str | None = None
+) -> None:
     """Print a table to standard output; the first column is left-aligned, the others right."""
     from rich.console import Console
     from rich.table import Table

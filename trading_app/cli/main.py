@@ -84,7 +84,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def root(
-    _show: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    _show: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     """Approximately equivariant reinforcement learning for portfolios and control.
 

@@ -1,0 +1,113 @@
+"""Backtest a trained run or a baseline, out of sample and after costs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from trading_app.cli.common import HomeOption, JsonOption, home_directory, print_json, print_table, say
+
+app = typer.Typer(help=__doc__)
+
+RunName = Annotated[str | None, typer.Argument(metavar="[RUN]", help="Name or path of a run.")]
+Strategy = Annotated[str | None, typer.Option("--strategy", help="A baseline instead of a run.")]
+Data = Annotated[str | None, typer.Option("--data", help="Prices; for a run, its own by default.")]
+Start = Annotated[str | None, typer.Option("--start", help="First date, YYYY-MM-DD.")]
+End = Annotated[str | None, typer.Option("--end", help="Last date, YYYY-MM-DD.")]
+CostsBps = Annotated[
+    float | None,
+    typer.Option("--costs-bps", help="Commission and half-spread together, basis points of value traded."),
+]
+Fill = Annotated[str | None, typer.Option("--fill", help="next_open or next_close.")]
+Trials = Annotated[
+    int, typer.Option("--trials", help="How many runs were tried, for the deflated Sharpe ratio.")
+]
+
+COLUMNS = ("cagr", "volatility", "sharpe", "max_drawdown", "turnover")
+
+
+@app.command()
+def backtest(
+    run: RunName = None,
+    strategy: Strategy = None,
+    data: Data = None,
+    start: Start = None,
+    end: End = None,
+    costs_bps: CostsBps = None,
+    fill: Fill = None,
+    trials: Trials = 1,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Backtest a trained run (its ensemble, each seed and the baselines) or one baseline.
+
+    Decisions are taken at each close and filled at the next open or close, costs on.
+    """
+    if (run is None) == (strategy is None):
+        raise typer.BadParameter("give a run or --strategy NAME")
+    state = home_directory(home)
+    if strategy is not None:
+        document = backtest_baseline(strategy, data or "sp500-20", state, start, end, costs_bps, fill)
+    else:
+        from trading_app.out_of_sample import backtest_run
+        from trading_app.runs import open_run
+
+        found = open_run(str(run), home=state)
+        saved = backtest_run(
+            found, home=state, data=data, start=start, end=end, costs_bps=costs_bps, fill=fill, trials=trials
+        )
+        document = dict(saved.document)
+        say(f"equitrade report {found.name} makes the HTML report")
+    show(document, as_json)
+
+
+def backtest_baseline(
+    strategy: str,
+    data: str,
+    home: Any,
+    start: str | None,
+    end: str | None,
+    costs_bps: float | None,
+    fill: str | None,
+) -> dict[str, Any]:
+    """Evidence document of one baseline."""
+    from data.errors import DataError
+    from data.loading import load_prices
+    from trading_app.backtest import backtest as run_backtest
+    from trading_app.baselines import BASELINES
+    from trading_app.costs import CostModel
+    from trading_app.evidence import evidence
+    from trading_app.out_of_sample import with_costs
+
+    if strategy not in BASELINES:
+        raise DataError(f"no strategy {strategy!r}; there are {', '.join(BASELINES)}")
+    prices = load_prices(data, home=home)
+    weights = BASELINES[strategy](prices, start, end)
+    results = run_backtest(
+        prices, {strategy: weights}, costs=with_costs(CostModel(), costs_bps), fill=fill, start=start, end=end
+    )
+    return evidence(results)
+
+
+def show(document: dict[str, Any], as_json: bool) -> None:
+    """Print a backtest's evidence as JSON or as a table with intervals."""
+    if as_json:
+        print_json(document)
+        return
+    from trading_app.measures import MEASURES, format_measure
+
+    rows = []
+    for name, entry in document["strategies"].items():
+        cells = []
+        for measure in COLUMNS:
+            text = format_measure(measure, entry["metrics"].get(measure))
+            interval = entry["intervals"].get(measure)
+            if interval and measure == "sharpe":
+                low, high = (format_measure(measure, bound) for bound in interval)
+                text += f" ({low} … {high})"
+            cells.append(text)
+        rows.append([name, *cells])
+    title = f"{document['data']['name']}, {document['start']} to {document['end']}, fill {document['fill']}"
+    caption = "\n".join(document["notes"]) or None
+    print_table(title, ["strategy", *(MEASURES[m].label for m in COLUMNS)], rows, caption)

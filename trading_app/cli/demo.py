@@ -1,0 +1,47 @@
+"""The main job, end to end, on bundled real prices: train, backtest, report."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from trading_app.cli.common import HomeOption, JsonOption, home_directory, print_json, say
+
+app = typer.Typer(help=__doc__)
+
+
+@app.command()
+def demo(
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the run; demo, demo-2, … by default.")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a relaxed agent on 20 S&P 500 stocks, backtest it out of sample beside baselines, write the report.
+
+    Takes a few minutes on two cores; prints the path of report.html. Settings come from the defaults and the
+    environment, as for `equitrade train`.
+    """
+    import os
+
+    from trading_app.cli.backtest import show
+    from trading_app.cli.report import write_report
+    from trading_app.cli.train import run_training
+    from trading_app.config import load_config
+    from trading_app.out_of_sample import backtest_run
+    from trading_app.runs import open_run, unused_name
+
+    state = home_directory(home)
+    settings = load_config(None, os.environ)
+    summary = run_training(settings, state, name or unused_name(state, "demo"), None, resume=False)
+    run = open_run(summary["path"], home=state)
+    say("backtesting out of sample")
+    saved = backtest_run(run, home=state)
+    path = write_report(run)
+    if as_json:
+        print_json({**summary, "report": str(path), "evidence": dict(saved.document)})
+        return
+    show(dict(saved.document), as_json=False)
+    print(path)

@@ -1,0 +1,57 @@
+"""Measure how far a market is from the long/short mirror and from exchangeable assets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from trading_app.cli.common import HomeOption, JsonOption, home_directory, print_json, print_table
+
+app = typer.Typer(help=__doc__)
+
+
+@app.command()
+def symmetry(
+    data: Annotated[str, typer.Option("--data", help="Bundled dataset, snapshot or file.")] = "sp500-20",
+    start: Annotated[str | None, typer.Option("--start", help="First date.")] = None,
+    end: Annotated[str | None, typer.Option("--end", help="Last date.")] = None,
+    permutations: Annotated[
+        int, typer.Option("--permutations", min=19, help="Block permutations a test.")
+    ] = 199,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Energy distance between the law of next-day returns given features and its transform, a row a year.
+
+    The p-value is that of a block-permutation test: small values say that the market broke the symmetry in that year
+    by more than chance would.
+    """
+    from data.loading import load_prices
+    from trading_app.symmetry_tests import market_tests
+
+    prices = load_prices(data, home=home_directory(home), start=start, end=end)
+    tests = market_tests(prices, permutations=permutations)
+    if as_json:
+        print_json({"data": prices.name, "hash": prices.hash, "tests": tests})
+        return
+    rows: list[list[str]] = [
+        [
+            str(t["period"]),
+            t["symmetry"],
+            f"{t['statistic']:.4f}",
+            f"{t['expected']:.4f}",
+            f"{t['p_value']:.3f}",
+            _verdict(t),
+        ]
+        for t in tests
+    ]
+    print_table(
+        f"How far {prices.name} is from its symmetries",
+        ["year", "symmetry", "distance", "by chance", "p", ""],
+        rows,
+    )
+
+
+def _verdict(test: dict[str, Any]) -> str:
+    return "broken" if test["p_value"] < 0.05 else ""

@@ -1,0 +1,94 @@
+"""Train an agent: several seeds side by side, resumable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from trading_app.cli.common import HomeOption, JsonOption, home_directory, print_json, progress_bar, say
+
+app = typer.Typer(help=__doc__)
+
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", help="TOML file; see the how-to on configuration.")
+]
+Data = Annotated[str | None, typer.Option("--data", help="Bundled dataset, snapshot or file.")]
+Agent = Annotated[str | None, typer.Option("--agent", help="dense, exact, relaxed, rpp or augmented.")]
+Seeds = Annotated[int | None, typer.Option("--seeds", help="How many seeds to train.")]
+Steps = Annotated[int | None, typer.Option("--steps", help="Steps of the environments, an update each.")]
+Actions = Annotated[str | None, typer.Option("--actions", help="long-short or long-only.")]
+Fill = Annotated[str | None, typer.Option("--fill", help="next_open or next_close.")]
+Device = Annotated[str | None, typer.Option("--device", help="cpu or cuda.")]
+Name = Annotated[str | None, typer.Option("--name", help="Name of the run.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="Directory of the run, instead of one under the home.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint of the run named.")]
+
+
+@app.command()
+def train(
+    config: Config = None,
+    data: Data = None,
+    agent: Agent = None,
+    seeds: Seeds = None,
+    steps: Steps = None,
+    actions: Actions = None,
+    fill: Fill = None,
+    device: Device = None,
+    name: Name = None,
+    out: Out = None,
+    resume: Resume = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train an agent on prices; every run trains several seeds side by side.
+
+    Settings: command line over environment (EQUITRADE_SAC__WIDTH=128) over --config over defaults.
+    """
+    import os
+
+    from trading_app.config import load_config
+    from trading_app.runs import open_run
+
+    state = home_directory(home)
+    if resume:
+        if name is None and out is None:
+            raise typer.BadParameter("--resume needs the run's --name or --out")
+        run = open_run(out if out is not None else str(name), home=state)
+        settings = load_config(run.path / "config.toml", overrides={"training.steps": steps})
+    else:
+        overrides: dict[str, Any] = {
+            "data.name": data,
+            "sac.agent": agent,
+            "sac.device": device,
+            "market.actions": actions,
+            "market.fill": fill,
+            "training.seeds": seeds,
+            "training.steps": steps,
+        }
+        settings = load_config(config, os.environ, overrides)
+    summary = run_training(settings, state, name, out, resume)
+    if as_json:
+        print_json(summary)
+    else:
+        print(summary["path"])
+
+
+def run_training(
+    settings: Any, home: Path, name: str | None, out: Path | None, resume: bool
+) -> dict[str, Any]:
+    """Train under a progress bar and sum up what came out."""
+    from trading_app.training import train_run
+
+    label = f"{settings.sac.agent}, {settings.training.seeds} seeds"
+    with progress_bar(label, settings.training.steps) as update:
+        run, result = train_run(
+            settings, home=home, name=name, directory=out, resume=resume, on_progress=update
+        )
+    if result.stopped:
+        say(f"training stopped early: {result.stopped}")
+    say(f"run {run.name}: equitrade backtest {run.name}")
+    return {"run": run.name, "path": str(run.path), "stopped": result.stopped, "seeds": run.seeds}
