@@ -231,17 +231,18 @@ def copies_of(
     variants: Sequence[Variant],
     seeds: Sequence[int],
     *,
-    n_envs: int,
+    environments: Sequence[int],
     action_repeat: int,
     stream: str,
     pixels: bool = False,
 ) -> Copies:
     """Return S × n_envs copies, the environments of each seed in a row; seed k has ``variants[k]``."""
+    n_envs = len(environments)
     return Copies(
         task,
         tuple(variant for variant in variants for _ in range(n_envs)),
         tuple(int(seed) for seed in seeds for _ in range(n_envs)),
-        tuple(range(n_envs)) * len(seeds),
+        tuple(environments) * len(seeds),
         action_repeat,
         stream,
         pixels,

@@ -65,7 +65,12 @@ def measure_gaps(
     random = np.random.default_rng(seed)
     rounds = -(-pairs // _COPIES)
     copies = copies_of(
-        task, [variant, variant], [seed, seed], n_envs=_COPIES, action_repeat=action_repeat, stream="gaps"
+        task,
+        [variant, variant],
+        [seed, seed],
+        environments=range(_COPIES),
+        action_repeat=action_repeat,
+        stream="gaps",
     )
     fleet = Fleet(copies, copies.arrays())
     fleet.reset()

@@ -132,6 +132,8 @@ class ControlEnv:
         One variant (or its name) for all seeds, or one a seed: tasks of equal shape then train in one batch.
     n_envs
         Environments a seed.
+    environments
+        Numbers of a seed's environments [n_envs], 0, 1, ... by default; equal numbers have equal episodes.
     action_repeat
         Frames that a decision lasts.
     workers
@@ -158,6 +160,7 @@ class ControlEnv:
         *,
         variants: Variant | str | Sequence[Variant | str] = "original",
         n_envs: int = 1,
+        environments: Sequence[int] | None = None,
         action_repeat: int = 2,
         workers: int = 0,
         threads: int = 1,
@@ -178,7 +181,7 @@ class ControlEnv:
             self.task,
             self.variants,
             self._seeds,
-            n_envs=n_envs,
+            environments=range(n_envs) if environments is None else environments,
             action_repeat=action_repeat,
             stream=stream,
             pixels=pixels,
@@ -224,6 +227,11 @@ class ControlEnv:
         """Start new episodes everywhere; observations [S, n_envs, *observation_shape]."""
         self._steppers.reset()
         return self._tensor("observation")
+
+    def restart(self) -> Tensor:
+        """Start over with everyone's first episode, as when the environments were made; see `reset`."""
+        self._steppers.arrays["episode"][:] = 0
+        return self.reset()
 
     def step(self, action: Tensor) -> Step:
         """Take one decision with actions [S, n_envs, A] in [-1, 1]."""

@@ -1,0 +1,217 @@
+"""Judges agents: returns, how equivariant policy and critic are, and how well they bear noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from control_benchmarks.fleet import Fleet, copies_of
+from control_benchmarks.suites import Settings
+from control_benchmarks.tasks.base import FRAMES, Task
+from control_benchmarks.variants import Variant
+from control_benchmarks.workers import ControlEnv
+from rl_core.random import Noise
+from rl_core.sac import SAC
+from rl_core.symmetry import Symmetry
+from rl_core.symmetry.measure import FunctionError, critic_errors, policy_errors, relaxation
+
+_KEEP_EVERY = 25  # of the decisions of an evaluation, those whose states are used to measure equivariance
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found of S seeds.
+
+    Attributes
+    ----------
+    returns
+        Returns of episodes [S, episodes].
+    policy_error, critic_error
+        Mean over visited states and elements of the distance from equivariance [S].
+    policy_scale, critic_scale
+        Mean length of an action and standard deviation of Q [S], to hold the errors against.
+    """
+
+    returns: Tensor
+    policy_error: Tensor
+    policy_scale: Tensor
+    critic_error: Tensor
+    critic_scale: Tensor
+
+    def lines(self, seed: int) -> dict[str, object]:
+        """Return the numbers of one seed's row for a file."""
+        errors = ("policy_error", "policy_scale", "critic_error", "critic_scale")
+        numbers = {name: round(float(getattr(self, name)[seed]), 6) for name in errors}
+        return {"returns": [round(value, 4) for value in self.returns[seed].tolist()], **numbers}
+
+
+class Judge:
+    """Evaluates S agents on the first episodes of a stream of its own, the same ones each time.
+
+    Parameters
+    ----------
+    task
+        The task.
+    seeds, variants
+        Seed and variant of each agent [S].
+    settings
+        Episodes, noise levels and the like.
+    threads, workers, device
+        As for `ControlEnv`.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        seeds: Sequence[int],
+        variants: Sequence[Variant],
+        settings: Settings,
+        *,
+        threads: int = 1,
+        workers: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self._settings, self._decisions = settings, FRAMES // settings.action_repeat
+
+        def environments(numbers: Sequence[int]) -> ControlEnv:
+            return ControlEnv(
+                task,
+                seeds,
+                variants=variants,
+                n_envs=len(numbers),
+                environments=numbers,
+                action_repeat=settings.action_repeat,
+                threads=threads,
+                workers=workers,
+                pixels=settings.pixels,
+                stream="evaluate",
+                device=device,
+            )
+
+        self._env = environments(range(settings.episodes))
+        levels = settings.noise_levels
+        self._noisy = environments(list(range(settings.noise_episodes)) * len(levels))
+        sizes = [level for level in levels for _ in range(settings.noise_episodes)]
+        self._levels = torch.tensor(sizes, device=device)
+        self._spread = (
+            _picture_spread() if settings.pixels else observation_spread(task, settings.action_repeat)
+        )
+        self._noise = Noise(seeds, device)
+
+    def evaluate(self, agent: SAC) -> Evaluation:
+        """Run deterministic policies for the suite's episodes."""
+        env, kept = self._env, []
+        observation = env.restart()
+        total = torch.zeros(observation.shape[:2], device=observation.device)
+        for decision in range(self._decisions):
+            x = env.encode(observation)
+            action = agent.act(x, deterministic=True)
+            if decision % _KEEP_EVERY == 0:
+                kept.append((x, action))
+            step = env.step(action)
+            observation, total = step.observation, total + step.reward
+        x, a = (torch.cat(column, dim=1) for column in zip(*kept, strict=True))
+        policy, critic = _errors(agent, env.symmetry, x, a)
+        return Evaluation(
+            total.cpu(),
+            _mean(policy, "mean"),
+            _mean(policy, "scale"),
+            _mean(critic, "mean"),
+            _mean(critic, "scale"),
+        )
+
+    def bear_noise(self, agent: SAC) -> Tensor:
+        """Return returns [S, levels, episodes] with noise on what the policies see."""
+        env = self._noisy
+        observation = env.restart()
+        total = torch.zeros(observation.shape[:2], device=observation.device)
+        scale = self._levels.view(-1, *[1] * len(env.observation_shape)) * self._spread.to(observation.device)
+        for decision in range(self._decisions):
+            noise = self._noise.normal("test-time", decision, observation.shape[1:])
+            action = agent.act(env.encode(observation) + scale * noise, deterministic=True)
+            step = env.step(action)
+            observation, total = step.observation, total + step.reward
+        return total.cpu().view(len(total), len(self._settings.noise_levels), -1)
+
+    def close(self) -> None:
+        """Let go of the environments."""
+        self._env.close()
+        self._noisy.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def observation_spread(task: Task, action_repeat: int) -> Tensor:
+    """Return the standard deviation [O] of a task's observations under random actions from its starts."""
+    copies = copies_of(
+        task, [Variant()], [0], environments=range(64), action_repeat=action_repeat, stream="spread"
+    )
+    fleet = Fleet(copies, copies.arrays())
+    fleet.reset()
+    random = torch.Generator().manual_seed(0)
+    seen = []
+    for _ in range(50):
+        actions = torch.rand(fleet.arrays["action"].shape, generator=random) * 2 - 1
+        fleet.arrays["action"][:] = actions.numpy()
+        fleet.step()
+        seen.append(torch.from_numpy(fleet.arrays["observation"].copy()))
+    fleet.close()
+    return torch.cat(seen).std(dim=0)
+
+
+def gain_lines(agent: SAC) -> list[dict[str, object]]:
+    """Return how unequal the relaxed weights of every layer are, for each row of seeds, and the weights."""
+    found: list[dict[str, object]] = []
+    for name, network in (("actor", agent.actor), ("critic", agent.critic)):
+        gains = network.gains()
+        copies = network.ensemble or 1
+        for layer, values in relaxation(gains).items():
+            weights = gains[layer].detach().cpu()
+            for row in range(len(agent.seeds)):
+                mine = slice(row * copies, (row + 1) * copies)
+                found.append(
+                    {
+                        "row": row,
+                        "network": name,
+                        "layer": layer,
+                        "relaxation": round(float(values[mine].mean()), 6),
+                        "weights": [round(w, 5) for w in weights[row * copies].flatten().tolist()],
+                        "shape": list(weights.shape[1:]),
+                    }
+                )
+    return found
+
+
+def _errors(
+    agent: SAC, symmetry: Symmetry, x: Tensor, a: Tensor
+) -> tuple[dict[str, FunctionError], dict[str, FunctionError]]:
+    def policy(observation: Tensor) -> Tensor:
+        return agent.act(observation, deterministic=True)
+
+    def critic(observation: Tensor, action: Tensor) -> Tensor:
+        values: Tensor = agent.critic(agent.critic.pack(observation, action))
+        return values
+
+    return policy_errors(policy, symmetry, x), critic_errors(critic, symmetry, x, a)
+
+
+def _mean(errors: dict[str, FunctionError], part: str) -> Tensor:
+    """Average over elements, and over an ensemble where there is one: [S]."""
+    stacked = torch.stack([getattr(error, part) for error in errors.values()])
+    return stacked.flatten(2).mean(dim=(0, 2)).cpu() if stacked.ndim > 2 else stacked.mean(dim=0).cpu()
+
+
+def _picture_spread() -> Tensor:
+    """Pictures lie within [-0.5, 0.5]: noise is a share of a quarter of their range."""
+    return torch.tensor(0.25)

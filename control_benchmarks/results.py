@@ -1,0 +1,141 @@
+"""Result files: one JSONL a run, in which every line is whole and a rerun writes nothing twice.
+
+A run is a cell of a suite: one task, variant and agent, with all its seeds. Its first line says what was run,
+the lines after it are evaluations, and the last says that the run ended. Lines are appended with one write
+each; what a kill cut short is cut off before going on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from control_benchmarks.errors import ControlError
+
+Line = dict[str, Any]
+RUN, EVALUATION, NOISE, GAINS, END = "run", "evaluation", "noise", "gains", "end"
+_KEYS = ("kind", "frames", "seed", "level", "network", "layer")
+_IDENTITY = ("task", "variant", "agent", "seeds", "settings")
+
+
+def file_name(task: str, variant: str, agent: str) -> str:
+    """Return the name of a run's file."""
+    return f"{task}__{variant.replace(':', '_')}__{agent}.jsonl"
+
+
+@dataclass(frozen=True)
+class Results:
+    """The lines of one run."""
+
+    header: Line
+    lines: tuple[Line, ...]
+
+    @property
+    def done(self) -> bool:
+        """Whether the run went to its end."""
+        return any(line["kind"] == END for line in self.lines)
+
+    def of_kind(self, kind: str) -> Iterator[Line]:
+        """Yield the lines of a kind."""
+        return (line for line in self.lines if line["kind"] == kind)
+
+
+def read_results(path: Path) -> Results | None:
+    """Read a result file, without a last line that a kill cut short; None if there is not even a header.
+
+    Raises
+    ------
+    ControlError
+        If a line before the last is no JSON, with its number.
+    """
+    if not path.is_file():
+        return None
+    lines, _ = _whole_lines(path)
+    if not lines:
+        return None
+    if lines[0].get("kind") != RUN:
+        raise ControlError(
+            f"{path}, line 1: expected the description of a run; remove the file to start anew"
+        )
+    return Results(lines[0], tuple(lines[1:]))
+
+
+def read_directory(directory: Path) -> tuple[Results, ...]:
+    """Read all result files of a folder in the order of their names."""
+    found = (read_results(path) for path in sorted(directory.glob("*.jsonl")))
+    return tuple(results for results in found if results is not None)
+
+
+class Writer:
+    """Appends lines to a run's file, each once.
+
+    Parameters
+    ----------
+    path
+        The file; its folder is made.
+    header
+        What is run. A file that is there must agree on task, variant, agent, seeds and settings.
+
+    Raises
+    ------
+    ControlError
+        If the file holds results of other settings.
+    """
+
+    def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        header = json.loads(json.dumps({"kind": RUN, **header}))
+        lines: list[Line] = []
+        if path.is_file():
+            lines, length = _whole_lines(path)
+            os.truncate(path, length)
+        if lines:
+            for key in _IDENTITY:
+                if lines[0].get(key) != header.get(key):
+                    raise ControlError(
+                        f"{path} holds results of other {key}; remove it or choose another folder"
+                    )
+        self._written = {_key(line) for line in lines}
+        self.done = any(line["kind"] == END for line in lines)
+        if not lines:
+            self._append([header])
+
+    def write(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Append the lines that are not there yet."""
+        fresh = [dict(line) for line in lines if _key(line) not in self._written]
+        self._append(fresh)
+        self._written.update(_key(line) for line in fresh)
+        self.done = self.done or any(line["kind"] == END for line in fresh)
+
+    def _append(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        if not lines:
+            return
+        text = "".join(json.dumps(line, allow_nan=False, separators=(",", ":")) + "\n" for line in lines)
+        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(handle, text.encode())
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _key(line: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(line.get(key) for key in _KEYS)
+
+
+def _whole_lines(path: Path) -> tuple[list[Line], int]:
+    """Return the whole lines of a file and the length in bytes up to the last of them."""
+    content = path.read_bytes()
+    length = content.rfind(b"\n") + 1
+    lines: list[Line] = []
+    for number, text in enumerate(content[:length].splitlines(), start=1):
+        try:
+            lines.append(json.loads(text))
+        except ValueError as error:
+            raise ControlError(f"{path}, line {number}: not JSON; remove the file to run it again") from error
+    return lines, length

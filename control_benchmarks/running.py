@@ -1,0 +1,301 @@
+"""Runs jobs: trains all seeds and variants of a job in one batch and writes what evaluations find."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from control_benchmarks.gaps import measure_gaps
+from control_benchmarks.judge import Evaluation, Judge, gain_lines
+from control_benchmarks.results import END, EVALUATION, GAINS, NOISE, Writer, file_name, read_results
+from control_benchmarks.suites import Job
+from control_benchmarks.symmetry import state_symmetry
+from control_benchmarks.tasks.base import Task
+from control_benchmarks.tasks.registry import load_task
+from control_benchmarks.variants import Variant, load_variant
+from control_benchmarks.workers import ControlEnv
+from rl_core.config import SACConfig
+from rl_core.networks import build_actor, build_critic
+from rl_core.sac import SAC
+from rl_core.symmetry import Symmetry
+
+Report = Callable[[str], None]
+
+
+class OutOfTime(Exception):
+    """Raised inside training when the time is up."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how jobs run.
+
+    Attributes
+    ----------
+    device
+        Device of the learners.
+    threads
+        Threads that step the physics.
+    workers
+        Processes that step the environments instead; wanted for pixels, which they draw.
+    deadline
+        Time (`time.monotonic`) at which to stop.
+    changes
+        Settings of `rl_core.SACConfig` to change.
+    """
+
+    device: str = "cpu"
+    threads: int = 1
+    workers: int = 0
+    deadline: float = float("inf")
+    changes: tuple[tuple[str, object], ...] = ()
+
+
+def cell_paths(job: Job, directory: Path) -> dict[str, Path]:
+    """Return the result file of each variant of a job."""
+    return {variant: directory / file_name(job.task, variant, job.agent) for variant in job.variants}
+
+
+def is_done(job: Job, directory: Path) -> bool:
+    """Whether all cells of a job have run to their end."""
+    found = [read_results(path) for path in cell_paths(job, directory).values()]
+    return all(results is not None and results.done for results in found)
+
+
+@contextmanager
+def claim(job: Job, directory: Path) -> Iterator[bool]:
+    """Claim a job against other processes; the system lets go of the claim of a process that dies."""
+    folder = directory / ".claims"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / f"{job.name}.lock", "w", encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def learner_config(job: Job, symmetry: Symmetry, machine: Machine) -> SACConfig:
+    """Return the learner's settings for a job."""
+    settings, agent = job.settings, job.agent
+    width = settings.width
+    if agent == "dense-equal-parameters":
+        agent, width = "dense", equal_dense_width(symmetry, settings.width, settings.depth, settings.banks)
+    config = SACConfig(
+        agent=agent,  # type: ignore[arg-type]  # checked by the configuration
+        width=width,
+        depth=settings.depth,
+        banks=settings.banks,
+        batch_size=settings.batch_size,
+        gain_lr_multiplier=settings.gain_lr_multiplier,
+        matmul_dtype=settings.matmul_dtype,  # type: ignore[arg-type]
+        learning_starts=settings.learning_starts,
+        updates_per_step=settings.n_envs,
+        capacity=settings.steps * settings.n_envs,
+        device=machine.device,
+    )
+    return config.replace(**dict(machine.changes))
+
+
+def equal_dense_width(symmetry: Symmetry, width: int, depth: int = 2, banks: int = 2) -> int:
+    """Return the width at which a dense agent has the parameters of a relaxed one of the given width."""
+
+    def parameters(kind: str, h: int) -> int:
+        generators = [torch.Generator().manual_seed(0)]
+        actor = build_actor(kind, symmetry, generators=generators, width=h, depth=depth, banks=banks)
+        critic = build_critic(
+            kind, symmetry, generators=generators, ensemble=1, width=h, depth=depth, banks=banks
+        )
+        return actor.parameter_count() + critic.parameter_count()
+
+    target = parameters("relaxed", width)
+    low, high = 1, 4 * width
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if parameters("dense", middle) < target else (low, middle)
+    return min((low, high), key=lambda h: abs(parameters("dense", h) - target))
+
+
+class Recorder:
+    """Writes what is found of a job's rows to the files of its cells.
+
+    Parameters
+    ----------
+    job, directory
+        Job and folder of its files.
+    task
+        The job's task.
+    config
+        The learner's settings, for the header.
+    """
+
+    def __init__(self, job: Job, directory: Path, task: Task, config: SACConfig) -> None:
+        self.job = job
+        seeds = range(job.settings.seeds)
+        self._place = [(variant, seed) for variant in job.variants for seed in seeds]
+        self._writers = {
+            variant: Writer(path, _header(job, task, load_variant(task, variant), config))
+            for variant, path in cell_paths(job, directory).items()
+        }
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seed of each row."""
+        return tuple(seed for _, seed in self._place)
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Variant of each row."""
+        return tuple(variant for variant, _ in self._place)
+
+    def evaluation(self, frames: int, found: Evaluation) -> None:
+        """Write an evaluation."""
+        self._write([(row, {"kind": EVALUATION, **found.lines(row)}) for row in self._rows()], frames)
+
+    def noise(self, frames: int, returns: Tensor) -> None:
+        """Write returns [S, levels, episodes] under noise."""
+        levels = self.job.settings.noise_levels
+        self._write(
+            [
+                (row, {"kind": NOISE, "level": level, "returns": _rounded(returns[row, i])})
+                for row in self._rows()
+                for i, level in enumerate(levels)
+            ],
+            frames,
+        )
+
+    def gains(self, frames: int, lines: Sequence[Mapping[str, object]]) -> None:
+        """Write relaxed weights."""
+        rows = [(int(str(line["row"])), {k: v for k, v in line.items() if k != "row"}) for line in lines]
+        self._write([(row, {"kind": GAINS, **line}) for row, line in rows], frames)
+
+    def end(self, frames: int, seconds: float) -> None:
+        """Write that the job ended, after so many seconds of this sitting."""
+        for writer in self._writers.values():
+            writer.write([{"kind": END, "frames": frames, "seconds": round(seconds, 1)}])
+
+    def _rows(self) -> range:
+        return range(len(self._place))
+
+    def _write(self, rows: Sequence[tuple[int, Mapping[str, object]]], frames: int) -> None:
+        for variant, writer in self._writers.items():
+            mine = [(self._place[row], line) for row, line in rows if self._place[row][0] == variant]
+            writer.write([{**line, "frames": frames, "seed": seed} for (_, seed), line in mine])
+
+
+def run_job(job: Job, directory: Path, machine: Machine, report: Report) -> bool:
+    """Run a job to its end or to the deadline; whether it ended.
+
+    Parameters
+    ----------
+    job
+        What to run.
+    directory
+        Folder of the result files.
+    machine
+        Where to run it.
+    report
+        Called with a line of text at each evaluation.
+    """
+    from rl_core.training import train
+
+    task, settings = load_task(job.task), job.settings
+    started = time.monotonic()
+    config = learner_config(job, state_symmetry(task), machine)
+    recorder = Recorder(job, directory, task, config)
+    variants = [load_variant(task, name) for name in recorder.variants]
+    how = {"threads": machine.threads, "workers": machine.workers, "device": machine.device}
+    frames_a_step = settings.n_envs * settings.action_repeat
+    env = ControlEnv(
+        task,
+        recorder.seeds,
+        variants=variants,
+        n_envs=settings.n_envs,
+        action_repeat=settings.action_repeat,
+        pixels=settings.pixels,
+        **how,  # type: ignore[arg-type]
+    )
+    with env, Judge(task, recorder.seeds, variants, settings, **how) as judge:  # type: ignore[arg-type]
+
+        def evaluate(agent: SAC, step: int) -> Mapping[str, Tensor]:
+            found = judge.evaluate(agent)
+            recorder.evaluation(step * frames_a_step, found)
+            if job.agent == "relaxed":
+                recorder.gains(step * frames_a_step, gain_lines(agent))
+            mean = found.returns.mean(dim=1)
+            shares = ", ".join(
+                f"{name} {mean[i * settings.seeds : (i + 1) * settings.seeds].mean():.0f}"
+                for i, name in enumerate(job.variants)
+            )
+            elapsed = time.monotonic() - started
+            report(f"{job.name} {step * frames_a_step:,} frames in {elapsed:.0f} s: {shares}")
+            _check(machine)
+            return {"return": mean}
+
+        try:
+            result = train(
+                env,
+                config,
+                seeds=recorder.seeds,
+                steps=settings.steps,
+                evaluate=evaluate,
+                evaluate_every=settings.steps // settings.evaluations,
+                on_progress=lambda _: _check(machine),
+            )
+        except OutOfTime:
+            return False
+        frames = settings.steps * frames_a_step
+        recorder.noise(frames, judge.bear_noise(result.agent))
+        recorder.end(frames, time.monotonic() - started)
+    return True
+
+
+def _check(machine: Machine) -> None:
+    if time.monotonic() >= machine.deadline:
+        raise OutOfTime
+
+
+def _rounded(values: Tensor) -> list[float]:
+    return [round(value, 4) for value in values.tolist()]
+
+
+def _header(job: Job, task: Task, variant: Variant, config: SACConfig) -> dict[str, object]:
+    found = measure_gaps(task, variant, pairs=512, action_repeat=job.settings.action_repeat)
+    gaps = {
+        name: {"mean": gap.estimate, "low": gap.low, "high": gap.high, "largest": largest}
+        for name, gap, largest in (
+            ("reward", found.gaps.reward, found.gaps.largest_reward),
+            ("transition", found.gaps.transition, found.gaps.largest_transition),
+        )
+    }
+    return {
+        "task": task.name,
+        "variant": variant.name,
+        "agent": job.agent,
+        "seeds": list(range(job.settings.seeds)),
+        "settings": job.settings.as_dict(),
+        "learner": config.to_dict(),
+        "gaps": {**gaps, "change": found.change},
+        "machine": {
+            "device": _device_name(config.device),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+        },
+    }
+
+
+def _device_name(device: str) -> str:
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(torch.device(device))
+    return device
