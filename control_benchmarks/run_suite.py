@@ -21,6 +21,7 @@ from pathlib import Path
 from control_benchmarks.errors import ControlError
 from control_benchmarks.suites import Job, Suite, load_suite
 
+_NUMBERS = ("seeds", "frames", "width", "batch_size", "n_envs", "evaluations", "episodes")
 _LEAST_SECONDS = 5.0  # a job that could not even start is not begun
 
 
@@ -119,22 +120,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget-seconds", type=float)
     for name in ("tasks", "agents", "variants"):
         parser.add_argument(f"--{name}", default="", help="keep only these, separated by commas")
-    for name in ("seeds", "frames", "width", "batch-size", "n-envs", "evaluations", "episodes"):
-        parser.add_argument(f"--{name}", type=int)
+    for name in _NUMBERS:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int)
     parser.add_argument("--matmul-dtype")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a learner's
-    setting") parser.add_argument("--pack", type=Path, help="at the end put all result files into this zip
-    archive")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="learner's setting")
+    parser.add_argument("--pack", type=Path, help="at the end put all result files into this zip archive")
 
 
 def suite_of(options: argparse.Namespace) -> Suite:
     """Return the suite that options describe."""
-    lists = {name: tuple(filter(None, getattr(options, name).split(","))) for name in ("tasks", "agents",
-    "variants")} changes = {
-        name: getattr(options, name)
-        for name in ("seeds", "frames", "width", "batch_size", "n_envs", "evaluations", "episodes",
-        "matmul_dtype") if getattr(options, name) is not None
-    }
+    lists = {name: _names(getattr(options, name)) for name in ("tasks", "agents", "variants")}
+    settings = {name: getattr(options, name) for name in (*_NUMBERS, "matmul_dtype")}
+    changes = {name: value for name, value in settings.items() if value is not None}
     return load_suite(options.suite, size=options.size, **lists, **changes)
 
 
@@ -191,6 +188,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.parallel > 1 or options.pack is not None:
         sys.stderr.write(json.dumps(summarise(suite.jobs, options.out)) + "\n")
     return code
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split(",")))
 
 
 def _without(arguments: Sequence[str], option: str) -> list[str]:

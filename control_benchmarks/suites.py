@@ -151,8 +151,8 @@ _SHARE = {"acrobot_swingup": 2.0, "pendulum_swingup": 1.0, "walker_walk": 1.0}
 
 
 def _variants(task: str) -> tuple[str, ...]:
-    """Return the variants of the paper's kinds, and where gravity changes nothing or for reacher,
-    worn-joint.""" there = variant_names(load_task(task))
+    """Return the variants of the paper's kinds; worn-joint for reachers and where gravity breaks nothing."""
+    there = variant_names(load_task(task))
     chosen = [name for name in _BREAKING if name in there]
     if "gravity" not in chosen or task.startswith("reacher"):
         chosen.append("worn-joint")
@@ -237,10 +237,8 @@ def load_suite(
 def _table(name: str, size: str, changes: dict[str, Any]) -> tuple[str, tuple[Job, ...]]:
     if name == "smoke":
         settings = SMOKE.replace(**changes)
-        jobs = [
-            Job("cartpole_swingup", ("original", "gravity"), a, settings)
-            for a in ("relaxed", "exact", "dense")
-        ]
+        agents = ("relaxed", "exact", "dense")
+        jobs = [Job("cartpole_swingup", ("original", "gravity"), agent, settings) for agent in agents]
         jobs.append(Job("reacher_easy", ("original", "worn-joint"), "relaxed", settings))
         return "a few agents for a few thousand frames: does everything run?", tuple(jobs)
     if name == "pixels":
