@@ -113,7 +113,8 @@ class Network(nn.Module, ABC):
 
     def penalty(self) -> Tensor:
         """Σ over layers of Σ_l Σ_g (w_l(g) − mean_g w_l)², [K]; zero for dense and exact, priors for rpp."""
-        return torch.stack([layer.penalty() for _, layer in self.named_layers()]).sum(dim=0)
+        penalties = [layer.penalty() for _, layer in self.named_layers()]
+        return torch.stack(penalties).sum(dim=0)
 
     def gains(self) -> dict[str, Tensor]:
         """Relaxed weights by layer and name, [K, L, G] or with rows [K, L, N, G]."""
@@ -160,7 +161,7 @@ class Network(nn.Module, ABC):
         return torch.cat(moved, dim=-1)
 
     def _evaluate(self, x: Tensor, a: Tensor) -> Tensor:
-        return self(x) if self.ensemble is None else self(self.pack(x, a))
+        return self.forward(x if self.ensemble is None else self.pack(x, a))
 
 
 def build_actor(
@@ -182,6 +183,7 @@ def build_actor(
     kind : {"dense", "exact", "relaxed", "rpp", "augmented"}
         An augmented agent's networks are dense: its batches are transformed.
     symmetry : Symmetry
+        How the group acts on observations and actions.
     generators : sequence of torch.Generator
         One for each seed; copy k is initialised from ``generators[k]`` alone.
     width, depth, banks, layer_norm, interaction, heads

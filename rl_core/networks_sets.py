@@ -24,8 +24,8 @@ __all__ = ["SetNetwork"]
 class SetNetwork(Network):
     """An actor or critic on rows; activations lie as [K, N, B, G·F].
 
-    An actor gives each row's mean and log-std. A critic takes each row's action as a further feature, pools the
-    rows (relaxed: with weights for each row) and ends in a regular → regular layer and an invariant head.
+    An actor gives each row's mean and log-std. A critic takes each row's action as a further feature, pools
+    the rows (relaxed: with weights for each row) and ends in a regular → regular layer and an invariant head.
 
     Parameters
     ----------
@@ -120,16 +120,18 @@ class SetNetwork(Network):
         # An exact network is not tied to its universe: it runs on any number of rows.
         rows = observation.shape[2] if self.kind == "exact" and not wrong else self.rows
         if wrong or list(observation.shape[2:]) != [rows, size]:
-            raise SymmetryError(
-                f"network: needs observations [{self.copies // ensemble} seeds, B, {self.rows} rows, {size}], got "
-                f"{list(observation.shape)}"
-            )
+            wanted = f"[{self.copies // ensemble} seeds, B, {self.rows} rows, {size}]"
+            raise SymmetryError(f"network: needs observations {wanted}, got {list(observation.shape)}")
         if (action is None) != (self.ensemble is None):
-            raise SymmetryError("network: an actor takes the observation alone, a critic what pack(x, a) gives")
+            raise SymmetryError(
+                "network: an actor takes the observation alone, a critic what pack(x, a) gives"
+            )
         if action is None:
             return observation.transpose(1, 2), None
         if action.shape != observation.shape[:3]:
-            raise SymmetryError(f"network: needs actions {list(observation.shape[:3])}, got {list(action.shape)}")
+            raise SymmetryError(
+                f"network: needs actions {list(observation.shape[:3])}, got {list(action.shape)}"
+            )
         moved = observation.transpose(1, 2)[:, None].expand(-1, ensemble, -1, -1, -1)
         actions = action.transpose(1, 2)[:, None, :, :, None].expand(-1, ensemble, -1, -1, -1)
         return moved.flatten(0, 1), actions.flatten(0, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Generator, Tensor
@@ -56,9 +57,7 @@ class VectorNetwork(Network):
 
     def _dense(self, shape: Shape, generators: Sequence[Generator]) -> list[GroupLinear]:
         sizes = [self.input_size, *[shape.width] * shape.depth]
-        layers: list[GroupLinear] = [
-            DenseLinear(a, b, generators=generators) for a, b in zip(sizes, sizes[1:], strict=False)
-        ]
+        layers: list[GroupLinear] = [DenseLinear(a, b, generators=generators) for a, b in pairwise(sizes)]
         return [*layers, DenseLinear(shape.width, self.output_size, gain=HEAD_GAIN, generators=generators)]
 
     def _group(self, kind: str, shape: Shape, generators: Sequence[Generator]) -> list[GroupLinear]:
@@ -99,9 +98,8 @@ class VectorNetwork(Network):
         if self.symmetry.rows is not None and self.ensemble is None:
             x = x.flatten(2)
         if x.ndim != 3 or x.shape[0] * ensemble != self.copies or x.shape[2] != self.input_size:
-            raise SymmetryError(
-                f"network: needs input [{self.copies // ensemble} seeds, B, {self.input_size}], got {list(x.shape)}"
-            )
+            wanted = f"[{self.copies // ensemble} seeds, B, {self.input_size}]"
+            raise SymmetryError(f"network: needs input {wanted}, got {list(x.shape)}")
         if ensemble == 1:
             return x
         return x[:, None].expand(-1, ensemble, -1, -1).reshape(self.copies, *x.shape[1:])
@@ -115,21 +113,22 @@ class VectorNetwork(Network):
 
 
 class FourierNetwork(VectorNetwork):
-    """An exact network whose hidden layers are block-diagonal over the group's characters: n times less work."""
+    """An exact network, its hidden layers block-diagonal over the group's characters: n times less work."""
 
     def _hidden(self, kind: str, fields: int, banks: int, generators: Sequence[Generator]) -> GroupLinear:
         return FourierLinear(self.symmetry.group, fields, fields, generators=generators)
 
     def expand(self) -> list[Tensor]:
         """Lifting [K·n, d, F], blocks [K·n, F, F'] and head [K·n, F, O], each with its bias."""
-        n, expanded = self.symmetry.group.order, []
+        n = self.symmetry.group.order
+        expanded: list[Tensor] = []
         for _, layer in self.named_layers():
             if isinstance(layer, FourierLinear):
                 expanded += layer.expand_blocks()
                 continue
             weight, bias = layer.expand()
             if isinstance(layer, Lifting):
-                weight = weight.unflatten(2, (n, -1)).transpose(1, 2).flatten(0, 1)
+                weight = weight.view(self.copies, layer.input_size, n, -1).transpose(1, 2).flatten(0, 1)
                 bias = layer.bias.repeat_interleave(n, dim=0)
             elif isinstance(layer, Head):
                 weight = weight.view(self.copies * n, -1, weight.shape[-1])

@@ -39,7 +39,29 @@ _MODULES = {
     "SteerableConv": "steerable",
 }
 
-__all__ = sorted(_MODULES)
+__all__ = [
+    "DenseConv",
+    "DenseLinear",
+    "FourierLinear",
+    "GroupConv",
+    "GroupLinear",
+    "Head",
+    "Layer",
+    "LayerNorm",
+    "Lifting",
+    "LiftingConv",
+    "RegularLinear",
+    "ResidualPathway",
+    "ResidualRows",
+    "RowLayer",
+    "SetAttention",
+    "SetHead",
+    "SetLayer",
+    "SetLifting",
+    "SetLinear",
+    "SetPool",
+    "SteerableConv",
+]
 
 
 def __getattr__(name: str) -> object:

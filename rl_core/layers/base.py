@@ -90,7 +90,7 @@ def equivariance_error(moved: Tensor, expected: Tensor) -> float:
 
 
 def gain_penalty(gains: Iterator[nn.Parameter], copies: int, reference: Tensor) -> Tensor:
-    """Σ (w − mean_g w)² of relaxed weights [K, L, …, G] for each copy; the mean is over all axes that L leaves."""
+    """Σ (w − mean w)² of relaxed weights [K, L, …, G], [K]; the mean is over all axes after L."""
     total = reference.new_zeros(copies)
     for w in gains:
         deviation = w - w.mean(dim=tuple(range(2, w.ndim)), keepdim=True)
@@ -101,14 +101,16 @@ def gain_penalty(gains: Iterator[nn.Parameter], copies: int, reference: Tensor) 
 def move_fields(group: Group, g: int, y: Tensor, dim: int = -1) -> Tensor:
     """L_g y for regular fields: the axis holds (G, F), and (L_g y)(h) = y(g⁻¹h)."""
     dim = dim % y.ndim
-    fields = y.unflatten(dim, (group.order, -1))
+    fields = y.view(*y.shape[:dim], group.order, -1, *y.shape[dim + 1 :])
     return fields.index_select(dim, group.difference[g].to(y.device)).flatten(dim, dim + 1)
 
 
 def check_banks(group: Group, banks: int, name: str) -> None:
     """Refuse a number of filter banks that cannot be used."""
     if not 1 <= banks <= group.order:
-        raise SymmetryError(f"{name}: banks must be 1 … {group.order} (the order of {group.name}), got {banks}")
+        raise SymmetryError(
+            f"{name}: banks must be 1 … {group.order} (the order of {group.name}), got {banks}"
+        )
 
 
 def check_same_group(a: Representation, group: Group, name: str) -> None:

@@ -22,7 +22,7 @@ def mix_banks(psi: Tensor, w: Tensor | None) -> Tensor:
     """
     if w is None:
         return psi
-    k, banks, *rows, n = w.shape
+    k, banks, n = w.shape[0], w.shape[1], w.shape[-1]
     mixed = torch.bmm(w.flatten(2).transpose(1, 2), psi.reshape(k, banks, -1))
     return mixed.view(-1, n, *psi.shape[2:])
 
@@ -35,7 +35,9 @@ def lifting_weight(rho: Representation, psi: Tensor, w: Tensor | None) -> Tensor
     rho : Representation
         ρ, on the d inputs.
     psi : Tensor [K, L, d, F]
+        Filters ψ_l.
     w : Tensor [K, L, G] or [K, L, N, G], or None
+        Relaxed weights.
 
     Returns
     -------
@@ -56,9 +58,11 @@ def regular_weight(group: Group, psi: Tensor, w: Tensor | None) -> Tensor:
     Parameters
     ----------
     group : Group
+        The group.
     psi : Tensor [K, L, G, F, F']
-        ψ_l(u)
+        Filters ψ_l(u).
     w : Tensor [K, L, G] or [K, L, N, G], or None
+        Relaxed weights.
 
     Returns
     -------
@@ -84,7 +88,9 @@ def head_weight(rho: Representation, phi: Tensor, v: Tensor | None) -> Tensor:
     rho : Representation
         ρ, on the O outputs.
     phi : Tensor [K, L, F, O]
+        Filters φ_l.
     v : Tensor [K, L, G] or [K, L, N, G], or None
+        Relaxed weights.
 
     Returns
     -------

@@ -26,12 +26,15 @@ def transform_matrix(group: Group, name: str = "Fourier form") -> Tensor:
         Where the group has an element with gg ≠ 1, so that its characters are not real.
     """
     if group.characters is None:
-        raise SymmetryError(f"{name}: needs a group in which every element is its own inverse, not {group.name}")
-    return group.characters / group.order**0.5
+        raise SymmetryError(
+            f"{name}: needs a group in which every element is its own inverse, not {group.name}"
+        )
+    matrix: Tensor = group.characters / group.order**0.5
+    return matrix
 
 
 class FourierLinear(GroupLinear):
-    """An exact regular → regular layer that keeps its weights block-diagonal: y^χ = x^χ ψ^χ, n blocks [F, F'].
+    """An exact regular → regular layer with block-diagonal weights: y^χ = x^χ ψ^χ, n blocks [F, F'].
 
     For n = 2 these are the even and odd parts y± = (y(e) ± y(g))/√2. It is the same map as an exact
     `RegularLinear`, with n times less arithmetic.
@@ -95,6 +98,7 @@ def apply_blocks(transform: Tensor, blocks: Tensor, bias: Tensor, x: Tensor) -> 
     blocks, bias : Tensor [K·n, F, F'], [K·n, 1, F']
         From `FourierLinear.expand_blocks`.
     x : Tensor [K, n, B, F]
+        Activations.
 
     Returns
     -------

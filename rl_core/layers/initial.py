@@ -18,7 +18,7 @@ HEAD_GAIN = 1.0 / 3.0
 
 
 def uniform(shape: Sequence[int], variance: float, generators: Sequence[Generator]) -> nn.Parameter:
-    """A parameter [K, *shape], uniform with mean zero and this variance; copy k comes from ``generators[k]``."""
+    """Parameters [K, *shape], uniform with mean 0 and this variance; copy k comes from ``generators[k]``."""
     bound = math.sqrt(3.0 * variance)
     copies = [torch.rand(list(shape), generator=g, device=g.device) for g in generators]
     return nn.Parameter((2.0 * torch.stack(copies) - 1.0) * bound)

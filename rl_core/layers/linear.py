@@ -69,7 +69,7 @@ class GroupLinear(Layer):
     def _check_input(self, x: Tensor) -> None:
         if x.ndim != 3 or x.shape[0] != self.copies or x.shape[2] != self.input_size:
             raise SymmetryError(
-                f"{type(self).__name__}: needs input [{self.copies}, B, {self.input_size}], got {list(x.shape)}"
+                f"{type(self).__name__}: needs [{self.copies}, B, {self.input_size}], got {list(x.shape)}"
             )
 
 
@@ -100,7 +100,9 @@ class Lifting(GroupLinear):
         self.fields = fields
         self.input_size = source.dimension
         self.output_size = source.group.order * fields
-        self.psi = uniform([banks, source.dimension, fields], HE_GAIN / (source.dimension * banks), generators)
+        self.psi = uniform(
+            [banks, source.dimension, fields], HE_GAIN / (source.dimension * banks), generators
+        )
         self.bias = zeros([1, fields], generators)
 
     def expand(self) -> tuple[Tensor, Tensor]:

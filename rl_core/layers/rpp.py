@@ -53,7 +53,9 @@ class ResidualPathway(GroupLinear):
         """The root mean square of the free weights relative to the exact ones, [K, 1, 1]."""
         with torch.no_grad():
             weight, _ = self.exact.expand()
-            ratio = self.free_weight.square().mean(dim=(1, 2)) / weight.square().mean(dim=(1, 2)).clamp(min=1e-12)
+            ratio = self.free_weight.square().mean(dim=(1, 2)) / weight.square().mean(dim=(1, 2)).clamp(
+                min=1e-12
+            )
         return {"free": ratio.sqrt()[:, None, None]}
 
     def transform_input(self, g: int, x: Tensor) -> Tensor:
@@ -94,7 +96,7 @@ class ResidualRows(RowLayer):
         self.free_bias = zeros([rows, 1, exact.output_size], generators)
 
     def expand(self) -> tuple[Tensor, ...]:
-        """Pool: weights of rows [K, N, 1, G·F] and bias. Else: rows [K·N, in, out], mean [K, in, out], bias."""
+        """Pool: weights of rows [K, N, 1, G·F] and bias. Else: rows [K·N, in, out], mean, and bias."""
         if isinstance(self.exact, SetPool):
             return (1.0 + self.free_weight[:, :, None]) / self.free_weight.shape[1], self.free_bias
         weight, mean, bias = self.exact.expand()

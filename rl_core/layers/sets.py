@@ -1,7 +1,7 @@
 """Layers on sets of rows (assets): S_N permutes the rows and a group acts on each row's fibre.
 
-Activations lie as [K, N, B, fibre]. An exact layer is y_i = A x_i + B mean_j x_j + b (Zaheer et al. 2017) with
-group-equivariant A and B; a relaxed one is y_i(g) = Σ_l w_l(i, g) (A_l x_i + B_l mean_j x_j)(g) + b.
+Activations lie as [K, N, B, fibre]. An exact layer is y_i = A x_i + B mean_j x_j + b (Zaheer et al. 2017)
+with group-equivariant A, B; a relaxed one is y_i(g) = Σ_l w_l(i, g) (A_l x_i + B_l mean_j x_j)(g) + b.
 """
 
 from __future__ import annotations
@@ -112,7 +112,8 @@ class SetLayer(RowLayer):
         if self.w is None:
             return rows, self.weight(self.psi_mean, None), self.full_bias()
         banks = self.psi_mean.flatten(0, 1)[:, None]
-        mean = self.weight(banks, None).unflatten(0, (self.copies, self.banks)).transpose(1, 2).flatten(2)
+        mean = self.weight(banks, None).view(self.copies, self.banks, self.input_size, -1)
+        mean = mean.transpose(1, 2).flatten(2)
         return rows, mean, self.w.permute(0, 2, 1, 3), self.full_bias()
 
     def apply_expanded(self, expanded: Sequence[Tensor], x: Tensor, action: Tensor | None = None) -> Tensor:
@@ -123,6 +124,7 @@ class SetLayer(RowLayer):
         expanded : sequence of Tensor
             From `expand`.
         x : Tensor [K, N, B, in]
+            Activations, or for the first layer of a critic observations.
         action : Tensor [K, N, B, 1], optional
             The last input feature of each row, kept apart so that its gradient costs little.
         """
@@ -357,7 +359,7 @@ class SetPool(RowLayer):
         """The pooled fields [K, B, G·(L·F)]."""
         if self.w is None:
             return x.mean(dim=1)
-        fields = x.unflatten(-1, (self.group.order, -1))
+        fields = x.view(*x.shape[:-1], self.group.order, -1)
         return torch.einsum("klig,kibgf->kbglf", expanded[0], fields).flatten(2)
 
     def example(self, batch: int, generator: Generator) -> Tensor:
@@ -391,4 +393,6 @@ def check_set_banks(group: Group, rows: int | None, banks: int, relaxed: bool, n
         if banks != 1:
             raise SymmetryError(f"{name}: an exact layer has one bank, got {banks}")
     elif not 1 <= banks <= group.order * (rows or 1):
-        raise SymmetryError(f"{name}: banks must be 1 … {group.order * (rows or 1)} (rows × group), got {banks}")
+        raise SymmetryError(
+            f"{name}: banks must be 1 … {group.order * (rows or 1)} (rows × group), got {banks}"
+        )

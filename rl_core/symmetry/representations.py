@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -114,12 +115,15 @@ class Representation:
         g : int or Tensor of int
             One element, or one for each vector: its shape broadcasts against ``x.shape[:-1]``.
         x : Tensor [..., d]
+            The vectors.
         """
         if x.shape[-1:] != (self.dimension,):
-            raise SymmetryError(f"{self.name} acts on {self.dimension} coordinates, got shape {list(x.shape)}")
+            raise SymmetryError(
+                f"{self.name} acts on {self.dimension} coordinates, got shape {list(x.shape)}"
+            )
         if self.is_signed_permutation:
             sources, signs = self.sources.to(x.device)[g], self.signs.to(x)[g]
-            shape = torch.broadcast_shapes(x.shape, sources.shape)
+            shape = np.broadcast_shapes(x.shape, sources.shape)
             return x.expand(shape).gather(-1, sources.expand(shape)) * signs
         return (self.matrices.to(x)[g] @ x[..., None]).squeeze(-1)
 
@@ -131,7 +135,9 @@ class Representation:
     def __add__(self, other: Representation) -> Representation:
         """The direct sum: acts on the coordinates of both, one after the other."""
         if self.group != other.group:
-            raise SymmetryError(f"{self.name} ⊕ {other.name}: groups {self.group.name} and {other.group.name} differ")
+            raise SymmetryError(
+                f"{self.name} ⊕ {other.name}: groups {self.group.name} and {other.group.name} differ"
+            )
         a, b = self.dimension, other.dimension
         matrices = torch.zeros(self.group.order, a + b, a + b, dtype=torch.float64)
         matrices[:, :a, :a] = self.matrices
@@ -183,6 +189,7 @@ def sign(group: Group, signs: Mapping[int | str, int] | None = None) -> Represen
     Parameters
     ----------
     group : Group
+        The group.
     signs : mapping of element to ±1, optional
         The sign of each generator. Where absent: C_n of even order negates by odd rotations, and D_n
         (n ≥ 1) by reflections.
@@ -194,7 +201,9 @@ def sign(group: Group, signs: Mapping[int | str, int] | None = None) -> Represen
     """
     if signs is None:
         if group.plane is None:
-            raise SymmetryError(f"sign of {group.name}: say which generators negate, for example signs={{...: -1}}")
+            raise SymmetryError(
+                f"sign of {group.name}: say which generators negate, for example signs={{...: -1}}"
+            )
         reflections = torch.linalg.det(group.plane).round()
         if bool((reflections > 0).all()):
             if group.order % 2:
@@ -223,6 +232,7 @@ def permutation(group: Group, permutations: Mapping[int | str, Sequence[int]]) -
     Parameters
     ----------
     group : Group
+        The group.
     permutations : mapping of generator to sequence of int
         One permutation of 0…d−1 for each element of a generating set.
     """
@@ -239,14 +249,18 @@ def signed_permutation(
     Parameters
     ----------
     group : Group
+        The group.
     images : mapping of generator to (p, s)
         For each element of a generating set a permutation of 0…d−1 and signs ±1.
     name : str
+        Used in messages.
     """
     matrices = {}
     for key, (places, signs) in images.items():
         if sorted(places) != list(range(len(places))):
-            raise SymmetryError(f"{name}: {list(places)} given for {key!r} is no permutation of 0…{len(places) - 1}")
+            raise SymmetryError(
+                f"{name}: {list(places)} given for {key!r} is no permutation of 0…{len(places) - 1}"
+            )
         if len(signs) != len(places) or any(abs(s) != 1 for s in signs):
             raise SymmetryError(f"{name}: signs given for {key!r} must be {len(places)} times ±1")
         matrix = torch.zeros(len(places), len(places), dtype=torch.float64)
@@ -268,17 +282,21 @@ def quotient(group: Group, subgroup: Iterable[int | str]) -> Representation:
 
 
 def from_generators(
-    group: Group, images: Mapping[int | str, Tensor | Sequence[float] | Sequence[Sequence[float]]], name: str = "ρ"
+    group: Group,
+    images: Mapping[int | str, Tensor | Sequence[float] | Sequence[Sequence[float]]],
+    name: str = "ρ",
 ) -> Representation:
     """The representation that takes these values on a generating set.
 
     Parameters
     ----------
     group : Group
+        The group.
     images : mapping of element to matrix
         ρ of each element (index, name or generator's name) of a generating set, as a [d, d] matrix or as the
         d entries of a diagonal one.
     name : str
+        Used in messages.
 
     Raises
     ------
@@ -286,7 +304,9 @@ def from_generators(
         Where the elements do not generate the group, sizes differ, or no representation takes these values.
     """
     if not images and group.order > 1:
-        raise SymmetryError(f"{name}: give a matrix for each generator of {group.name}: {list(group.generators)}")
+        raise SymmetryError(
+            f"{name}: give a matrix for each generator of {group.name}: {list(group.generators)}"
+        )
     matrices: dict[int, Tensor] = {}
     for key, image in images.items():
         value = torch.as_tensor(image, dtype=torch.float64)
@@ -300,7 +320,9 @@ def from_generators(
     size = sizes[0] if sizes else 1
     words = group.words(matrices)
     if len(words) != group.order - 1:
-        raise SymmetryError(f"{name}: {list(images)} generate only {len(words) + 1} of {group.order} elements")
+        raise SymmetryError(
+            f"{name}: {list(images)} generate only {len(words) + 1} of {group.order} elements"
+        )
     values = torch.eye(size, dtype=torch.float64).repeat(group.order, 1, 1)
     for a, b in words:
         values[group.multiply(a, b)] = values[a] @ matrices[b]
@@ -316,7 +338,9 @@ def _check(group: Group, matrices: Tensor, name: str) -> None:
     if matrices.ndim != 3 or matrices.shape[0] != n or matrices.shape[1] != matrices.shape[2]:
         raise SymmetryError(f"{name} of {group.name}: needs shape [{n}, d, d], got {list(matrices.shape)}")
     if matrices.shape[1] == 0 or not bool(torch.isfinite(matrices).all()):
-        raise SymmetryError(f"{name} of {group.name}: matrices must be finite and have at least one coordinate")
+        raise SymmetryError(
+            f"{name} of {group.name}: matrices must be finite and have at least one coordinate"
+        )
     eye = torch.eye(matrices.shape[1], dtype=torch.float64)
     for g in range(n):
         gap = (matrices[g] @ matrices - matrices[group.table[g]]).abs().amax(dim=(1, 2))
@@ -324,6 +348,10 @@ def _check(group: Group, matrices: Tensor, name: str) -> None:
             h = int(gap.argmax())
             pair = f"ρ({group.names[g]})ρ({group.names[h]})"
             product = group.names[group.multiply(g, h)]
-            raise SymmetryError(f"{name} is no representation of {group.name}: {pair} differs from ρ({product})")
+            raise SymmetryError(
+                f"{name} is no representation of {group.name}: {pair} differs from ρ({product})"
+            )
         if float((matrices[g] @ matrices[g].T - eye).abs().max()) > _TOLERANCE:
-            raise SymmetryError(f"{name} of {group.name}: the matrix of element {group.names[g]} is not orthogonal")
+            raise SymmetryError(
+                f"{name} of {group.name}: the matrix of element {group.names[g]} is not orthogonal"
+            )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -12,7 +13,7 @@ from rl_core.errors import SymmetryError
 from rl_core.symmetry.groups import Group, cyclic
 from rl_core.symmetry.representations import Representation, trivial
 
-__all__ = ["Element", "Symmetry", "transform_plane"]
+__all__ = ["Element", "Symmetry", "transform_plane", "turn"]
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Symmetry:
     action : Representation
         ρ_a, a signed permutation: tanh, which bounds actions, commutes with no other.
     rows : int, optional
-        N exchangeable rows (assets): observations are [..., N, O] and actions [..., N]. The group acts on each
-        row, and S_N permutes the rows.
+        N exchangeable rows (assets): observations are [..., N, O] and actions [..., N]. The group acts on
+        each row, and S_N permutes the rows.
     plane : Representation, optional
         For images [..., C, H, W] (dimension 2, on the (x, y) plane) or time series [..., C, T] (dimension 1):
         a signed permutation, that is flips and quarter turns.
@@ -66,7 +67,9 @@ class Symmetry:
         parts += [("plane", self.plane)] if self.plane is not None else []
         for name, part in parts:
             if part.group != self.group:
-                raise SymmetryError(f"{name}: {part.name} represents {part.group.name}, not {self.group.name}")
+                raise SymmetryError(
+                    f"{name}: {part.name} represents {part.group.name}, not {self.group.name}"
+                )
         fault = self.action.signed_permutation_fault()
         if fault is not None:
             raise SymmetryError(f"action: tanh commutes with signed permutations only, but {fault}")
@@ -75,8 +78,8 @@ class Symmetry:
                 raise SymmetryError(f"rows: must be at least 1, got {self.rows}")
             if self.action.dimension != 1:
                 raise SymmetryError(
-                    f"action: with rows the representation acts on each row's one action, but {self.action.name} "
-                    f"has dimension {self.action.dimension}"
+                    f"action: with rows the representation acts on each row's one action, but "
+                    f"{self.action.name} has dimension {self.action.dimension}"
                 )
             if self.plane is not None:
                 raise SymmetryError("rows and plane cannot both be given")
@@ -116,9 +119,12 @@ class Symmetry:
         Parameters
         ----------
         uniform : Tensor [..., random_size]
+            A group element's number, then one for each row.
         """
         if uniform.shape[-1] != self.random_size:
-            raise SymmetryError(f"element: needs [..., {self.random_size}] numbers, got {list(uniform.shape)}")
+            raise SymmetryError(
+                f"element: needs [..., {self.random_size}] numbers, got {list(uniform.shape)}"
+            )
         index = (uniform[..., 0] * self.group.order).long().clamp_(max=self.group.order - 1)
         return Element(index, None if self.rows is None else uniform[..., 1:].argsort(dim=-1))
 
@@ -135,6 +141,7 @@ class Symmetry:
         g : int, Tensor of int or `Element`
             One element, or one for each sample: its shape is that of the batch.
         x : Tensor [..., O], [..., N, O] (rows), [..., C, H, W] or [..., C, T] (plane)
+            The observations.
         """
         element = g if isinstance(g, Element) else Element(torch.as_tensor(g, device=x.device))
         index = element.index.to(x.device)
@@ -178,12 +185,13 @@ def transform_plane(channels: Representation, plane: Representation, g: Tensor, 
     g : Tensor of int
         A single element, or one for each sample of ``x``.
     x : Tensor [..., C, H, W] or [..., C, T]
+        The fields.
     """
     space = plane.dimension
     if g.ndim == 0:
-        turned = _turn(plane, int(g), x)
+        turned = turn(plane, int(g), x)
         return channels.transform(g, turned.movedim(-1 - space, -1)).movedim(-1, -1 - space)
-    lead = torch.broadcast_shapes(g.shape, x.shape[: -1 - space])
+    lead = np.broadcast_shapes(g.shape, x.shape[: -1 - space])
     g, x = g.expand(lead), x.expand(*lead, *x.shape[-1 - space :])
     if x.shape[-1] != x.shape[-space] and bool((plane.sources[:, 0] != 0).any()):
         raise SymmetryError(f"plane: quarter turns need square images, got {list(x.shape[-2:])}")
@@ -194,8 +202,8 @@ def transform_plane(channels: Representation, plane: Representation, g: Tensor, 
     return result
 
 
-def _turn(plane: Representation, g: int, x: Tensor) -> Tensor:
-    """x(g⁻¹t) by transposing and flipping axes."""
+def turn(plane: Representation, g: int, x: Tensor) -> Tensor:
+    """x(g⁻¹t) for fields [..., H, W] or [..., T], by transposing and flipping axes."""
     sources, signs = plane.sources[g].tolist(), plane.signs[g].tolist()
     if plane.dimension == 1:
         return x.flip(-1) if signs[0] < 0 else x
