@@ -12,17 +12,20 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data.atomic import atomic_directory, remove_leftovers
 from data.errors import DataError
 from data.prices import Prices
 from data.storage import read_panel, write_panel
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -151,7 +154,8 @@ class SnapshotStore:
         *,
         provider: Mapping[str, Any],
         validation: Mapping[str, Any] | None = None,
-        repairs: list[Mapping[str, Any]] | None = None,
+        repairs: Sequence[Mapping[str, Any]] = (),
+        findings: pd.DataFrame | None = None,
         fetched_at: datetime | None = None,
     ) -> Snapshot:
         """Write prices as a new version of `name`.
@@ -170,6 +174,8 @@ class SnapshotStore:
             Summary of the validation report.
         repairs
             What was changed in the source's values because a person asked for it.
+        findings
+            All findings of the validation, kept beside the prices as ``findings.csv``.
         fetched_at
             When the source was read; by default now.
 
@@ -193,6 +199,8 @@ class SnapshotStore:
             path = self.directory / _reference(name, version)
             try:
                 with atomic_directory(path) as folder:
+                    if findings is not None:
+                        findings.to_csv(folder / "findings.csv", index=False)
                     manifest["file_sha256"] = write_panel(prices, folder / "prices.parquet")
                     manifest["checksum"] = _checksum(manifest)
                     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
@@ -242,7 +250,7 @@ def _manifest(
     version: int,
     provider: Mapping[str, Any],
     validation: Mapping[str, Any] | None,
-    repairs: list[Mapping[str, Any]] | None,
+    repairs: Sequence[Mapping[str, Any]],
     moment: datetime,
 ) -> dict[str, Any]:
     return {
@@ -260,7 +268,7 @@ def _manifest(
         "hash": prices.hash,
         "notes": list(prices.notes),
         "validation": dict(validation or {}),
-        "repairs": [dict(repair) for repair in repairs or []],
+        "repairs": [dict(repair) for repair in repairs],
         "differences": [],
     }
 

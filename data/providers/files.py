@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,39 +15,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from data.checks import check_table, is_newest_first
 from data.errors import DataError
-from data.findings import Finding, Report
-from data.prices import FIELDS, Prices
+from data.findings import Finding
+from data.importing import CheckOptions, ImportResult, check_and_build
+from data.prices import FIELDS
 from data.providers.columns import Layout, detect, field_of
 from data.providers.parsing import parse_dates, parse_numbers
 from data.providers.text import read_bytes, read_text
-from data.repairs import apply_repairs
 from data.table import RawTable, with_places
 
 _SUFFIXES = (".gz", ".csv", ".txt", ".tsv", ".parquet", ".pq")
-
-
-@dataclass(frozen=True)
-class ImportResult:
-    """What an import gave.
-
-    Attributes
-    ----------
-    prices
-        The panel.
-    report
-        The findings, after repairs.
-    repairs
-        What was repaired because a person asked for it; see `data.repairs.apply_repairs`.
-    source
-        For the manifest: name, files with their SHA-256, columns used and ignored, options.
-    """
-
-    prices: Prices
-    report: Report
-    repairs: list[dict[str, Any]]
-    source: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -74,10 +51,7 @@ def read_prices(
     *,
     name: str | None = None,
     options: ReadOptions | None = None,
-    calendar: str = "auto",
-    repair: Iterable[str] = (),
-    allow: Iterable[str] = (),
-    strict: bool = False,
+    checks: CheckOptions | None = None,
 ) -> ImportResult:
     """Read and check prices from files.
 
@@ -89,37 +63,16 @@ def read_prices(
         Name of the panel; by default that of the first file.
     options
         How to read them.
-    calendar
-        A code of exchange_calendars, ``auto`` or ``none``.
-    repair
-        Repairs to make; see `data.repairs.REPAIRS`.
-    allow
-        Kinds of errors to accept; see `data.findings.ALLOWABLE`.
-    strict
-        Refuse prices with warnings too.
+    checks
+        How strictly to check them, and what to repair.
 
     Raises
     ------
     DataError
         If a file cannot be read, or a finding stops the import; the message holds the first one and its row.
     """
-    how = options or ReadOptions()
-    table, source = read_table(paths, how)
-    title = name or _stem(Path(paths[0]))
-    newest_first = is_newest_first(table)
-    if newest_first:
-        # A known way to write exports, not disorder: nothing but the direction of the file changes.
-        table = RawTable(table.frame.iloc[::-1].reset_index(drop=True), table.findings, table.word)
-    table, repairs = apply_repairs(table, repair, calendar=calendar)
-    report = check_table(table, calendar=calendar, allow=allow)
-    report.raise_errors(title, strict=strict)
-    columns = ["date", "symbol", *table.fields]
-    if table.frame.empty:
-        raise DataError(f"{title}: no row is left")
-    order = _first_seen(table, newest_first)
-    prices = Prices.from_long(table.frame[columns], title, symbols=order, notes=_notes(repairs, report))
-    source |= {"order": "newest first" if newest_first else "oldest first"}
-    return ImportResult(prices, report, repairs, source)
+    table, source = read_table(paths, options or ReadOptions())
+    return check_and_build(table, name or _stem(Path(paths[0])), source, checks or CheckOptions())
 
 
 def read_table(paths: Sequence[str | Path], options: ReadOptions) -> tuple[RawTable, dict[str, Any]]:
@@ -278,18 +231,3 @@ def _stem(path: Path) -> str:
     while any(name.lower().endswith(suffix) for suffix in _SUFFIXES):
         name = name[: name.rindex(".")]
     return name or path.name
-
-
-def _first_seen(table: RawTable, newest_first: bool) -> list[str]:
-    symbols = table.frame["symbol"]
-    return list(dict.fromkeys(symbols[::-1] if newest_first else symbols))
-
-
-def _notes(repairs: list[dict[str, Any]], report: Report) -> list[str]:
-    notes = [f"Repaired on request: {entry['repair']} ({entry['count']} changes)." for entry in repairs]
-    if report.allowed:
-        notes.append(f"Accepted on request: {', '.join(report.allowed)}.")
-    counts = report.counts()
-    if "split-jump" in counts:
-        notes.append(f"{counts['split-jump']} jumps look like splits that prices were not adjusted for.")
-    return notes

@@ -1,0 +1,115 @@
+"""From rows as a source gave them to checked prices: repairs that were asked for, checks, panel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from data.checks import check_table, is_newest_first
+from data.errors import DataError
+from data.findings import Report
+from data.prices import Prices
+from data.repairs import apply_repairs
+from data.store import Snapshot, SnapshotStore
+from data.table import RawTable
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """How strictly rows are checked, and what may be repaired.
+
+    Attributes
+    ----------
+    calendar
+        A code of exchange_calendars, ``auto`` to find the one that fits, ``none`` for no check of sessions.
+    repair
+        Repairs to make; see `data.repairs.REPAIRS`.
+    allow
+        Kinds of errors to accept; see `data.findings.ALLOWABLE`.
+    strict
+        Refuse prices with warnings too.
+    """
+
+    calendar: str = "auto"
+    repair: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    strict: bool = False
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """What an import gave.
+
+    Attributes
+    ----------
+    prices
+        The panel.
+    report
+        The findings, after repairs.
+    repairs
+        What was repaired because a person asked for it; see `data.repairs.apply_repairs`.
+    source
+        For the manifest: name of the provider and its options.
+    """
+
+    prices: Prices
+    report: Report
+    repairs: list[dict[str, Any]] = field(default_factory=list)
+    source: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, store: SnapshotStore, name: str) -> Snapshot:
+        """Keep the prices as a new version of snapshot `name`, with their report."""
+        return store.save(
+            self.prices,
+            name,
+            provider=self.source,
+            validation=self.report.summary(),
+            repairs=self.repairs,
+            findings=self.report.to_frame(),
+        )
+
+
+def check_and_build(
+    table: RawTable,
+    name: str,
+    source: dict[str, Any],
+    options: CheckOptions,
+    notes: Iterable[str] = (),
+) -> ImportResult:
+    """Repair what was asked for, check the rest and make a panel.
+
+    Raises
+    ------
+    DataError
+        If a finding stops the import (the message holds the first one and its row), or an option is unknown.
+    """
+    newest_first = is_newest_first(table)
+    order = list(dict.fromkeys(table.frame["symbol"].to_numpy(dtype=object)))
+    if newest_first:
+        # A known way to write exports, not disorder: only the direction of the file changes.
+        table = replace(table, frame=table.frame.iloc[::-1].reset_index(drop=True))
+    table, repairs = apply_repairs(table, options.repair, calendar=options.calendar)
+    report = check_table(table, calendar=options.calendar, allow=options.allow)
+    report.raise_errors(name, strict=options.strict)
+    if table.frame.empty:
+        raise DataError(f"{name}: no row is left")
+    left = set(table.frame["symbol"])
+    prices = Prices.from_long(
+        table.frame[["date", "symbol", *table.fields]],
+        name,
+        symbols=[symbol for symbol in order if symbol in left],
+        notes=[*notes, *_notes(repairs, report)],
+    )
+    direction = "newest first" if newest_first else "oldest first"
+    return ImportResult(prices, report, repairs, {**source, "order": direction})
+
+
+def _notes(repairs: list[dict[str, Any]], report: Report) -> list[str]:
+    notes = [f"Repaired on request: {entry['repair']} ({entry['count']} changes)." for entry in repairs]
+    if report.allowed:
+        notes.append(f"Accepted on request: {', '.join(report.allowed)}.")
+    jumps = report.counts().get("split-jump", 0)
+    if jumps:
+        notes.append(f"{jumps} jumps look like splits that prices were not adjusted for.")
+    return notes

@@ -1,0 +1,295 @@
+"""One symbol through yfinance: throttled, retried, and without guessing why an answer is empty.
+
+yfinance turns a server error, a rate limit and a delisted symbol into the same empty frame. The session made
+here looks at each answer of the chart API before yfinance does, and raises what is worth another try as
+subclasses of yfinance's rate-limit error, the one kind that the library always passes on.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import pandas as pd
+import tenacity
+import yfinance
+import yfinance.data
+from yfinance.exceptions import YFRateLimitError
+
+from data.errors import DataError
+
+_CHART = "/v8/finance/chart/"
+_LONGEST_WAIT = 120.0
+
+
+class TryAgain(YFRateLimitError):  # type: ignore[misc]
+    """The server was busy or its answer was cut short.
+
+    Attributes
+    ----------
+    retry_after
+        Seconds that the server asked to wait, if it did.
+    """
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__()
+        self.args = (reason,)
+        self.retry_after = retry_after
+
+
+class NoPrices(YFRateLimitError):  # type: ignore[misc]
+    """The server says that there are no prices; asking again does not help."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.args = (reason,)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast and how often the server is asked.
+
+    Attributes
+    ----------
+    pause
+        Least seconds between two requests.
+    attempts
+        Tries a symbol, the first included.
+    first_wait
+        Seconds before the second try; doubled for each further one, up to two minutes. A ``Retry-After`` of
+        the server that is longer is kept to.
+    timeout
+        Seconds that an answer may take.
+    """
+
+    pause: float = 0.5
+    attempts: int = 6
+    first_wait: float = 2.0
+    timeout: float = 30.0
+
+
+@dataclass(frozen=True)
+class SymbolPrices:
+    """What one symbol gave.
+
+    Attributes
+    ----------
+    frame
+        Columns date, symbol and fields; one row a session.
+    currency, zone
+        Currency of the prices and time zone of the exchange.
+    capital_gains
+        Whether there were capital-gains distributions, which are in the adjusted closes only.
+    """
+
+    frame: pd.DataFrame
+    currency: str
+    zone: str
+    capital_gains: bool
+
+
+class YahooClient:
+    """Fetches symbols one after another through yfinance.
+
+    Parameters
+    ----------
+    pace
+        Throttle and retries.
+    base_url
+        Address of a server that speaks Yahoo's API, in place of Yahoo's own hosts: every request of yfinance
+        goes there, the ones for its cookie and crumb included.
+    sleep, clock
+        What waits and what tells the time in seconds.
+    """
+
+    def __init__(
+        self,
+        pace: Pace,
+        base_url: str | None,
+        sleep: Callable[[float], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._pace = pace
+        self._base_url = base_url
+        self._sleep = sleep
+        self._clock = clock
+        self._next_request = 0.0
+        self._session = self._watched(_new_session())
+
+    def fetch(self, symbol: str, start: pd.Timestamp, end: pd.Timestamp) -> SymbolPrices:
+        """Fetch one symbol from `start` to `end`, both included.
+
+        Raises
+        ------
+        NoPrices
+            If the server has none.
+        DataError
+            If the server did not answer properly, however often it was asked.
+        """
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(TryAgain),
+            stop=tenacity.stop_after_attempt(self._pace.attempts),
+            wait=self._wait,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            return retrying(self._fetch_once, symbol, start, end)
+        except TryAgain as error:
+            raise DataError(f"{symbol}: no proper answer in {self._pace.attempts} tries: {error}") from error
+
+    def _fetch_once(self, symbol: str, start: pd.Timestamp, end: pd.Timestamp) -> SymbolPrices:
+        _private_cache()
+        # Answers for past dates are kept by the library for the life of the process: a refetch would not ask.
+        yfinance.data.YfData.cache_get.cache_clear()
+        with _errors_shown():
+            ticker = yfinance.Ticker(symbol, session=self._session)
+            try:
+                table = ticker.history(
+                    start=start.date().isoformat(),
+                    end=(end + pd.Timedelta(days=1)).date().isoformat(),
+                    interval="1d",
+                    auto_adjust=False,
+                    actions=True,
+                    timeout=self._pace.timeout,
+                )
+                meta = ticker.get_history_metadata()
+            except (TryAgain, NoPrices):
+                raise
+            except YFRateLimitError as error:
+                raise TryAgain("too many requests") from error
+            except OSError as error:
+                raise TryAgain(_line(error)) from error
+            except Exception as error:
+                # The library raises many kinds, bare ones included, for answers that it cannot use.
+                raise NoPrices(_line(error)) from error
+        if table.empty:
+            raise NoPrices("no prices in this range")
+        return SymbolPrices(
+            _long(table, symbol),
+            str(meta.get("currency") or ""),
+            str(table.index.tz),
+            bool("Capital Gains" in table.columns and (table["Capital Gains"] != 0).any()),
+        )
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome is not None else None
+        asked = getattr(error, "retry_after", None) or 0.0
+        growing = self._pace.first_wait * 2.0 ** (state.attempt_number - 1)
+        return float(min(max(growing, asked), _LONGEST_WAIT))
+
+    def _watched(self, session: Any) -> Any:
+        send = session.request
+
+        def request(method: str, url: str, **options: Any) -> Any:
+            self._throttle()
+            if urlsplit(url).path.startswith(_CHART):
+                return _checked(lambda: send(method, self._address(url), **options))
+            return send(method, self._address(url), **options)
+
+        # Both kinds of sessions route get and post through this one method.
+        session.request = request
+        return session
+
+    def _throttle(self) -> None:
+        now = self._clock()
+        if now < self._next_request:
+            self._sleep(self._next_request - now)
+            now = self._next_request
+        self._next_request = now + self._pace.pause
+
+    def _address(self, url: str) -> str:
+        if self._base_url is None:
+            return url
+        target, asked = urlsplit(self._base_url), urlsplit(url)
+        return urlunsplit((target.scheme, target.netloc, asked.path or "/", asked.query, ""))
+
+
+def _checked(send: Callable[[], Any]) -> Any:
+    try:
+        response = send()
+    except OSError as error:
+        # Refused, timed out, or the body ended before its length: both backends raise subclasses of this.
+        raise TryAgain(_line(error)) from error
+    status = int(response.status_code)
+    if status == 429 or status >= 500:
+        raise TryAgain(f"HTTP status {status}", _seconds(response.headers.get("Retry-After")))
+    try:
+        answer = json.loads(response.text)
+    except ValueError as error:
+        if status < 400:
+            raise TryAgain("the answer is cut short or is not JSON") from error
+        return response
+    chart = answer.get("chart") if isinstance(answer, dict) else None
+    if isinstance(chart, dict) and chart.get("error"):
+        problem = chart["error"]
+        described = problem.get("description") if isinstance(problem, dict) else None
+        raise NoPrices(str(described or problem))
+    return response
+
+
+def _seconds(header: str | None) -> float | None:
+    # The other form of the header is a date; the growing wait stands in for it.
+    return float(header) if header is not None and header.strip().isdigit() else None
+
+
+def _long(table: pd.DataFrame, symbol: str) -> pd.DataFrame:
+    # Sessions are local dates of the exchange, which is how the index is written.
+    frame = pd.DataFrame({"date": pd.DatetimeIndex(table.index).tz_localize(None).normalize()})
+    frame["symbol"] = symbol
+    for field, column in (
+        ("open", "Open"),
+        ("high", "High"),
+        ("low", "Low"),
+        ("close", "Close"),
+        ("adj_close", "Adj Close"),
+        ("volume", "Volume"),
+        ("dividends", "Dividends"),
+        ("splits", "Stock Splits"),
+    ):
+        if column in table.columns:
+            frame[field] = table[column].to_numpy(dtype=float)
+    if "splits" in frame.columns:
+        # Yahoo writes 0 where there was no split; a ratio of new to old shares is 1 there.
+        frame["splits"] = frame["splits"].replace(0.0, 1.0)
+    return frame
+
+
+def _new_session() -> Any:
+    try:
+        from curl_cffi import requests as backend
+    except ImportError:
+        import requests
+
+        return requests.Session()
+    return backend.Session(impersonate="chrome")
+
+
+@contextmanager
+def _errors_shown() -> Iterator[None]:
+    debug = yfinance.config.debug
+    before = debug.hide_exceptions
+    debug.hide_exceptions = False
+    try:
+        yield
+    finally:
+        debug.hide_exceptions = before
+
+
+@functools.cache
+def _private_cache() -> tempfile.TemporaryDirectory[str]:
+    # The library keeps cookies pickled in the user's cache folder. A folder of this process's own, empty at
+    # first and gone with it, means that no pickle from elsewhere is ever read.
+    folder = tempfile.TemporaryDirectory(prefix="equitrade-yahoo-", ignore_cleanup_errors=True)
+    yfinance.set_tz_cache_location(folder.name)
+    return folder
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
