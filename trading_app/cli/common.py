@@ -74,7 +74,8 @@ def say(text: str) -> None:
 def progress_bar(label: str, total: int) -> Iterator[Any]:
     """A Rich bar on standard error; gives a callback for `rl_core.train`."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
     columns = (
         TextColumn("{task.description}"),
