@@ -1,0 +1,268 @@
+"""Pictures of the control study: pure functions from runs to Plotly figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from control_benchmarks.analysis import (
+    ORIGINAL,
+    Array,
+    Claim,
+    Curve,
+    Study,
+    curve,
+    noise_returns,
+    relaxations,
+)
+from control_benchmarks.published import published_bars
+from rl_core.statistics import Band, bootstrap_band, bootstrap_interval
+
+# Okabe and Ito (2008): colours that stay apart for colour-blind readers; relaxed is always blue.
+COLOURS = {
+    "relaxed": "#0072B2",
+    "exact": "#D55E00",
+    "dense": "#6b7480",
+    "augmented": "#009E73",
+    "rpp": "#CC79A7",
+    "dense-equal-parameters": "#E69F00",
+}
+_VARIANTS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_GRID = "#e8ebef"
+_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+
+
+def learning_curves(study: Study, task: str) -> go.Figure:
+    """Return of every agent over training, a panel a variant: interquartile mean and 95 % interval."""
+    variants = _variants(study, task)
+    figure = _panels(variants, "frames", "return")
+    for column, variant in enumerate(variants, start=1):
+        for agent in study.agents:
+            run = study.run((task, variant), agent)
+            if run is not None:
+                _band(figure, curve(run), agent, COLOURS[agent], column)
+    return _finish(figure, f"{task}: return of an episode while training", rangemode="tozero")
+
+
+def equivariance_errors(study: Study, task: str, part: str = "policy") -> go.Figure:
+    """How far the policy (or critic) of every agent is from equivariance while it trains.
+
+    Parameters
+    ----------
+    study, task
+        Runs and the task to draw.
+    part
+        ``"policy"``: mean distance of actions over their mean length; ``"critic"``: mean distance of values
+        over their standard deviation.
+    """
+    variants = _variants(study, task)
+    figure = _panels(variants, "frames", f"error of the {part} over its scale")
+    for column, variant in enumerate(variants, start=1):
+        for agent in study.agents:
+            run = study.run((task, variant), agent)
+            if run is None:
+                continue
+            error, scale = curve(run, f"{part}_error"), curve(run, f"{part}_scale")
+            relative = error.values / np.maximum(scale.values, 1e-12)
+            _band(figure, Curve(error.frames, relative), agent, COLOURS[agent], column)
+    return _finish(figure, f"{task}: distance of the {part} from equivariance", rangemode="tozero")
+
+
+def relaxed_weights(study: Study, task: str) -> go.Figure:
+    """How unequal the relaxed weights of each layer are at the end, for the original and each variant."""
+    figure = go.Figure()
+    for number, variant in enumerate(_variants(study, task)):
+        run = study.run((task, variant), "relaxed")
+        if run is None:
+            continue
+        layers = relaxations(run)
+        names = sorted(layers)
+        intervals = [bootstrap_interval(layers[name], generator=_generator()) for name in names]
+        middle = np.array([interval.estimate for interval in intervals])
+        figure.add_bar(
+            name=variant,
+            x=names,
+            y=middle,
+            marker_color=_VARIANTS[number % len(_VARIANTS)],
+            error_y={
+                "type": "data",
+                "array": [i.high - m for i, m in zip(intervals, middle, strict=True)],
+                "arrayminus": [m - i.low for i, m in zip(intervals, middle, strict=True)],
+                "thickness": 1,
+            },
+        )
+    figure.update_layout(barmode="group")
+    figure.update_yaxes(title="largest difference over mean weight")
+    return _finish(figure, f"{task}: how unequal relaxed weights are over the group", rangemode="tozero")
+
+
+def noise_robustness(study: Study, task: str) -> go.Figure:
+    """Return at the end under noise on observations, a panel a variant."""
+    variants = _variants(study, task)
+    figure = _panels(variants, "noise, shares of a standard deviation", "return")
+    for column, variant in enumerate(variants, start=1):
+        for agent in study.agents:
+            run = study.run((task, variant), agent)
+            levels, returns = noise_returns(run) if run is not None else (np.array([]), np.array([]))
+            if len(levels):
+                _band(figure, Curve(levels, returns), agent, COLOURS[agent], column, markers=True)
+    return _finish(figure, f"{task}: return under noise on what the policy sees", rangemode="tozero")
+
+
+def claim_intervals(claims: Sequence[Claim]) -> go.Figure:
+    """Draw the comparisons that the claims rest on, each with its 95 % interval; zero is no difference."""
+    parts = [(f"({claim.letter}) {part.label}", part) for claim in claims for part in claim.parts]
+    colours = {"yes": "#0072B2", "no": "#D55E00", "undecided": "#6b7480"}
+    figure = go.Figure()
+    for answer, colour in colours.items():
+        mine = [(label, part.interval) for label, part in parts if part.answer == answer]
+        if not mine:
+            continue
+        middle = [interval.estimate for _, interval in mine]
+        figure.add_scatter(
+            name=answer,
+            x=middle,
+            y=[label for label, _ in mine],
+            mode="markers",
+            marker={"color": colour, "size": 9},
+            error_x={
+                "type": "data",
+                "array": [i.high - m for (_, i), m in zip(mine, middle, strict=True)],
+                "arrayminus": [m - i.low for (_, i), m in zip(mine, middle, strict=True)],
+                "color": colour,
+            },
+        )
+    figure.add_vline(x=0, line={"color": "#1a1d21", "width": 1})
+    figure.update_yaxes(categoryorder="array", categoryarray=[label for label, _ in reversed(parts)])
+    figure.update_xaxes(title="difference of scores (1 is 1,000 points of return)")
+    _finish(figure, "What the claims rest on")
+    return figure.update_layout(height=160 + 32 * len(parts), margin={"l": 330})
+
+
+def published_comparison(study: Study) -> list[dict[str, str]]:
+    """Return rows of our plain agent's returns beside those that others published at the same frames.
+
+    Returns
+    -------
+    list of dict
+        Task, frames, our interquartile mean with its interval, the published returns by source, and whether
+        ours lies within, above or below the published plain SAC results.
+    """
+    rows = []
+    for task, variant in study.cells:
+        run = study.run((task, variant), "dense")
+        if variant != ORIGINAL or run is None:
+            continue
+        observed = "pixels" if run.header["settings"]["pixels"] else "state"
+        found = curve(run)
+        bars = [bar for bar in published_bars() if bar.task == task and bar.observation == observed]
+        for frames in sorted({bar.frames for bar in bars}):
+            near = np.flatnonzero(np.abs(found.frames - frames) <= 0.02 * frames)
+            if len(near) == 0:
+                continue
+            interval = bootstrap_interval(found.values[:, near[-1]], generator=_generator())
+            here = [bar for bar in bars if bar.frames == frames]
+            plain = [bar.mean_return for bar in here if bar.source != "TD-MPC2" and "SimBa" not in bar.source]
+            plain += [bar.mean_return for bar in here if bar.source == "SimBa repo SAC"]
+            rows.append(
+                {
+                    "task": task,
+                    "frames": f"{frames:,}",
+                    "ours (dense)": f"{interval.estimate:.0f} [{interval.low:.0f}, {interval.high:.0f}]",
+                    "published": ", ".join(f"{bar.source} {bar.mean_return:.0f}" for bar in here),
+                    "beside the plain ones": _place(interval.low, interval.high, plain),
+                }
+            )
+    return rows
+
+
+def _place(low: float, high: float, plain: Sequence[float]) -> str:
+    if not plain:
+        return "none published"
+    if high < min(plain):
+        return "below"
+    return "above" if low > max(plain) else "within"
+
+
+def _variants(study: Study, task: str) -> list[str]:
+    return [variant for name, variant in study.cells if name == task]
+
+
+def _generator() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def _panels(titles: Sequence[str], x: str, y: str) -> go.Figure:
+    figure = make_subplots(
+        rows=1,
+        cols=max(1, len(titles)),
+        shared_yaxes=True,
+        subplot_titles=list(titles),
+        horizontal_spacing=0.02,
+    )
+    figure.update_xaxes(title=x)
+    figure.update_yaxes(title=y, col=1)
+    return figure
+
+
+def _band(
+    figure: go.Figure, found: Curve, name: str, colour: str, column: int, *, markers: bool = False
+) -> None:
+    if found.values.size == 0:
+        return
+    band = bootstrap_band(found.values, generator=_generator(), resamples=1000)
+    single = not np.isfinite(band.low).all()
+    if not single:
+        _shade(figure, found.frames, band, name, colour, column)
+    figure.add_scatter(
+        x=found.frames,
+        y=_short(band.estimate),
+        name=name,
+        legendgroup=name,
+        showlegend=column == 1,
+        mode="lines+markers" if markers else "lines",
+        line={"color": colour, "width": 2},
+        row=1,
+        col=column,
+    )
+
+
+def _shade(figure: go.Figure, x: Any, band: Band, name: str, colour: str, column: int) -> None:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    figure.add_scatter(
+        x=np.concatenate([x, x[::-1]]),
+        y=_short(np.concatenate([band.high, band.low[::-1]])),
+        fill="toself",
+        fillcolor=f"rgba({red},{green},{blue},0.18)",
+        line={"width": 0},
+        hoverinfo="skip",
+        legendgroup=name,
+        showlegend=False,
+        row=1,
+        col=column,
+    )
+
+
+def _short(values: Array) -> Array:
+    """Round to what a picture shows, so that pages stay small."""
+    return np.array([float(f"{value:.5g}") for value in values])
+
+
+def _finish(figure: go.Figure, title: str, *, rangemode: str | None = None) -> go.Figure:
+    figure.update_layout(
+        title={"text": title, "x": 0, "xanchor": "left", "font": {"size": 16}},
+        template="plotly_white",
+        font={"family": _FONT, "size": 12, "color": "#1a1d21"},
+        height=380,
+        margin={"l": 60, "r": 20, "t": 80, "b": 50},
+        legend={"orientation": "h", "y": -0.22},
+    )
+    figure.update_xaxes(gridcolor=_GRID)
+    figure.update_yaxes(gridcolor=_GRID)
+    if rangemode is not None:
+        figure.update_yaxes(rangemode=rangemode)
+    return figure

@@ -1,0 +1,215 @@
+"""One page with all figures, tables and claims of the control study, and the figures as files."""
+
+from __future__ import annotations
+
+import html
+import logging
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from control_benchmarks.analysis import Claim, Study, claims, last_returns, scores
+from control_benchmarks.errors import ControlError
+from control_benchmarks.figures import (
+    claim_intervals,
+    equivariance_errors,
+    learning_curves,
+    noise_robustness,
+    published_comparison,
+    relaxed_weights,
+)
+from control_benchmarks.results import read_directory
+from rl_core.statistics import bootstrap_interval
+
+_LOG = logging.getLogger(__name__)
+_STYLE = """
+body{font:15px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,Arial,sans-serif;color:#1a1d21;max-width:1180px;
+margin:2rem auto;padding:0 1rem}table{border-collapse:collapse;margin:1rem 0;font-size:14px}
+td,th{border-bottom:1px solid #e8ebef;padding:.3rem .7rem;text-align:left}th{color:#5b6470;font-weight:600}
+.yes{color:#0072B2;font-weight:600}.no{color:#D55E00;font-weight:600}.undecided{color:#6b7480;font-weight:600}
+"""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What `write_figures` wrote: the page, pictures, and a note where pictures could not be drawn as PNG."""
+
+    page: Path
+    files: tuple[Path, ...]
+    note: str | None
+
+
+def draw_all(study: Study, found: Sequence[Claim]) -> dict[str, Any]:
+    """Return every figure of a study by the name of its file."""
+    figures: dict[str, Any] = {}
+    if found:
+        figures["claims"] = claim_intervals(found)
+    for task in sorted({task for task, _ in study.cells}):
+        figures[f"{task}-curves"] = learning_curves(study, task)
+        figures[f"{task}-weights"] = relaxed_weights(study, task)
+        figures[f"{task}-policy-equivariance"] = equivariance_errors(study, task, "policy")
+        figures[f"{task}-critic-equivariance"] = equivariance_errors(study, task, "critic")
+        figures[f"{task}-noise"] = noise_robustness(study, task)
+    return {name: figure for name, figure in figures.items() if len(figure.data)}
+
+
+def write_figures(results: Path, directory: Path, *, png: bool = True) -> Written:
+    """Draw what a folder of results holds.
+
+    Parameters
+    ----------
+    results
+        Folder of result files.
+    directory
+        Where to write ``index.html``, ``claims.json`` beside it, and a file a figure.
+    png
+        Whether to write PNG files as well, where a browser for drawing them is found.
+
+    Raises
+    ------
+    ControlError
+        If there are no results.
+    """
+    study = Study(read_directory(results))
+    if not study.runs:
+        raise ControlError(f"{results} holds no results; run `equitrade control run` first")
+    directory.mkdir(parents=True, exist_ok=True)
+    found = claims(study)
+    figures = draw_all(study, found)
+    files: list[Path] = []
+    for name, figure in figures.items():
+        path = directory / f"{name}.html"
+        figure.write_html(path, include_plotlyjs="directory", full_html=True)
+        files.append(path)
+    note = _write_png(figures, directory, files) if png else None
+    page = directory / "index.html"
+    temporary = page.with_suffix(".tmp")
+    temporary.write_text(render(study, found, figures), encoding="utf-8")
+    os.replace(temporary, page)
+    return Written(page, tuple(files), note)
+
+
+def render(study: Study, found: Sequence[Claim], figures: Mapping[str, Any]) -> str:
+    """Return the page: claims, table against the published bars, scores, gaps, figures."""
+    body = ["<h1>Symmetry in control</h1>", _settings(study), "<h2>Claims</h2>", _claim_table(found)]
+    first = True
+    for name, figure in figures.items():
+        if name == "claims":
+            body.append(figure.to_html(full_html=False, include_plotlyjs=first))
+            first = False
+    body += ["<h2>Beside published results</h2>", table(published_comparison(study))]
+    body += ["<h2>Scores</h2>", table(score_rows(study)), "<h2>How broken the variants are</h2>"]
+    body.append(table(gap_rows(study)))
+    body.append("<h2>Figures</h2>")
+    for name, figure in figures.items():
+        if name != "claims":
+            body.append(figure.to_html(full_html=False, include_plotlyjs=first))
+            first = False
+    head = f'<meta charset="utf-8"><title>Symmetry in control</title><style>{_STYLE}</style>'
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>'
+
+
+def score_rows(study: Study) -> list[dict[str, str]]:
+    """Return a row a cell and agent: score over training and return at the end, with 95 % intervals."""
+    rows = []
+    for task, variant in study.cells:
+        for agent in study.agents:
+            run = study.run((task, variant), agent)
+            if run is None:
+                continue
+            over = bootstrap_interval(scores(run), generator=np.random.default_rng(0))
+            last = bootstrap_interval(last_returns(run), generator=np.random.default_rng(0))
+            rows.append(
+                {
+                    "task": task,
+                    "variant": variant,
+                    "agent": agent,
+                    "seeds": str(len(run.header["seeds"])),
+                    "score over training": f"{over.estimate:.3f} [{over.low:.3f}, {over.high:.3f}]",
+                    "return at the end": f"{last.estimate:.0f} [{last.low:.0f}, {last.high:.0f}]",
+                    "state": "done" if run.done else "cut off",
+                }
+            )
+    return rows
+
+
+def gap_rows(study: Study) -> list[dict[str, str]]:
+    """Return a row a cell: the measured gaps of reward and transition with 95 % intervals."""
+    rows = []
+    for task, variant in study.cells:
+        run = next(found for key, found in study.runs.items() if key[:2] == (task, variant))
+        gaps = run.header["gaps"]
+        reward, transition = gaps["reward"], gaps["transition"]
+        rows.append(
+            {
+                "task": task,
+                "variant": variant,
+                "reward gap": f"{reward['mean']:.2g} [{reward['low']:.2g}, {reward['high']:.2g}]",
+                "transition gap": f"{transition['mean']:.2g} [{transition['low']:.2g}, {transition['high']:.2g}]",
+                "largest": f"{reward['largest']:.2g}, {transition['largest']:.2g}",
+                "a decision's change": f"{gaps['change']:.2g}",
+            }
+        )
+    return rows
+
+
+def table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return an HTML table of rows with equal keys."""
+    if not rows:
+        return "<p>Nothing yet.</p>"
+    head = "".join(f"<th>{html.escape(key)}</th>" for key in rows[0])
+    body = "".join(f"<tr>{_cells(row.values())}</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cells(values: Iterable[str]) -> str:
+    return "".join(f"<td>{html.escape(value)}</td>" for value in values)
+
+
+def _claim_table(found: Sequence[Claim]) -> str:
+    rows = []
+    for claim in found:
+        parts = "<br>".join(
+            html.escape(
+                f"{part.label}: {part.interval.estimate:.3f} [{part.interval.low:.3f}, {part.interval.high:.3f}]"
+            )
+            for part in claim.parts
+        )
+        answer = f'<td class="{claim.answer}">{claim.answer}</td>'
+        rows.append(
+            f"<tr><td>({claim.letter})</td><td>{html.escape(claim.text)}</td>{answer}<td>{parts}</td></tr>"
+        )
+    return f"<table><tbody>{''.join(rows)}</tbody></table>" if rows else "<p>Nothing yet.</p>"
+
+
+def _settings(study: Study) -> str:
+    header = next(iter(study.runs.values())).header
+    learner, machine = header["learner"], header["machine"]
+    return (
+        f"<p>{len(study.runs)} runs, each with {len(header['seeds'])} seeds; width {learner['width']}, batch "
+        f"{learner['batch_size']}, action repeat {header['settings']['action_repeat']}; "
+        f"{html.escape(str(machine['device']))}, PyTorch {html.escape(machine['torch'])}. Curves and points are "
+        "interquartile means over seeds with stratified-bootstrap 95 % intervals.</p>"
+    )
+
+
+def _write_png(figures: Mapping[str, Any], directory: Path, files: list[Path]) -> str | None:
+    browser = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
+    if browser and "BROWSER_PATH" not in os.environ:
+        os.environ["BROWSER_PATH"] = browser
+    for name, figure in figures.items():
+        path = directory / f"{name}.png"
+        try:
+            figure.write_image(path, width=1180, scale=1.5)
+        except (
+            Exception
+        ) as error:  # the drawing library raises errors of several kinds where no browser is found
+            reason = str(error).strip().splitlines()
+            return f"no PNG files: {reason[0] if reason else type(error).__name__}"
+        files.append(path)
+    return None
