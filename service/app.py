@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from service.dashboard.pages import add_dashboard
@@ -70,11 +70,8 @@ def create_app(
         redoc_url=None,
     )
     app.state.equitrade = state
-    app.include_router(operations.router)
-    api = APIRouter(prefix="/api/v1")
-    for module in (models, decisions, jobs, runs):
-        api.include_router(module.router)
-    app.include_router(api)
+    for module in (operations, models, decisions, jobs, runs):
+        app.include_router(module.router)
     add_dashboard(app)
     add_handlers(app)
     app.add_middleware(RequestMiddleware, settings=state.settings.service, telemetry=state.telemetry)

@@ -118,7 +118,7 @@ def _evidence(run: Path, manifest: dict[str, Any], metrics: dict[str, Any]) -> E
         evaluated={key: metrics[key] for key in ("start", "end", "sessions", "fill", "costs", "level")},
         metrics=_figures(agent["metrics"], agent["intervals"]),
         notes=tuple(dict.fromkeys([*data.get("notes", ()), *metrics.get("notes", ())])),
-        files=_files(run),
+        files=inference_files(run),
     )
 
 
@@ -136,7 +136,14 @@ def _symmetry(market: dict[str, Any], assets: int) -> str:
     return f"permutations of {assets} assets" + (" and the long/short mirror" if mirror else "")
 
 
-def _files(run: Path) -> tuple[str, ...]:
+def inference_files(run: Path) -> tuple[str, ...]:
+    """Paths of a run, relative to it, that loading its policy needs, and the evidence beside them.
+
+    Raises
+    ------
+    DataError
+        If the run has no checkpoint.
+    """
     raise DataError(f"{run}: has no checkpoint")
 
 

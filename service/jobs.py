@@ -40,6 +40,7 @@ class JobRecord:
     heartbeat_at: datetime | None
     owner: str | None
     attempt: int
+    deaths: int
     cancel: bool
     timeout_seconds: float
     progress: float
@@ -182,14 +183,14 @@ class JobQueue:
 
     def give_back(self, job_id: str, attempt: int, reason: str) -> None:
         """Queue a job again whose process died or was stopped, or fail it when that happened too often."""
-        if attempt >= self._attempts:
-            self.fail(job_id, attempt, f"given up after {attempt} attempts: {reason}")
+        deaths = self.get(job_id).deaths + 1
+        if deaths >= self._attempts:
+            self.fail(job_id, attempt, f"given up after {deaths} attempts: {reason}")
             return
+        message = f"will start again: {reason}"[:2000]
         with self._database.write() as connection:
             connection.execute(
-                _of(job_id, attempt).values(
-                    status=QUEUED, owner=None, message=f"will start again: {reason}"[:2000]
-                )
+                _of(job_id, attempt).values(status=QUEUED, owner=None, deaths=deaths, message=message)
             )
 
     def release(self, job_id: str, attempt: int) -> None:
@@ -197,10 +198,7 @@ class JobQueue:
         with self._database.write() as connection:
             connection.execute(
                 _of(job_id, attempt).values(
-                    status=QUEUED,
-                    owner=None,
-                    attempt=attempt - 1,
-                    message="waits for the service to start again",
+                    status=QUEUED, owner=None, message="waits for the service to start again"
                 )
             )
 

@@ -6,6 +6,7 @@ The environment is read with the prefix ``EQUITRADE_`` and nested with ``__``: `
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import tomllib
@@ -43,54 +44,66 @@ class ServiceSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     host: str = Field(
-        "127.0.0.1", description="Address to bind; anything beyond localhost needs a key first."
+        default="127.0.0.1", description="Address to bind; anything beyond localhost needs a key first."
     )
-    port: int = Field(8000, ge=0, le=65535)
-    workers: int = Field(1, ge=1, le=64, description="HTTP worker processes.")
-    threads: int = Field(4, ge=1, le=64, description="Threads of one worker that compute answers.")
+    port: int = Field(default=8000, ge=0, le=65535)
+    workers: int = Field(default=1, ge=1, le=64, description="HTTP worker processes.")
+    threads: int = Field(default=4, ge=1, le=64, description="Threads of one worker that compute answers.")
     database_url: SecretStr | None = Field(
-        None,
+        default=None,
         description="sqlite:///FILE or postgresql+pg8000://USER:PASSWORD@HOST/NAME; default: in HOME.",
     )
     secret: SecretStr | None = Field(
-        None,
+        default=None,
         description="Keys the hashes of API keys and the cookies; default: made once in HOME/service.secret.",
     )
-    max_body_bytes: int = Field(4 * 2**20, ge=1024, description="Largest request body.")
-    request_seconds: float = Field(30.0, gt=0, description="Longest time to read and answer one request.")
-    rate_limit: str = Field(
-        "1200/minute", description="Requests a key may make, in the notation of `limits`."
+    max_body_bytes: int = Field(default=4 * 2**20, ge=1024, description="Largest request body.")
+    request_seconds: float = Field(
+        default=30.0, gt=0, description="Longest time to read and answer one request."
     )
-    job_rate_limit: str = Field("60/hour", description="Jobs a key may start.")
-    failure_limit: str = Field("30/minute", description="Failed authentications from one address.")
+    rate_limit: str = Field(
+        default="1200/minute", description="Requests a key may make, in the notation of `limits`."
+    )
+    job_rate_limit: str = Field(default="60/hour", description="Jobs a key may start.")
+    failure_limit: str = Field(default="30/minute", description="Failed authentications from one address.")
     rate_limit_storage: str = Field(
-        "memory://",
+        default="memory://",
         description="Where counts live; memory counts in each worker, redis://… over all of them.",
     )
-    max_age_days: int = Field(7, ge=0, description="Prices older than this are refused unless asked for.")
-    calendar: str = Field("XNYS", description="Exchange calendar that says when an allocation can be traded.")
-    public_metrics: bool = Field(False, description="Whether /metrics answers without a key.")
-    cookie_secure: bool | None = Field(
-        None, description="Secure cookies; default: unless on plain HTTP on localhost."
+    max_age_days: int = Field(
+        default=7, ge=0, description="Prices older than this are refused unless asked for."
     )
-    session_hours: float = Field(12.0, gt=0, description="How long a dashboard login lasts.")
-    job_workers: int = Field(1, ge=1, le=64, description="Jobs that run at once.")
-    job_seconds: float = Field(3600.0, gt=0, description="Longest time of one attempt of a job.")
+    calendar: str = Field(
+        default="XNYS", description="Exchange calendar that says when an allocation can be traded."
+    )
+    public_metrics: bool = Field(default=False, description="Whether /metrics answers without a key.")
+    cookie_secure: bool | None = Field(
+        default=None, description="Secure cookies; default: unless on plain HTTP on localhost."
+    )
+    session_hours: float = Field(default=12.0, gt=0, description="How long a dashboard login lasts.")
+    job_workers: int = Field(default=1, ge=1, le=64, description="Jobs that run at once.")
+    job_seconds: float = Field(default=3600.0, gt=0, description="Longest time of one attempt of a job.")
     job_attempts: int = Field(
-        3, ge=1, le=10, description="Attempts before a job whose process dies is failed."
+        default=3, ge=1, le=10, description="Attempts before a job whose process dies is failed."
     )
     audit_days: int | None = Field(
-        None, ge=1, description="Age after which `audit prune` deletes; default: never."
+        default=None, ge=1, description="Age after which `audit prune` deletes; default: never."
     )
     refresh_hours: float | None = Field(
-        None, gt=0, description="How often to fetch fresh prices; default: never."
+        default=None, gt=0, description="How often to fetch fresh prices; default: never."
     )
-    refresh_snapshots: tuple[str, ...] = Field((), description="Names of the snapshots to fetch again.")
-    shutdown_seconds: float = Field(20.0, gt=0, description="How long a stop waits for requests in flight.")
+    refresh_snapshots: tuple[str, ...] = Field(
+        default=(), description="Names of the snapshots to fetch again."
+    )
+    shutdown_seconds: float = Field(
+        default=20.0, gt=0, description="How long a stop waits for requests in flight."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     ssl_certfile: Path | None = None
     ssl_keyfile: Path | None = None
-    forwarded_allow_ips: str = Field("127.0.0.1", description="Proxies whose X-Forwarded-For is believed.")
+    forwarded_allow_ips: str = Field(
+        default="127.0.0.1", description="Proxies whose X-Forwarded-For is believed."
+    )
 
     @field_validator("secret")
     @classmethod
@@ -132,31 +145,13 @@ class ServiceSettings(BaseModel):
         return self.host in LOOPBACK or self.host.startswith("127.")
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Where state lives, and the service's own settings."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="EQUITRADE_",
-        env_nested_delimiter="__",
-        extra="ignore",
-        frozen=True,
-        nested_model_default_partial_update=True,
-    )
+    model_config = ConfigDict(frozen=True)
 
     home: Path = Path("equitrade_home")
-    service: ServiceSettings = ServiceSettings()  # type: ignore[call-arg]
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Let the environment win over the file, which `load_settings` passes as plain arguments."""
-        return env_settings, init_settings
+    service: ServiceSettings = ServiceSettings()
 
     @property
     def database_url(self) -> str:
@@ -180,6 +175,40 @@ class Settings(BaseSettings):
         if self.service.secret is not None:
             return self.service.secret.get_secret_value().encode()
         return _own_secret(self.home / "service.secret")
+
+    def to_line(self) -> str:
+        """One line of JSON with the secrets in it, for the pipe to a process of our own."""
+        service = {
+            key: value.get_secret_value() if isinstance(value, SecretStr) else value
+            for key, value in self.service.model_dump(exclude_unset=True).items()
+        }
+        return json.dumps({"home": str(self.home.resolve()), "service": service}, default=str)
+
+    @classmethod
+    def from_line(cls, line: str) -> Settings:
+        """Read what `to_line` wrote; the environment has no say any more."""
+        return cls.model_validate_json(line)
+
+
+class _Environment(BaseSettings):
+    """Variables with the prefix, over the file's values, which are passed as plain arguments."""
+
+    model_config = SettingsConfigDict(env_prefix="EQUITRADE_", env_nested_delimiter="__", extra="ignore")
+
+    home: Path = Path("equitrade_home")
+    service: ServiceSettings = ServiceSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the environment first."""
+        return env_settings, init_settings
 
 
 def _own_secret(path: Path) -> bytes:
@@ -218,11 +247,11 @@ def load_settings(file: Path | None = None, *, home: Path | None = None, **servi
     values = _read(file) if file else {}
     given = {key: value for key, value in service.items() if value is not None}
     try:
-        settings = Settings(**{k: v for k, v in values.items() if k in {"home", "service"}})
-        merged = ServiceSettings.model_validate({**settings.service.model_dump(exclude_unset=True), **given})
+        found = _Environment(**{k: v for k, v in values.items() if k in {"home", "service"}})
+        merged = ServiceSettings.model_validate({**found.service.model_dump(exclude_unset=True), **given})
     except ValidationError as error:
         raise SettingsError(_reason(error)) from None
-    return settings.model_copy(update={"service": merged, **({"home": home} if home is not None else {})})
+    return Settings(home=home if home is not None else found.home, service=merged)
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -237,6 +266,3 @@ def _reason(error: ValidationError) -> str:
     place = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     return f"setting {place if place.startswith('service') else 'service.' + place}: {message}"
-
-
-__all__ = ["LOOPBACK", "ServiceSettings", "Settings", "SettingsError", "is_placeholder", "load_settings"]

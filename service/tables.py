@@ -146,6 +146,7 @@ jobs = Table(
     Column("heartbeat_at", Moment),
     Column("owner", String(200)),
     Column("attempt", Integer, nullable=False, default=0),
+    Column("deaths", Integer, nullable=False, default=0),
     Column("cancel", Boolean, nullable=False, default=False),
     Column("timeout_seconds", Float, nullable=False),
     Column("progress", Float, nullable=False, default=0.0),

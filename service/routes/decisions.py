@@ -14,7 +14,7 @@ from service.schemas.records import AuditList, AuditRecord
 from service.scopes import Principal
 from service.state import State
 
-router = APIRouter(tags=["decisions"])
+router = APIRouter(prefix="/api/v1", tags=["decisions"])
 
 _REFUSALS = (
     "malformed-json",

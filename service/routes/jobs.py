@@ -13,7 +13,7 @@ from service.schemas.records import BacktestRequest, Job, JobList, JobResult, Jo
 from service.scopes import Principal
 from service.state import State
 
-router = APIRouter(tags=["jobs"])
+router = APIRouter(prefix="/api/v1", tags=["jobs"])
 
 _BODY = ("malformed-json", "body-too-large", "unsupported-media-type", "invalid-request")
 _LOCATION: Responses = {
@@ -31,13 +31,14 @@ _LOCATION: Responses = {
 )
 async def start_backtest(body: BacktestRequest, state: StateDep, runner: Runner, response: Response) -> Job:
     """Start a backtest of a model, a run or a baseline."""
+    parameters = body.model_dump(mode="json", exclude_none=True, exclude={"timeout_seconds"})
     if body.model is not None:
-        await state.run(state.registry.current, body.model)
+        # Fixed here, so that an attempt after a promotion tests what was asked for.
+        parameters["version"] = (await state.run(state.registry.current, body.model)).version
     if body.data is not None:
         await state.run(state.snapshots.get, body.data)
     if body.run is not None:
         await state.run(state.open_run, body.run)
-    parameters = body.model_dump(mode="json", exclude_none=True, exclude={"timeout_seconds"})
     return await _submit("backtest", parameters, body.timeout_seconds, state, runner, response)
 
 

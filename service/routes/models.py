@@ -11,7 +11,7 @@ from service.problems import described
 from service.registry import Promoted
 from service.schemas.records import Metric, ModelDetail, ModelList, ModelSummary
 
-router = APIRouter(prefix="/models", tags=["models"])
+router = APIRouter(prefix="/api/v1/models", tags=["models"])
 
 
 @router.get("", responses=described(*GUARDED))

@@ -15,7 +15,7 @@ from service.schemas.records import RunDetail, RunList, RunSummary
 if TYPE_CHECKING:
     from trading_app.runs import Run
 
-router = APIRouter(prefix="/runs", tags=["runs"])
+router = APIRouter(prefix="/api/v1/runs", tags=["runs"])
 
 # A report carries its own scripts; the sandbox keeps them from this service's cookies and from the network.
 _REPORT_POLICY = (

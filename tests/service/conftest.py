@@ -38,7 +38,7 @@ class TiltDecision:
 
 @dataclass(frozen=True)
 class TiltPolicy:
-    """Holds fixed weights, tilted by the last return, halfway from what is held; one seed tilts twice as much."""
+    """Fixed weights, tilted by the last return, halfway from what is held; one seed tilts twice."""
 
     symbols: tuple[str, ...]
     base: tuple[float, ...]

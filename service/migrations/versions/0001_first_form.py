@@ -44,6 +44,7 @@ def upgrade() -> None:
         sa.Column("heartbeat_at", MOMENT),
         sa.Column("owner", sa.String(200)),
         required("attempt", sa.Integer()),
+        required("deaths", sa.Integer()),
         required("cancel", sa.Boolean()),
         required("timeout_seconds", sa.Float()),
         required("progress", sa.Float()),

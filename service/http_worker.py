@@ -1,0 +1,48 @@
+"""One HTTP worker: ``python -m service.http_worker FD`` accepts from a socket that its parent opened."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+import uvicorn
+
+from service.app import create_app
+from service.logs import configure_logging
+from service.processes import receive_settings, when_parent_dies
+from service.settings import Settings
+
+
+def make_server(settings: Settings) -> uvicorn.Server:
+    """Make the server that runs the application."""
+    service = settings.service
+    config = uvicorn.Config(
+        create_app(settings),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=int(service.shutdown_seconds),
+        forwarded_allow_ips=service.forwarded_allow_ips,
+        ssl_certfile=service.ssl_certfile,
+        ssl_keyfile=service.ssl_keyfile,
+    )
+    return uvicorn.Server(config)
+
+
+def main() -> None:
+    """Serve until told to stop, or until the parent is gone; requests in flight are finished."""
+    settings = receive_settings()
+    configure_logging(settings.service.log_level)
+    server = make_server(settings)
+
+    def stop() -> None:
+        server.should_exit = True
+
+    when_parent_dies(stop)
+    server.run([socket.socket(fileno=int(sys.argv[1]))])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""What jobs do: backtests, trainings, and the fetching of fresh prices."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data.atomic import atomic_write
+from data.errors import DataError
+from service.evidence import inference_files
+from service.schemas.common import finite
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from trading_app.runs import Run
+
+_OWNED = "owned.json"
+_LOCK_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a job works with.
+
+    Attributes
+    ----------
+    settings : Settings
+        The settings.
+    folder : Path
+        The job's own folder, the same in every attempt.
+    report : callable
+        Told the share done and a line on what is being done.
+    """
+
+    settings: Settings
+    folder: Path
+    report: Callable[[float, str], None]
+
+
+Task = Callable[[Mapping[str, Any], Workplace], dict[str, Any]]
+
+
+def backtest(parameters: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
+    """Backtest a model or a run beside the baselines, or a baseline alone; the run's own evidence stays."""
+    place.report(0.05, "reading prices")
+    if "strategy" in parameters:
+        document, equity = _backtest_baseline(parameters, place)
+    else:
+        document, equity = _backtest_policy(parameters, place)
+    place.report(0.95, "writing down the result")
+    result: dict[str, Any] = finite({"metrics": dict(document), "equity": _columns(equity)})
+    return result
+
+
+def train(parameters: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
+    """Train a run; a later attempt goes on from the checkpoint that the earlier one left."""
+    from trading_app.config import load_config
+    from trading_app.runs import open_run, runs_directory
+    from trading_app.training import train_run
+
+    name = str(parameters["name"])
+    resume = _own_run(name, runs_directory(place.settings.home), place.folder)
+    overrides = {
+        "data.name": parameters["data"],
+        "sac.agent": parameters.get("agent"),
+        "training.seeds": parameters.get("seeds"),
+        "training.steps": parameters.get("steps"),
+    }
+    config = load_config(None, os.environ, overrides)
+    if resume:
+        _wait_until_free(open_run(name, place.settings.home))
+
+    def on_progress(progress: Any) -> None:
+        place.report(0.98 * progress.step / config.training.steps, f"step {progress.step}")
+
+    run, result = train_run(
+        config, home=place.settings.home, name=name, resume=resume, on_progress=on_progress
+    )
+    return {"run": run.name, "stopped": result.stopped}
+
+
+def refresh(parameters: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
+    """Fetch a snapshot again, as it was fetched before, up to today."""
+    raise DataError(f"snapshot {parameters['snapshot']!r} cannot be fetched again")
+
+
+TASKS: dict[str, Task] = {"backtest": backtest, "training": train, "refresh": refresh}
+
+
+def _backtest_policy(
+    parameters: Mapping[str, Any], place: Workplace
+) -> tuple[Mapping[str, Any], pd.DataFrame]:
+    from trading_app.out_of_sample import backtest_run
+
+    run = _copy_of_run(parameters, place)
+    place.report(0.1, "deciding day by day")
+    saved = backtest_run(
+        run,
+        home=place.settings.home,
+        data=parameters.get("data"),
+        start=parameters.get("start"),
+        end=parameters.get("end"),
+        costs_bps=parameters.get("costs_bps"),
+    )
+    return saved.document, saved.equity
+
+
+def _backtest_baseline(
+    parameters: Mapping[str, Any], place: Workplace
+) -> tuple[Mapping[str, Any], pd.DataFrame]:
+    from service.snapshots import Snapshots
+    from trading_app.backtest import backtest as run_backtest
+    from trading_app.baselines import BASELINES
+    from trading_app.costs import CostModel
+    from trading_app.evidence import evidence
+    from trading_app.out_of_sample import with_costs
+
+    name, start, end = str(parameters["strategy"]), parameters.get("start"), parameters.get("end")
+    if name not in BASELINES:
+        raise DataError(f"no strategy {name!r}; there are {', '.join(BASELINES)}")
+    prices = Snapshots(place.settings.home).get(parameters["data"])
+    weights = BASELINES[name](prices, start, end)
+    costs = with_costs(CostModel(), parameters.get("costs_bps"))
+    results = run_backtest(prices, {name: weights}, costs=costs, start=start, end=end)
+    return evidence(results), results.equity
+
+
+def _copy_of_run(parameters: Mapping[str, Any], place: Workplace) -> Run:
+    """A copy in the job's folder: the evidence of the run itself must not change with somebody's question."""
+    from trading_app.runs import Run
+
+    if "model" in parameters:
+        source = place.settings.models / parameters["model"] / parameters["version"]
+    else:
+        source = place.settings.home / "runs" / parameters["run"]
+    target = place.folder / "run"
+    shutil.rmtree(target, ignore_errors=True)
+    for name in inference_files(source):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, target / name)
+    manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
+    return Run(target, manifest)
+
+
+def _own_run(name: str, runs: Path, folder: Path) -> bool:
+    """Tell whether the run was begun by an earlier attempt of this job; claim its name in the first one."""
+    mark = folder / _OWNED
+    if mark.exists():
+        return (runs / name / "manifest.json").exists()
+    if (runs / name).exists():
+        raise DataError(f"run {name!r} is there already; choose another name")
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic_write(mark, json.dumps({"run": name}))
+    return False
+
+
+def _wait_until_free(run: Run) -> None:
+    # The process of the attempt before may take a moment to notice that it was given up.
+    until = time.monotonic() + _LOCK_SECONDS
+    while run.status == "training" and time.monotonic() < until:
+        time.sleep(0.2)
+
+
+def _columns(equity: pd.DataFrame) -> dict[str, Any]:
+    values = {str(name): [float(value) for value in column] for name, column in equity.items()}
+    return {"dates": [str(day.date()) for day in equity.index], "values": values}
