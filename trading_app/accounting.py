@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,7 @@ Array = Any
 TOLERANCE = 1e-13
 _FIXED_POINT_STEPS = 6
 _NEWTON_STEPS = 60
+_SMALLEST_GROWTH = 1e-12
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,30 @@ class Rates:
     def of(cls, costs: CostModel) -> Rates:
         """Read them off a cost model."""
         return cls(costs.rate, costs.borrow_rate, costs.lending_rate, costs.financing_rate)
+
+
+class Session(NamedTuple):
+    """What `advance` answers; V is the account's value right after the fill.
+
+    Attributes
+    ----------
+    kept
+        μ [...]: V over the value just before the fill.
+    close_growth
+        Value at the close over V [...].
+    close_weights
+        Weights at the close [..., N].
+    next_growth
+        Value just before the next fill over V [...].
+    next_held
+        Weights just before the next fill [..., N].
+    """
+
+    kept: Array
+    close_growth: Array
+    close_weights: Array
+    next_growth: Array
+    next_held: Array
 
 
 def trading_cost(change: Array, rate: float, impact: Array | None = None) -> Array:
@@ -184,10 +209,11 @@ def financing(cash: Array, values: Array, rates: Rates, net: Array | None = None
     tuple
         Interest (negative where cash is) and borrow fee (not negative), each [...].
     """
-    negative = (cash - abs(cash)) * 0.5
-    interest = cash * rates.lending + negative * (rates.financing - rates.lending)
-    short = (total(abs(values)) - (total(values) if net is None else net)) * 0.5
-    return interest, short * rates.borrow
+    interest = cash.clip(None, 0.0) * (rates.financing - rates.lending)
+    if rates.lending:
+        interest = interest + cash * rates.lending
+    short = (total(abs(values)) - (total(values) if net is None else net)) * (0.5 * rates.borrow)
+    return interest, short
 
 
 def hold(
@@ -226,6 +252,38 @@ def hold(
     return close_growth, values, next_growth, next_values
 
 
+def advance(
+    target: Array,
+    held: Array,
+    rates: Rates,
+    intraday: Array | None,
+    overnight: Array,
+    impact: Array | None = None,
+    *,
+    gross: float | None = None,
+    tolerance: float = TOLERANCE,
+) -> Session:
+    """Fill a target, hold it to the close, pay for the night, and hold on to the next fill.
+
+    Parameters
+    ----------
+    target
+        Target weights a [..., N].
+    held
+        Weights just before the fill w′ [..., N].
+    rates
+        Cost rates.
+    intraday, overnight
+        As in `hold`.
+    impact, gross, tolerance
+        As in `solve_fill`.
+    """
+    kept = solve_fill(target, held, rates.trade, impact, gross=gross, tolerance=tolerance)
+    close, values, following, next_values = hold(target, rates, intraday, overnight)
+    weights = values if intraday is None else values / positive(close)[..., None]
+    return Session(kept, close, weights, following, next_values / positive(following)[..., None])
+
+
 def total(values: Array) -> Array:
     """Sum over the last axis; for large NumPy arrays by a matrix product, which is several times faster."""
     if isinstance(values, np.ndarray) and values.ndim > 1:
@@ -234,8 +292,8 @@ def total(values: Array) -> Array:
 
 
 def positive(growth: Array) -> Array:
-    """Replace what is not positive by 1, so that a ruined account's weights, never used, stay finite."""
-    return growth * (growth > 0) + (growth <= 0) * 1.0
+    """Keep a growth factor away from 0, so that a ruined account's weights, never used, stay finite."""
+    return growth.clip(_SMALLEST_GROWTH, None)
 
 
 def impact_coefficients(dollar_volume: Floats, costs: CostModel) -> Floats:

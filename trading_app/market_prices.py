@@ -77,6 +77,25 @@ class TradingPanel:
             return None
         return impact_coefficients(self.volume, costs)
 
+    def decision_rows(self, costs: CostModel) -> dict[str, NDArray[np.float64]]:
+        """What a target decided on each day meets at its fill and until the next one [T, N] each.
+
+        ``intraday``: close / fill price of the session of the fill (absent where fills are at the close);
+        ``overnight``: the next fill price / that close; ``tradable`` (absent where all is) and ``impact``
+        (absent where none is charged) of the session of the fill. Rows that would lie beyond the last session
+        repeat the last price.
+        """
+        after = np.minimum(np.arange(len(self.close)) + 1, len(self.close) - 1)
+        later = np.minimum(after + 1, len(self.close) - 1)
+        rows = {} if self.at_close else {"intraday": self.close[after] / self.price[after]}
+        rows["overnight"] = self.price[later] / self.close[after]
+        if not self.all_tradable:
+            rows["tradable"] = self.tradable[after].astype(np.float64)
+        impact = self.impact(costs)
+        if impact is not None:
+            rows["impact"] = impact[after]
+        return rows
+
     def slice(self, first: int, stop: int) -> TradingPanel:
         """Return sessions first … stop − 1 (prices carried into the range stay carried)."""
         cut = slice(first, stop)

@@ -1,0 +1,138 @@
+"""`MarketConfig`: what an agent sees, what its actions mean and what it is rewarded for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from data.errors import DataError
+
+Actions = Literal["long-short", "long-only"]
+Reward = Literal["log", "mean-variance", "differential-sharpe"]
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "window": (1, 1_000),
+    "gross_limit": (1e-3, 20.0),
+    "temperature": (0.02, 10.0),
+    "risk_aversion": (0.0, 1_000.0),
+    "sharpe_rate": (1e-6, 0.5),
+    "reward_scale": (1e-9, 1e9),
+    "episode_length": (1, 1_000_000),
+    "max_weight": (1e-6, 20.0),
+}
+
+
+@dataclass(frozen=True)
+class MarketConfig:
+    """Settings of the portfolio market.
+
+    Attributes
+    ----------
+    actions
+        ``long-short``: an action in [−1, 1] is a share of ``max_weight``, scaled down where the gross limit
+        would be passed. ``long-only``: softmax over N + 1 logits, the actions over ``temperature`` and 0 for
+        cash.
+    fill
+        ``next_open``, ``next_close``, or None: the open where there are opens.
+    window
+        Sessions of features in an observation.
+    features
+        Names of `data.features.FEATURES`; None for the default ones.
+    gross_limit
+        Largest Σ |weight| of a long–short target.
+    temperature
+        Of the softmax; at 0.1 one asset, or cash, can hold 99.9 % of 20.
+    max_weight
+        Largest |weight| of an asset. By default 1 for long-only; for long–short four times the equal share
+        of the gross limit, at most the limit.
+    reward
+        Of one step, from its fill to the next: ``log`` growth of the account, ``mean-variance`` (simple
+        return less risk_aversion/2 times its square) or ``differential-sharpe`` (Moody and Saffell,
+        "Learning to Trade via Direct Reinforcement", IEEE Transactions on Neural Networks 2001).
+    risk_aversion
+        Of the mean–variance reward.
+    sharpe_rate
+        Rate of the moving moments of the differential Sharpe ratio.
+    reward_scale
+        What rewards are multiplied by.
+    episode_length
+        Steps of an episode, at most what the range has; None for the whole range.
+    mirror
+        Whether the symmetry includes the mirror Z2 (long–short only); None: where it can.
+
+    Raises
+    ------
+    DataError
+        If a value is out of range or does not fit another one; the message names it.
+    """
+
+    actions: Actions = "long-short"
+    fill: Literal["next_open", "next_close"] | None = None
+    window: int = 32
+    features: tuple[str, ...] | None = None
+    gross_limit: float = 1.0
+    temperature: float = 0.1
+    max_weight: float | None = None
+    reward: Reward = "log"
+    risk_aversion: float = 5.0
+    sharpe_rate: float = 0.01
+    reward_scale: float = 1.0
+    episode_length: int | None = 252
+    mirror: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("actions", get_args(Actions)), ("reward", get_args(Reward))):
+            if getattr(self, name) not in allowed:
+                raise DataError(
+                    f"market.{name} is {getattr(self, name)!r}: it must be one of {', '.join(allowed)}"
+                )
+        if self.fill not in (None, "next_open", "next_close"):
+            raise DataError(f"market.fill is {self.fill!r}: it must be next_open or next_close")
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if value is None and name in ("episode_length", "max_weight"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+                raise DataError(f"market.{name} is {value!r}: it must lie from {low:g} to {high:g}")
+            if name in ("window", "episode_length") and not isinstance(value, int):
+                raise DataError(f"market.{name} is {value!r}: a whole number is needed")
+        if self.mirror and self.actions == "long-only":
+            raise DataError("market.mirror: long-only portfolios have no mirror image; use long-short")
+        if self.features is not None:
+            object.__setattr__(self, "features", tuple(self.features))
+            if not self.features or any(not isinstance(name, str) for name in self.features):
+                raise DataError("market.features: name at least one feature, or leave the default")
+
+    @property
+    def uses_mirror(self) -> bool:
+        """Whether the symmetry includes the mirror."""
+        return self.actions == "long-short" if self.mirror is None else self.mirror
+
+    @property
+    def gross_bound(self) -> float:
+        """An upper bound of Σ |weight| of any target."""
+        return 1.0 if self.actions == "long-only" else self.gross_limit
+
+    def weight_limit(self, assets: int) -> float:
+        """Largest |weight| of one of so many assets."""
+        if self.actions == "long-only":
+            return min(1.0, self.max_weight or 1.0)
+        return min(self.gross_limit, self.max_weight or 4.0 * self.gross_limit / assets)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The features' names, the default ones filled in."""
+        from data.features import DEFAULT_FEATURES
+
+        return DEFAULT_FEATURES if self.features is None else self.features
+
+    @property
+    def history(self) -> int:
+        """Sessions of prices up to a decision that it needs: the window, and what its first features need."""
+        from data.features import FEATURES, VOLATILITY_WINDOW
+
+        unknown = [name for name in self.feature_names if name not in FEATURES]
+        if unknown:
+            raise DataError(f"market.features: no feature {unknown[0]!r} (there are {', '.join(FEATURES)})")
+        longest = max(VOLATILITY_WINDOW, *(FEATURES[name].history for name in self.feature_names))
+        return longest + self.window
