@@ -1,0 +1,1 @@
+"""Commands of the service, a module each; imported only when called."""

@@ -1,0 +1,94 @@
+"""Show, recompute and prune the record of every allocation and signal given out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.cli.common import ConfigOption, HomeOption, JsonOption, opened, say, show, table
+
+if TYPE_CHECKING:
+    from service.audit import Recorded
+    from service.state import State
+
+app = typer.Typer(help=__doc__, no_args_is_help=True)
+
+AnswerId = Annotated[str, typer.Argument(help="The `id` of an answer.")]
+
+
+@app.command("list")
+def list_answers(
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="Most to show.")] = 20,
+    model: Annotated[str | None, typer.Option("--model", help="Only of this model.")] = None,
+    config: ConfigOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List what was given out, newest first."""
+    with opened(config, home) as state:
+        found = state.audit.latest(limit=limit, model_id=model)
+    rows = [
+        (f"{r.created_at:%Y-%m-%d %H:%M:%S}", r.kind, r.model_id, str(r.as_of), r.key_id, r.id) for r in found
+    ]
+    lines = table(("when (UTC)", "kind", "model", "as of", "key", "id"), rows, "nothing was given out yet")
+    show(as_json, [{**asdict(r), "answer": json.loads(r.answer)} for r in found], lines)
+
+
+@app.command("show")
+def show_answer(answer: AnswerId, config: ConfigOption = None, home: HomeOption = None) -> None:
+    """Show a request and its answer."""
+    with opened(config, home) as state:
+        record = _find(state, answer)
+        value = {
+            **asdict(record),
+            "request": state.audit.request(record),
+            "answer": json.loads(record.answer),
+        }
+    show(True, value, [])
+
+
+@app.command()
+def recompute(answer: AnswerId, config: ConfigOption = None, home: HomeOption = None) -> None:
+    """Compute an answer anew, from the version and prices that gave it; fail unless every byte is the same."""
+    from service.answers import same_answer
+
+    with opened(config, home) as state:
+        record = _find(state, answer)
+        again = state.answers.again(state.audit, record)
+    if not same_answer(record, again):
+        say(f"{answer}: differs from what was given out; the answer computed now is on standard output")
+        typer.echo(again.decode())
+        raise typer.Exit(1)
+    say(f"{answer}: the same, byte for byte")
+
+
+@app.command()
+def prune(
+    days: Annotated[
+        int | None, typer.Option("--days", min=1, help="Delete what is older; default: service.audit_days.")
+    ] = None,
+    config: ConfigOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete rows older than a number of days, and the models and prices that none needs any more."""
+    with opened(config, home) as state:
+        limit = days if days is not None else state.settings.service.audit_days
+        if limit is None:
+            raise typer.BadParameter("give --days, or set service.audit_days")
+        count = state.audit.prune(limit)
+        removed = state.registry.prune()
+    lines = [f"{count} rows older than {limit} days and {len(removed)} unused versions of models are deleted"]
+    show(as_json, {"rows": count, "versions": removed}, lines)
+
+
+def _find(state: State, answer: str) -> Recorded:
+    from data.errors import DataError
+
+    record = state.audit.get(answer)
+    if record is None:
+        raise DataError(f"no answer {answer!r} is recorded; `equitrade audit list` shows the newest")
+    return record

@@ -1,0 +1,66 @@
+"""What the service's commands share: options, the state, and printing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+    from service.state import State
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option("--home", help="Where data, runs and models live.", show_default="./equitrade_home"),
+]
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file with a [service] table.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ScopesOption = Annotated[
+    str, typer.Option("--scopes", help="read, run, admin; comma-separated. Each includes those before it.")
+]
+
+
+def settings_of(config: Path | None, home: Path | None, **service: Any) -> Settings:
+    """Settings of a command."""
+    from service.settings import load_settings
+
+    return load_settings(config, home=home, **service)
+
+
+@contextmanager
+def opened(config: Path | None, home: Path | None) -> Iterator[State]:
+    """The service's state on a migrated database, for the length of a command."""
+    from service.state import State
+
+    state = State(settings_of(config, home))
+    try:
+        state.database.migrate()
+        yield state
+    finally:
+        state.close()
+
+
+def show(as_json: bool, value: Any, lines: Sequence[str]) -> None:
+    """Print a value as JSON, or lines for people."""
+    typer.echo(json.dumps(value, indent=2, default=str) if as_json else "\n".join(lines))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> list[str]:
+    """Rows as aligned lines; one line that says what to do when there are none."""
+    if not rows:
+        return [empty]
+    cells = [list(columns), *(list(row) for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
+    return [line.rstrip() for line in lines]
+
+
+def say(text: str) -> None:
+    """A line for people, on standard error, so that standard output stays clean for programs."""
+    sys.stderr.write(text + "\n")

@@ -1,0 +1,82 @@
+"""Create, list and revoke the API keys of the service."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from service.cli.common import (
+    ConfigOption,
+    HomeOption,
+    JsonOption,
+    ScopesOption,
+    opened,
+    say,
+    show,
+    table,
+)
+
+app = typer.Typer(help=__doc__, no_args_is_help=True)
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="What or who the key is for.")],
+    scopes: ScopesOption = "read",
+    days: Annotated[float | None, typer.Option("--days", help="Expire after so many days.")] = None,
+    config: ConfigOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Create a key and print it: this once, nothing can show it again."""
+    with opened(config, home) as state:
+        token, info = state.keys.create(name, scopes.split(","), days=days)
+    value = {"key": token, "id": info.id, "scopes": sorted(info.scopes), "expires_at": info.expires_at}
+    show(as_json, value, [token])
+    say(f"key {info.id} for {info.name}; keep it now, it is stored as a hash")
+
+
+@app.command("list")
+def list_keys(config: ConfigOption = None, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """List the keys, without what opens anything."""
+    with opened(config, home) as state:
+        found = state.keys.all()
+        now = state.clock()
+    values = [
+        {
+            "id": key.id,
+            "name": key.name,
+            "scopes": sorted(key.scopes),
+            "created_at": key.created_at,
+            "expires_at": key.expires_at,
+            "revoked_at": key.revoked_at,
+            "state": "revoked"
+            if key.revoked_at
+            else "expired"
+            if key.expires_at and key.expires_at <= now
+            else "active",
+        }
+        for key in found
+    ]
+    rows = [
+        (str(v["id"]), str(v["name"]), ",".join(k.scopes), str(v["state"]))
+        for v, k in zip(values, found, strict=True)
+    ]
+    show(
+        as_json,
+        values,
+        table(("id", "name", "scopes", "state"), rows, "no keys yet; `equitrade keys create NAME`"),
+    )
+
+
+@app.command()
+def revoke(
+    key: Annotated[str, typer.Argument(help="Id of the key, from `equitrade keys list`.")],
+    config: ConfigOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Revoke a key: it opens nothing from the next request on."""
+    with opened(config, home) as state:
+        state.keys.revoke(key)
+    say(f"key {key} is revoked")

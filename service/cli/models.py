@@ -1,0 +1,79 @@
+"""Promote runs to models that the service answers with, retire them, list them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from service.cli.common import ConfigOption, HomeOption, JsonOption, opened, say, show, table
+
+if TYPE_CHECKING:
+    from service.registry import Promoted
+
+app = typer.Typer(help=__doc__, no_args_is_help=True)
+
+
+@app.command()
+def promote(
+    run: Annotated[str, typer.Argument(help="Name or path of a run that was backtested out of sample.")],
+    model: Annotated[
+        str | None, typer.Option("--id", help="Id to serve it under; default: its name.")
+    ] = None,
+    config: ConfigOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a run, copy what inference needs, and serve it from the next request on."""
+    from trading_app.runs import open_run
+
+    with opened(config, home) as state:
+        promoted = state.registry.promote(open_run(run, state.settings.home).path, model)
+    show(
+        as_json,
+        _plain(promoted),
+        [f"{promoted.id}: version {promoted.version} of run {promoted.run} is served"],
+    )
+    say("equitrade keys create NAME makes a key; equitrade serve answers")
+
+
+@app.command()
+def retire(
+    model: Annotated[str, typer.Argument(help="Id of a model.")],
+    config: ConfigOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Stop serving a model; its files stay as long as the audit refers to them."""
+    with opened(config, home) as state:
+        state.registry.retire(model)
+    say(f"{model} is retired")
+
+
+@app.command("list")
+def list_models(config: ConfigOption = None, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """List the models that are served."""
+    with opened(config, home) as state:
+        served = state.registry.served()
+    rows = [
+        (m.id, m.version, m.run, m.evidence.agent, m.evidence.data, f"{m.promoted_at:%Y-%m-%d %H:%M}")
+        for m in served
+    ]
+    lines = table(
+        ("model", "version", "run", "agent", "data", "promoted (UTC)"), rows, "no model is promoted yet"
+    )
+    show(as_json, [_plain(m) for m in served], lines)
+
+
+def _plain(promoted: Promoted) -> dict[str, Any]:
+    evidence = promoted.evidence
+    return {
+        "id": promoted.id,
+        "version": promoted.version,
+        "run": promoted.run,
+        "promoted_at": promoted.promoted_at,
+        "agent": evidence.agent,
+        "seeds": list(evidence.seeds),
+        "data": evidence.data,
+        "symbols": list(evidence.symbols),
+        "trained_until": evidence.trained_until,
+    }
