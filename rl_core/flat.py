@@ -1,0 +1,77 @@
+"""Parameters of many layers in one buffer, so that the optimiser and the target are a few operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["FlatParameters"]
+
+# Every tensor starts on a multiple of this many numbers, as matrix products like it.
+ALIGNMENT = 16
+
+
+class FlatParameters:
+    """Move parameters into one buffer, and their gradients into another.
+
+    The parameters stay what they were to their modules: each becomes a view. Parameters of one learning rate
+    lie side by side, so that Adam updates each learning rate's in one operation.
+
+    Parameters
+    ----------
+    groups
+        Pairs of learning rate and parameters. The order of the buffer is that of the groups; neighbours of
+        equal rate are joined.
+    """
+
+    def __init__(self, groups: Sequence[tuple[float, Iterable[nn.Parameter]]]) -> None:
+        listed = [(rate, list(parameters)) for rate, parameters in groups]
+        everything = [p for _, parameters in listed for p in parameters]
+        sizes = [_padded(p) for p in everything]
+        self.values = torch.zeros(sum(sizes), dtype=everything[0].dtype, device=everything[0].device)
+        self.gradients = torch.zeros_like(self.values)
+        self.places: dict[int, int] = {}
+        bounds: list[tuple[float, int, int]] = []
+        start = 0
+        for rate, parameters in listed:
+            first = start
+            for parameter in parameters:
+                self._move(parameter, start)
+                start += _padded(parameter)
+            if bounds and bounds[-1][0] == rate:
+                first = bounds.pop()[1]
+            if start > first:
+                bounds.append((rate, first, start))
+        self.leaves: list[tuple[float, nn.Parameter]] = []
+        for rate, first, stop in bounds:
+            leaf = nn.Parameter(self.values[first:stop])
+            leaf.grad = self.gradients[first:stop]
+            self.leaves.append((rate, leaf))
+
+    def adam(self) -> torch.optim.Adam:
+        """Adam over the whole buffer, a group a learning rate."""
+        cuda = self.values.is_cuda
+        groups = [{"params": [leaf], "lr": rate} for rate, leaf in self.leaves]
+        return torch.optim.Adam(groups, fused=True, capturable=cuda)
+
+    def span(self, parameters: Iterable[nn.Parameter]) -> Tensor:
+        """Give the part of the buffer that holds exactly these parameters, which must be neighbours."""
+        listed = list(parameters)
+        start = min(self.places[id(p)] for p in listed)
+        stop = max(self.places[id(p)] + _padded(p) for p in listed)
+        if stop - start != sum(_padded(p) for p in listed):
+            raise ValueError("the parameters do not lie side by side")
+        return self.values[start:stop]
+
+    def _move(self, parameter: nn.Parameter, start: int) -> None:
+        self.places[id(parameter)] = start
+        stop = start + parameter.numel()
+        self.values[start:stop] = parameter.detach().flatten()
+        parameter.data = self.values[start:stop].view(parameter.shape)
+        parameter.grad = self.gradients[start:stop].view(parameter.shape)
+
+
+def _padded(parameter: Tensor) -> int:
+    return -(-parameter.numel() // ALIGNMENT) * ALIGNMENT

@@ -1,0 +1,180 @@
+"""Soft actor-critic for S seeds at once (Haarnoja et al. 2018b), under whatever symmetry its networks have."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rl_core.config import SACConfig
+from rl_core.flat import FlatParameters
+from rl_core.networks import Network, build_actor, build_critic
+from rl_core.random import Noise, generators
+from rl_core.replay import Batch
+from rl_core.symmetry import Symmetry
+
+__all__ = ["SAC", "Metrics"]
+
+Metrics = dict[str, Tensor]
+HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+
+
+class SAC:
+    """An actor, an ensemble of critics with its target, and a temperature, for each of S seeds.
+
+    Parameters
+    ----------
+    symmetry
+        How the group acts on network inputs and actions.
+    config
+        Settings.
+    seeds
+        The S seeds. Seed k alone learns what it learns in a batch, to float tolerance.
+    """
+
+    def __init__(self, symmetry: Symmetry, config: SACConfig, seeds: Sequence[int]) -> None:
+        self.symmetry, self.config, self.seeds = symmetry, config, tuple(seeds)
+        self.device = torch.device(config.device)
+        self.dtype = torch.bfloat16 if config.matmul_dtype == "bfloat16" else torch.float32
+        self.noise = Noise(self.seeds, self.device)
+        sizes = {"width": config.width, "depth": config.depth, "banks": config.banks}
+        self.actor = build_actor(
+            config.agent, symmetry, **sizes, generators=generators(self.seeds, "actor")
+        ).to(self.device)
+        self.critic = build_critic(
+            config.agent,
+            symmetry,
+            **sizes,
+            ensemble=config.ensemble,
+            generators=generators(self.seeds, "critic"),
+        ).to(self.device)
+        start = torch.full((len(self.seeds),), math.log(config.initial_alpha), device=self.device)
+        self.log_alpha = nn.Parameter(start)
+        self.target = copy.deepcopy(self.critic).requires_grad_(False)
+        self._lay_out()
+        self.target_entropy = config.target_entropy_per_dimension * symmetry.action_size
+        self.updates = 0
+        self.acts = 0
+        self._acting: list[Tensor] | None = None
+
+    def _lay_out(self) -> None:
+        """Put all parameters in one buffer, the target's in another, and make the optimiser."""
+        c = self.config
+        rates = {"actor": c.actor_lr, "critic": c.critic_lr}
+        gains, others = {}, {}
+        for name, network in (("actor", self.actor), ("critic", self.critic), ("target", self.target)):
+            own = {id(p) for p in network.gain_parameters()}
+            gains[name] = [p for p in network.parameters() if id(p) in own]
+            others[name] = [p for p in network.parameters() if id(p) not in own]
+        fast = {name: rate * c.gain_lr_multiplier for name, rate in rates.items()}
+        self.flat = FlatParameters(
+            [
+                (fast["actor"], gains["actor"]),
+                (rates["actor"], others["actor"]),
+                (c.alpha_lr, [self.log_alpha]),
+                (rates["critic"], others["critic"]),
+                (fast["critic"], gains["critic"]),
+            ]
+        )
+        self.critic_values = self.flat.span(self.critic.parameters())
+        self.target_values = FlatParameters([(0.0, others["target"] + gains["target"])]).values
+        self.optimizer = self.flat.adam()
+
+    def act(self, x: Tensor, deterministic: bool = False) -> Tensor:
+        """Choose actions ``[S, B, A]`` in (−1, 1) for network inputs ``[S, B, …]``."""
+        with torch.no_grad():
+            if self._acting is None:
+                self._acting = self.products(self.actor.expand())
+            output = self.actor.apply(self._acting, x.to(self.dtype)).float()
+            if deterministic:
+                return output[..., : self.symmetry.action_size].tanh()
+            noise = self.noise.normal("act", self.acts, (*x.shape[1:2], self.symmetry.action_size))
+            self.acts += 1
+            return self.squash(output, noise)[0]
+
+    def products(self, weights: Iterable[Tensor]) -> list[Tensor]:
+        """Cast expanded weights to the precision of the matrix products."""
+        return [weight.to(self.dtype) for weight in weights]
+
+    def squash(self, output: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Turn the actor's output ``[S, B, 2A]`` and normal noise into actions and their log-probabilities."""
+        mean, log_std = output.chunk(2, dim=-1)
+        log_std = log_std.clamp(self.config.log_std_min, self.config.log_std_max)
+        before = mean + log_std.exp() * noise
+        # log(1 − tanh²u) = 2 (log 2 − u − softplus(−2u)), which does not underflow.
+        slope = 2 * (math.log(2) - before - functional.softplus(-2 * before))
+        density = -0.5 * noise.square() - log_std - HALF_LOG_TWO_PI - slope
+        return before.tanh(), density.sum(-1)
+
+    def losses(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Metrics]:
+        """Sum the losses of critics, actor and temperature over the seeds, whose gradients stay apart.
+
+        Both losses see the weights of before the step, as in Acme, so that each network is expanded once.
+
+        Parameters
+        ----------
+        batch
+            Encoded transitions.
+        noise
+            Standard normal, ``[S, 2, B, A]``: for the observations, and for the next observations.
+        """
+        actor, critic = self.actor, self.critic
+        alpha = self.log_alpha.exp().detach()
+        actor_weights, critic_weights = self.products(actor.expand()), self.products(critic.expand())
+        s, s_next = batch.observation.to(self.dtype), batch.next_observation.to(self.dtype)
+
+        with torch.no_grad():
+            a_next, log_prob_next = self.squash(actor.apply(actor_weights, s_next).float(), noise[:, 1])
+            inputs = critic.pack(s_next, a_next.to(self.dtype))
+            q_next = critic.apply(self.products(self.target.expand()), inputs).float().amin(1)
+            y = batch.reward + batch.discount * (q_next - alpha[:, None] * log_prob_next)
+
+        q = critic.apply(critic_weights, critic.pack(s, batch.action.to(self.dtype))).float()
+        critic_loss = 0.5 * (q - y[:, None]).square().sum(1).mean(-1)
+
+        a, log_prob = self.squash(actor.apply(actor_weights, s).float(), noise[:, 0])
+        frozen = [weight.detach() for weight in critic_weights]
+        q_actor = critic.apply(frozen, critic.pack(s, a.to(self.dtype))).float().amin(1)
+        actor_loss = (alpha[:, None] * log_prob - q_actor).mean(-1)
+
+        entropy = -log_prob.detach().mean(-1)
+        alpha_loss = self.log_alpha * (entropy - self.target_entropy)
+        loss = critic_loss.sum() + actor_loss.sum() + alpha_loss.sum()
+        if self.config.gain_penalty > 0:
+            loss = loss + self.config.gain_penalty * self.penalty()
+        values = {"critic_loss": critic_loss, "actor_loss": actor_loss, "q": q[:, 0].mean(-1)}
+        metrics = {name: value.detach() for name, value in values.items()}
+        return loss, {**metrics, "entropy": entropy, "alpha": alpha}
+
+    def penalty(self) -> Tensor:
+        """Sum how far the networks of all seeds are from symmetric (for rpp, their priors)."""
+        return self.actor.penalty().sum() + self.critic.penalty().sum()
+
+    def update(self, batch: Batch) -> Metrics:
+        """Take one gradient step on encoded transitions; give its metrics, each ``[S]``."""
+        noise = self.noise.normal("update", self.updates, (2, *batch.action.shape[1:]))
+        loss, metrics = self.losses(self.augment(batch), noise)
+        self.flat.gradients.zero_()
+        loss.backward()
+        self.optimizer.step()
+        self.target_values.lerp_(self.critic_values, self.config.tau)
+        self.updates += 1
+        self._acting = None
+        return metrics
+
+    def augment(self, batch: Batch) -> Batch:
+        """Move each transition by a random group element, for the agent that learns symmetry from data."""
+        if self.config.agent != "augmented":
+            return batch
+        size = batch.action.shape[1]
+        numbers = self.noise.uniform("augment", self.updates, (size, self.symmetry.random_size))
+        g = self.symmetry.element(numbers)
+        return batch._replace(
+            observation=self.symmetry.transform_observation(g, batch.observation),
+            action=self.symmetry.transform_action(g, batch.action),
+            next_observation=self.symmetry.transform_observation(g, batch.next_observation),
+        )
