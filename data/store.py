@@ -139,13 +139,9 @@ class SnapshotStore:
         prices.__dict__["hash"] = manifest["hash"]
         return prices
 
-    def snapshots(self) -> list[Snapshot]:
-        """Every readable version of every snapshot, by name, then version; damaged ones raise DataError."""
-        return [
-            Snapshot(name, version, self.directory / _reference(name, version), manifest)
-            for name, version in sorted(self._entries())
-            for manifest in (_read_manifest(self.directory / _reference(name, version)),)
-        ]
+    def references(self) -> list[str]:
+        """Every version of every snapshot (``NAME``, ``NAME@2``), by name, then version."""
+        return [_reference(name, version) for name, version in sorted(self._entries())]
 
     def save(
         self,

@@ -28,8 +28,8 @@ _ADJUSTMENT_NOTE = (
     "A missing volume is given as 0."
 )
 _CHOSEN_NOTE = (
-    "The symbols were named by hand on the day of the fetch: companies that failed or were delisted before are "
-    "not among them unless somebody thought of them (survivorship)."
+    "The symbols were named by hand on the day of the fetch: companies that failed or were delisted before "
+    "are not among them unless somebody thought of them (survivorship)."
 )
 
 
