@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from rl_core.errors import ConfigError, SymmetryError
     from rl_core.evaluation import Evaluator, evaluate
     from rl_core.random import Noise
-    from rl_core.replay import Replay
-    from rl_core.sac import SAC, Batch
+    from rl_core.replay import Batch, Replay
+    from rl_core.sac import SAC
     from rl_core.symmetry import Group, Representation, Symmetry
     from rl_core.training import Progress, TrainResult, train
 
 _HOMES = {
-    "Batch": "sac",
+    "Batch": "replay",
     "BatchedEnv": "env",
     "ConfigError": "errors",
     "Evaluator": "evaluation",

@@ -30,6 +30,12 @@ class SACConfig:
     """Hidden layers."""
     banks: int = 2
     """Filter banks of a relaxed layer; two can represent any layer where the group has two elements."""
+    layer_norm: bool = False
+    """Normalise hidden layers."""
+    interaction: Literal["mean", "attention"] = "mean"
+    """How rows (assets) see one another."""
+    heads: int = 1
+    """Attention heads."""
     ensemble: int = 2
     """Critics whose minimum is taken."""
 
@@ -85,8 +91,9 @@ class SACConfig:
             Naming the setting, its value and what is allowed.
         """
         _choice("agent", self.agent, get_args(Agent))
+        _choice("interaction", self.interaction, ("mean", "attention"))
         _choice("matmul_dtype", self.matmul_dtype, get_args(MatmulDtype))
-        for name in ("width", "depth", "banks", "ensemble", "n_step", "batch_size", "capacity"):
+        for name in ("width", "depth", "banks", "heads", "ensemble", "n_step", "batch_size", "capacity"):
             _whole(name, getattr(self, name), 1)
         for name in ("learning_starts", "updates_per_step"):
             _whole(name, getattr(self, name), 0)

@@ -52,9 +52,16 @@ class FlatParameters:
 
     def adam(self) -> torch.optim.Adam:
         """Adam over the whole buffer, a group a learning rate."""
-        cuda = self.values.is_cuda
         groups = [{"params": [leaf], "lr": rate} for rate, leaf in self.leaves]
-        return torch.optim.Adam(groups, fused=True, capturable=cuda)
+        optimizer = torch.optim.Adam(groups, fused=True, capturable=self.values.is_cuda)
+        for _, leaf in self.leaves:
+            # What Adam would make at its first step; made now, its address never changes.
+            optimizer.state[leaf] = {
+                "step": torch.zeros((), device=leaf.device),
+                "exp_avg": torch.zeros_like(leaf),
+                "exp_avg_sq": torch.zeros_like(leaf),
+            }
+        return optimizer
 
     def span(self, parameters: Iterable[nn.Parameter]) -> Tensor:
         """Give the part of the buffer that holds exactly these parameters, which must be neighbours."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torch.nn import functional
 
 from rl_core.config import SACConfig
 from rl_core.flat import FlatParameters
-from rl_core.networks import Network, build_actor, build_critic
+from rl_core.networks import build_actor, build_critic
 from rl_core.random import Noise, generators
 from rl_core.replay import Batch
 from rl_core.symmetry import Symmetry
@@ -41,7 +42,10 @@ class SAC:
         self.device = torch.device(config.device)
         self.dtype = torch.bfloat16 if config.matmul_dtype == "bfloat16" else torch.float32
         self.noise = Noise(self.seeds, self.device)
-        sizes = {"width": config.width, "depth": config.depth, "banks": config.banks}
+        sizes: dict[str, Any] = {
+            name: getattr(config, name)
+            for name in ("width", "depth", "banks", "layer_norm", "interaction", "heads")
+        }
         self.actor = build_actor(
             config.agent, symmetry, **sizes, generators=generators(self.seeds, "actor")
         ).to(self.device)
@@ -156,15 +160,23 @@ class SAC:
 
     def update(self, batch: Batch) -> Metrics:
         """Take one gradient step on encoded transitions; give its metrics, each ``[S]``."""
-        noise = self.noise.normal("update", self.updates, (2, *batch.action.shape[1:]))
+        noise = self.update_noise(batch)
         loss, metrics = self.losses(self.augment(batch), noise)
         self.flat.gradients.zero_()
-        loss.backward()
+        torch.autograd.backward(loss)
         self.optimizer.step()
         self.target_values.lerp_(self.critic_values, self.config.tau)
         self.updates += 1
-        self._acting = None
+        self.refresh()
         return metrics
+
+    def refresh(self) -> None:
+        """Forget what was derived from the parameters; call after changing them from outside."""
+        self._acting = None
+
+    def update_noise(self, batch: Batch) -> Tensor:
+        """Give the noise ``[S, 2, B, A]`` of the coming update."""
+        return self.noise.normal("update", self.updates, (2, *batch.action.shape[1:]))
 
     def augment(self, batch: Batch) -> Batch:
         """Move each transition by a random group element, for the agent that learns symmetry from data."""
