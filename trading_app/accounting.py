@@ -177,10 +177,10 @@ def _newton(
         change = target * kept[..., None] - held
         size = abs(change)
         marginal = rate if impact is None else rate + 1.5 * impact * size**0.5
-        signed = target * ((change > 0) * 1.0 - (change < 0) * 1.0)
+        signed = target * (change > 0) - target * (change < 0)
         slope = 1.0 + total(signed * marginal)
         # The slope is positive right of a root; rows without one are set aside by `ruined`.
-        slope = slope * (slope > 1e-3) + (slope <= 1e-3) * 1.0
+        slope = at_least(slope, 1e-3)
         excess = (kept - 1.0 + trading_cost(change, rate, impact)) * (ruined == 0)
         kept = kept - excess / slope
         if float(abs(excess / slope).max()) <= tolerance:
@@ -209,7 +209,7 @@ def financing(cash: Array, values: Array, rates: Rates, net: Array | None = None
     tuple
         Interest (negative where cash is) and borrow fee (not negative), each [...].
     """
-    interest = cash.clip(None, 0.0) * (rates.financing - rates.lending)
+    interest = at_most(cash, 0.0) * (rates.financing - rates.lending)
     if rates.lending:
         interest = interest + cash * rates.lending
     short = (total(abs(values)) - (total(values) if net is None else net)) * (0.5 * rates.borrow)
@@ -285,15 +285,31 @@ def advance(
 
 
 def total(values: Array) -> Array:
-    """Sum over the last axis; for large NumPy arrays by a matrix product, which is several times faster."""
-    if isinstance(values, np.ndarray) and values.ndim > 1:
-        return values @ np.ones(values.shape[-1], values.dtype)
-    return values.sum(-1)
+    """Sum over the last axis; for NumPy matrices by a matrix product, which is several times faster."""
+    if not isinstance(values, np.ndarray):
+        return values.sum(-1)
+    if values.ndim == 1:
+        return np.add.reduce(values)
+    return values @ np.ones(values.shape[-1], values.dtype)
+
+
+def at_least(values: Array, bound: float) -> Array:
+    """Larger of values and bound."""
+    return (
+        np.maximum(values, bound) if isinstance(values, np.ndarray | np.generic) else values.clip(bound, None)
+    )
+
+
+def at_most(values: Array, bound: float) -> Array:
+    """Smaller of values and bound."""
+    return (
+        np.minimum(values, bound) if isinstance(values, np.ndarray | np.generic) else values.clip(None, bound)
+    )
 
 
 def positive(growth: Array) -> Array:
     """Keep a growth factor away from 0, so that a ruined account's weights, never used, stay finite."""
-    return growth.clip(_SMALLEST_GROWTH, None)
+    return at_least(growth, _SMALLEST_GROWTH)
 
 
 def impact_coefficients(dollar_volume: Floats, costs: CostModel) -> Floats:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,13 +15,13 @@ from data.errors import DataError
 from rl_core.env import Step
 from rl_core.random import Noise
 from rl_core.symmetry import Symmetry
-from trading_app.accounting import Rates, Session, advance
+from trading_app.accounting import Array
 from trading_app.costs import CostModel
+from trading_app.market_accounts import Accounts
 from trading_app.market_actions import target_weights
 from trading_app.market_config import MarketConfig
 from trading_app.market_encoding import Encoder
 from trading_app.market_prices import TradingPanel, session_range, trading_panel
-from trading_app.market_rewards import Rewards
 from trading_app.symmetry import market_symmetry
 
 if TYPE_CHECKING:
@@ -89,12 +91,7 @@ class Market:
         self._seeds, self._n_envs = tuple(int(seed) for seed in seeds), n_envs
         self._device, self.dtype = torch.device(device), dtype
         self._bounds = (start, end)
-        self._rates = Rates.of(self.costs)
-        self._tolerance = 1e-13 if dtype == torch.float64 else 1e-8
-        self._noise = Noise(self._seeds, "cpu")
-        self._rewards = Rewards(self.config)
-        self._state: dict[str, Tensor] = {}
-        self._draws = 0
+        self._noise, self._draws = Noise(self._seeds, "cpu"), 0
         if start is not None or end is not None:
             _ = self.decisions
 
@@ -148,7 +145,7 @@ class Market:
     @property
     def nav(self) -> Tensor:
         """Value of each account at its last close, 1 at the start of its episode [S, n_envs]."""
-        return self._state["nav"]
+        return self._tensor(self._accounts.state["nav"])
 
     def encode(self, observation: Tensor) -> Tensor:
         """Turn compact observations [S, B, 1 + N] into network input [S, B, N, d], float32."""
@@ -167,104 +164,71 @@ class Market:
         DataError
             If the prices are too short for an episode.
         """
-        shape = (len(self._seeds), self._n_envs)
-        ones = torch.ones(shape, dtype=self.dtype, device=self._device)
-        nothing = torch.zeros((*shape, self.action_size), dtype=self.dtype, device=self._device)
-        self._state = {
-            "day": self._start_days(),
-            "age": torch.zeros(shape, dtype=torch.long, device=self._device),
-            "weights": nothing,
-            "held": nothing.clone(),
-            "value": ones * (1.0 + self._rates.lending),
-            "nav": ones,
-            **self._rewards.initial(ones),
-        }
+        self._accounts.start(self._start_days())
         self._draws += 1
-        return self._observation()
+        return self._tensor(self._accounts.observation())
 
     @torch.no_grad()
     def step(self, action: Tensor) -> Step:
         """Step with actions [S, n_envs, N] in [−1, 1]; ended episodes restart by themselves."""
-        state = self._state
-        session = self._session(self.targets(action.to(self.dtype)), state["day"], state["held"])
-        growth = session.kept * session.next_growth
-        alive = torch.minimum(session.kept, session.next_growth) > 0
-        if not self.panel.at_close:
-            alive &= session.close_growth > 0
-        reward, moments = self._rewards(growth, alive, state)
-        value = state["value"] * session.kept
-        self._state = {
-            "day": state["day"] + 1,
-            "age": state["age"] + 1,
-            "weights": session.close_weights,
-            "held": session.next_held,
-            "value": value * session.next_growth,
-            "nav": value * session.close_growth,
-            **moments,
-        }
-        terminated = ~alive
-        truncated = (self._state["age"] >= self.episode_length) & alive
-        final = self._observation()
-        done = truncated | terminated
-        observation = self._restart(done) if bool(done.any()) else final
+        accounts = self._accounts
+        reward, terminated, truncated = accounts.step(self._array(action))
+        final = observation = self._tensor(accounts.observation())
+        done = terminated | truncated
+        if bool(done.any()):
+            accounts.restart(done, self._start_days())
+            observation = self._tensor(accounts.observation())
         self._draws += 1
-        return Step(observation, reward.float(), terminated, truncated, final)
+        tensors = (self._tensor(reward).float(), self._tensor(terminated), self._tensor(truncated))
+        return Step(observation, *tensors, final)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that the future depends on."""
-        state = {name: value.clone() for name, value in self._state.items()}
+        state = {name: self._tensor(value).clone() for name, value in self._accounts.state.items()}
         return {**state, "draws": torch.tensor(self._draws)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Continue from a `state_dict`."""
-        held = {name: value.clone().to(self._device) for name, value in state.items() if name != "draws"}
-        self._state, self._draws = held, int(state["draws"])
+        self._draws = int(state["draws"])
+        kept = {name: value.clone() for name, value in state.items() if name != "draws"}
+        self._accounts.state = {
+            name: value.numpy() if self._in_numpy else value.to(self._device) for name, value in kept.items()
+        }
 
-    def _observation(self) -> Tensor:
-        day = self._state["day"].to(self.dtype)[..., None]
-        return torch.cat([day, self._state["weights"]], dim=-1)
-
-    def _start_days(self) -> Tensor:
+    def _start_days(self) -> Array:
         """Random first days [S, n_envs] of episodes that start now."""
         first, last = self.decisions
         span = last - first + 2 - self.episode_length
-        return first + self._noise.integers("episode", self._draws, (self._n_envs,), span).to(self._device)
+        days = first + self._noise.integers("episode", self._draws, (self._n_envs,), span)
+        return days.numpy() if self._in_numpy else days.to(self._device)
 
-    def _restart(self, done: Tensor) -> Tensor:
-        """Start new episodes where `done`; observations [S, n_envs, 1 + N]."""
-        fresh = {
-            "day": self._start_days(),
-            "value": 1.0 + self._rates.lending,
-            "nav": 1.0,
-            **self._rewards.constants,
-        }
-        for name, value in self._state.items():
-            mask = done if value.ndim == done.ndim else done[..., None]
-            start = torch.as_tensor(fresh.get(name, 0), dtype=value.dtype, device=value.device)
-            self._state[name] = torch.where(mask, start, value)
-        return self._observation()
+    @property
+    def _in_numpy(self) -> bool:
+        return self._device.type == "cpu"
 
-    def _session(self, target: Tensor, day: Tensor, held: Tensor) -> Session:
-        """Fill targets decided at the close of `day`, and hold them to the fill after."""
-        parts = {name: table[day] for name, table in self._tables.items()}
-        if "tradable" in parts:
-            target = target * parts["tradable"]
-        return advance(
-            target,
-            held,
-            self._rates,
-            parts.get("intraday"),
-            parts["overnight"],
-            parts.get("impact"),
-            gross=self.config.gross_bound,
-            tolerance=self._tolerance,
-        )
+    def _array(self, action: Tensor) -> Array:
+        return action.to(self.dtype).numpy() if self._in_numpy else action.to(self._device, self.dtype)
+
+    def _tensor(self, array: Array) -> Tensor:
+        tensor: Tensor = torch.from_numpy(array) if self._in_numpy else array
+        return tensor
 
     @cached_property
-    def _tables(self) -> dict[str, Tensor]:
-        """What a decision of each day meets: ratios of prices, tradability, impact [T, N] each."""
-        rows = self.panel.decision_rows(self.costs)
-        return {name: torch.from_numpy(row).to(self._device, self.dtype) for name, row in rows.items()}
+    def _accounts(self) -> Accounts:
+        shape = (len(self._seeds), self._n_envs)
+        options: dict[str, Any] = {"dtype": self.dtype, "device": self._device}
+        backend: ModuleType = torch
+        if self._in_numpy:
+            backend, options = np, {"dtype": np.float64 if self.dtype == torch.float64 else np.float32}
+        return Accounts(
+            self.panel,
+            self.config,
+            self.costs,
+            shape=shape,
+            length=self.episode_length,
+            backend=backend,
+            **options,
+        )
 
 
 def decision_range(

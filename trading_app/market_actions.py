@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trading_app.accounting import Array, total
+from trading_app.accounting import Array, at_least, at_most, total
 from trading_app.market_config import MarketConfig
 
 
@@ -26,12 +26,12 @@ def target_weights(action: Array, config: MarketConfig) -> Array:
         Target weights [..., N]; the rest is cash.
     """
     limit = config.weight_limit(action.shape[-1])
-    bounded = action.clip(-1.0, 1.0)
+    bounded = at_least(at_most(action, 1.0), -1.0)
     if config.actions == "long-only":
         exponent = bounded / config.temperature
         odds = np.exp(exponent) if isinstance(exponent, np.ndarray) else exponent.exp()
         weights = odds / (total(odds) + 1.0)[..., None]
-        return weights if limit >= 1.0 else weights.clip(0.0, limit)
+        return weights if limit >= 1.0 else at_most(weights, limit)
     weights = bounded * limit
-    gross = total(abs(weights)).clip(config.gross_limit, None)
+    gross = at_least(total(abs(weights)), config.gross_limit)
     return weights * (config.gross_limit / gross)[..., None]

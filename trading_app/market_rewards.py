@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from trading_app.accounting import Array
+from trading_app.accounting import Array, at_least
 from trading_app.market_config import MarketConfig
 
 # The reward of a ruined account is that of losing all but a thousandth: finite, and worse than any other
@@ -24,6 +24,11 @@ class Rewards:
     ----------
     config
         Which reward, and its parameters.
+
+    Attributes
+    ----------
+    constants
+        The moments that an episode starts with, by name.
     """
 
     def __init__(self, config: MarketConfig) -> None:
@@ -31,10 +36,6 @@ class Rewards:
         self.constants: dict[str, float] = {}
         if config.reward == "differential-sharpe":
             self.constants = {"mean": 0.0, "square": _FIRST_SQUARE}
-
-    def initial(self, ones: Array) -> dict[str, Array]:
-        """Moments at the start of an episode, shaped like `ones`."""
-        return {name: ones * value for name, value in self.constants.items()}
 
     def __call__(
         self, growth: Array, alive: Array, state: Mapping[str, Array]
@@ -51,15 +52,15 @@ class Rewards:
             Holds the moments before.
         """
         config = self._config
-        survived = (growth * alive).clip(_RUIN_GROWTH, None)
+        survived = at_least(growth * alive, _RUIN_GROWTH)
         if config.reward == "log":
-            logarithm = np.log(survived) if isinstance(survived, np.ndarray | np.floating) else survived.log()
+            logarithm = np.log(survived) if isinstance(survived, np.ndarray | np.generic) else survived.log()
             return (logarithm if config.reward_scale == 1.0 else logarithm * config.reward_scale), {}
         gain = survived - 1.0
         if config.reward == "mean-variance":
             return (gain - 0.5 * config.risk_aversion * gain * gain) * config.reward_scale, {}
         mean, square = state["mean"], state["square"]
-        spread = (square - mean * mean).clip(_SMALLEST_VARIANCE, None)
+        spread = at_least(square - mean * mean, _SMALLEST_VARIANCE)
         change, change_of_square = gain - mean, gain * gain - square
         reward = (square * change - 0.5 * mean * change_of_square) / spread**1.5
         moments = {
