@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rl_core.train import Progress, TrainResult, train
+from rl_core.training import Progress, TrainResult, train
 from torch import Tensor
 
 from data.errors import DataError

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from rl_core.train import Progress
+    from rl_core.training import Progress
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 HomeOption = Annotated[
@@ -72,7 +72,7 @@ def say(text: str) -> None:
 
 @contextmanager
 def progress_bar(label: str, total: int) -> Iterator[Any]:
-    """A Rich bar on standard error; gives a callback for `rl_core.train`."""
+    """A Rich bar on standard error; gives a callback for `rl_core.training`."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar

@@ -1,0 +1,317 @@
+"""Checkpoints: safetensors and JSON, each written whole or not at all; never pickle.
+
+``DIRECTORY/checkpoints/step-00000500/`` holds ``agent.safetensors`` (actor, critic, target, temperature),
+``symmetry.safetensors``, ``training.safetensors`` (optimiser and environment) and ``checkpoint.json`` (settings, seeds,
+counters). ``DIRECTORY/checkpoints/replay/`` holds the replay in pieces, one a checkpoint, so that writing costs what is
+new. Random numbers have no state (`rl_core.random`), so the counters are all that resuming needs besides.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from rl_core.config import SACConfig
+from rl_core.errors import ConfigError
+from rl_core.symmetry import Group, Representation, Symmetry
+
+if TYPE_CHECKING:
+    from rl_core.env import BatchedEnv
+    from rl_core.replay import Replay
+    from rl_core.sac import SAC
+
+__all__ = ["latest_checkpoint", "load_agent", "load_training", "save_agent", "save_training"]
+
+FORMAT = 1
+KEEP = 2
+_STEP = re.compile(r"step-(\d+)")
+_PIECE = re.compile(r"rows-(\d+)-(\d+)\.safetensors")
+
+
+def save_agent(agent: SAC, directory: Path) -> Path:
+    """Write what inference needs to ``directory/checkpoints/step-…``; give that folder."""
+    return _write(agent, directory, agent.updates, {}, {})
+
+
+def load_agent(directory: str | Path, *, device: str = "cpu") -> SAC:
+    """Load the agent of the newest checkpoint.
+
+    Parameters
+    ----------
+    directory
+        What training was given, or one checkpoint's own folder.
+    device
+        Where to put it, whatever it was trained on.
+
+    Raises
+    ------
+    ConfigError
+        If there is no checkpoint, or it is damaged or of a later format; the message names the file.
+    """
+    folder = Path(directory)
+    if not (folder / "checkpoint.json").is_file():
+        found = latest_checkpoint(folder)
+        if found is None:
+            raise ConfigError(f"{folder}: no checkpoint there; training has not got that far or was elsewhere")
+        folder = found
+    from rl_core.sac import SAC
+
+    document = _document(folder)
+    settings = {**document["config"], "device": device}
+    agent = SAC(_load_symmetry(folder, document), SACConfig.from_dict(settings), document["seeds"])
+    _load_parameters(agent, folder, document)
+    return agent
+
+
+def latest_checkpoint(directory: Path) -> Path | None:
+    """The newest whole checkpoint under ``directory/checkpoints``, None where there is none."""
+    found = [
+        path
+        for path in (directory / "checkpoints").glob("step-*")
+        if _STEP.fullmatch(path.name) and (path / "checkpoint.json").is_file()
+    ]
+    return max(found, key=lambda path: path.name, default=None)
+
+
+def save_training(
+    directory: Path, step: int, agent: SAC, env: BatchedEnv, replay: Replay, extra: Mapping[str, Any]
+) -> Path:
+    """Write everything that the future of a training depends on; keep the newest two checkpoints.
+
+    Parameters
+    ----------
+    directory
+        The run's.
+    step
+        Steps taken.
+    agent, env, replay
+        Their states.
+    extra
+        JSON values to keep beside them.
+    """
+    _save_rows(directory, replay)
+    tensors = {f"env.{name}": value for name, value in env.state_dict().items()}
+    tensors |= {f"replay.{name}": value for name, value in replay.state_dict().items()}
+    for index, (_, leaf) in enumerate(agent.flat.leaves):
+        state = agent.optimizer.state.get(leaf, {})
+        tensors |= {f"adam.{index}.{name}": value for name, value in state.items()}
+    folder = _write(agent, directory, step, tensors, {"replay_steps": replay.steps, **extra})
+    for old in sorted(path for path in folder.parent.glob("step-*") if _STEP.fullmatch(path.name))[:-KEEP]:
+        shutil.rmtree(old)
+    _drop_rows(directory, replay)
+    return folder
+
+
+def load_training(folder: Path, agent: SAC, env: BatchedEnv, replay: Replay) -> dict[str, Any]:
+    """Put back what `save_training` wrote; give its JSON document.
+
+    Raises
+    ------
+    ConfigError
+        If the checkpoint belongs to other settings or seeds, or is damaged.
+    """
+    document = _document(folder)
+    if document["config"] != agent.config.to_dict():
+        changed = [k for k, v in agent.config.to_dict().items() if document["config"].get(k) != v]
+        raise ConfigError(f"{folder}: it was made with other settings: {', '.join(changed)}")
+    if document["seeds"] != list(agent.seeds):
+        raise ConfigError(f"{folder}: it was made with seeds {document['seeds']}, not {list(agent.seeds)}")
+    _load_parameters(agent, folder, document)
+    tensors = _tensors(folder / "training.safetensors")
+    env.load_state_dict(_part(tensors, "env."))
+    counters = _part(tensors, "replay.")
+    replay.load_state_dict(counters)
+    for first, stop, path in _pieces(folder.parent.parent):
+        if stop <= replay.steps and stop > replay.oldest:
+            replay.load_rows(first, stop, _tensors(path))
+    # Again: rows older than the ring lie where the latest observation does.
+    replay.load_state_dict(counters)
+    for index, (_, leaf) in enumerate(agent.flat.leaves):
+        state = _part(tensors, f"adam.{index}.")
+        if state:
+            agent.optimizer.state[leaf] = {
+                name: value.to("cpu" if name == "step" and not leaf.is_cuda else leaf.device)
+                for name, value in state.items()
+            }
+    return document
+
+
+def _write(
+    agent: SAC, directory: Path, step: int, tensors: Mapping[str, Tensor], extra: Mapping[str, Any]
+) -> Path:
+    target = directory / "checkpoints" / f"step-{step:010d}"
+    temporary = target.parent / f".{target.name}.{os.getpid()}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    _save(_parameters(agent), temporary / "agent.safetensors")
+    _save(_symmetry_tensors(agent.symmetry), temporary / "symmetry.safetensors")
+    if tensors:
+        _save(tensors, temporary / "training.safetensors")
+    document = {
+        "format": FORMAT,
+        "step": step,
+        "updates": agent.updates,
+        "acts": agent.acts,
+        "seeds": list(agent.seeds),
+        "config": agent.config.to_dict(),
+        "symmetry": _symmetry_names(agent.symmetry),
+        **extra,
+    }
+    with (temporary / "checkpoint.json").open("w", encoding="utf-8") as file:
+        json.dump(document, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    if target.exists():
+        shutil.rmtree(target)
+    temporary.rename(target)
+    _sync(target.parent)
+    return target
+
+
+def _parameters(agent: SAC) -> dict[str, Tensor]:
+    networks = {"actor": agent.actor, "critic": agent.critic, "target": agent.target}
+    named = {
+        f"{name}.{key}": parameter.detach()
+        for name, network in networks.items()
+        for key, parameter in network.named_parameters()
+    }
+    return {**named, "log_alpha": agent.log_alpha.detach()}
+
+
+@torch.no_grad()
+def _load_parameters(agent: SAC, folder: Path, document: Mapping[str, Any]) -> None:
+    saved = _tensors(folder / "agent.safetensors")
+    own = _parameters(agent)
+    if saved.keys() != own.keys():
+        odd = sorted(saved.keys() ^ own.keys())[0]
+        raise ConfigError(f"{folder / 'agent.safetensors'}: parameter {odd!r} does not fit this version's networks")
+    for name, parameter in own.items():
+        if saved[name].shape != parameter.shape:
+            raise ConfigError(
+                f"{folder / 'agent.safetensors'}: {name} has shape {list(saved[name].shape)}, "
+                f"not {list(parameter.shape)}"
+            )
+        parameter.copy_(saved[name])
+    agent.updates, agent.acts = int(document["updates"]), int(document["acts"])
+    agent.refresh()
+
+
+def _symmetry_tensors(symmetry: Symmetry) -> dict[str, Tensor]:
+    parts = {
+        "table": symmetry.group.table,
+        "observation": symmetry.observation.matrices,
+        "action": symmetry.action.matrices,
+    }
+    if symmetry.plane is not None:
+        parts["plane"] = symmetry.plane.matrices
+    return parts
+
+
+def _symmetry_names(symmetry: Symmetry) -> dict[str, Any]:
+    return {
+        "group": symmetry.group.name,
+        "elements": list(symmetry.group.names),
+        "observation": symmetry.observation.name,
+        "action": symmetry.action.name,
+        "rows": symmetry.rows,
+    }
+
+
+def _load_symmetry(folder: Path, document: Mapping[str, Any]) -> Symmetry:
+    parts, names = _tensors(folder / "symmetry.safetensors"), document["symmetry"]
+    group = Group(parts["table"], names["group"], names=names["elements"])
+    plane = Representation(group, parts["plane"], "plane") if "plane" in parts else None
+    return Symmetry(
+        group,
+        Representation(group, parts["observation"], names["observation"]),
+        Representation(group, parts["action"], names["action"]),
+        names["rows"],
+        plane,
+    )
+
+
+def _save_rows(directory: Path, replay: Replay) -> None:
+    """Write the rows that no piece on disk holds yet."""
+    folder = directory / "checkpoints" / "replay"
+    folder.mkdir(parents=True, exist_ok=True)
+    saved = max((stop for _, stop, _ in _pieces(directory)), default=0)
+    first = max(saved, replay.oldest)
+    if first == replay.steps:
+        return
+    target = folder / f"rows-{first:012d}-{replay.steps:012d}.safetensors"
+    temporary = folder / f".{target.name}.{os.getpid()}"
+    _save(replay.rows_between(first, replay.steps), temporary)
+    temporary.rename(target)
+
+
+def _drop_rows(directory: Path, replay: Replay) -> None:
+    """Remove pieces that no kept checkpoint needs: the ring of the older one begins a checkpoint earlier."""
+    kept = sorted(path for path in (directory / "checkpoints").glob("step-*") if _STEP.fullmatch(path.name))
+    steps = [int(_document(path)["replay_steps"]) for path in kept]
+    oldest = max(0, min(steps) - replay.capacity)
+    for _, stop, path in _pieces(directory):
+        if stop <= oldest:
+            path.unlink()
+
+
+def forget_rows(directory: Path, steps: int) -> None:
+    """Remove pieces of the replay that reach beyond a checkpoint, left by a training that was killed."""
+    for _, stop, path in _pieces(directory):
+        if stop > steps:
+            path.unlink()
+
+
+def _pieces(directory: Path) -> list[tuple[int, int, Path]]:
+    """Pieces of the replay in order: first row, row after the last, file."""
+    found = []
+    for path in (directory / "checkpoints" / "replay").glob("rows-*.safetensors"):
+        match = _PIECE.fullmatch(path.name)
+        if match:
+            found.append((int(match[1]), int(match[2]), path))
+    return sorted(found)
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
+    # Views share memory, which safetensors refuses.
+    save_file({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, path)
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"{path}: the checkpoint is damaged: {' '.join(str(error).split())}") from None
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _document(folder: Path) -> dict[str, Any]:
+    path = folder / "checkpoint.json"
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        raise ConfigError(f"{path}: the checkpoint is damaged") from None
+    if document.get("format") != FORMAT:
+        raise ConfigError(f"{path}: format {document.get('format')} is not known; this version reads {FORMAT}")
+    return dict(document)

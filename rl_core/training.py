@@ -1,0 +1,337 @@
+"""The training loop: any batched environment, all seeds at once, resumable bit for bit.
+
+A step is one vectorised step of the environments (n_envs transitions of each seed) and
+`SACConfig.updates_per_step` gradient updates. With a directory, training writes ``progress.jsonl`` (a line a logging
+step and seed), TensorBoard events and checkpoints; killed at any moment, it resumes from the newest checkpoint to what
+it would have been.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rl_core.checkpoint import forget_rows, latest_checkpoint, load_training, save_training
+from rl_core.config import SACConfig
+from rl_core.env import BatchedEnv
+from rl_core.errors import ConfigError
+from rl_core.random import Noise
+from rl_core.replay import Replay
+from rl_core.sac import SAC, Metrics
+
+__all__ = ["Progress", "TrainResult", "train"]
+
+logger = logging.getLogger(__name__)
+
+Evaluation = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress bar shows.
+
+    Attributes
+    ----------
+    step, steps
+        Steps taken, and to take.
+    updates
+        Gradient updates taken.
+    seconds
+        Since this call began.
+    metrics
+        Of the latest update, a list over seeds each; empty before the first.
+    evaluation
+        The latest evaluation, a list over seeds each; None before the first.
+    """
+
+    step: int
+    steps: int
+    updates: int
+    seconds: float
+    metrics: Mapping[str, list[float]]
+    evaluation: Mapping[str, list[float]] | None
+
+
+@dataclass
+class TrainResult:
+    """What training gives.
+
+    Attributes
+    ----------
+    agent
+        The agent after the last step.
+    history
+        The lines of ``progress.jsonl``: ``step``, ``seed``, ``updates`` and numbers.
+    stopped
+        Why training ended early, None where it did not.
+    """
+
+    agent: SAC
+    history: list[dict[str, Any]] = field(default_factory=list)
+    stopped: str | None = None
+
+
+def train(
+    env: BatchedEnv,
+    config: SACConfig,
+    *,
+    seeds: Sequence[int],
+    steps: int,
+    directory: Path | None = None,
+    evaluate: Callable[[SAC, int], Evaluation] | None = None,
+    evaluate_every: int = 1000,
+    log_every: int = 100,
+    checkpoint_every: int = 10_000,
+    resume: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> TrainResult:
+    """Train SAC in an environment.
+
+    Parameters
+    ----------
+    env
+        Made with the same seeds.
+    config
+        Settings of the agent.
+    seeds
+        The S seeds.
+    steps
+        Steps of the environments in all, those before a resume included.
+    directory
+        Where to write; nothing is written without one.
+    evaluate
+        Gives numbers ``[S]`` by name for an agent at a step; called every ``evaluate_every`` steps and at the end.
+    evaluate_every, log_every, checkpoint_every
+        In steps. Metrics are read from the device when logged only.
+    resume
+        Go on from the newest checkpoint in ``directory``, or from the start where there is none.
+    on_progress
+        Called at each logging step.
+
+    Raises
+    ------
+    ConfigError
+        For seeds other than the environment's, or a checkpoint of other settings.
+    """
+    if tuple(seeds) != tuple(env.seeds):
+        raise ConfigError(f"seeds: the environment was made with {list(env.seeds)}, not {list(seeds)}")
+    if steps < 1 or min(evaluate_every, log_every, checkpoint_every) < 1:
+        raise ConfigError("steps, evaluate_every, log_every and checkpoint_every must be at least 1")
+    if directory is not None and not resume and (directory / "checkpoints").exists():
+        raise ConfigError(f"{directory}: a training is there already; resume it or choose another directory")
+    with _determinism(config.deterministic), _Log(directory, resume) as log:
+        loop = _Loop(env, config, tuple(seeds), log)
+        if resume and directory is not None:
+            loop.restore(directory)
+        schedule = _Schedule(steps, evaluate_every, log_every, checkpoint_every)
+        return loop.run(schedule, directory, evaluate, on_progress)
+
+
+@dataclass(frozen=True)
+class _Schedule:
+    steps: int
+    evaluate: int
+    log: int
+    checkpoint: int
+
+    def due(self, every: int, step: int) -> bool:
+        return step % every == 0 or step == self.steps
+
+
+class _Loop:
+    """State of one training."""
+
+    def __init__(self, env: BatchedEnv, config: SACConfig, seeds: tuple[int, ...], log: _Log) -> None:
+        self.env, self.config, self.log = env, config, log
+        self.agent = SAC(env.symmetry, config, seeds)
+        self.noise = Noise(seeds, env.device)
+        self.observation = env.reset()
+        self.replay = Replay(
+            self.observation,
+            env.action_size,
+            capacity=config.capacity,
+            gamma=config.gamma,
+            n_step=config.n_step,
+        )
+        self.step = 0
+        self.result = TrainResult(self.agent, log.lines)
+        self.evaluation: dict[str, list[float]] | None = None
+
+    def restore(self, directory: Path) -> None:
+        """Go back to the newest checkpoint, or to the start where there is none."""
+        folder = latest_checkpoint(directory)
+        if folder is None:
+            forget_rows(directory, 0)
+            self.log.cut(0)
+            return
+        document = load_training(folder, self.agent, self.env, self.replay)
+        forget_rows(directory, self.replay.steps)
+        self.step = int(document["step"])
+        self.evaluation = document["evaluation"]
+        self.observation = self.replay.observation[:, self.replay.steps % self.replay.rows].clone()
+        self.log.cut(self.step)
+
+    def run(
+        self,
+        schedule: _Schedule,
+        directory: Path | None,
+        evaluate: Callable[[SAC, int], Evaluation] | None,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> TrainResult:
+        started = time.perf_counter()
+        metrics: Metrics = {}
+        while self.step < schedule.steps:
+            metrics = self.advance() or metrics
+            self.step += 1
+            evaluated = evaluate is not None and schedule.due(schedule.evaluate, self.step)
+            if evaluated and evaluate is not None:
+                self.evaluation = {name: _list(value) for name, value in evaluate(self.agent, self.step).items()}
+            if evaluated or schedule.due(schedule.log, self.step):
+                read = {name: _list(value) for name, value in metrics.items()}
+                self.log.write(self, read, self.evaluation if evaluated else None)
+                self.result.stopped = self.fault(read)
+                if on_progress is not None:
+                    seconds = time.perf_counter() - started
+                    on_progress(
+                        Progress(self.step, schedule.steps, self.agent.updates, seconds, read, self.evaluation)
+                    )
+                if self.result.stopped:
+                    # The newest checkpoint stays the one before the fault.
+                    logger.warning("training stopped at step %d: %s", self.step, self.result.stopped)
+                    return self.result
+            if directory is not None and schedule.due(schedule.checkpoint, self.step):
+                self.log.flush()
+                extra = {"evaluation": self.evaluation}
+                save_training(directory, self.step, self.agent, self.env, self.replay, extra)
+        return self.result
+
+    def advance(self) -> Metrics | None:
+        """Take one step of the environments and its updates; give the last update's metrics."""
+        c = self.config
+        shape = (self.env.n_envs, self.env.action_size)
+        if len(self.replay) < c.learning_starts:
+            action = self.noise.uniform("explore", self.step, shape) * 2 - 1
+        else:
+            action = self.agent.act(self.env.encode(self.observation))
+        observation, *outcome = self.env.step(action)
+        self.replay.add(action, observation, *outcome)
+        self.observation = observation
+        if len(self.replay) < max(c.learning_starts, c.n_step * self.env.n_envs):
+            return None
+        metrics = None
+        for _ in range(c.updates_per_step):
+            numbers = self.noise.integers("replay", self.agent.updates, (c.batch_size,))
+            batch = self.replay.sample(numbers)
+            encoded = batch._replace(
+                observation=self.env.encode(batch.observation),
+                next_observation=self.env.encode(batch.next_observation),
+            )
+            metrics = self.agent.update(encoded)
+        return metrics
+
+    def fault(self, metrics: Mapping[str, list[float]]) -> str | None:
+        """Why training should stop: a metric that is not finite or beyond the limit, None where all is well."""
+        for name, values in metrics.items():
+            for seed, value in zip(self.agent.seeds, values, strict=True):
+                if not math.isfinite(value) or abs(value) > self.config.divergence_limit:
+                    return f"{name} of seed {seed} is {value:g}; lower the learning rate or scale the rewards"
+        return None
+
+
+class _Log:
+    """``progress.jsonl`` and TensorBoard events of a run; kept in memory alone without a directory."""
+
+    def __init__(self, directory: Path | None, resume: bool) -> None:
+        self.lines: list[dict[str, Any]] = []
+        self.path = None if directory is None else directory / "progress.jsonl"
+        self._file: Any = None
+        self._events: Any = None
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if not resume:
+                self.path.unlink(missing_ok=True)
+
+    def __enter__(self) -> _Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for open_file in (self._file, self._events):
+            if open_file is not None:
+                open_file.close()
+
+    def cut(self, step: int) -> None:
+        """Forget what was written after a step, a line cut short by a kill included."""
+        if self.path is None or not self.path.exists():
+            return
+        for text in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                line = json.loads(text)
+            except json.JSONDecodeError:
+                break
+            if line["step"] <= step:
+                self.lines.append(line)
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in self.lines), encoding="utf-8")
+        temporary.replace(self.path)
+
+    def write(
+        self, loop: _Loop, metrics: Mapping[str, list[float]], evaluation: Mapping[str, list[float]] | None
+    ) -> None:
+        """Add a line a seed; numbers that are not finite become null."""
+        numbers = {**metrics, **{f"eval_{name}": values for name, values in (evaluation or {}).items()}}
+        for index, seed in enumerate(loop.agent.seeds):
+            line = {"step": loop.step, "seed": seed, "updates": loop.agent.updates}
+            own = {name: values[index] for name, values in numbers.items()}
+            line |= {name: value if math.isfinite(value) else None for name, value in own.items()}
+            self.lines.append(line)
+            if self.path is not None:
+                self._open().write(json.dumps(line) + "\n")
+                if self._events is not None:
+                    for name, value in own.items():
+                        self._events.add_scalar(f"{name}/seed-{seed}", value, loop.step)
+        if self._file is not None:
+            self._file.flush()
+
+    def flush(self) -> None:
+        """Put what was written on disk: a checkpoint is about to say that it is there."""
+        if self._file is not None:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def _open(self) -> Any:
+        if self._file is None and self.path is not None:
+            self._file = self.path.open("a", encoding="utf-8")
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                logger.info("tensorboard is not installed; no events are written")
+            else:
+                self._events = SummaryWriter(str(self.path.parent / "events"))
+        return self._file
+
+
+@contextmanager
+def _determinism(wanted: bool) -> Iterator[None]:
+    """Refuse operations whose result may vary, while training."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if wanted:
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def _list(value: Tensor) -> list[float]:
+    return [float(x) for x in value.detach().double().cpu().flatten().tolist()]
