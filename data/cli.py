@@ -81,7 +81,10 @@ def fetch_command(
     as_json: Json = False,
     home: Home = None,
 ) -> None:
-    """Download daily prices into a snapshot; a fetch that was stopped goes on where it was."""
+    """Download daily prices into a snapshot.
+
+    A fetch that was stopped goes on where it was when it is started again on the same day.
+    """
     from data.errors import DataError
     from data.providers.yahoo import FetchOptions, Surroundings, fetch
     from data.store import SnapshotStore
@@ -125,7 +128,10 @@ def import_command(
     as_json: Json = False,
     home: Home = None,
 ) -> None:
-    """Import prices from files, wide (date × symbol) or long (date, symbol, open … volume)."""
+    """Import prices from CSV or Parquet files.
+
+    Tables may be wide (date × symbol) or long (date, symbol, open, high, low, close, adj_close, volume).
+    """
     from data.providers.files import ReadOptions, read_prices
     from data.store import SnapshotStore, check_name
 
@@ -176,14 +182,15 @@ def show_command(
     store = SnapshotStore(home)
     manifest = dict(store.open(name).manifest) if store.has(name) else None
     prices = load_prices(name, home=home)
-    coverage = {field: float(frame.notna().to_numpy().mean()) for field, frame in prices.fields.items()}
+    missing = {field: int(frame.isna().to_numpy().sum()) for field, frame in prices.fields.items()}
     payload = {
         "name": name,
         "start": str(prices.dates[0].date()),
         "end": str(prices.dates[-1].date()),
         "sessions": len(prices.dates),
         "symbols": list(prices.symbols),
-        "fields": coverage,
+        "fields": list(prices.fields),
+        "missing": missing,
         "hash": prices.hash,
         "notes": list(prices.notes),
         "manifest": manifest,
@@ -193,7 +200,7 @@ def show_command(
         return
     typer.echo(f"{name}: {len(prices.dates)} sessions, {payload['start']} to {payload['end']}")
     typer.echo(f"symbols  {len(prices.symbols)}: {', '.join(prices.symbols)}")
-    listed = ", ".join(f"{field} {share:.1%}" for field, share in coverage.items())
+    listed = ", ".join(f"{field} ({gone} missing)" if gone else field for field, gone in missing.items())
     typer.echo(f"fields   {listed}")
     typer.echo(f"hash     {prices.hash}")
     if manifest is not None:
@@ -219,7 +226,10 @@ def validate_command(
     as_json: Json = False,
     home: Home = None,
 ) -> None:
-    """Check prices and list what was found; code 2 if any finding would stop an import."""
+    """Check prices and list what was found.
+
+    Ends with code 2 if any finding would stop an import.
+    """
     from data.store import SnapshotStore
 
     with _status(f"checking {name}"):

@@ -10,10 +10,12 @@ import numpy as np
 from data.findings import Finding
 from data.table import RawTable
 
-# New shares for an old one in the splits that companies make; reverse splits are the inverses.
+# New shares for an old one in the splits that companies make; reverse splits are the inverses of whole ones.
 SPLIT_RATIOS = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 100.0)
 # A split day moves like any other day on top of the split: the rest of the jump is within these log returns.
 _TOLERANCE = 0.05
+# … closer for 3:2, which is no larger than the moves of a bad day.
+_TOLERANCE_SMALL = 0.02
 # … and the jump is far beyond the usual moves of the symbol.
 _STANDARD_DEVIATIONS = 8.0
 _LOOKBACK = 63
@@ -67,8 +69,6 @@ def ratio_text(ratio: float) -> str:
     """Write a ratio of shares the usual way: ``2:1``, ``3:2``, ``1:10``."""
     if ratio == 1.5:
         return "3:2"
-    if abs(ratio - 2 / 3) < 1e-9:
-        return "2:3"
     return f"{ratio:g}:1" if ratio > 1 else f"1:{1 / ratio:g}"
 
 
@@ -94,8 +94,10 @@ def _by_symbol(table: RawTable, field: str) -> Iterator[tuple[np.ndarray, np.nda
 
 def _split_ratio(log_drop: float) -> float | None:
     size = np.exp(abs(log_drop))
-    nearest = min(SPLIT_RATIOS, key=lambda ratio: abs(np.log(size / ratio)))
-    if abs(np.log(size / nearest)) > _TOLERANCE:
+    candidates = SPLIT_RATIOS if log_drop > 0 else SPLIT_RATIOS[1:]
+    nearest = min(candidates, key=lambda ratio: abs(np.log(size / ratio)))
+    tolerance = _TOLERANCE_SMALL if nearest < 2 else _TOLERANCE
+    if abs(np.log(size / nearest)) > tolerance:
         return None
     return nearest if log_drop > 0 else 1 / nearest
 
