@@ -65,6 +65,8 @@ def format_number(value: float | None, unit: Literal["percent", "ratio", "bps"],
     if value is None or value != value:
         return "–"
     scaled = value * 100 if unit == "percent" else value
+    if unit == "bps" and abs(scaled) >= 100:
+        digits = 0
     text = f"{scaled:,.{digits}f}".replace(",", "\u202f")
     text = text.removeprefix("-") if float(f"{scaled:.{digits}f}") == 0 else text.replace("-", "\u2212")
     return text + {"percent": "\u202f%", "ratio": "", "bps": "\u202fbp"}[unit]

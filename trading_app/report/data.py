@@ -1,0 +1,91 @@
+"""What a report needs of a run, read from its directory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from trading_app.evidence import AGENT
+from trading_app.runs import Run, load_backtest
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Content of a report.
+
+    Attributes
+    ----------
+    name : str
+        The run's name.
+    manifest : mapping
+        Where the run comes from, see `trading_app.runs`.
+    document : mapping
+        What the backtest shows, see `trading_app.evidence`.
+    equity : DataFrame
+        Value of each account, date × strategy, the agent first, then its seeds, then the baselines.
+    weights : DataFrame
+        Holdings of the strategy reported on, date × symbol.
+    costs : DataFrame
+        Components of its profit and its turnover, by date.
+    progress : DataFrame
+        Lines of the training's progress; empty where there was none.
+    config_text : str
+        The configuration as TOML.
+    """
+
+    name: str
+    manifest: Mapping[str, Any] = field(repr=False)
+    document: Mapping[str, Any] = field(repr=False)
+    equity: pd.DataFrame = field(repr=False)
+    weights: pd.DataFrame = field(repr=False)
+    costs: pd.DataFrame = field(repr=False)
+    progress: pd.DataFrame = field(repr=False, default_factory=pd.DataFrame)
+    config_text: str = field(repr=False, default="")
+
+    @property
+    def subject(self) -> str:
+        """The strategy reported on: the agent, or the first one where there is none."""
+        strategies = self.document["strategies"]
+        return AGENT if AGENT in strategies else str(next(iter(strategies)))
+
+    @property
+    def reference(self) -> str | None:
+        """The baseline that headlines compare with, where there is one beside the subject."""
+        reference = self.document.get("reference")
+        return None if reference == self.subject else reference
+
+    @property
+    def returns(self) -> pd.DataFrame:
+        """Returns from close to close, date × strategy; 0 after ruin."""
+        return self.equity.pct_change().iloc[1:].fillna(0.0)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader has to know before any number: notes of the prices and of the backtest, each once."""
+        prices = self.manifest.get("data", {}).get("notes", [])
+        return list(dict.fromkeys([*prices, *self.document.get("notes", [])]))
+
+
+def load_report_data(run: Run) -> ReportData:
+    """Read a backtested run.
+
+    Raises
+    ------
+    RunError
+        If it has no backtest, or a file is missing or damaged.
+    """
+    saved = load_backtest(run)
+    subject = AGENT if AGENT in saved.strategies else saved.strategies[0]
+    return ReportData(
+        name=run.name,
+        manifest=run.manifest,
+        document=saved.document,
+        equity=saved.equity[list(saved.strategies)],
+        weights=saved.weights(subject),
+        costs=saved.costs(subject),
+        progress=run.progress(),
+        config_text=run.config_text,
+    )

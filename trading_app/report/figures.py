@@ -1,0 +1,50 @@
+"""Every figure of reports and dashboards: pure functions from data to a Plotly figure, one a picture.
+
+Each takes data frames or plain values and a theme, and has a title that says what it shows; none reads files.
+Long series are thinned to what the eye sees. ``layout.meta["narrow"]`` of a figure, where there is one, says
+what to change on a narrow screen (path → value).
+"""
+
+from __future__ import annotations
+
+from trading_app.report.evidence_figures import measure_intervals, sharpe_differences, training_curve
+from trading_app.report.performance_figures import (
+    calendar_returns,
+    drawdown,
+    equity_curve,
+    monthly_heatmap,
+    return_distribution,
+    rolling,
+    yearly_bars,
+)
+from trading_app.report.portfolio_figures import (
+    cost_waterfall,
+    exposure,
+    turnover_bars,
+    weights_area,
+    weights_heatmap,
+)
+from trading_app.report.theme import DARK, LIGHT, THEMES, Theme, theme_named
+
+__all__ = [
+    "DARK",
+    "LIGHT",
+    "THEMES",
+    "Theme",
+    "calendar_returns",
+    "cost_waterfall",
+    "drawdown",
+    "equity_curve",
+    "exposure",
+    "measure_intervals",
+    "monthly_heatmap",
+    "return_distribution",
+    "rolling",
+    "sharpe_differences",
+    "theme_named",
+    "training_curve",
+    "turnover_bars",
+    "weights_area",
+    "weights_heatmap",
+    "yearly_bars",
+]

@@ -1,0 +1,222 @@
+"""The report as one self-contained HTML page: plotly.js inlined once, no request to anywhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
+
+from data.atomic import atomic_write
+from trading_app.measures import MEASURES
+from trading_app.report import figures, tables
+from trading_app.report.data import ReportData, load_report_data
+from trading_app.report.facts import manifest_facts, method_facts, sampling
+from trading_app.report.payload import embed, payload
+from trading_app.report.theme import DARK, LIGHT, Theme
+from trading_app.report.verdict import verdict
+
+if TYPE_CHECKING:
+    from trading_app.runs import Run
+
+#: Quantities of training in the order of interest; a part of the name is enough.
+TRAINING = (
+    "sharpe",
+    "validation",
+    "evaluation",
+    "return",
+    "reward",
+    "growth",
+    "critic_loss",
+    "alpha",
+    "entropy",
+)
+CURVES = 4
+#: Figures that share a row on a wide screen.
+HALF = ("sharpe-intervals", "sharpe-differences", "yearly", "distribution", "exposure", "turnover")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: its anchor, heading, one line of introduction and figures by id."""
+
+    anchor: str
+    title: str
+    lead: str
+    figures: tuple[str, ...]
+
+
+SECTIONS = (
+    Section(
+        "growth",
+        "Growth",
+        "What an account of 1 became, and how far it fell on the way.",
+        ("equity", "drawdown"),
+    ),
+    Section(
+        "evidence",
+        "Evidence",
+        "How sure the numbers are, and whether luck would have done as well.",
+        ("sharpe-intervals", "sharpe-differences"),
+    ),
+    Section("risk", "Risk through time", "", ("rolling",)),
+    Section("calendar", "Calendar", "", ("monthly", "yearly", "distribution")),
+    Section(
+        "portfolio",
+        "Portfolio",
+        "What was held, and how much of it moved.",
+        ("weights", "weights-map", "exposure", "turnover"),
+    ),
+    Section("costs", "Costs", "", ("waterfall",)),
+    Section("training", "Seeds and training", "", ()),
+)
+
+
+def report_figures(data: ReportData, theme: Theme) -> dict[str, go.Figure]:
+    """Every figure of a report by id, in the order of the page.
+
+    Parameters
+    ----------
+    data : ReportData
+        The run.
+    theme : Theme
+        The look.
+    """
+    document, subject, reference = data.document, data.subject, data.reference
+    returns, pair = data.returns, [subject] + ([reference] if reference else [])
+    periods = document["periods"]
+    makers: dict[str, Callable[[], go.Figure]] = {
+        "equity": lambda: figures.equity_curve(data.equity, reference=reference, theme=theme),
+        "drawdown": lambda: figures.drawdown(data.equity, strategy=subject, reference=reference, theme=theme),
+        "sharpe-intervals": lambda: figures.measure_intervals(
+            document["strategies"], level=document["level"], reference=reference, theme=theme
+        ),
+        "sharpe-differences": lambda: figures.sharpe_differences(document["comparisons"], theme=theme),
+        "rolling": lambda: figures.rolling(
+            returns, strategy=subject, reference=reference, periods=periods, theme=theme
+        ),
+        "monthly": lambda: figures.monthly_heatmap(returns[subject], theme=theme),
+        "yearly": lambda: figures.yearly_bars(returns[pair], theme=theme),
+        "distribution": lambda: figures.return_distribution(returns[subject], theme=theme),
+        "weights": lambda: figures.weights_area(data.weights, theme=theme),
+        "weights-map": lambda: figures.weights_heatmap(data.weights, theme=theme),
+        "exposure": lambda: figures.exposure(data.weights, theme=theme),
+        "turnover": lambda: figures.turnover_bars(data.costs["turnover"], periods=periods, theme=theme),
+        "waterfall": lambda: figures.cost_waterfall(document["strategies"][subject]["totals"], theme=theme),
+    }
+    if not document.get("comparisons"):
+        del makers["sharpe-differences"]
+    made = {name: make() for name, make in makers.items()}
+    for metric in training_metrics(data):
+        made[f"training-{metric.replace('/', '-')}"] = figures.training_curve(
+            data.progress, metric, theme=theme
+        )
+    return made
+
+
+def training_metrics(data: ReportData) -> list[str]:
+    """The few quantities of training to show, of those that were logged more than once."""
+    progress = data.progress
+    if progress.empty or not {"step", "seed"} <= set(progress.columns):
+        return []
+    logged = progress.select_dtypes("number").columns.difference(["step", "seed"], sort=False)
+    known = [name for name in logged if progress.loc[progress[name].notna(), "step"].nunique() > 1]
+    ranked = [name for key in TRAINING for name in known if key in name]
+    return list(dict.fromkeys(ranked))[:CURVES]
+
+
+def render_report(data: ReportData, *, plotly_js: str | None = None) -> str:
+    """The page as text.
+
+    Parameters
+    ----------
+    data : ReportData
+        The run, see `trading_app.report.load_report_data`.
+    plotly_js : str, optional
+        Source of plotly.js; that of the installed package by default.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+    from markupsafe import Markup
+
+    light, dark = report_figures(data, LIGHT), report_figures(data, DARK)
+    environment = Environment(
+        loader=PackageLoader("trading_app.report"),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html").render(
+        data=data,
+        verdict=verdict(data.document),
+        sections=_sections(list(light)),
+        captions={name: _caption(figure) for name, figure in light.items()},
+        heights={name: figure.layout.height for name, figure in light.items()},
+        narrow_figures={*HALF, *(name for name in light if name.startswith("training-"))},
+        tables=_tables(data),
+        facts=method_facts(data),
+        sampling=sampling(data),
+        definitions={about.label: about.meaning for about in MEASURES.values()},
+        headlines=tables.headlines(data.document, data.subject, data.reference),
+        manifest=manifest_facts(data),
+        manifest_json=json.dumps(dict(data.manifest), indent=2, ensure_ascii=False, default=str),
+        payload=Markup(embed(payload(light, dark))),
+        plotly_js=Markup(plotly_js or _plotly_js()),
+        style=Markup(static("report.css")),
+        script=Markup(static("figures.js")),
+    )
+
+
+def write_report(run: Run) -> Path:
+    """Render the report of a backtested run to its ``report.html``, and give that path."""
+    atomic_write(run.report, render_report(load_report_data(run)))
+    return run.report
+
+
+def static(name: str) -> str:
+    """Text of a file in ``static/``: ``report.css`` or ``figures.js``."""
+    return files("trading_app.report").joinpath("static", name).read_text(encoding="utf-8")
+
+
+def _plotly_js() -> str:
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())
+
+
+def _sections(made: list[str]) -> list[Section]:
+    training = tuple(name for name in made if name.startswith("training-"))
+    return [
+        Section(
+            section.anchor,
+            section.title,
+            section.lead,
+            training
+            if section.anchor == "training"
+            else tuple(name for name in section.figures if name in made),
+        )
+        for section in SECTIONS
+    ]
+
+
+def _caption(figure: go.Figure) -> tuple[str, str]:
+    return str(figure.layout.title.text), str(figure.layout.title.subtitle.text)
+
+
+def _tables(data: ReportData) -> dict[str, tables.Table]:
+    document, equity = data.document, data.equity[data.subject]
+    made = {
+        "measures": tables.measures_table(document),
+        "drawdowns": tables.drawdowns_table(equity),
+        "costs": tables.costs_table(data.costs, equity, document["periods"]),
+    }
+    if document.get("comparisons"):
+        made["comparisons"] = tables.comparisons_table(document)
+    seeds = tables.seeds_table(document)
+    if seeds is not None:
+        made["seeds"] = seeds
+    return made

@@ -1,0 +1,214 @@
+"""Tables of a report as rows of ready text: the page and the dashboards lay them out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from trading_app.evidence import kind_of
+from trading_app.measures import MEASURES, format_measure, format_number
+from trading_app.metrics import worst_drawdowns
+from trading_app.report.portfolio_figures import COST_LABELS
+from trading_app.report.theme import label_of
+from trading_app.report.verdict import p_value, percent_chance
+
+HEADLINES = ("cagr", "sharpe", "volatility", "max_drawdown", "turnover", "break_even_bps")
+SEED_MEASURES = ("cagr", "volatility", "sharpe", "sortino", "max_drawdown", "turnover")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value and, in small, what qualifies it."""
+
+    text: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Column heads, rows that begin with their own head, and a caption for those who cannot see the table."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    foot: tuple[tuple[str, tuple[Cell, ...]], ...] = ()
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A measure of the subject beside the reference's."""
+
+    label: str
+    value: str
+    interval: str
+    reference: str
+    meaning: str
+
+
+def headlines(document: Mapping[str, Any], subject: str, reference: str | None) -> list[Headline]:
+    """The few measures that stand on top of a report."""
+    own = document["strategies"][subject]
+    other = document["strategies"].get(reference, {}).get("metrics", {})
+    rows = []
+    for name in HEADLINES:
+        if name not in own["metrics"]:
+            continue
+        shown = (
+            f"{label_of(reference)} {format_measure(name, other.get(name))}" if reference and other else ""
+        )
+        rows.append(
+            Headline(
+                MEASURES[name].label,
+                format_measure(name, own["metrics"][name]),
+                interval_text(name, own["intervals"].get(name)),
+                shown,
+                MEASURES[name].meaning,
+            )
+        )
+    return rows
+
+
+def measures_table(document: Mapping[str, Any]) -> Table:
+    """Every measure of the agent and the baselines, with intervals."""
+    strategies = {name: entry for name, entry in document["strategies"].items() if kind_of(name) != "seed"}
+    rows = []
+    for measure, about in MEASURES.items():
+        if not any(measure in entry["metrics"] for entry in strategies.values()):
+            continue
+        cells = tuple(
+            Cell(
+                format_measure(measure, entry["metrics"].get(measure)),
+                interval_text(measure, entry["intervals"].get(measure)),
+            )
+            for entry in strategies.values()
+        )
+        rows.append((about.label, cells))
+    level = format_number(document["level"], "percent", 0)
+    return Table(
+        f"Measures of each strategy with {level} intervals", tuple(map(label_of, strategies)), tuple(rows)
+    )
+
+
+def comparisons_table(document: Mapping[str, Any]) -> Table:
+    """The agent against each baseline: differences with intervals, probability, SPA p-value."""
+    tests = {test["benchmark"]: test for test in document.get("spa", [])}
+    words = {"better": "higher", "worse": "lower", "indistinguishable": "open"}
+    rows = []
+    for entry in document.get("comparisons", []):
+        test = tests.get(entry["baseline"])
+        cells = (
+            Cell(
+                format_number(entry["sharpe_difference"], "ratio", 2),
+                _span(entry["sharpe_low"], entry["sharpe_high"], "ratio", 2),
+            ),
+            Cell(words[entry["verdict"]]),
+            Cell(
+                format_number(entry["excess_return"], "percent", 1),
+                _span(entry["excess_low"], entry["excess_high"], "percent", 1),
+            ),
+            Cell(percent_chance(entry["probability_ahead"])),
+            Cell("–" if test is None else p_value(test).removeprefix("p = ").removeprefix("p ")),
+        )
+        rows.append((label_of(entry["baseline"]), cells))
+    columns = (
+        "Sharpe difference",
+        "Finding",
+        "Mean excess a year",
+        "Chance mean is higher",
+        "SPA p-value",
+    )
+    return Table("The agent against each baseline", columns, tuple(rows))
+
+
+def seeds_table(document: Mapping[str, Any]) -> Table | None:
+    """Each seed, and their interquartile mean with its interval; None without seeds."""
+    seeds = {name: entry for name, entry in document["strategies"].items() if entry["kind"] == "seed"}
+    if not seeds:
+        return None
+    measures = [name for name in SEED_MEASURES if name in next(iter(seeds.values()))["metrics"]]
+    rows = tuple(
+        (label_of(name), tuple(Cell(format_measure(m, entry["metrics"][m])) for m in measures))
+        for name, entry in seeds.items()
+    )
+    spread = document.get("seeds", {})
+    foot = tuple(
+        Cell(
+            format_measure(m, spread[m]["mean"]) if m in spread else "–",
+            _span(spread[m]["low"], spread[m]["high"], MEASURES[m].unit, MEASURES[m].digits)
+            if m in spread
+            else "",
+        )
+        for m in measures
+    )
+    columns = tuple(MEASURES[m].label for m in measures)
+    return Table(
+        "Each seed by itself", columns, rows, (("Interquartile mean", foot),) if len(seeds) > 1 else ()
+    )
+
+
+def drawdowns_table(equity: pd.Series, count: int = 5) -> Table:
+    """The deepest falls: depth, dates and length."""
+    rows = []
+    for number, fall in enumerate(worst_drawdowns(equity, count).to_dict("records"), start=1):
+        recovery = "not yet" if pd.isna(fall["recovery"]) else f"{fall['recovery']:%d %b %Y}"
+        cells = (
+            Cell(format_number(fall["depth"], "percent", 1)),
+            Cell(f"{fall['peak']:%d %b %Y}"),
+            Cell(f"{fall['trough']:%d %b %Y}"),
+            Cell(recovery),
+            Cell(f"{fall['periods']:,}".replace(",", "\u202f")),
+        )
+        rows.append((str(number), cells))
+    return Table(
+        "The deepest falls from a peak", ("Depth", "Peak", "Trough", "Recovery", "Sessions"), tuple(rows)
+    )
+
+
+def costs_table(costs: pd.DataFrame, equity: pd.Series, periods: int) -> Table:
+    """What each component took or gave: over the whole period and a year.
+
+    Parameters
+    ----------
+    costs : DataFrame
+        Date × component, in units of the account's start.
+    equity : Series
+        Value of the account at each close.
+    periods : int
+        Sessions a year.
+    """
+    before = equity.shift(1).iloc[1:].to_numpy(dtype=np.float64)
+    rows = []
+    for name, label in COST_LABELS.items():
+        sign = -1.0 if name in ("commission", "spread", "impact", "borrow") else 1.0
+        series = sign * costs[name].iloc[1:].to_numpy(dtype=np.float64)
+        yearly = (
+            float(np.mean(np.where(before > 0, series / np.where(before > 0, before, 1.0), 0.0))) * periods
+        )
+        total = sign * float(costs[name].sum())
+        rows.append(
+            (label, (Cell(format_number(total, "percent", 2)), Cell(format_number(1e4 * yearly, "bps", 0))))
+        )
+    net = Cell(format_number(float(equity.iloc[-1] / equity.iloc[0] - 1), "percent", 2))
+    mean = float(equity.pct_change().iloc[1:].fillna(0.0).mean()) * periods
+    foot = (("Net", (net, Cell(format_number(1e4 * mean, "bps", 0)))),)
+    columns = ("Of the starting capital", "Of the account, a year")
+    return Table("Profit by source", columns, tuple(rows), foot)
+
+
+def interval_text(measure: str, bounds: list[float | None] | None) -> str:
+    """``low to high`` in the measure's unit; empty where there is no interval."""
+    if bounds is None or None in bounds:
+        return ""
+    return _span(bounds[0], bounds[1], MEASURES[measure].unit, MEASURES[measure].digits)
+
+
+def _span(low: float | None, high: float | None, unit: Any, digits: int) -> str:
+    if low is None or high is None:
+        return ""
+    first = format_number(low, unit, digits)
+    suffix = {"percent": "\u202f%", "bps": "\u202fbp", "ratio": ""}[unit]
+    return f"{first.removesuffix(suffix)} to {format_number(high, unit, digits)}"

@@ -1,0 +1,188 @@
+"""What the statistics say, in plain words: no claim that its own test does not carry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trading_app.measures import format_measure, format_number
+from trading_app.report.theme import label_of
+
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A sentence and what stands behind it; ``tone`` is ``better``, ``worse`` or ``open``."""
+
+    tone: str
+    sentence: str
+    details: tuple[str, ...]
+
+
+def verdict(document: Mapping[str, Any]) -> Verdict:
+    """Judge the agent by the evidence.
+
+    Parameters
+    ----------
+    document : mapping
+        As from `trading_app.evidence.evidence`.
+
+    Returns
+    -------
+    Verdict
+        *Better* only where the interval of the Sharpe ratio's difference from the reference excludes zero and
+        the SPA test, which allows for every strategy that was looked at, agrees.
+    """
+    comparisons = {entry["baseline"]: entry for entry in document.get("comparisons", [])}
+    reference = document.get("reference")
+    if reference not in comparisons:
+        return Verdict("open", "There is no agent and baseline to compare: measures only.", ())
+    entry = comparisons[reference]
+    test = next((test for test in document["spa"] if test["benchmark"] == reference), None)
+    tone, sentence = _sentence(entry, test)
+    details = [_excess(entry), _all_baselines(comparisons), *_spa(document, test)]
+    details += [_luck(document), _costs(document)]
+    details += _seeds(document)
+    return Verdict(tone, sentence, tuple(detail for detail in details if detail))
+
+
+def _sentence(entry: Mapping[str, Any], test: Mapping[str, Any] | None) -> tuple[str, str]:
+    name = baseline_name(entry["baseline"])
+    level = format_number(entry["level"], "percent", 0)
+    if entry["sharpe_low"] is None or entry["sharpe_high"] is None:
+        return "open", f"No Sharpe ratio to compare with {name}: a series without variation has none."
+    bounds = _span(entry["sharpe_low"], entry["sharpe_high"])
+    span = f"the {level} interval of the difference in Sharpe ratio is {bounds}"
+    if entry["verdict"] == "worse":
+        return "worse", f"Worse than {name} after costs: {span}."
+    if entry["verdict"] != "better":
+        return "open", f"Not distinguishable from {name} after costs: {span}."
+    if test is not None and test["consistent"] >= SIGNIFICANT:
+        return "open", (
+            f"Ahead of {name} after costs in Sharpe ratio ({span}), but its mean return is not shown to be higher "
+            f"once all {len(test['candidates'])} strategies looked at are allowed for (SPA {p_value(test)})."
+        )
+    return "better", f"Better than {name} after costs: {span}."
+
+
+def _excess(entry: Mapping[str, Any]) -> str:
+    difference = format_number(entry["excess_return"], "percent", 1)
+    bounds = [format_number(entry[key], "percent", 1) for key in ("excess_low", "excess_high")]
+    name = baseline_name(entry["baseline"])
+    return f"Mean return a year less that of {name}: {difference} ({bounds[0]} to {bounds[1]})."
+
+
+def _all_baselines(comparisons: Mapping[str, Mapping[str, Any]]) -> str:
+    if len(comparisons) < 2:
+        return ""
+    groups: dict[str, list[str]] = {"better": [], "worse": [], "indistinguishable": []}
+    for name, entry in comparisons.items():
+        groups[entry["verdict"]].append(baseline_name(name))
+    parts = []
+    if groups["better"]:
+        parts.append(f"above {_listed(groups['better'])}")
+    if groups["worse"]:
+        parts.append(f"below {_listed(groups['worse'])}")
+    if groups["indistinguishable"]:
+        parts.append(f"not distinguishable from {_listed(groups['indistinguishable'])}")
+    return f"Sharpe ratio, baseline by baseline: {'; '.join(parts)}."
+
+
+def _spa(document: Mapping[str, Any], test: Mapping[str, Any] | None) -> list[str]:
+    if test is None:
+        return []
+    seeds = len(test["candidates"]) - 1
+    if test["consistent"] < SIGNIFICANT:
+        who = f"The best of the agent and its {seeds} seeds has a" if seeds else "The agent has a"
+    else:
+        who = (
+            f"Neither the agent nor any of its {seeds} seeds has a demonstrably"
+            if seeds
+            else "The agent has no"
+        )
+    name = baseline_name(test["benchmark"])
+    lines = [f"{who} higher mean return than {name} (Hansen's SPA test, {p_value(test)})."]
+    reverse = document.get("spa_reverse")
+    if reverse is not None:
+        if reverse["consistent"] < SIGNIFICANT:
+            lines.append(
+                f"At least one baseline, {baseline_name(reverse['best'])}, has a higher mean return than the agent "
+                f"(SPA, {p_value(reverse)})."
+            )
+        else:
+            lines.append(
+                f"No baseline has a demonstrably higher mean return than the agent (SPA, {p_value(reverse)})."
+            )
+    return lines
+
+
+def _luck(document: Mapping[str, Any]) -> str:
+    trials, probability = document.get("trials", 1), document.get("deflated_sharpe")
+    if probability is None:
+        return ""
+    if trials == 1:
+        chance = percent_chance(probability)
+        return (
+            f"Taken alone, the probabilistic Sharpe ratio gives {chance} to a true Sharpe ratio above zero."
+        )
+    return (
+        f"{trials} settings were tried. The true Sharpe ratio is above what luck gives the best of so many with "
+        f"probability {percent_chance(probability)} (deflated Sharpe ratio)."
+    )
+
+
+def _costs(document: Mapping[str, Any]) -> str:
+    measured = document["strategies"].get("agent", {}).get("metrics", {})
+    if measured.get("turnover") is None or measured.get("break_even_bps") is None:
+        return ""
+    charged = document["costs"]["commission_bps"] + document["costs"]["half_spread_bps"]
+    impact = " before impact" if document["costs"]["impact_coefficient"] else ""
+    turnover = format_measure("turnover", measured["turnover"])
+    rate = f"{format_number(charged, 'bps', 1)} per unit traded{impact}"
+    paid = f"It turns over {turnover} of the account a year at {rate}"
+    if measured["break_even_bps"] <= 0:
+        return f"{paid}; its mean return is negative even without trading costs."
+    return f"{paid}; its mean return would be nil at {format_measure('break_even_bps', measured['break_even_bps'])}."
+
+
+def _seeds(document: Mapping[str, Any]) -> list[str]:
+    spread = document.get("seeds", {}).get("sharpe")
+    count = sum(entry["kind"] == "seed" for entry in document["strategies"].values())
+    if spread is None or count < 2:
+        return []
+    low, high = (format_measure("sharpe", spread[key]) for key in ("lowest", "highest"))
+    return [f"Its {count} seeds alone reach Sharpe ratios from {low} to {high}."]
+
+
+def baseline_name(strategy: str) -> str:
+    """A baseline within a sentence."""
+    label = label_of(strategy)
+    return label[:1].lower() + label[1:]
+
+
+def p_value(test: Mapping[str, Any]) -> str:
+    """``p = 0.12``, or a bound where no resample was as extreme."""
+    value = test["consistent"]
+    floor = 1 / test["reps"]
+    return f"p < {floor:.3g}" if value < floor else f"p = {value:.2g}" if value < 0.1 else f"p = {value:.2f}"
+
+
+def percent_chance(probability: float | None) -> str:
+    """A probability in percent that never claims certainty."""
+    if probability is None:
+        return "–"
+    if probability > 0.99:
+        return f"over {format_number(0.99, 'percent', 0)}"
+    if probability < 0.01:
+        return f"under {format_number(0.01, 'percent', 0)}"
+    return format_number(probability, "percent", 0)
+
+
+def _span(low: float, high: float) -> str:
+    return f"{format_number(low, 'ratio', 2)} to {format_number(high, 'ratio', 2)}"
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
