@@ -60,7 +60,7 @@ def equivariance_errors(study: Study, task: str, part: str = "policy") -> go.Fig
         over their standard deviation.
     """
     variants = _variants(study, task)
-    figure = _panels(variants, "frames", f"error of the {part} over its scale")
+    figure = _panels(variants, "frames", f"{part} error / its scale")
     for column, variant in enumerate(variants, start=1):
         for agent in study.agents:
             run = study.run((task, variant), agent)
@@ -80,12 +80,12 @@ def relaxed_weights(study: Study, task: str) -> go.Figure:
         if run is None:
             continue
         layers = relaxations(run)
-        names = sorted(layers)
+        names = list(layers)
         intervals = [bootstrap_interval(layers[name], generator=_generator()) for name in names]
         middle = np.array([interval.estimate for interval in intervals])
         figure.add_bar(
             name=variant,
-            x=names,
+            x=[name.removesuffix(".w") for name in names],
             y=middle,
             marker_color=_VARIANTS[number % len(_VARIANTS)],
             error_y={
@@ -96,7 +96,7 @@ def relaxed_weights(study: Study, task: str) -> go.Figure:
             },
         )
     figure.update_layout(barmode="group")
-    figure.update_yaxes(title="largest difference over mean weight")
+    figure.update_yaxes(title="largest difference / mean weight")
     return _finish(figure, f"{task}: how unequal relaxed weights are over the group", rangemode="tozero")
 
 
@@ -223,7 +223,7 @@ def _band(
         y=_short(band.estimate),
         name=name,
         legendgroup=name,
-        showlegend=column == 1,
+        showlegend=all(trace.name != name for trace in figure.data),
         mode="lines+markers" if markers else "lines",
         line={"color": colour, "width": 2},
         row=1,
@@ -238,6 +238,7 @@ def _shade(figure: go.Figure, x: Any, band: Band, name: str, colour: str, column
         y=_short(np.concatenate([band.high, band.low[::-1]])),
         fill="toself",
         fillcolor=f"rgba({red},{green},{blue},0.18)",
+        mode="lines",
         line={"width": 0},
         hoverinfo="skip",
         legendgroup=name,
@@ -254,7 +255,7 @@ def _short(values: Array) -> Array:
 
 def _finish(figure: go.Figure, title: str, *, rangemode: str | None = None) -> go.Figure:
     figure.update_layout(
-        title={"text": title, "x": 0, "xanchor": "left", "font": {"size": 16}},
+        title={"text": title, "x": 0.01, "xanchor": "left", "font": {"size": 16}},
         template="plotly_white",
         font={"family": _FONT, "size": 12, "color": "#1a1d21"},
         height=380,

@@ -199,17 +199,17 @@ def _settings(study: Study) -> str:
 
 
 def _write_png(figures: Mapping[str, Any], directory: Path, files: list[Path]) -> str | None:
+    """Draw all figures in one go of the browser; the reason where that cannot be done."""
+    from plotly.io import write_images
+
     browser = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
-    if browser and "BROWSER_PATH" not in os.environ:
-        os.environ["BROWSER_PATH"] = browser
-    for name, figure in figures.items():
-        path = directory / f"{name}.png"
-        try:
-            figure.write_image(path, width=1180, scale=1.5)
-        except (
-            Exception
-        ) as error:  # the drawing library raises errors of several kinds where no browser is found
-            reason = str(error).strip().splitlines()
-            return f"no PNG files: {reason[0] if reason else type(error).__name__}"
-        files.append(path)
+    if browser:
+        os.environ.setdefault("BROWSER_PATH", browser)  # where the drawing library looks
+    paths = [directory / f"{name}.png" for name in figures]
+    try:
+        write_images(list(figures.values()), paths, width=1180, scale=1.5)
+    except Exception as error:  # the drawing library raises errors of several kinds where no browser is found
+        reason = str(error).strip().splitlines()
+        return f"no PNG files: {reason[0] if reason else type(error).__name__}"
+    files += paths
     return None

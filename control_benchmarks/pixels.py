@@ -85,8 +85,11 @@ class Camera:
 
 
 def _make_plain(model: Any, task: Task) -> None:
-    """Give planes one colour, goals their size and the camera a place in the mirror's plane."""
+    """Give planes one colour and goals their size, and light all alike: shading is drawn by triangles."""
     mujoco = import_mujoco()
+    model.light_active[:] = 0
+    model.vis.headlight.ambient[:], model.vis.headlight.diffuse[:] = 0.9, 0.0
+    model.vis.headlight.specular[:] = 0.0
     planes = model.geom_type == int(mujoco.mjtGeom.mjGEOM_PLANE)
     model.geom_matid[planes] = -1
     model.geom_rgba[planes] = _FLOOR

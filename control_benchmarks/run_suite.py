@@ -34,6 +34,7 @@ def run_suite(
     workers: int = 0,
     budget_seconds: float | None = None,
     changes: Sequence[tuple[str, object]] = (),
+    checkpoint_every: int = 1,
     say: bool = True,
 ) -> dict[str, str]:
     """Run the jobs of a suite in their order; jobs that are done or that others run are passed over.
@@ -50,6 +51,8 @@ def run_suite(
         Stop after so long.
     changes
         Settings of the learner to change.
+    checkpoint_every
+        Evaluations between checkpoints; 0 writes none.
     say
         Whether to write a line to the standard error at each evaluation.
 
@@ -62,7 +65,7 @@ def run_suite(
     from control_benchmarks.running import Machine, claim, is_done, run_job
 
     deadline = float("inf") if budget_seconds is None else time.monotonic() + budget_seconds
-    machine = Machine(device, threads, workers, deadline, tuple(changes))
+    machine = Machine(device, threads, workers, deadline, tuple(changes), checkpoint_every)
 
     def report(text: str) -> None:
         if say:
@@ -117,7 +120,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--parallel", type=int, default=1, help="jobs side by side")
     parser.add_argument("--threads", type=int, default=1, help="threads of the physics of a job")
     parser.add_argument("--workers", type=int, default=0, help="processes of the environments of a job")
-    parser.add_argument("--budget-seconds", type=float)
+    parser.add_argument("--budget-seconds", type=float, help="stop by itself after so long")
+    parser.add_argument("--checkpoint-every", type=int, default=1, help="in evaluations; 0 writes none")
     for name in ("tasks", "agents", "variants"):
         parser.add_argument(f"--{name}", default="", help="keep only these, separated by commas")
     for name in _NUMBERS:
@@ -177,6 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 workers=options.workers,
                 budget_seconds=options.budget_seconds,
                 changes=learner_changes(options.set),
+                checkpoint_every=options.checkpoint_every,
             )
         if options.pack is not None:
             pack(options.out, options.pack)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,6 +53,8 @@ class Machine:
         Time (`time.monotonic`) at which to stop.
     changes
         Settings of `rl_core.SACConfig` to change.
+    checkpoint_every
+        Evaluations between checkpoints, from which a job that was stopped goes on; 0 writes none.
     """
 
     device: str = "cpu"
@@ -58,6 +62,7 @@ class Machine:
     workers: int = 0
     deadline: float = float("inf")
     changes: tuple[tuple[str, object], ...] = ()
+    checkpoint_every: int = 1
 
 
 def cell_paths(job: Job, directory: Path) -> dict[str, Path]:
@@ -179,10 +184,11 @@ class Recorder:
         rows = [(int(str(line["row"])), {k: v for k, v in line.items() if k != "row"}) for line in lines]
         self._write([(row, {"kind": GAINS, **line}) for row, line in rows], frames)
 
-    def end(self, frames: int, seconds: float) -> None:
-        """Write that the job ended, after so many seconds of this sitting."""
+    def end(self, frames: int, seconds: float, stopped: str | None) -> None:
+        """Write that the job ended after so many seconds of this sitting, and why before its time if so."""
+        line = {"kind": END, "frames": frames, "seconds": round(seconds, 1), "stopped": stopped}
         for writer in self._writers.values():
-            writer.write([{"kind": END, "frames": frames, "seconds": round(seconds, 1)}])
+            writer.write([line])
 
     def _rows(self) -> range:
         return range(len(self._place))
@@ -207,15 +213,11 @@ def run_job(job: Job, directory: Path, machine: Machine, report: Report) -> bool
     report
         Called with a line of text at each evaluation.
     """
-    from rl_core.training import train
-
     task, settings = load_task(job.task), job.settings
-    started = time.monotonic()
     config = learner_config(job, state_symmetry(task), machine)
     recorder = Recorder(job, directory, task, config)
     variants = [load_variant(task, name) for name in recorder.variants]
-    how = {"threads": machine.threads, "workers": machine.workers, "device": machine.device}
-    frames_a_step = settings.n_envs * settings.action_repeat
+    how: dict[str, Any] = {"threads": machine.threads, "workers": machine.workers, "device": machine.device}
     env = ControlEnv(
         task,
         recorder.seeds,
@@ -223,46 +225,80 @@ def run_job(job: Job, directory: Path, machine: Machine, report: Report) -> bool
         n_envs=settings.n_envs,
         action_repeat=settings.action_repeat,
         pixels=settings.pixels,
-        **how,  # type: ignore[arg-type]
+        **how,
     )
-    with env, Judge(task, recorder.seeds, variants, settings, **how) as judge:  # type: ignore[arg-type]
-
-        def evaluate(agent: SAC, step: int) -> Mapping[str, Tensor]:
-            found = judge.evaluate(agent)
-            recorder.evaluation(step * frames_a_step, found)
-            if job.agent == "relaxed":
-                recorder.gains(step * frames_a_step, gain_lines(agent))
-            mean = found.returns.mean(dim=1)
-            shares = ", ".join(
-                f"{name} {mean[i * settings.seeds : (i + 1) * settings.seeds].mean():.0f}"
-                for i, name in enumerate(job.variants)
-            )
-            elapsed = time.monotonic() - started
-            report(f"{job.name} {step * frames_a_step:,} frames in {elapsed:.0f} s: {shares}")
-            _check(machine)
-            return {"return": mean}
-
+    started = time.monotonic()
+    with env, Judge(task, recorder.seeds, variants, settings, **how) as judge:
+        watch = _Watch(job, judge, recorder, machine, report, started)
         try:
-            result = train(
-                env,
-                config,
-                seeds=recorder.seeds,
-                steps=settings.steps,
-                evaluate=evaluate,
-                evaluate_every=settings.steps // settings.evaluations,
-                on_progress=lambda _: _check(machine),
-            )
+            agent, stopped = _train(job, directory, env, config, machine, watch)
         except OutOfTime:
             return False
-        frames = settings.steps * frames_a_step
-        recorder.noise(frames, judge.bear_noise(result.agent))
-        recorder.end(frames, time.monotonic() - started)
+        frames = settings.steps * watch.frames_a_step
+        if stopped is None:
+            recorder.noise(frames, judge.bear_noise(agent))
+        recorder.end(frames, time.monotonic() - started, stopped)
+    shutil.rmtree(_training_directory(job, directory), ignore_errors=True)
     return True
 
 
-def _check(machine: Machine) -> None:
-    if time.monotonic() >= machine.deadline:
-        raise OutOfTime
+@dataclass
+class _Watch:
+    """What training calls: evaluates, writes, reports and minds the time."""
+
+    job: Job
+    judge: Judge
+    recorder: Recorder
+    machine: Machine
+    report: Report
+    started: float
+
+    @property
+    def frames_a_step(self) -> int:
+        return self.job.settings.n_envs * self.job.settings.action_repeat
+
+    def evaluate(self, agent: SAC, step: int) -> Mapping[str, Tensor]:
+        job, frames = self.job, step * self.frames_a_step
+        found = self.judge.evaluate(agent)
+        self.recorder.evaluation(frames, found)
+        if job.agent == "relaxed":
+            self.recorder.gains(frames, gain_lines(agent))
+        mean = found.returns.mean(dim=1)
+        means = mean.view(len(job.variants), -1).mean(dim=1).tolist()
+        text = ", ".join(f"{name} {value:.0f}" for name, value in zip(job.variants, means, strict=True))
+        self.report(f"{job.name} {frames:,} frames in {time.monotonic() - self.started:.0f} s: {text}")
+        return {"return": mean}
+
+    def progress(self, _: object) -> None:
+        if time.monotonic() >= self.machine.deadline:
+            raise OutOfTime
+
+
+def _train(
+    job: Job, directory: Path, env: ControlEnv, config: SACConfig, machine: Machine, watch: _Watch
+) -> tuple[SAC, str | None]:
+    """Train to the end; the agent, and why training stopped early where it did."""
+    from rl_core import train
+
+    between = job.settings.steps // job.settings.evaluations
+    result = train(
+        env,
+        config,
+        seeds=env.seeds,
+        steps=job.settings.steps,
+        directory=_training_directory(job, directory) if machine.checkpoint_every else None,
+        evaluate=watch.evaluate,
+        evaluate_every=between,
+        log_every=max(1, between // 10),
+        checkpoint_every=between * max(1, machine.checkpoint_every),
+        resume=bool(machine.checkpoint_every),
+        on_progress=watch.progress,
+    )
+    return result.agent, result.stopped
+
+
+def _training_directory(job: Job, directory: Path) -> Path:
+    return directory / ".training" / job.name
 
 
 def _rounded(values: Tensor) -> list[float]:
