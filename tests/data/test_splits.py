@@ -1,0 +1,124 @@
+"""Splits: in order of time, without overlap, with purge and embargo."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data import DataError, Split, chronological, walk_forward
+from data.splits import split
+
+DATES = pd.bdate_range("2010-01-04", periods=1000)
+
+
+def position(date: pd.Timestamp) -> int:
+    return int(DATES.get_loc(date))
+
+
+def test_fractions_cut_the_sessions() -> None:
+    cut = chronological(DATES, (0.6, 0.2, 0.2))
+    assert cut.train == (DATES[0], DATES[599])
+    assert cut.validation == (DATES[600], DATES[799])
+    assert cut.test == (DATES[800], DATES[-1])
+    assert list(chronological(DATES, (0.7, 0.3)).periods) == ["train", "test"]
+
+
+def test_purge_and_embargo_leave_a_gap() -> None:
+    cut = chronological(DATES, (0.6, 0.2, 0.2), purge=5, embargo=3)
+    assert cut.train == (DATES[0], DATES[594])
+    assert cut.validation == (DATES[603], DATES[794])
+    assert cut.test == (DATES[803], DATES[-1])
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    train=st.integers(1, 400),
+    validation=st.integers(0, 200),
+    test=st.integers(1, 300),
+    purge=st.integers(0, 10),
+    embargo=st.integers(0, 10),
+    expanding=st.booleans(),
+)
+def test_walk_forward_never_trains_on_what_it_tests(
+    train: int, validation: int, test: int, purge: int, embargo: int, expanding: bool
+) -> None:
+    try:
+        folds = walk_forward(
+            DATES,
+            train=train,
+            test=test,
+            validation=validation,
+            purge=purge,
+            embargo=embargo,
+            expanding=expanding,
+        )
+    except DataError:
+        assert train <= purge or test <= embargo or (validation and validation <= purge + embargo)
+        return
+    last_test = -1
+    for fold in folds:
+        bounds = [position(date) for period in fold.periods.values() for date in period]
+        assert bounds == sorted(bounds)
+        before_test = position((fold.validation or fold.train)[1])
+        assert position(fold.test[0]) - before_test > purge + embargo
+        assert position(fold.test[0]) > last_test
+        last_test = position(fold.test[1])
+    assert len(folds) == len({fold.test for fold in folds})
+
+
+def test_walk_forward_tiles_the_time_line() -> None:
+    folds = walk_forward(DATES, train=500, test=100)
+    assert [position(fold.test[0]) for fold in folds] == [500, 600, 700, 800, 900]
+    assert [position(fold.test[1]) for fold in folds] == [599, 699, 799, 899, 999]
+    expanding = walk_forward(DATES, train=500, test=100, expanding=True)
+    assert all(fold.train[0] == DATES[0] for fold in expanding)
+    assert position(walk_forward(DATES, train=500, test=300)[-1].test[1]) == 999
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "test", "reason"),
+    [
+        (("2010", "2015"), None, ("2014", "2016"), "test starts on 2014-01-01, but train lasts until 2015"),
+        (("2010", "2012"), ("2012", "2013"), ("2014", "2016"), "validation starts"),
+        (("2010", "2012"), ("2013", "2015"), ("2014", "2016"), "test starts"),
+        (("2012", "2010"), None, ("2014", "2016"), "train ends on 2010-01-01, before it starts"),
+        (("2010", "yes"), None, ("2014", "2016"), "train end: 'yes' is not a date"),
+    ],
+)
+def test_overlapping_or_reversed_periods_are_refused(
+    train: tuple[str, str], validation: tuple[str, str] | None, test: tuple[str, str], reason: str
+) -> None:
+    with pytest.raises(DataError, match=reason):
+        split(train, test, validation)
+
+
+def test_a_split_reads_dates_and_keeps_them() -> None:
+    made = split(("2010-01-01", "2012-12-31"), ("2013-01-01", "2013-12-31"))
+    assert isinstance(made, Split)
+    assert made.validation is None
+    assert made.test[1] == pd.Timestamp("2013-12-31")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"fractions": (0.5, 0.2, 0.2)}, "sum 1"),
+        ({"fractions": (1.0, 0.0, 0.0)}, "nothing for train or test"),
+        ({"purge": -1}, "negative"),
+        ({"purge": 300}, "validation is empty"),
+    ],
+)
+def test_impossible_cuts_are_refused(arguments: dict[str, object], reason: str) -> None:
+    with pytest.raises(DataError, match=reason):
+        chronological(DATES, **arguments)  # type: ignore[arg-type]
+
+
+def test_impossible_walks_are_refused() -> None:
+    with pytest.raises(DataError, match="too few"):
+        walk_forward(DATES, train=1000, test=10)
+    with pytest.raises(DataError, match="overlap"):
+        walk_forward(DATES, train=100, test=20, step=10)
+    with pytest.raises(DataError, match="positive"):
+        walk_forward(DATES, train=0, test=20)
