@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import DataError
+from data.features import DEFAULT_FEATURES
+
+# What `rl_core.checkpoint` reads to act; the rest of a checkpoint serves to go on training.
+_CHECKPOINT = ("checkpoint.json", "agent.safetensors", "symmetry.safetensors")
 
 
 @dataclass(frozen=True)
@@ -100,9 +104,9 @@ def _evidence(run: Path, manifest: dict[str, Any], metrics: dict[str, Any]) -> E
             f"{run}: was evaluated from {metrics['start']}, but learned until {learned}; "
             f"`equitrade backtest {run.name}` without --start evaluates it out of sample"
         )
-    symbols, features = tuple(data["symbols"]), tuple(config["market"]["features"])
-    if not symbols or not features:
-        raise DataError(f"{run}: its manifest records no symbols or no features")
+    symbols, features = tuple(data["symbols"]), tuple(config["market"].get("features") or DEFAULT_FEATURES)
+    if not symbols:
+        raise DataError(f"{run}: its manifest records no symbols")
     agent, costs = metrics["strategies"]["agent"], metrics["costs"]
     return Evidence(
         agent=str(config["sac"]["agent"]),
@@ -118,7 +122,7 @@ def _evidence(run: Path, manifest: dict[str, Any], metrics: dict[str, Any]) -> E
         evaluated={key: metrics[key] for key in ("start", "end", "sessions", "fill", "costs", "level")},
         metrics=_figures(agent["metrics"], agent["intervals"]),
         notes=tuple(dict.fromkeys([*data.get("notes", ()), *metrics.get("notes", ())])),
-        files=inference_files(run),
+        files=(*inference_files(run), "metrics.json"),
     )
 
 
@@ -137,14 +141,20 @@ def _symmetry(market: dict[str, Any], assets: int) -> str:
 
 
 def inference_files(run: Path) -> tuple[str, ...]:
-    """Paths of a run, relative to it, that loading its policy needs, and the evidence beside them.
+    """Paths of a run, relative to it, that loading its policy needs.
 
     Raises
     ------
     DataError
         If the run has no checkpoint.
     """
-    raise DataError(f"{run}: has no checkpoint")
+    from rl_core.checkpoint import latest_checkpoint
+
+    checkpoint = latest_checkpoint(run)
+    if checkpoint is None:
+        raise DataError(f"{run}: has no checkpoint; train it first")
+    folder = checkpoint.relative_to(run)
+    return ("manifest.json", "config.toml", *(str(folder / name) for name in _CHECKPOINT))
 
 
 def _read(path: Path, advice: str) -> dict[str, Any]:

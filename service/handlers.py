@@ -21,6 +21,7 @@ _MOST_ERRORS = 10
 _BY_MEMBER = {"prices": "invalid-prices", "holdings": "invalid-holdings", "sizing": "invalid-holdings"}
 _BY_STATUS = {
     400: "malformed-json",
+    413: "body-too-large",
     404: "not-found",
     405: "method-not-allowed",
     415: "unsupported-media-type",

@@ -9,6 +9,7 @@ import secrets
 import time
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.logs import event
@@ -28,6 +29,7 @@ _HEADERS = [
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 ]
+_TOO_LARGE = "at most {} bytes are read"
 _DEFAULTS = [
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -117,7 +119,8 @@ class Exchange:
     def check_length(self) -> None:
         """Refuse a body that says itself that it is too large, before reading it."""
         if self._length.isdigit() and int(self._length) > self._max_body:
-            raise self._too_large()
+            detail = _TOO_LARGE.format(self._max_body)
+            raise Problem("body-too-large", detail, headers={"Connection": "close"})
 
     async def receive(self) -> Message:
         """Receive the next part of the request."""
@@ -125,7 +128,8 @@ class Exchange:
         if message["type"] == "http.request":
             self._received += len(message.get("body", b""))
             if self._received > self._max_body:
-                raise self._too_large()
+                # The framework turns what it does not know into a 400, so this says it in its own terms.
+                raise HTTPException(413, _TOO_LARGE.format(self._max_body), {"Connection": "close"})
         return message
 
     async def send(self, message: Message) -> None:
@@ -146,14 +150,6 @@ class Exchange:
         if self.started:
             return
         await problem.response(self.id)(self._scope, self._receive, self.send)
-
-    def _too_large(self) -> Problem:
-        return Problem(
-            "body-too-large",
-            f"at most {self._max_body} bytes are read",
-            headers={"Connection": "close"},
-            limit_bytes=self._max_body,
-        )
 
 
 def _route(scope: Scope) -> str:

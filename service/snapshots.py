@@ -59,7 +59,7 @@ class Snapshots:
             ``unknown-data`` if no version has this hash.
         """
         base = name.partition("@")[0]
-        versions = [f"{base}@{n}" if n > 1 else base for n in reversed(self._store.versions(base))]
+        versions = [f"{base}@{number}" for number in reversed(self._store.versions(base))]
         for reference in versions or [name]:
             prices = self._load(reference) if versions else self.get(reference)
             if prices.hash == content:

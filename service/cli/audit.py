@@ -52,7 +52,7 @@ def show_answer(answer: AnswerId, config: ConfigOption = None, home: HomeOption 
 
 @app.command()
 def recompute(answer: AnswerId, config: ConfigOption = None, home: HomeOption = None) -> None:
-    """Compute an answer anew, from the version and prices that gave it; fail unless every byte is the same."""
+    """Compute an answer anew from the version and prices that gave it; fail unless it is the same."""
     from service.answers import same_answer
 
     with opened(config, home) as state:

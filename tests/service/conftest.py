@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -117,8 +120,19 @@ class Service:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return load_settings(home=tmp_path / "home", rate_limit="100000/minute", failure_limit="100000/minute")
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A home in memory where there is one: these tests wait for the disk more than for anything else."""
+    if not os.access("/dev/shm", os.W_OK):
+        yield tmp_path / "home"
+        return
+    path = Path(tempfile.mkdtemp(prefix="equitrade-test-", dir="/dev/shm"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def settings(home: Path) -> Settings:
+    return load_settings(home=home, rate_limit="100000/minute", failure_limit="100000/minute")
 
 
 @pytest.fixture
