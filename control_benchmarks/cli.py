@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,15 +49,15 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run a suite; it goes on where it was stopped or killed."""
-    from control_benchmarks.run_suite import main, run_suite, summarise
+    from control_benchmarks.run_suite import choose_renderer, main, run_suite, summarise
     from control_benchmarks.suites import load_suite
 
-    os.environ.setdefault("MUJOCO_GL", "egl")
     numbers = {"seeds": seeds, "frames": frames, "width": width}
     names = {"tasks": tasks, "agents": agents, "variants": variants}
     kept: dict[str, Any] = {key: tuple(filter(None, text.split(","))) for key, text in names.items()}
     changes: dict[str, Any] = {key: number for key, number in numbers.items() if number is not None}
     loaded = load_suite(suite, size=size, **kept, **changes)
+    choose_renderer(loaded)
     out.mkdir(parents=True, exist_ok=True)
     if parallel > 1:
         given: dict[str, Any] = {

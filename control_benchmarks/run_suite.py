@@ -87,6 +87,12 @@ def run_suite(
     return found
 
 
+def choose_renderer(suite: Suite) -> None:
+    """Tell MuJoCo how to draw, before it is imported: through EGL for pixels, else not at all."""
+    pixels = any(job.settings.pixels for job in suite.jobs)
+    os.environ.setdefault("MUJOCO_GL", "egl" if pixels else "disable")
+
+
 def run_parallel(arguments: Sequence[str], parallel: int) -> int:
     """Run this module so many times side by side with the same arguments; the worst exit code."""
     folders = os.pathsep.join(folder for folder in sys.path if folder)
@@ -165,9 +171,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m control_benchmarks.run_suite", description=__doc__)
     add_arguments(parser)
     options = parser.parse_args(given)
-    os.environ.setdefault("MUJOCO_GL", "egl")
     try:
         suite = suite_of(options)
+        choose_renderer(suite)
         options.out.mkdir(parents=True, exist_ok=True)
         if options.parallel > 1:
             code = run_parallel(_without(given, "--pack"), options.parallel)

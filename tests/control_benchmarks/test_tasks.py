@@ -118,7 +118,7 @@ def test_episodes_start_as_the_suites(suite, name):
 @pytest.mark.parametrize("name", TASKS)
 def test_a_decision_moves_the_physics_as_the_suites(suite, name):
     task, environment = load_task(name), official(suite, name)
-    copies = copies_of(task, [Variant()], [3], n_envs=1, action_repeat=1, stream="test")
+    copies = copies_of(task, [Variant()], [3], environments=[0], action_repeat=1, stream="test")
     fleet = Fleet(copies, copies.arrays())
     fleet.reset()
     environment.reset()
@@ -148,7 +148,9 @@ def test_episodes_last_a_thousand_frames_as_the_suites(suite, name):
 
 def mirrored_rollout(task, generator, *, steps, action_matrix=None):
     """Observations and rewards of rollouts [T, K] and of those from mirrored starts with mirrored actions."""
-    copies = copies_of(task, [Variant(), Variant()], [5, 5], n_envs=4, action_repeat=1, stream="test")
+    copies = copies_of(
+        task, [Variant(), Variant()], [5, 5], environments=range(4), action_repeat=1, stream="test"
+    )
     fleet = Fleet(copies, copies.arrays())
     fleet.reset()
     half = len(copies) // 2

@@ -137,7 +137,9 @@ def test_a_workers_orders_survive_their_text():
     import json
 
     task = load_task("reacher_easy")
-    copies = copies_of(task, [Variant("gravity", 0.5)], [9], n_envs=2, action_repeat=2, stream="train")
+    copies = copies_of(
+        task, [Variant("gravity", 0.5)], [9], environments=range(2), action_repeat=2, stream="train"
+    )
     order = {**describe(copies), "path": "/x", "start": 0, "stop": 2}
     assert restore(json.dumps(order)) == (copies, "/x", 0, 2)
 

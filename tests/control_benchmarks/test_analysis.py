@@ -1,0 +1,156 @@
+"""The claims on made-up results whose answers are known, and the figures and page of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from control_benchmarks import ControlError
+from control_benchmarks.analysis import (
+    Study,
+    claims,
+    curve,
+    last_returns,
+    mean_difference,
+    noise_loss,
+    scores,
+)
+from control_benchmarks.figures import published_comparison
+from control_benchmarks.page import write_figures
+from control_benchmarks.results import Results, Writer, file_name, read_directory
+
+LEVELS = (0.0, 0.1, 0.4)
+
+
+def write_run(directory, task, variant, agent, level, *, relaxation=0.1, loss=100.0, seeds=6, frames=100_000):
+    """A run whose returns rise to `level`, whose weights differ by `relaxation` and that noise costs `loss`."""
+    random = np.random.default_rng(len(task) * 100 + len(variant) * 10 + len(agent))
+    header = {
+        "task": task,
+        "variant": variant,
+        "agent": agent,
+        "seeds": list(range(seeds)),
+        "settings": {"pixels": False, "action_repeat": 2},
+        "learner": {"width": 8, "batch_size": 8},
+        "gaps": {
+            **{k: {"mean": 0.1, "low": 0.05, "high": 0.2, "largest": 1.0} for k in ("reward", "transition")},
+            "change": 1.0,
+        },
+        "machine": {"device": "cpu", "torch": "0"},
+    }
+    writer = Writer(directory / file_name(task, variant, agent), header)
+    errors = {"policy_error": 0.1, "policy_scale": 1.0, "critic_error": 0.2, "critic_scale": 2.0}
+    for seed in range(seeds):
+        for step in (1, 2):
+            returns = (level * step / 2 + random.normal(0, 10, 2)).tolist()
+            line = {"kind": "evaluation", "frames": step * frames // 2, "seed": seed, "returns": returns}
+            writer.write([{**line, **errors}])
+        for noise in LEVELS:
+            returns = [level - loss * noise / 0.4 + random.normal(0, 5)]
+            writer.write(
+                [{"kind": "noise", "frames": frames, "seed": seed, "level": noise, "returns": returns}]
+            )
+        if agent == "relaxed":
+            for network in ("actor", "critic"):
+                value = relaxation + random.normal(0, 0.005)
+                line = {
+                    "kind": "gains",
+                    "frames": frames,
+                    "seed": seed,
+                    "network": network,
+                    "layer": "head.w",
+                }
+                writer.write([{**line, "relaxation": value, "weights": [1.0, 1.0], "shape": [1, 2]}])
+    writer.write([{"kind": "end", "frames": frames}])
+
+
+def write_study(directory, *, variant_exact=400.0, relaxation=0.4, dense=300.0):
+    for task in ("cartpole_swingup", "reacher_easy"):
+        write_run(directory, task, "original", "relaxed", 800, loss=50)
+        write_run(directory, task, "original", "exact", 800, loss=150)
+        write_run(directory, task, "original", "dense", dense, loss=250)
+        write_run(directory, task, "gravity", "relaxed", 700, relaxation=relaxation, loss=50)
+        write_run(directory, task, "gravity", "exact", variant_exact, loss=150)
+        write_run(directory, task, "gravity", "dense", dense, loss=250)
+
+
+def answers(directory):
+    return {claim.letter: claim.answer for claim in claims(Study(read_directory(directory)))}
+
+
+def test_claims_that_hold_are_answered_yes(tmp_path):
+    write_study(tmp_path)
+    assert answers(tmp_path) == dict.fromkeys("abcde", "yes")
+
+
+def test_claims_that_fail_are_answered_no(tmp_path):
+    write_study(tmp_path, variant_exact=900, relaxation=0.01, dense=900)
+    assert answers(tmp_path) == {"a": "no", "b": "no", "c": "no", "d": "no", "e": "yes"}
+
+
+def test_claims_without_a_difference_are_undecided(tmp_path):
+    write_study(tmp_path, variant_exact=700, relaxation=0.1)
+    found = answers(tmp_path)
+    assert found["b"] == "undecided"
+    assert found["d"] == "undecided"
+
+
+def test_claims_without_results_are_left_out(tmp_path):
+    write_run(tmp_path, "reacher_easy", "original", "dense", 500)
+    assert answers(tmp_path) == {}
+
+
+def test_scores_and_curves(tmp_path):
+    write_run(tmp_path, "reacher_easy", "original", "dense", 500)
+    (run,) = read_directory(tmp_path)
+    found = curve(run)
+    assert found.frames.tolist() == [50_000, 100_000]
+    assert found.values.shape == (6, 2)
+    np.testing.assert_allclose(scores(run), 0.375, atol=0.02)
+    np.testing.assert_allclose(scores(run, frames=50_000), 0.25, atol=0.03)
+    np.testing.assert_allclose(last_returns(run), 500, atol=30)
+    loss = noise_loss(run)
+    assert loss is not None
+    np.testing.assert_allclose(loss, (100 * 0.25 + 100) / 2 / 1000, atol=0.02)
+
+
+def test_an_evaluation_that_a_kill_cut_in_half_does_not_count():
+    header = {"task": "t", "variant": "v", "agent": "dense", "seeds": [0, 1]}
+    line = {"kind": "evaluation", "frames": 10, "returns": [1.0]}
+    run = Results(header, ({**line, "seed": 0}, {**line, "seed": 1}, {**line, "frames": 20, "seed": 0}))
+    assert curve(run).frames.tolist() == [10]
+
+
+def test_differences_are_averaged_over_cells():
+    random = np.random.default_rng(0)
+    first = [random.normal(1.0, 0.01, 10), random.normal(0.0, 0.01, 10)]
+    second = [random.normal(0.5, 0.01, 10), random.normal(0.0, 0.01, 8)]
+    found = mean_difference(first, second, generator=random)
+    assert found.low < 0.25 < found.high
+    assert found.high - found.low < 0.05
+
+
+def test_the_page_holds_everything_and_no_address(tmp_path):
+    write_study(tmp_path / "results")
+    written = write_figures(tmp_path / "results", tmp_path / "figures", png=False)
+    page = written.page.read_text()
+    for text in ("Claims", "published", "reacher_easy: return", "(e)", "within", "gravity"):
+        assert text in page
+    assert len(written.files) == 11
+    assert all(path.is_file() for path in written.files)
+
+
+def test_the_table_beside_published_bars(tmp_path):
+    write_run(tmp_path, "cartpole_swingup", "original", "dense", 840)
+    write_run(tmp_path, "reacher_easy", "original", "dense", 100)
+    rows = published_comparison(Study(read_directory(tmp_path)))
+    assert {row["task"]: row["beside the plain ones"] for row in rows} == {
+        "cartpole_swingup": "within",
+        "reacher_easy": "below",
+    }
+    assert "pytorch_sac 829" in rows[0]["published"]
+
+
+def test_no_results_is_told_in_one_line(tmp_path):
+    with pytest.raises(ControlError, match="holds no results"):
+        write_figures(tmp_path, tmp_path / "figures")

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from control_benchmarks import ControlError
+from control_benchmarks.published import published_bars, published_range
+from control_benchmarks.results import Writer, file_name, read_directory, read_results
+
+HEADER = {"task": "t", "variant": "v", "agent": "a", "seeds": [0, 1], "settings": {"levels": (0.0, 0.5)}}
+LINES = [{"kind": "evaluation", "frames": 10, "seed": seed, "returns": [1.0, 2.0]} for seed in (0, 1)]
+
+
+def test_what_is_written_is_read(tmp_path):
+    path = tmp_path / file_name("t", "gravity:0.5", "a")
+    assert path.name == "t__gravity_0.5__a.jsonl"
+    writer = Writer(path, HEADER)
+    writer.write(LINES)
+    results = read_results(path)
+    assert results is not None
+    assert not results.done
+    assert [line["seed"] for line in results.of_kind("evaluation")] == [0, 1]
+    writer.write([{"kind": "end", "frames": 10}])
+    assert read_directory(tmp_path)[0].done
+
+
+def test_nothing_is_written_twice(tmp_path):
+    path = tmp_path / "run.jsonl"
+    Writer(path, HEADER).write(LINES)
+    before = path.read_bytes()
+    again = Writer(path, HEADER)
+    again.write(LINES)
+    assert path.read_bytes() == before
+    again.write([*LINES, {**LINES[0], "frames": 20}])
+    assert len(path.read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize("cut", range(1, 60, 7))
+def test_a_file_cut_short_by_a_kill_goes_on_cleanly(tmp_path, cut):
+    path = tmp_path / "run.jsonl"
+    Writer(path, HEADER).write(LINES)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-cut])
+    results = read_results(path)
+    assert results is not None
+    assert len(results.lines) == 1
+    Writer(path, HEADER).write(LINES)
+    assert path.read_bytes() == whole
+
+
+def test_a_file_cut_within_its_first_line_starts_anew(tmp_path):
+    path = tmp_path / "run.jsonl"
+    Writer(path, HEADER).write(LINES)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:20])
+    assert read_results(path) is None
+    Writer(path, HEADER).write(LINES)
+    assert path.read_bytes() == whole
+    assert read_results(tmp_path / "absent.jsonl") is None
+
+
+def test_damage_in_the_middle_names_the_line(tmp_path):
+    path = tmp_path / "run.jsonl"
+    Writer(path, HEADER).write(LINES)
+    lines = path.read_text().splitlines()
+    lines[1] = lines[1][:-5]
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(ControlError, match=r"run\.jsonl, line 2: not JSON"):
+        read_results(path)
+    path.write_text(json.dumps({"kind": "evaluation"}) + "\n")
+    with pytest.raises(ControlError, match="line 1: expected the description"):
+        read_results(path)
+
+
+@pytest.mark.parametrize("key", ["agent", "seeds", "settings"])
+def test_results_of_other_settings_are_not_mixed(tmp_path, key):
+    path = tmp_path / "run.jsonl"
+    Writer(path, HEADER)
+    with pytest.raises(ControlError, match=f"results of other {key}"):
+        Writer(path, {**HEADER, key: "else"})
+
+
+def test_numbers_that_are_not_finite_are_refused(tmp_path):
+    writer = Writer(tmp_path / "run.jsonl", HEADER)
+    with pytest.raises(ValueError):
+        writer.write([{"kind": "evaluation", "frames": 1, "returns": [float("nan")]}])
+
+
+def test_published_bars_come_with_their_sources():
+    bars = published_bars()
+    assert len(bars) > 100
+    assert {bar.observation for bar in bars} == {"state", "pixels"}
+    assert all(0 <= bar.mean_return <= 1000 and bar.frames in (100_000, 500_000, 1_000_000) for bar in bars)
+    assert published_range("cartpole_swingup", 100_000) == (829, 853)
+    assert published_range("cartpole_swingup", 100_000, sac_only=False) == (829, 869)
+    assert published_range("cartpole_swingup", 100_000, observation="pixels", sac_only=False) == (626, 626)
+    assert published_range("nothing", 100_000) is None
