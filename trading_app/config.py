@@ -99,13 +99,18 @@ def trading_learner() -> SACConfig:
     return SACConfig(width=64, batch_size=128, learning_starts=50, gamma=0.9, capacity=20_000)
 
 
+def trading_market() -> MarketConfig:
+    """Market settings: rewards in per cent suit the learning rates, and features look back by themselves."""
+    return MarketConfig(reward_scale=100.0, window=8)
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """Everything that determines a run, with the code and the data."""
 
     data: DataConfig = field(default_factory=DataConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
-    market: MarketConfig = field(default_factory=MarketConfig)
+    market: MarketConfig = field(default_factory=trading_market)
     costs: CostModel = field(default_factory=CostModel)
     sac: SACConfig = field(default_factory=trading_learner)
     training: TrainingConfig = field(default_factory=TrainingConfig)

@@ -25,7 +25,7 @@ from trading_app.accounting import Rates, advance
 from trading_app.backtest import backtest
 from trading_app.costs import CostModel
 from trading_app.market import Market, MarketConfig
-from trading_app.measures import sharpe_ratio
+from trading_app.metrics import sharpe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,7 +87,7 @@ class Rollout:
         batch = backtest(self.prices, self.per_seed, costs=self.costs, fill=self.fill, start=start, end=end)
         returns = np.asarray(batch.returns, dtype=np.float64)
         growth = np.log1p(np.maximum(returns, -1 + 1e-12)).mean(axis=0) * self.costs.periods
-        ratio = np.array([sharpe_ratio(column, periods=self.costs.periods) for column in returns.T])
+        ratio = sharpe(returns, periods=self.costs.periods, risk_free=self.costs.risk_free)
         return {"sharpe": torch.as_tensor(ratio), "growth": torch.as_tensor(growth)}
 
 

@@ -21,7 +21,7 @@ from rl_core.sac import SAC
 from trading_app.config import RunConfig, load_config, to_dict, to_toml
 from trading_app.market import Market
 from trading_app.policies import AgentPolicy
-from trading_app.runs import Run, create_run, open_run
+from trading_app.runs import Run, create_run, open_run, unused_name
 
 if TYPE_CHECKING:
     from data.prices import Prices

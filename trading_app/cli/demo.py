@@ -27,10 +27,10 @@ def demo(
     import os
 
     from trading_app.cli.backtest import show
-    from trading_app.cli.report import write_report
     from trading_app.cli.train import run_training
     from trading_app.config import load_config
     from trading_app.out_of_sample import backtest_run
+    from trading_app.report.page import write_report
     from trading_app.runs import open_run, unused_name
 
     state = home_directory(home)
@@ -39,7 +39,7 @@ def demo(
     run = open_run(summary["path"], home=state)
     say("backtesting out of sample")
     saved = backtest_run(run, home=state)
-    path = write_report(run)
+    path = write_report(run).resolve()
     if as_json:
         print_json({**summary, "report": str(path), "evidence": dict(saved.document)})
         return

@@ -44,8 +44,7 @@ class LazyGroup(TyperGroup):
         # Not Typer's own form, which would import every command to ask it for its help.
         self.format_usage(ctx, formatter)
         self.format_help_text(ctx, formatter)
-        self.format_options(ctx, formatter)
-        self.format_commands(ctx, formatter)
+        self.format_options(ctx, formatter)  # and, for a group, its commands
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         points = command_points()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,19 +18,11 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write RUN/report.html, a self-contained page, and print its path."""
+    from trading_app.report.page import write_report
     from trading_app.runs import open_run
 
-    path = write_report(open_run(run, home=home_directory(home)))
+    path = write_report(open_run(run, home=home_directory(home))).resolve()
     if as_json:
         print_json({"report": str(path)})
     else:
         print(path)
-
-
-def write_report(run: Any) -> Any:
-    """Render and write the report of a backtested run; give its path."""
-    from data.atomic import atomic_write
-    from trading_app.report.page import load_report_data, render_report
-
-    atomic_write(run.report, render_report(load_report_data(run)))
-    return run.report.resolve()
