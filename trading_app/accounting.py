@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -29,9 +30,13 @@ if TYPE_CHECKING:
 Array = Any
 
 TOLERANCE = 1e-13
-_FIXED_POINT_STEPS = 6
+# Below this contraction factor every step gains a digit or more.
+_SLOW_FACTOR = 0.1
+_FIXED_POINT_STEPS = 40
 _NEWTON_STEPS = 60
 _SMALLEST_GROWTH = 1e-12
+# A tuple, since building a union of types on each call costs more than the arithmetic of a small batch.
+_NUMPY = (np.ndarray, np.generic)
 
 
 @dataclass(frozen=True)
@@ -115,8 +120,8 @@ def solve_fill(
     """Solve μ = 1 − Σ_i c_i |a_i μ − w′_i| for the share μ of the account that a fill leaves.
 
     The right side is a contraction with factor q = Σ c_i |a_i|, so its distance from the solution is known
-    after each step; at the usual costs two or three steps suffice. Otherwise, and with impact, Newton's
-    method goes on from the right of the root: μ − 1 + Σ c_i |a_i μ − w′_i| is convex in μ, so that it
+    after each step; at the usual costs two or three steps suffice. For a large q, and with impact, Newton's
+    method starts from the right of the root instead: μ − 1 + Σ c_i |a_i μ − w′_i| is convex in μ, so that it
     descends to the root.
 
     Parameters
@@ -146,44 +151,48 @@ def solve_fill(
     """
     if rate == 0.0 and impact is None:
         return total(held) * 0.0 + 1.0
-    if gross is None:
-        gross = float(total(abs(target)).max())
-    factor = rate * gross
-    if not factor < 1.0:
+    # Computed row by row unless known, and each row stops by itself: what a row gets does not depend on which
+    # others stand beside it, so that no later day and no other account leaves a trace in it.
+    factor = rate * (total(abs(target)) if gross is None else gross)
+    largest = float(factor if gross is not None else factor.max())
+    if not largest < 1.0:
         raise DataError(
-            f"costs of {rate:.4g} a unit traded on targets of gross {gross:.4g} leave no solution: "
+            f"costs of {rate:.4g} a unit traded on targets of gross {largest / rate:.4g} leave no solution: "
             "cost rate × gross weight must stay below 1"
         )
-    kept = 1.0 - trading_cost(target - held, rate, impact)
-    if impact is not None:
-        return _newton(kept * 0.0 + 1.0, target, held, rate, impact, tolerance)
-    # |μ₁ − μ*| ≤ q/(1−q) · |μ₁ − μ₀|, and every further step multiplies that by q: the first steps need no
-    # look at the data, since |μ₁ − μ₀| is the cost of the whole trade, at most rate × (gross + |w′|).
+    if impact is None and largest < _SLOW_FACTOR:
+        return _fixed_point(target, held, rate, factor, tolerance)
+    return _newton(target, held, rate, impact, tolerance)
+
+
+def _fixed_point(target: Array, held: Array, rate: float, factor: Array, tolerance: float) -> Array:
+    kept = 1.0 - trading_cost(target - held, rate)
+    moving = kept == kept
     for _ in range(_FIXED_POINT_STEPS):
-        before = kept
-        kept = 1.0 - trading_cost(target * kept[..., None] - held, rate)
-        if float(abs(kept - before).max()) * factor <= tolerance * (1.0 - factor):
-            return kept
-    return _newton(kept * 0.0 + 1.0, target, held, rate, None, tolerance)
+        new = 1.0 - trading_cost(target * kept[..., None] - held, rate)
+        # |μ₁ − μ*| ≤ q/(1−q) · |μ₁ − μ₀| after a step from μ₀ to μ₁.
+        error = abs(new - kept) * (factor / (1.0 - factor))
+        kept = new * moving + kept * (moving == 0)
+        moving = moving & (error > tolerance)
+        if not moving.any():
+            break
+    return kept
 
 
-def _newton(
-    kept: Array, target: Array, held: Array, rate: float, impact: Array | None, tolerance: float
-) -> Array:
-    # An account that liquidation alone would ruin has no root above 0; it is marked by 0 rather than
-    # iterated.
+def _newton(target: Array, held: Array, rate: float, impact: Array | None, tolerance: float) -> Array:
+    # An account that liquidation alone would ruin has no root above 0; it is set to 0 rather than iterated.
     ruined = trading_cost(held, rate, impact) >= 1.0
+    kept = total(held) * 0.0 + 1.0
     for _ in range(_NEWTON_STEPS):
         change = target * kept[..., None] - held
-        size = abs(change)
-        marginal = rate if impact is None else rate + 1.5 * impact * size**0.5
+        marginal = rate if impact is None else rate + 1.5 * impact * abs(change) ** 0.5
         signed = target * (change > 0) - target * (change < 0)
-        slope = 1.0 + total(signed * marginal)
         # The slope is positive right of a root; rows without one are set aside by `ruined`.
-        slope = at_least(slope, 1e-3)
-        excess = (kept - 1.0 + trading_cost(change, rate, impact)) * (ruined == 0)
-        kept = kept - excess / slope
-        if float(abs(excess / slope).max()) <= tolerance:
+        slope = at_least(1.0 + total(signed * marginal), 1e-3)
+        move = (kept - 1.0 + trading_cost(change, rate, impact)) / slope
+        move = move * ((abs(move) > tolerance) & (ruined == 0))
+        kept = kept - move
+        if not move.any():
             return kept * (ruined == 0)
     raise DataError(
         "the cost of a fill has no stable solution: lower the costs, the impact or the gross weight"
@@ -290,21 +299,22 @@ def total(values: Array) -> Array:
         return values.sum(-1)
     if values.ndim == 1:
         return np.add.reduce(values)
-    return values @ np.ones(values.shape[-1], values.dtype)
+    return values @ _ones(values.shape[-1], values.dtype)
+
+
+@lru_cache(maxsize=64)
+def _ones(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    return np.ones(size, dtype)
 
 
 def at_least(values: Array, bound: float) -> Array:
     """Larger of values and bound."""
-    return (
-        np.maximum(values, bound) if isinstance(values, np.ndarray | np.generic) else values.clip(bound, None)
-    )
+    return np.maximum(values, bound) if isinstance(values, _NUMPY) else values.clip(bound, None)
 
 
 def at_most(values: Array, bound: float) -> Array:
     """Smaller of values and bound."""
-    return (
-        np.minimum(values, bound) if isinstance(values, np.ndarray | np.generic) else values.clip(None, bound)
-    )
+    return np.minimum(values, bound) if isinstance(values, _NUMPY) else values.clip(None, bound)
 
 
 def positive(growth: Array) -> Array:

@@ -20,14 +20,14 @@ from trading_app.costs import CostModel
 from trading_app.market_accounts import Accounts
 from trading_app.market_actions import target_weights
 from trading_app.market_config import MarketConfig
-from trading_app.market_encoding import Encoder
-from trading_app.market_prices import TradingPanel, session_range, trading_panel
+from trading_app.market_encoding import Encoder, FeatureWindows
+from trading_app.market_prices import TradingPanel, decision_range, trading_panel
 from trading_app.symmetry import market_symmetry
 
 if TYPE_CHECKING:
     from data.prices import Prices
 
-__all__ = ["Market", "MarketConfig", "decision_range"]
+__all__ = ["Market", "MarketConfig"]
 
 
 class Market:
@@ -91,6 +91,7 @@ class Market:
         self._seeds, self._n_envs = tuple(int(seed) for seed in seeds), n_envs
         self._device, self.dtype = torch.device(device), dtype
         self._bounds = (start, end)
+        self._in_numpy = self._device.type == "cpu"
         self._noise, self._draws = Noise(self._seeds, "cpu"), 0
         if start is not None or end is not None:
             _ = self.decisions
@@ -110,7 +111,7 @@ class Market:
     @cached_property
     def encoder(self) -> Encoder:
         """What turns compact observations into network input."""
-        return Encoder(self.prices, self.config, self._device)
+        return Encoder(FeatureWindows(self.prices, self.config), self._device)
 
     @cached_property
     def symmetry(self) -> Symmetry:
@@ -168,7 +169,6 @@ class Market:
         self._draws += 1
         return self._tensor(self._accounts.observation())
 
-    @torch.no_grad()
     def step(self, action: Tensor) -> Step:
         """Step with actions [S, n_envs, N] in [−1, 1]; ended episodes restart by themselves."""
         accounts = self._accounts
@@ -202,12 +202,9 @@ class Market:
         days = first + self._noise.integers("episode", self._draws, (self._n_envs,), span)
         return days.numpy() if self._in_numpy else days.to(self._device)
 
-    @property
-    def _in_numpy(self) -> bool:
-        return self._device.type == "cpu"
-
     def _array(self, action: Tensor) -> Array:
-        return action.to(self.dtype).numpy() if self._in_numpy else action.to(self._device, self.dtype)
+        action = action.detach().to(self._device, self.dtype)
+        return action.numpy() if self._in_numpy else action
 
     def _tensor(self, array: Array) -> Tensor:
         tensor: Tensor = torch.from_numpy(array) if self._in_numpy else array
@@ -229,27 +226,3 @@ class Market:
             backend=backend,
             **options,
         )
-
-
-def decision_range(
-    prices: Prices, config: MarketConfig, start: object = None, end: object = None
-) -> tuple[int, int]:
-    """First and last day (positions) on which an episode may decide.
-
-    The first has the history that its window of features needs; the last still has its fill and the next one
-    inside the range.
-
-    Raises
-    ------
-    DataError
-        If there is none.
-    """
-    low, stop = session_range(prices.dates, prices.name, start, end)
-    first, last = max(low, config.history - 1), stop - 3
-    if first > last:
-        raise DataError(
-            f"{prices.name}: no episode fits from {prices.dates[low].date()} to {prices.dates[stop - 1].date()}: "
-            f"a decision needs {config.history} sessions of history and 2 after it; "
-            "take more prices or a shorter window"
-        )
-    return first, last

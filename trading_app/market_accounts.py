@@ -55,7 +55,7 @@ class Accounts:
         self._rates, self._rewards = Rates.of(costs), Rewards(config)
         self._assets, self._at_close = len(panel.symbols), panel.at_close
         double = options.get("dtype") in (np.float64, getattr(backend, "float64", None))
-        self._tolerance = 1e-13 if double else 1e-8
+        self._tolerance = 1e-13 if double else 1e-6
         rows = panel.decision_rows(costs)
         self._tables = {name: backend.asarray(table, **options) for name, table in rows.items()}
 

@@ -12,13 +12,15 @@ from data.features import compute, market_features
 from trading_app.market_config import MarketConfig
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from data.prices import Prices
 
 
-class Encoder:
-    """Features of all days in one tensor, and the gathering of windows from it.
+class FeatureWindows:
+    """Features of all days in one array, of which every window is a view.
 
-    A row of the network's input belongs to one asset and holds, in this order: the window's features, oldest
+    A row of an observation belongs to one asset and holds, in this order: the window's features, oldest
     session first [W · C]; the asset's own weight; the market-wide features of the day [M]; the net exposure
     Σ w, which is 1 less cash and, unlike cash, odd under the mirror.
 
@@ -28,28 +30,74 @@ class Encoder:
         The prices; features of a day use nothing later than its close.
     config
         The market's settings.
-    device
-        Where the tensor lives.
+
+    Attributes
+    ----------
+    features
+        float32 [N, W − 1 + T, C]; the days before the first are zeros, so that a window which begins before
+        the prices is padded, not refused.
+    market
+        Market-wide features, float32 [T, M].
+    parity
+        −1 or +1 for each entry of a row: how it answers to the mirror [d].
     """
 
-    def __init__(self, prices: Prices, config: MarketConfig, device: torch.device) -> None:
+    def __init__(self, prices: Prices, config: MarketConfig) -> None:
         table, market = compute(prices, config.feature_names), market_features(prices)
-        self.window, self.assets = config.window, len(prices.symbols)
-        # Days of zeros before the first: a window that begins before the prices is padded, not refused.
         padding = np.zeros((config.window - 1, *table.values.shape[1:]), dtype=np.float32)
-        padded = np.concatenate([padding, table.values]).transpose(1, 0, 2)
-        self.features = torch.from_numpy(np.ascontiguousarray(padded)).to(device)
-        self.market = torch.from_numpy(market.values).to(device)
-        # Windows as a view: asset i's window that ends on day t is contiguous in the tensor [N, T + W − 1,
+        self.features = np.ascontiguousarray(np.concatenate([padding, table.values]).transpose(1, 0, 2))
+        self.market = market.values
+        self.window = config.window
+        odd = np.array([-1])
+        parity = np.concatenate([np.tile(table.parity, config.window), odd, market.parity, odd])
+        self.parity = tuple(int(value) for value in parity)
+        # Asset i's window that ends on day t is contiguous in the array: all windows are a view [T, N, W ·
         # C].
         assets, rows, channels = self.features.shape
-        self._windows = self.features.as_strided(
-            (rows - config.window + 1, assets, config.window * channels), (channels, rows * channels, 1)
+        step = self.features.itemsize
+        self._windows = np.lib.stride_tricks.as_strided(
+            self.features,
+            (rows - config.window + 1, assets, config.window * channels),
+            (step * channels, step * rows * channels, step),
+            writeable=False,
         )
-        own, net = np.array([-1]), np.array([-1])
-        self.parity = tuple(
-            int(value)
-            for value in np.concatenate([np.tile(table.parity, config.window), own, market.parity, net])
+
+    @property
+    def size(self) -> int:
+        """Length d of one row."""
+        return len(self.parity)
+
+    def encode(self, day: int, weights: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Observation of one account at the close of a day: weights [N] in, rows [N, d] out."""
+        window = self._windows[day]
+        width = window.shape[1]
+        rows = np.empty((len(window), self.size), dtype=np.float32)
+        rows[:, :width] = window
+        rows[:, width] = weights
+        rows[:, width + 1 : -1] = self.market[day]
+        rows[:, -1] = np.add.reduce(weights)
+        return rows
+
+
+class Encoder:
+    """The same on tensors of a device, for batches.
+
+    Parameters
+    ----------
+    windows
+        The features.
+    device
+        Where the tensors live.
+    """
+
+    def __init__(self, windows: FeatureWindows, device: torch.device) -> None:
+        self.features = torch.from_numpy(windows.features).to(device)
+        self.market = torch.from_numpy(windows.market).to(device)
+        self.parity, self.assets = windows.parity, len(windows.features)
+        _, rows, channels = self.features.shape
+        self._windows = self.features.as_strided(
+            (rows - windows.window + 1, self.assets, windows.window * channels),
+            (channels, rows * channels, 1),
         )
 
     @property

@@ -11,6 +11,7 @@ import pandas as pd
 from data.errors import DataError
 from trading_app.accounting import impact_coefficients
 from trading_app.costs import CostModel
+from trading_app.market_config import MarketConfig
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -195,6 +196,30 @@ def session_range(
             f"at least 2 are needed (prices run from {dates[0].date()} to {dates[-1].date()})"
         )
     return low, stop
+
+
+def decision_range(
+    prices: Prices, config: MarketConfig, start: object = None, end: object = None
+) -> tuple[int, int]:
+    """First and last day (positions) on which an episode may decide.
+
+    The first has the history that its window of features needs; the last still has its fill and the next one
+    inside the range.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    low, stop = session_range(prices.dates, prices.name, start, end)
+    first, last = max(low, config.history - 1), stop - 3
+    if first > last:
+        raise DataError(
+            f"{prices.name}: no episode fits from {prices.dates[low].date()} to {prices.dates[stop - 1].date()}: "
+            f"a decision needs {config.history} sessions of history and 2 after it; "
+            "take more prices or a shorter window"
+        )
+    return first, last
 
 
 def _carried(raw: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
