@@ -277,7 +277,15 @@ def monthly_heatmap(returns: pd.Series, *, theme: Theme = LIGHT) -> go.Figure:
         theme,
         height=30 * len(grid) + 110,
         hovermode="closest",
-        meta={"narrow": {"data.0.text": _cell_texts(values, 0), "data.0.textfont.size": 9}},
+        # A phone shows a month as a narrow cell: whole percents, and letters for months.
+        meta={
+            "narrow": {
+                "data.0.text": _cell_texts(values, 0),
+                "data.0.textfont.size": 10,
+                "layout.xaxis.tickvals": list(MONTHS),
+                "layout.xaxis.ticktext": [month[0] for month in MONTHS],
+            }
+        },
     )
     result.add_heatmap(
         x=list(MONTHS),

@@ -109,10 +109,21 @@
   addEventListener("beforeprint", () => {
     printing = true;
     root.dataset.theme = "light";
-    for (const element of document.querySelectorAll("details")) element.open = true;
+    for (const element of document.querySelectorAll("details:not([open])")) {
+      element.open = true;
+      element.dataset.closed = "";
+    }
     for (const name of plots.keys()) draw(name, "light", PAPER);
   });
-  addEventListener("afterprint", () => { printing = false; root.dataset.theme = theme; redraw(); });
+  addEventListener("afterprint", () => {
+    printing = false;
+    root.dataset.theme = theme;
+    for (const element of document.querySelectorAll("details[data-closed]")) {
+      element.open = false;
+      delete element.dataset.closed;
+    }
+    redraw();
+  });
 
   function save(name, type, text) {
     const link = document.createElement("a");
