@@ -13,7 +13,7 @@ from rl_core.layers.fourier import FourierLinear, apply_blocks
 from rl_core.layers.initial import HEAD_GAIN
 from rl_core.layers.linear import DenseLinear, GroupLinear, Head, LayerNorm, Lifting, RegularLinear
 from rl_core.layers.rpp import ResidualPathway
-from rl_core.networks import Network, Packed, Shape
+from rl_core.networks import ACTIVATIONS, Network, Packed, Shape
 from rl_core.symmetry.groups import cyclic
 from rl_core.symmetry.representations import Representation, trivial
 from rl_core.symmetry.symmetry import Symmetry
@@ -45,6 +45,9 @@ class VectorNetwork(Network):
         super().__init__(symmetry, len(generators), ensemble)
         self.input_size, self.output_size = end_sizes(symmetry, ensemble)
         self.norm = shape.layer_norm
+        self.rectified = shape.activation == "relu"
+        # Rectifying in place saves a pass over memory.
+        self.activate = torch.relu_ if self.rectified else ACTIVATIONS[shape.activation]
         hidden = self._dense(shape, generators) if kind == "dense" else self._group(kind, shape, generators)
         for i, layer in enumerate(hidden):
             name = "head" if i == len(hidden) - 1 else "lifting" if i == 0 else f"hidden{i}"
@@ -88,21 +91,24 @@ class VectorNetwork(Network):
             if self.norm:
                 scale, shift = expanded[i + 2 : i + 4]
                 y = torch.addcmul(shift, torch.nn.functional.layer_norm(y, y.shape[-1:]), scale)
-            y = torch.relu(y)
+            y = self.activate(y)
         return self._exit(torch.baddbmm(expanded[-1], y, expanded[-2]))
 
-    def _entry(self, x: Packed) -> Tensor:
-        """The input as [K, B, in]: rows flattened, repeated over the ensemble."""
+    def _check(self, x: Packed) -> Tensor:
+        """The input as [S, B, in], rows flattened."""
         assert isinstance(x, Tensor)
-        ensemble = self.ensemble or 1
+        seeds = self.copies // (self.ensemble or 1)
         if self.symmetry.rows is not None and self.ensemble is None:
             x = x.flatten(2)
-        if x.ndim != 3 or x.shape[0] * ensemble != self.copies or x.shape[2] != self.input_size:
-            wanted = f"[{self.copies // ensemble} seeds, B, {self.input_size}]"
+        if x.ndim != 3 or x.shape[0] != seeds or x.shape[2] != self.input_size:
+            wanted = f"[{seeds} seeds, B, {self.input_size}]"
             raise SymmetryError(f"network: needs input {wanted}, got {list(x.shape)}")
-        if ensemble == 1:
-            return x
-        return x[:, None].expand(-1, ensemble, -1, -1).reshape(self.copies, *x.shape[1:])
+        return x
+
+    def _entry(self, x: Packed) -> Tensor:
+        """The input as [K, B, in], repeated over the ensemble."""
+        entry, ensemble = self._check(x), self.ensemble or 1
+        return entry if ensemble == 1 else entry.repeat_interleave(ensemble, dim=0)
 
     def _exit(self, y: Tensor) -> Tensor:
         return y if self.ensemble is None else y.view(-1, self.ensemble, y.shape[1])
@@ -119,37 +125,61 @@ class FourierNetwork(VectorNetwork):
         return FourierLinear(self.symmetry.group, fields, fields, generators=generators)
 
     def expand(self) -> list[Tensor]:
-        """Lifting [K·n, d, F], blocks [K·n, F, F'] and head [K·n, F, O], each with its bias."""
-        n = self.symmetry.group.order
+        """Lifting [K, d, F], blocks [K·n, F, F'] and head [K, F, O], each with its bias: views of parameters."""
         expanded: list[Tensor] = []
         for _, layer in self.named_layers():
             if isinstance(layer, FourierLinear):
                 expanded += layer.expand_blocks()
-                continue
-            weight, bias = layer.expand()
-            if isinstance(layer, Lifting):
-                weight = weight.view(self.copies, layer.input_size, n, -1).transpose(1, 2).flatten(0, 1)
-                bias = layer.bias.repeat_interleave(n, dim=0)
+            elif isinstance(layer, Lifting):
+                expanded += layer.psi[:, 0], layer.bias
             elif isinstance(layer, Head):
-                weight = weight.view(self.copies * n, -1, weight.shape[-1])
-            expanded += [weight, bias]
+                expanded += layer.phi[:, 0], torch.matmul(layer.bias, layer.invariant)
         return expanded
 
     def apply(self, expanded: Sequence[Tensor], x: Packed) -> Tensor:  # type: ignore[override]
-        """The output; activations lie as [K, n, B, F]."""
-        entry, n = self._entry(x), self.symmetry.group.order
-        copies, batch, size = entry.shape
-        spread = entry[:, None].expand(-1, n, -1, -1).reshape(copies * n, batch, size)
-        y = torch.relu(torch.baddbmm(expanded[1], spread, expanded[0])).view(copies, n, batch, -1)
-        transform = self.transform()
-        for i in range(2, len(expanded) - 2, 2):
-            y = torch.relu(apply_blocks(transform, expanded[i], expanded[i + 1], y))
-        head = torch.bmm(y.flatten(0, 1), expanded[-2]).view(copies, n, batch, -1)
-        return self._exit(head.sum(dim=1) + expanded[-1])
+        """The output; activations lie as [K, n·B, F].
 
+        The group acts on the input of the lifting and on the output of the head instead of on their weights:
+        ψ ρ(g)⁻¹x for all g is one product with n times the batch.
+        """
+        entry = self._check(x)
+        seeds, batch, size = entry.shape
+        y = act(self.lifting.action.to(entry), entry[:, None, None])
+        y = y.expand(seeds, self.ensemble or 1, -1, -1, -1).reshape(self.copies, -1, size)
+        y = self.activate(torch.baddbmm(expanded[1], y, expanded[0]))
+        transform = self.transform.to(y)
+        for i in range(2, len(expanded) - 2, 2):
+            y = self.activate(apply_blocks(transform, expanded[i], expanded[i + 1], y))
+        y = torch.bmm(y, expanded[-2]).view(self.copies, -1, batch, self.output_size)
+        return self._exit(act(self.head.action.to(y), y).sum(dim=1) + expanded[-1])
+
+    @property
+    def lifting(self) -> Lifting:
+        """The first layer."""
+        layer = self.layers["lifting"]
+        assert isinstance(layer, Lifting)
+        return layer
+
+    @property
+    def head(self) -> Head:
+        """The last layer."""
+        layer = self.layers["head"]
+        assert isinstance(layer, Head)
+        return layer
+
+    @property
     def transform(self) -> Tensor:
         """The Walsh–Hadamard transform over the group, [n, n]."""
-        return next(layer.transform for _, layer in self.named_layers() if isinstance(layer, FourierLinear))
+        layer = self.layers["hidden1"]
+        assert isinstance(layer, FourierLinear)
+        return layer.transform
+
+
+def act(action: Tensor, x: Tensor) -> Tensor:
+    """xᵀρ(g) for all g and rows x [..., G or 1, B, d]; a diagonal ρ comes as signs [G, d, 1] or [G, 1, d]."""
+    if action.shape[1] == 1 or action.shape[2] == 1:
+        return x * action.reshape(action.shape[0], 1, -1)
+    return torch.matmul(x, action)
 
 
 def vector_network(

@@ -9,8 +9,8 @@ from torch import Generator, Tensor, nn
 
 from rl_core.errors import SymmetryError
 from rl_core.layers.base import move_fields
-from rl_core.layers.expansion import regular_weight
-from rl_core.layers.initial import HEAD_GAIN, uniform
+from rl_core.layers.expansion import regular_constant, regular_weight
+from rl_core.layers.initial import HEAD_GAIN, constant, uniform
 from rl_core.layers.sets import RowLayer
 from rl_core.symmetry.groups import Group
 
@@ -30,9 +30,12 @@ class SetAttention(RowLayer):
     fields : int
         F, a multiple of ``heads``; input and output are [K, N, B, G·F].
     heads : int
+        Number of heads.
     rows, banks, relaxed, generators
         As for `RowLayer`.
     """
+
+    chosen: Tensor
 
     def __init__(
         self,
@@ -52,10 +55,11 @@ class SetAttention(RowLayer):
         variance = HEAD_GAIN / (group.order * fields * banks)
         self.psi = uniform([banks, group.order, fields, 3 * fields], variance, generators)
         self.psi_out = uniform([banks, group.order, fields, fields], variance, generators)
+        self.register_buffer("chosen", constant(regular_constant(group), generators), persistent=False)
 
     def expand(self) -> tuple[Tensor, Tensor]:
         """Weights of the three projections [K, G·F, G·3F] and of the result [K, G·F, G·F] (relaxed: K·N)."""
-        return regular_weight(self.group, self.psi, self.w), regular_weight(self.group, self.psi_out, self.w)
+        return regular_weight(self.chosen, self.psi, self.w), regular_weight(self.chosen, self.psi_out, self.w)
 
     def apply_expanded(self, expanded: Sequence[Tensor], x: Tensor) -> Tensor:
         """The output [K, N, B, G·F]."""

@@ -1,7 +1,8 @@
 """Effective weight matrices of group layers: bilinear in relaxed weights w and filters ψ.
 
 Rows are inputs and columns outputs, as ``x @ W`` needs them; regular fields lie as (G, F). With w None the
-layer is exact (one bank, w = 1).
+layer is exact (one bank, w = 1). How the group acts comes as a constant tensor, which layers keep in a buffer,
+so that an expansion is a few operations on tensors of one device.
 """
 
 from __future__ import annotations
@@ -12,7 +13,26 @@ from torch import Tensor, nn
 from rl_core.symmetry.groups import Group
 from rl_core.symmetry.representations import Representation
 
-__all__ = ["head_bias", "head_weight", "lifting_weight", "regular_weight"]
+__all__ = [
+    "action_constant",
+    "head_weight",
+    "lifting_weight",
+    "mix_banks",
+    "regular_constant",
+    "regular_weight",
+]
+
+
+def action_constant(rho: Representation) -> Tensor:
+    """ρ for expansions: the matrices [G, d, d], or of a diagonal representation the signs [G, d, 1]."""
+    diagonal = rho.matrices.diagonal(dim1=1, dim2=2)
+    plain = torch.equal(torch.diag_embed(diagonal), rho.matrices)
+    return (diagonal[:, :, None] if plain else rho.matrices).to(torch.get_default_dtype())
+
+
+def regular_constant(group: Group) -> Tensor:
+    """For each block (h, g) of a regular → regular matrix the filter u = g⁻¹h that it holds, one-hot [G, G, G]."""
+    return nn.functional.one_hot(group.difference.T, group.order).to(torch.get_default_dtype())
 
 
 def mix_banks(psi: Tensor, w: Tensor | None) -> Tensor:
@@ -27,13 +47,13 @@ def mix_banks(psi: Tensor, w: Tensor | None) -> Tensor:
     return mixed.view(-1, n, *psi.shape[2:])
 
 
-def lifting_weight(rho: Representation, psi: Tensor, w: Tensor | None) -> Tensor:
+def lifting_weight(action: Tensor, psi: Tensor, w: Tensor | None) -> Tensor:
     """The matrix of y(g) = Σ_l w_l(g) ψ_l ρ(g)⁻¹x.
 
     Parameters
     ----------
-    rho : Representation
-        ρ, on the d inputs.
+    action : Tensor [G, d, d] or [G, d, 1]
+        ρ, from `action_constant`.
     psi : Tensor [K, L, d, F]
         Filters ψ_l.
     w : Tensor [K, L, G] or [K, L, N, G], or None
@@ -43,22 +63,19 @@ def lifting_weight(rho: Representation, psi: Tensor, w: Tensor | None) -> Tensor
     -------
     Tensor [K, d, G·F] or [K·N, d, G·F]
     """
-    n, d = rho.group.order, rho.dimension
+    n, d, diagonal = *action.shape[:2], action.shape[2] == 1
     mixed = mix_banks(psi, w)
-    if rho.parities is not None:
-        columns = mixed.transpose(1, 2) * rho.signs.T[:, :, None].to(psi)
-    else:
-        columns = torch.matmul(rho.matrices.to(psi), mixed).transpose(1, 2)
-    return columns.reshape(-1, d, n * psi.shape[-1])
+    columns = mixed * action if diagonal else torch.matmul(action, mixed)
+    return columns.transpose(1, 2).reshape(-1, d, n * psi.shape[-1])
 
 
-def regular_weight(group: Group, psi: Tensor, w: Tensor | None) -> Tensor:
+def regular_weight(chosen: Tensor, psi: Tensor, w: Tensor | None) -> Tensor:
     """The matrix of y(g) = Σ_h Σ_l w_l(g) ψ_l(g⁻¹h) x(h).
 
     Parameters
     ----------
-    group : Group
-        The group.
+    chosen : Tensor [G, G, G]
+        From `regular_constant`.
     psi : Tensor [K, L, G, F, F']
         Filters ψ_l(u).
     w : Tensor [K, L, G] or [K, L, N, G], or None
@@ -69,24 +86,23 @@ def regular_weight(group: Group, psi: Tensor, w: Tensor | None) -> Tensor:
     Tensor [K, G·F, G·F'] or [K·N, G·F, G·F']
     """
     k, banks, n, fields, out = psi.shape
+    # One small product builds all blocks (h, g): its matrix holds w_l(g) where u = g⁻¹h.
     if w is None:
-        blocks = psi[:, 0].index_select(1, group.difference.T.reshape(-1).to(psi.device))
+        spread = chosen.view(1, n * n, n).expand(k, -1, -1)
     else:
-        # One small product builds all blocks (h, g): its matrix holds w_l(g) where u = g⁻¹h.
-        chosen = nn.functional.one_hot(group.difference.T, n).to(psi)
         by_row = w.view(k, banks, -1, n).permute(0, 2, 3, 1)
-        spread = chosen[:, :, None, :] * by_row[:, :, None, :, :, None]
-        blocks = torch.bmm(spread.reshape(k, -1, banks * n), psi.reshape(k, banks * n, fields * out))
+        spread = (chosen[:, :, None, :] * by_row[:, :, None, :, :, None]).reshape(k, -1, banks * n)
+    blocks = torch.bmm(spread, psi.reshape(k, banks * n, fields * out))
     return blocks.view(-1, n, n, fields, out).transpose(2, 3).reshape(-1, n * fields, n * out)
 
 
-def head_weight(rho: Representation, phi: Tensor, v: Tensor | None) -> Tensor:
+def head_weight(action: Tensor, phi: Tensor, v: Tensor | None) -> Tensor:
     """The matrix of μ = n⁻¹ Σ_g Σ_l v_l(g) ρ(g) φ_l y(g).
 
     Parameters
     ----------
-    rho : Representation
-        ρ, on the O outputs.
+    action : Tensor [G, O, O] or [G, 1, O]
+        ρ(g)ᵀ/n: the transpose of `action_constant`, divided by n.
     phi : Tensor [K, L, F, O]
         Filters φ_l.
     v : Tensor [K, L, G] or [K, L, N, G], or None
@@ -96,12 +112,6 @@ def head_weight(rho: Representation, phi: Tensor, v: Tensor | None) -> Tensor:
     -------
     Tensor [K, G·F, O] or [K·N, G·F, O]
     """
-    n = rho.group.order
     mixed = mix_banks(phi, v)
-    blocks = torch.matmul(mixed, rho.matrices.to(phi).transpose(1, 2) / n)
-    return blocks.reshape(-1, n * phi.shape[2], phi.shape[3])
-
-
-def head_bias(rho: Representation, bias: Tensor) -> Tensor:
-    """The part of a bias [K, 1, O] that every ρ(g) leaves as it is."""
-    return torch.matmul(bias, rho.invariant_projection.to(bias).T)
+    blocks = mixed * action if action.shape[1] == 1 else torch.matmul(mixed, action)
+    return blocks.reshape(-1, action.shape[0] * phi.shape[2], phi.shape[3])

@@ -9,8 +9,8 @@ from torch import Generator, Tensor, nn
 
 from rl_core.errors import SymmetryError
 from rl_core.layers.base import move_fields
-from rl_core.layers.expansion import regular_weight
-from rl_core.layers.initial import HE_GAIN, uniform, zeros
+from rl_core.layers.expansion import regular_constant, regular_weight
+from rl_core.layers.initial import HE_GAIN, constant, uniform, zeros
 from rl_core.layers.linear import GroupLinear
 from rl_core.symmetry.groups import Group
 
@@ -18,7 +18,7 @@ __all__ = ["FourierLinear", "transform_matrix"]
 
 
 def transform_matrix(group: Group, name: str = "Fourier form") -> Tensor:
-    """The orthogonal Walsh–Hadamard transform (character, element) over the group, [n, n].
+    """The Walsh–Hadamard transform (character, element) over the group: ±1 [n, n], its transpose n times its inverse.
 
     Raises
     ------
@@ -26,17 +26,14 @@ def transform_matrix(group: Group, name: str = "Fourier form") -> Tensor:
         Where the group has an element with gg ≠ 1, so that its characters are not real.
     """
     if group.characters is None:
-        raise SymmetryError(
-            f"{name}: needs a group in which every element is its own inverse, not {group.name}"
-        )
-    matrix: Tensor = group.characters / group.order**0.5
-    return matrix
+        raise SymmetryError(f"{name}: needs a group in which every element is its own inverse, not {group.name}")
+    return group.characters
 
 
 class FourierLinear(GroupLinear):
     """An exact regular → regular layer with block-diagonal weights: y^χ = x^χ ψ^χ, n blocks [F, F'].
 
-    For n = 2 these are the even and odd parts y± = (y(e) ± y(g))/√2. It is the same map as an exact
+    For n = 2 the blocks act on the even and odd parts y(e) ± y(g). It is the same map as an exact
     `RegularLinear`, with n times less arithmetic.
 
     Parameters
@@ -61,23 +58,23 @@ class FourierLinear(GroupLinear):
         self.bias = zeros([1, fields], generators)
         matrix = transform_matrix(group, "FourierLinear").to(self.blocks)
         self.register_buffer("transform", matrix, persistent=False)
+        self.register_buffer("chosen", constant(regular_constant(group), generators), persistent=False)
 
     def expand_blocks(self) -> tuple[Tensor, Tensor]:
         """The blocks [K·n, F, F'] and their bias [K·n, 1, F'], which only the trivial character has."""
         n = self.group.order
-        bias = self.bias * n**0.5
-        padded = nn.functional.pad(bias, (0, 0, 0, n - 1))
+        padded = nn.functional.pad(self.bias * n, (0, 0, 0, n - 1))
         return self.blocks.flatten(0, 1), padded.view(-1, 1, self.fields)
 
     def filters(self) -> Tensor:
         """ψ(u) = n⁻¹ Σ_χ χ(u) ψ^χ, [K, 1, n, F, F']."""
         n = self.group.order
-        mixed = torch.matmul(self.transform.T / n**0.5, self.blocks.flatten(2))
+        mixed = torch.matmul(self.transform.T / n, self.blocks.flatten(2))
         return mixed.view(self.copies, 1, n, self.fields_in, self.fields)
 
     def expand(self) -> tuple[Tensor, Tensor]:
         """The plain form: weight [K, G·F, G·F'] and bias [K, 1, G·F']."""
-        return regular_weight(self.group, self.filters(), None), self.bias.repeat(1, 1, self.group.order)
+        return regular_weight(self.chosen, self.filters(), None), self.bias.repeat(1, 1, self.group.order)
 
     def transform_input(self, g: int, x: Tensor) -> Tensor:
         """L_g x."""
@@ -97,15 +94,16 @@ def apply_blocks(transform: Tensor, blocks: Tensor, bias: Tensor, x: Tensor) -> 
         From `transform_matrix`.
     blocks, bias : Tensor [K·n, F, F'], [K·n, 1, F']
         From `FourierLinear.expand_blocks`.
-    x : Tensor [K, n, B, F]
-        Activations.
+    x : Tensor [K, n·B, F]
+        Activations, element by element of the group.
 
     Returns
     -------
-    Tensor [K, n, B, F']
+    Tensor [K, n·B, F']
     """
-    copies, n, batch, fields = x.shape
-    spectrum = torch.bmm(transform.expand(copies, n, n), x.reshape(copies, n, batch * fields))
-    product = torch.baddbmm(bias, spectrum.view(copies * n, batch, fields), blocks)
-    inverse = torch.bmm(transform.T.expand(copies, n, n), product.view(copies, n, -1))
-    return inverse.view(copies, n, batch, -1)
+    copies, rows, fields = x.shape
+    n = transform.shape[0]
+    spectrum = torch.bmm(transform.expand(copies, n, n), x.view(copies, n, -1))
+    product = torch.baddbmm(bias, spectrum.view(copies * n, -1, fields), blocks)
+    inverse = (transform.T / n).expand(copies, n, n)
+    return torch.bmm(inverse, product.view(copies, n, -1)).view(copies, rows, -1)

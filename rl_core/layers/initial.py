@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor, nn
 
-__all__ = ["HE_GAIN", "HEAD_GAIN", "ones", "uniform", "zeros"]
+__all__ = ["HE_GAIN", "HEAD_GAIN", "constant", "ones", "uniform", "zeros"]
 
 HE_GAIN = 2.0
 """Variance times fan-in before a rectifier (He et al. 2015)."""
@@ -34,6 +34,6 @@ def ones(shape: Sequence[int], generators: Sequence[Generator]) -> nn.Parameter:
     return nn.Parameter(torch.ones([len(generators), *shape], device=generators[0].device))
 
 
-def as_tensor(values: Tensor, generators: Sequence[Generator]) -> Tensor:
+def constant(values: Tensor, generators: Sequence[Generator]) -> Tensor:
     """A constant in the dtype and on the device of the parameters."""
-    return values.to(device=generators[0].device, dtype=torch.get_default_dtype())
+    return values.to(device=generators[0].device, dtype=torch.get_default_dtype()).contiguous()

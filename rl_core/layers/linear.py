@@ -9,8 +9,14 @@ from torch import Generator, Tensor, nn
 
 from rl_core.errors import SymmetryError
 from rl_core.layers.base import Layer, check_banks, move_fields
-from rl_core.layers.expansion import head_bias, head_weight, lifting_weight, regular_weight
-from rl_core.layers.initial import HE_GAIN, HEAD_GAIN, ones, uniform, zeros
+from rl_core.layers.expansion import (
+    action_constant,
+    head_weight,
+    lifting_weight,
+    regular_constant,
+    regular_weight,
+)
+from rl_core.layers.initial import HE_GAIN, HEAD_GAIN, constant, ones, uniform, zeros
 from rl_core.symmetry.groups import Group, cyclic
 from rl_core.symmetry.representations import Representation
 
@@ -34,6 +40,9 @@ class GroupLinear(Layer):
     input_size: int
     output_size: int
     w: nn.Parameter | None
+    action: Tensor
+    chosen: Tensor
+    invariant: Tensor
     gain: float = HE_GAIN
     """Initial variance of the expanded weights times the fan-in."""
 
@@ -104,10 +113,11 @@ class Lifting(GroupLinear):
             [banks, source.dimension, fields], HE_GAIN / (source.dimension * banks), generators
         )
         self.bias = zeros([1, fields], generators)
+        self.register_buffer("action", constant(action_constant(source), generators), persistent=False)
 
     def expand(self) -> tuple[Tensor, Tensor]:
         """Weight [K, d, G·F] and bias [K, 1, G·F]."""
-        weight = lifting_weight(self.source, self.psi, self.w)
+        weight = lifting_weight(self.action, self.psi, self.w)
         return weight, self.bias.repeat(1, 1, self.group.order)
 
     def transform_input(self, g: int, x: Tensor) -> Tensor:
@@ -147,10 +157,11 @@ class RegularLinear(GroupLinear):
         self.input_size, self.output_size = n * fields_in, n * fields
         self.psi = uniform([banks, n, fields_in, fields], HE_GAIN / (n * fields_in * banks), generators)
         self.bias = zeros([1, fields], generators)
+        self.register_buffer("chosen", constant(regular_constant(group), generators), persistent=False)
 
     def expand(self) -> tuple[Tensor, Tensor]:
         """Weight [K, G·F, G·F'] and bias [K, 1, G·F']."""
-        return regular_weight(self.group, self.psi, self.w), self.bias.repeat(1, 1, self.group.order)
+        return regular_weight(self.chosen, self.psi, self.w), self.bias.repeat(1, 1, self.group.order)
 
     def transform_input(self, g: int, x: Tensor) -> Tensor:
         """L_g x."""
@@ -193,10 +204,13 @@ class Head(GroupLinear):
         variance = self.gain * n**2 / (n * fields * banks)
         self.phi = uniform([banks, fields, target.dimension], variance, generators)
         self.bias = zeros([1, target.dimension], generators)
+        action = constant(action_constant(target).transpose(1, 2) / n, generators)
+        self.register_buffer("action", action, persistent=False)
+        self.register_buffer("invariant", constant(target.invariant_projection.T, generators), persistent=False)
 
     def expand(self) -> tuple[Tensor, Tensor]:
         """Weight [K, G·F, O] and bias [K, 1, O]."""
-        return head_weight(self.target, self.phi, self.w), head_bias(self.target, self.bias)
+        return head_weight(self.action, self.phi, self.w), torch.matmul(self.bias, self.invariant)
 
     def transform_input(self, g: int, x: Tensor) -> Tensor:
         """L_g x."""

@@ -14,8 +14,14 @@ from torch import Generator, Tensor, nn
 
 from rl_core.errors import SymmetryError
 from rl_core.layers.base import Layer, check_banks, equivariance_error, move_fields
-from rl_core.layers.expansion import head_bias, head_weight, lifting_weight, regular_weight
-from rl_core.layers.initial import HE_GAIN, HEAD_GAIN, ones, uniform, zeros
+from rl_core.layers.expansion import (
+    action_constant,
+    head_weight,
+    lifting_weight,
+    regular_constant,
+    regular_weight,
+)
+from rl_core.layers.initial import HE_GAIN, HEAD_GAIN, constant, ones, uniform, zeros
 from rl_core.symmetry.groups import Group
 from rl_core.symmetry.representations import Representation
 
@@ -90,6 +96,9 @@ class SetLayer(RowLayer):
     gain: float = HE_GAIN
     """Initial variance of the expanded weights over [x_i, mean] times the fan-in."""
 
+    action: Tensor
+    chosen: Tensor
+    invariant: Tensor
     psi: nn.Parameter
     psi_mean: nn.Parameter
     bias: nn.Parameter
@@ -203,10 +212,11 @@ class SetLifting(SetLayer):
         self.psi = uniform(shape, variance, generators)
         self.psi_mean = uniform(shape, variance, generators)
         self.bias = zeros([1, fields], generators)
+        self.register_buffer("action", constant(action_constant(source), generators), persistent=False)
 
     def weight(self, psi: Tensor, w: Tensor | None) -> Tensor:
         """See `expansion.lifting_weight`."""
-        return lifting_weight(self.source, psi, w)
+        return lifting_weight(self.action, psi, w)
 
     def transform_input(self, g: int, x: Tensor) -> Tensor:
         """ρ(g) on each row."""
@@ -247,10 +257,11 @@ class SetLinear(SetLayer):
         self.psi = uniform(shape, variance, generators)
         self.psi_mean = uniform(shape, variance, generators)
         self.bias = zeros([1, fields], generators)
+        self.register_buffer("chosen", constant(regular_constant(group), generators), persistent=False)
 
     def weight(self, psi: Tensor, w: Tensor | None) -> Tensor:
         """See `expansion.regular_weight`."""
-        return regular_weight(self.group, psi, w)
+        return regular_weight(self.chosen, psi, w)
 
     def transform_input(self, g: int, x: Tensor) -> Tensor:
         """L_g on each row."""
@@ -292,14 +303,17 @@ class SetHead(SetLayer):
         self.psi = uniform(shape, variance, generators)
         self.psi_mean = uniform(shape, variance, generators)
         self.bias = zeros([1, target.dimension], generators)
+        action = constant(action_constant(target).transpose(1, 2) / n, generators)
+        self.register_buffer("action", action, persistent=False)
+        self.register_buffer("invariant", constant(target.invariant_projection.T, generators), persistent=False)
 
     def weight(self, psi: Tensor, w: Tensor | None) -> Tensor:
         """See `expansion.head_weight`."""
-        return head_weight(self.target, psi, w)
+        return head_weight(self.action, psi, w)
 
     def full_bias(self) -> Tensor:
         """The invariant part of the bias, [K, 1, O]."""
-        return head_bias(self.target, self.bias)
+        return torch.matmul(self.bias, self.invariant)
 
     def expand(self) -> tuple[Tensor, ...]:
         """As for any set layer, but a relaxed head has matrices of its own for the mean, [K·N, in, O] too."""

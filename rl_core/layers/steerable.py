@@ -212,7 +212,7 @@ def load_escnn() -> Any:
         Where escnn or what it needs is not installed.
     """
     try:
-        joblib = import_module("joblib")
+        joblib: Any = import_module("joblib")
 
         memory = joblib.Memory
         # escnn keeps pickles of its results beside its own code; here they stay in memory.
