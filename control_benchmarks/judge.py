@@ -174,10 +174,10 @@ def gain_lines(agent: SAC) -> list[dict[str, object]]:
     """Return how unequal the relaxed weights of every layer are, for each row of seeds, and the weights."""
     found: list[dict[str, object]] = []
     for name, network in (("actor", agent.actor), ("critic", agent.critic)):
-        gains = network.gains()
+        gains = {layer: weights.detach().cpu() for layer, weights in network.gains().items()}
         copies = network.ensemble or 1
         for layer, values in relaxation(gains).items():
-            weights = gains[layer].detach().cpu()
+            weights = gains[layer]
             for row in range(len(agent.seeds)):
                 mine = slice(row * copies, (row + 1) * copies)
                 found.append(

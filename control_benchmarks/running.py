@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -305,15 +306,20 @@ def _rounded(values: Tensor) -> list[float]:
     return [round(value, 4) for value in values.tolist()]
 
 
-def _header(job: Job, task: Task, variant: Variant, config: SACConfig) -> dict[str, object]:
-    found = measure_gaps(task, variant, pairs=512, action_repeat=job.settings.action_repeat)
-    gaps = {
+@lru_cache(maxsize=64)  # jobs of one task follow one another
+def _gaps(task: str, variant: Variant, action_repeat: int) -> dict[str, object]:
+    found = measure_gaps(load_task(task), variant, pairs=256, action_repeat=action_repeat)
+    gaps: dict[str, object] = {
         name: {"mean": gap.estimate, "low": gap.low, "high": gap.high, "largest": largest}
         for name, gap, largest in (
             ("reward", found.gaps.reward, found.gaps.largest_reward),
             ("transition", found.gaps.transition, found.gaps.largest_transition),
         )
     }
+    return {**gaps, "change": found.change}
+
+
+def _header(job: Job, task: Task, variant: Variant, config: SACConfig) -> dict[str, object]:
     return {
         "task": task.name,
         "variant": variant.name,
@@ -321,7 +327,7 @@ def _header(job: Job, task: Task, variant: Variant, config: SACConfig) -> dict[s
         "seeds": list(range(job.settings.seeds)),
         "settings": job.settings.as_dict(),
         "learner": config.to_dict(),
-        "gaps": {**gaps, "change": found.change},
+        "gaps": _gaps(task.name, variant, job.settings.action_repeat),
         "machine": {
             "device": _device_name(config.device),
             "cores": os.cpu_count(),

@@ -64,7 +64,7 @@ class Settings:
     evaluations: int = 10
     episodes: int = 3
     noise_levels: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.4)
-    noise_episodes: int = 5
+    noise_episodes: int = 3
     pixels: bool = False
 
     def __post_init__(self) -> None:
@@ -126,7 +126,7 @@ class Suite:
 
 
 CPU = Settings(seeds=5, width=128, batch_size=128, n_envs=2, frames=40_000, evaluations=8, episodes=2)
-GPU = Settings()
+GPU = Settings(matmul_dtype="tf32")
 SMOKE = Settings(
     seeds=2,
     width=16,
@@ -139,7 +139,9 @@ SMOKE = Settings(
     episodes=1,
     noise_episodes=1,
 )
-PIXELS = Settings(width=256, pixels=True, n_envs=1, seeds=3, episodes=3, evaluations=10)
+PIXELS = Settings(
+    width=256, matmul_dtype="bfloat16", pixels=True, n_envs=1, seeds=3, episodes=3, evaluations=10
+)
 SIZES = {"cpu": CPU, "gpu": GPU}
 
 _FIRST = ("cartpole_swingup", "reacher_easy", "ball_in_cup_catch")

@@ -1,0 +1,198 @@
+"""Small suites end to end on the learning core."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from control_benchmarks import ControlError, load_task
+from control_benchmarks.judge import Judge, observation_spread
+from control_benchmarks.results import read_directory, read_results
+from control_benchmarks.run_suite import main, run_suite
+from control_benchmarks.running import claim, is_done
+from control_benchmarks.suites import SMOKE, load_suite
+from control_benchmarks.variants import Variant
+from rl_core.config import SACConfig
+from rl_core.sac import SAC
+
+ROOT = Path(__file__).parents[2]
+SMALL = {
+    "tasks": ["reacher_easy"],
+    "frames": 400,
+    "width": 8,
+    "action_repeat": 50,
+    "batch_size": 4,
+    "learning_starts": 2,
+    "noise_levels": (0.0, 0.2),
+}
+
+
+@pytest.fixture
+def suite():
+    return load_suite("smoke", **SMALL)
+
+
+def lines_of(directory):
+    return {run.header["variant"]: run.lines for run in read_directory(directory)}
+
+
+def without_time(lines):
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+def test_a_job_writes_a_file_a_cell_and_is_skipped_when_done(tmp_path, suite):
+    (job,) = suite.jobs
+    assert run_suite(suite, tmp_path, say=False) == {job.name: "done"}
+    found = lines_of(tmp_path)
+    assert set(found) == {"original", "worn-joint"}
+    for lines in found.values():
+        kinds = [line["kind"] for line in lines]
+        assert kinds.count("evaluation") == 2 * job.settings.evaluations
+        assert kinds.count("noise") == 2 * 2
+        assert kinds.count("gains") == 2 * job.settings.evaluations * 6
+        assert kinds[-1] == "end"
+        for line in lines:
+            if line["kind"] == "evaluation":
+                assert 0 <= line["returns"][0] <= 1000
+                assert line["frames"] in (200, 400)
+    assert is_done(job, tmp_path)
+    assert not (tmp_path / ".training" / job.name).exists()
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.jsonl")}
+    assert run_suite(suite, tmp_path, say=False) == {job.name: "skipped"}
+    assert before == {path.name: path.read_bytes() for path in tmp_path.glob("*.jsonl")}
+
+
+def test_a_killed_job_goes_on_to_the_same_results(tmp_path, suite, monkeypatch):
+    run_suite(suite, tmp_path / "whole", say=False)
+    calls = []
+    evaluate = Judge.evaluate
+
+    def killed(self, agent):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return evaluate(self, agent)
+
+    monkeypatch.setattr(Judge, "evaluate", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_suite(suite, tmp_path / "cut", say=False)
+    for path in (tmp_path / "cut").glob("*.jsonl"):
+        path.write_bytes(path.read_bytes()[:-9])  # the last line only in part
+    monkeypatch.setattr(Judge, "evaluate", evaluate)
+    run_suite(suite, tmp_path / "cut", say=False)
+    whole, cut = lines_of(tmp_path / "whole"), lines_of(tmp_path / "cut")
+    assert set(whole) == set(cut)
+    for variant in whole:
+        key = json.dumps
+        assert sorted(map(key, without_time(whole[variant]))) == sorted(map(key, without_time(cut[variant])))
+
+
+def test_cells_of_a_batch_are_what_they_are_alone(tmp_path, suite):
+    run_suite(suite, tmp_path / "both", say=False)
+    alone = load_suite("smoke", **SMALL, variants=["worn-joint"])
+    run_suite(alone, tmp_path / "alone", say=False)
+    both = read_results(next((tmp_path / "both").glob("*worn*")))
+    one = read_results(next((tmp_path / "alone").glob("*worn*")))
+    assert both is not None
+    assert one is not None
+    for a, b in zip(both.of_kind("evaluation"), one.of_kind("evaluation"), strict=True):
+        assert a["returns"] == pytest.approx(b["returns"], rel=1e-3, abs=1e-3)
+        assert a["policy_scale"] == pytest.approx(b["policy_scale"], rel=1e-2)
+
+
+def test_a_spent_budget_begins_nothing(tmp_path, suite):
+    assert set(run_suite(suite, tmp_path, budget_seconds=0, say=False).values()) == {"not begun"}
+    assert not list(tmp_path.glob("*.jsonl"))
+
+
+def test_a_job_has_one_runner(tmp_path, suite):
+    (job,) = suite.jobs
+    with claim(job, tmp_path) as mine:
+        assert mine
+        assert run_suite(suite, tmp_path, say=False) == {job.name: "elsewhere"}
+
+
+def test_other_settings_are_refused(tmp_path, suite):
+    run_suite(suite, tmp_path, say=False)
+    other = load_suite("smoke", **{**SMALL, "frames": 800})
+    for path in tmp_path.glob("*original*"):
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))  # not done
+    with pytest.raises(ControlError, match="other settings"):
+        run_suite(other, tmp_path, say=False)
+
+
+def test_judges_see_the_same_episodes_each_time():
+    task = load_task("cartpole_swingup")
+    settings = SMOKE.replace(action_repeat=50, noise_levels=(0.0, 10.0), noise_episodes=2, episodes=2)
+    with Judge(task, [0, 1], [Variant(), Variant("gravity")], settings) as judge:
+        agents = [SAC(judge._env.symmetry, SACConfig(agent="exact", width=8), [0, 1]) for _ in range(2)]
+        first, second = (judge.evaluate(agent) for agent in agents)
+        assert torch.equal(first.returns, second.returns)
+        assert first.returns.shape == (2, 2)
+        assert float(first.policy_error.max()) < 1e-5
+        assert float(first.critic_error.max()) < 1e-5
+        noisy = judge.bear_noise(agents[0])
+        assert noisy.shape == (2, 2, 2)
+        assert torch.allclose(noisy[:, 0], first.returns, rtol=1e-4, atol=1e-3)
+        assert not torch.allclose(noisy[:, 1], first.returns, rtol=1e-3)
+
+
+def test_the_spread_of_observations_is_positive_and_fixed():
+    spread = observation_spread(load_task("walker_walk"), 10)
+    assert spread.shape == (24,)
+    assert float(spread.min()) > 0
+    assert torch.equal(spread, observation_spread(load_task("walker_walk"), 10))
+
+
+def test_wrong_names_exit_with_code_2_and_one_line(tmp_path, capsys):
+    assert main(["--suite", "states", "--tasks", "cartpole_swing", "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error == "error: unknown task 'cartpole_swing'; did you mean cartpole_swingup?\n"
+    assert main(["--suite", "smoke", "--set", "width", "--out", str(tmp_path)]) == 2
+    assert "NAME=VALUE" in capsys.readouterr().err
+    assert main(["--suite", "smoke", "--set", "widht=3", "--out", str(tmp_path)]) == 2
+    assert "unknown setting 'widht'" in capsys.readouterr().err
+
+
+def test_it_runs_side_by_side_without_the_command_lines_packages(tmp_path):
+    """As on a machine where nothing is installed: neither Typer nor Rich nor dm_control may be imported."""
+    blocked = tmp_path / "blocked"
+    for name in ("typer", "rich", "dm_env", "lxml", "plotly", "gymnasium"):
+        (blocked / name).mkdir(parents=True)
+        (blocked / name / "__init__.py").write_text("raise ImportError('not here')")
+    arguments = ["--suite", "smoke", "--frames", "200", "--width", "8", "--seeds", "1", "--agents", "relaxed"]
+    command = [
+        sys.executable,
+        "-m",
+        "control_benchmarks.run_suite",
+        *arguments,
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    done = subprocess.run(
+        [*command, "--parallel", "2", "--pack", str(tmp_path / "all.zip"), "--set", "learning_starts=5"],
+        env={**os.environ, "PYTHONPATH": f"{blocked}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stderr.splitlines()[-1])
+    assert len(summary["done"]) == 2
+    assert summary["open"] == []
+    with zipfile.ZipFile(tmp_path / "all.zip") as archive:
+        assert len(archive.namelist()) == 4
+
+
+@pytest.mark.slow
+def test_the_smoke_suite(tmp_path):
+    suite = load_suite("smoke")
+    assert set(run_suite(suite, tmp_path, say=False).values()) == {"done"}
+    assert len(read_directory(tmp_path)) == 8
