@@ -32,6 +32,8 @@ class SACConfig:
     """Filter banks of a relaxed layer; two can represent any layer where the group has two elements."""
     layer_norm: bool = False
     """Normalise hidden layers."""
+    activation: Literal["relu", "silu"] = "relu"
+    """Of hidden layers; a smooth one finds the best action of smooth tasks from far fewer updates."""
     interaction: Literal["mean", "attention"] = "mean"
     """How rows (assets) see one another."""
     heads: int = 1

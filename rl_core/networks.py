@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,6 +16,7 @@ from rl_core.symmetry.symmetry import Element, Symmetry
 __all__ = ["KINDS", "Network", "Packed", "Shape", "build_actor", "build_critic", "equal_parameter_width"]
 
 KINDS = ("dense", "exact", "relaxed", "rpp", "augmented")
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "silu": nn.functional.silu}
 
 Packed = Tensor | tuple[Tensor, Tensor]
 """A network's input: an observation, or for some critics a pair of observation and action."""
@@ -40,6 +41,8 @@ class Shape:
         How rows see one another: by their mean, or by the mean and self-attention.
     heads : int
         Attention heads.
+    activation : {"relu", "silu"}
+        Of hidden layers, entrywise, so that any permutation of fields commutes with it.
     """
 
     width: int = 256
@@ -48,6 +51,7 @@ class Shape:
     layer_norm: bool = False
     interaction: str = "mean"
     heads: int = 1
+    activation: str = "relu"
 
     def __post_init__(self) -> None:
         for name in ("width", "depth", "banks", "heads"):
@@ -55,6 +59,8 @@ class Shape:
                 raise ConfigError(f"{name}: must be at least 1, got {getattr(self, name)}")
         if self.interaction not in ("mean", "attention"):
             raise ConfigError(f"interaction: must be 'mean' or 'attention', got {self.interaction!r}")
+        if self.activation not in ACTIVATIONS:
+            raise ConfigError(f"activation: must be 'relu' or 'silu', got {self.activation!r}")
 
     def fields(self, order: int) -> int:
         """Regular fields F of a hidden layer for a group of this order."""
@@ -175,6 +181,7 @@ def build_actor(
     layer_norm: bool = False,
     interaction: str = "mean",
     heads: int = 1,
+    activation: str = "relu",
 ) -> Network:
     """An actor for each seed: observation [S, B, …] to mean and log-std [S, B, 2A] of a tanh-Gaussian.
 
@@ -186,7 +193,7 @@ def build_actor(
         How the group acts on observations and actions.
     generators : sequence of torch.Generator
         One for each seed; copy k is initialised from ``generators[k]`` alone.
-    width, depth, banks, layer_norm, interaction, heads
+    width, depth, banks, layer_norm, interaction, heads, activation
         See `Shape`.
 
     Returns
@@ -194,7 +201,7 @@ def build_actor(
     Network
         The mean carries ρ_a and the log-std |ρ_a|; with rows they are [S, B, N] each.
     """
-    shape = Shape(width, depth, banks, layer_norm, interaction, heads)
+    shape = Shape(width, depth, banks, layer_norm, interaction, heads, activation)
     return _build(kind, symmetry, shape, None, generators)
 
 
@@ -210,6 +217,7 @@ def build_critic(
     layer_norm: bool = False,
     interaction: str = "mean",
     heads: int = 1,
+    activation: str = "relu",
 ) -> Network:
     """E critics for each seed: ``pack(observation, action)`` to values [S, E, B], invariant under the group.
 
@@ -217,12 +225,12 @@ def build_critic(
     ----------
     ensemble : int
         E; copies are ordered seed by seed, and a seed's critics are drawn from its one generator.
-    kind, symmetry, generators, width, depth, banks, layer_norm, interaction, heads
+    kind, symmetry, generators, width, depth, banks, layer_norm, interaction, heads, activation
         As for `build_actor`.
     """
     if ensemble < 1:
         raise ConfigError(f"ensemble: must be at least 1, got {ensemble}")
-    shape = Shape(width, depth, banks, layer_norm, interaction, heads)
+    shape = Shape(width, depth, banks, layer_norm, interaction, heads, activation)
     return _build(kind, symmetry, shape, ensemble, [g for g in generators for _ in range(ensemble)])
 
 

@@ -14,7 +14,7 @@ from rl_core.layers.base import Layer
 from rl_core.layers.linear import GroupLinear, Head, LayerNorm, RegularLinear
 from rl_core.layers.rpp import ResidualPathway, ResidualRows
 from rl_core.layers.sets import SetHead, SetLayer, SetLifting, SetLinear, SetPool
-from rl_core.networks import Network, Packed, Shape
+from rl_core.networks import ACTIVATIONS, Network, Packed, Shape
 from rl_core.networks_vectors import end_representations
 from rl_core.symmetry.symmetry import Symmetry
 
@@ -49,6 +49,7 @@ class SetNetwork(Network):
         super().__init__(symmetry, len(generators), ensemble)
         assert symmetry.rows is not None
         self.kind, self.rows = kind, symmetry.rows
+        self.activate = ACTIVATIONS[shape.activation]
         group, fields, relaxed = symmetry.group, shape.fields(symmetry.group.order), kind == "relaxed"
         source, target = end_representations(symmetry, ensemble)
         banks = min(shape.banks, group.order * symmetry.rows) if relaxed else 1
@@ -101,7 +102,7 @@ class SetNetwork(Network):
             else:
                 y = layer.apply_expanded(weights, y)
             if name in self._rectified:
-                y = torch.relu(y)
+                y = self.activate(y)
         if self.ensemble is None:
             return y.permute(0, 2, 3, 1).flatten(2)
         return y.view(-1, self.ensemble, y.shape[1])
