@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from rl_core.networks import Network
-from rl_core.networks_vectors import FourierNetwork, VectorNetwork
+from rl_core.networks_vectors import FourierNetwork, VectorNetwork, act
 from rl_core.replay import Batch
 from rl_core.sac import HALF_LOG_TWO_PI, SAC, Metrics
 
@@ -49,6 +49,9 @@ class Arena:
 class VectorPass:
     """Forward and backward through a vector network, given its expanded weights.
 
+    Activations lie as ``[K·n, B, F]``, n = 1 for plain networks and the group's order for those in the Fourier
+    form, where n products share the weights of lifting and head.
+
     Parameters
     ----------
     network
@@ -59,37 +62,47 @@ class VectorPass:
 
     def __init__(self, network: VectorNetwork, arena: Arena) -> None:
         self.arena = arena
-        self.copies = network.copies
-        self.blocks, self.turn, self.turn_back = 1, None, None
+        self.copies, self.ensemble = network.copies, network.ensemble or 1
+        self.n = 1
+        self.turn: Tensor | None = None
+        self.turn_back: Tensor | None = None
         if isinstance(network, FourierNetwork):
-            self.blocks = network.symmetry.group.order
-            turn = network.transform().expand(self.copies, -1, -1)
-            self.turn, self.turn_back = turn.contiguous(), turn.mT.contiguous()
+            turn = network.transform.expand(self.copies, -1, -1)
+            self.n = turn.shape[1]
+            self.turn, self.turn_back = turn.contiguous(), turn.mT.contiguous() / self.n
+            self.entry_action, self.exit_action = network.lifting.action, network.head.action
 
     def forward(self, weights: Sequence[Tensor], x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Give the output ``[K, B, out]`` and what `backward` needs.
+        """Give the output ``[K, B, out]`` for inputs ``[S, B, in]``, and what `backward` needs.
 
         The latter holds the input of each linear layer, and after each hidden one its rectified output.
         """
         s, batch, size = x.shape
-        rows = self.copies * self.blocks
-        h = x if rows == s else x[:, None].expand(s, rows // s, batch, size).reshape(rows, batch, size)
+        k, n = self.copies, self.n
+        h = x
+        if n > 1:
+            moved = act(self.entry_action.to(x.dtype), x[:, None, None])
+            h = moved.expand(s, self.ensemble, n, batch, size).reshape(k * n, batch, size)
+        elif self.ensemble > 1:
+            h = x[:, None].expand(s, self.ensemble, batch, size).reshape(k, batch, size)
         saved = [h]
-        last = len(weights) - 2
-        for i in range(0, last, 2):
+        for i in range(0, len(weights) - 2, 2):
             if i:
                 h = self._turned(h, self.turn)
                 saved.append(h)
             weight, bias = weights[i], weights[i + 1]
-            h = torch.baddbmm(bias, h, weight, out=self.arena.take(weight, rows, batch, weight.shape[2]))
+            # Layers without blocks of their own see all n parts as one longer batch.
+            h = h.view(weight.shape[0], -1, h.shape[2])
+            h = torch.baddbmm(bias, h, weight, out=self.arena.take(weight, *h.shape[:2], weight.shape[2]))
+            h = h.view(k * n, batch, -1)
             if i:
                 h = self._turned(h, self.turn_back)
             h.clamp_min_(0)
             saved.append(h)
-        if self.blocks == 1:
+        if n == 1:
             return torch.baddbmm(weights[-1], h, weights[-2]), saved
-        parts = torch.bmm(h, weights[-2]).view(self.copies, self.blocks, batch, -1)
-        return parts.sum(1) + weights[-1], saved
+        parts = torch.bmm(h.view(k, n * batch, -1), weights[-2]).view(k, n, batch, -1)
+        return act(self.exit_action.to(x.dtype), parts).sum(1) + weights[-1], saved
 
     def backward(
         self,
@@ -107,7 +120,7 @@ class VectorPass:
             As given to, and by, `forward`.
         g
             Gradient of the output, ``[K, B′, out]``. With ``inputs_after`` None it concerns the first B′ samples
-            and weights alone. Otherwise B′ = B, its first half concerns the weights and its second the input.
+            and weights alone. Otherwise B′ = B; its first half concerns the weights and its second the input.
         gradients
             Where to write, one for each weight and bias.
         inputs_after
@@ -115,46 +128,70 @@ class VectorPass:
         """
         batch = g.shape[1]
         half = batch if inputs_after is None else batch // 2
-        rows = self.copies * self.blocks
         torch.sum(g[:, :half], 1, keepdim=True, out=gradients[-1])
-        if self.blocks > 1:
-            g = g[:, None].expand(-1, self.blocks, -1, -1).reshape(rows, batch, -1)
+        if self.n > 1:
+            moved = act(self.exit_action.mT.to(g.dtype), g[:, None])
+            g = moved.expand(-1, self.n, -1, -1).reshape(self.copies * self.n, batch, -1)
         place = len(saved) - 1
         for i in range(len(weights) - 2, -1, -2):
             h = saved[place][:, :batch]
-            torch.bmm(h[:, :half].mT, g[:, :half], out=gradients[i])
+            self._write(gradients[i], h[:, :half].mT, g[:, :half])
             if i < len(weights) - 2:
-                torch.sum(g[:, :half], 1, keepdim=True, out=gradients[i + 1])
+                self._write_bias(gradients[i + 1], g[:, :half])
             if i == 0:
                 break
-            g = torch.bmm(g, weights[i].mT, out=self.arena.take(g, *h.shape))
+            weight = self._spread(weights[i])
+            g = torch.bmm(g, weight.mT, out=self.arena.take(g, *h.shape))
             if i < len(weights) - 2:
-                g = self._turned(g, self.turn_back)
+                g = self._turned(g, self.turn, transposed=True)
                 place -= 1
             rectified = saved[place][:, :batch]
             g = threshold_backward(g, rectified, 0, grad_input=g)
             place -= 1
             if i > 2:
-                g = self._turned(g, self.turn)
+                g = self._turned(g, self.turn_back, transposed=True)
         if inputs_after is None:
             return None
-        inner = torch.bmm(g[:, half:], weights[0][:, inputs_after:].mT)
-        if self.blocks == 1:
+        inner = torch.bmm(g[:, half:], self._spread(weights[0])[:, inputs_after:].mT)
+        if self.n == 1:
             return inner
-        return inner.view(self.copies, self.blocks, half, -1).sum(1)
+        action = self.entry_action.mT[..., inputs_after:].to(g.dtype)
+        if action.shape[1] > 1:
+            action = action[:, inputs_after:]
+        return act(action, inner.view(self.copies, self.n, half, -1)).sum(1)
 
-    def _turned(self, h: Tensor, turn: Tensor | None) -> Tensor:
+    def _turned(self, h: Tensor, turn: Tensor | None, transposed: bool = False) -> Tensor:
+        """Apply a transform [K, n, n] over the n parts."""
         if turn is None:
             return h
         rows, batch, size = h.shape
-        flat = h.reshape(self.copies, self.blocks, batch * size)
+        flat = h.reshape(self.copies, self.n, batch * size)
+        turn = turn.to(h.dtype)
         out = self.arena.take(h, *flat.shape)
-        return torch.bmm(turn.to(h.dtype), flat, out=out).view(rows, batch, size)
+        return torch.bmm(turn.mT if transposed else turn, flat, out=out).view(rows, batch, size)
+
+    def _spread(self, weight: Tensor) -> Tensor:
+        """A weight for each of the n parts, ``[K·n, in, out]``."""
+        return weight if weight.shape[0] == self.copies * self.n else weight.repeat_interleave(self.n, 0)
+
+    def _write(self, room: Tensor, a: Tensor, b: Tensor) -> None:
+        """Put the product into ``room``, summed over the n parts where they share a weight."""
+        if room.shape[0] == a.shape[0]:
+            torch.bmm(a, b, out=room)
+        else:
+            product = torch.bmm(a, b, out=self.arena.take(room, a.shape[0], *room.shape[1:]))
+            torch.sum(product.view(-1, self.n, *room.shape[1:]), 1, out=room)
+
+    def _write_bias(self, room: Tensor, g: Tensor) -> None:
+        if room.shape[0] == g.shape[0]:
+            torch.sum(g, 1, keepdim=True, out=room)
+        else:
+            torch.sum(g.unflatten(0, (-1, self.n)), (1, 2), out=room[:, 0])
 
 
 def can_derive(network: Network) -> bool:
-    """Whether the gradient of this network is known here: on vectors, without LayerNorm."""
-    return isinstance(network, VectorNetwork) and not network.norm
+    """Whether the gradient of this network is known here: on vectors, rectified, without LayerNorm."""
+    return isinstance(network, VectorNetwork) and network.rectified and not network.norm
 
 
 class HandGradient:

@@ -44,7 +44,7 @@ class SAC:
         self.noise = Noise(self.seeds, self.device)
         sizes: dict[str, Any] = {
             name: getattr(config, name)
-            for name in ("width", "depth", "banks", "layer_norm", "interaction", "heads")
+            for name in ("width", "depth", "banks", "layer_norm", "interaction", "heads", "activation")
         }
         self.actor = build_actor(
             config.agent, symmetry, **sizes, generators=generators(self.seeds, "actor")
@@ -164,11 +164,15 @@ class SAC:
         loss, metrics = self.losses(self.augment(batch), noise)
         self.flat.gradients.zero_()
         torch.autograd.backward(loss)
+        self.descend()
+        self.updates += 1
+        return metrics
+
+    def descend(self) -> None:
+        """Step along the gradients in the buffer, and let the target follow the critic."""
         self.optimizer.step()
         self.target_values.lerp_(self.critic_values, self.config.tau)
-        self.updates += 1
         self.refresh()
-        return metrics
 
     def refresh(self) -> None:
         """Forget what was derived from the parameters; call after changing them from outside."""
