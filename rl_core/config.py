@@ -30,6 +30,10 @@ class SACConfig:
     """Hidden layers."""
     banks: int = 2
     """Filter banks of a relaxed layer; two can represent any layer where the group has two elements."""
+    relax: Literal["both", "actor", "critic"] = "both"
+    """Which networks of a relaxed agent are relaxed; the other is exact. One alone stays as stuck as none."""
+    gain_noise: float = 0.0
+    """Standard deviation of relaxed gains around their start; above 0 the agent does not start symmetric."""
     layer_norm: bool = False
     """Normalise hidden layers."""
     activation: Literal["relu", "silu"] = "relu"
@@ -93,13 +97,15 @@ class SACConfig:
             Naming the setting, its value and what is allowed.
         """
         _choice("agent", self.agent, get_args(Agent))
+        _choice("relax", self.relax, ("both", "actor", "critic"))
+        _choice("activation", self.activation, ("relu", "silu"))
         _choice("interaction", self.interaction, ("mean", "attention"))
         _choice("matmul_dtype", self.matmul_dtype, get_args(MatmulDtype))
         for name in ("width", "depth", "banks", "heads", "ensemble", "n_step", "batch_size", "capacity"):
             _whole(name, getattr(self, name), 1)
         for name in ("learning_starts", "updates_per_step"):
             _whole(name, getattr(self, name), 0)
-        for name in ("actor_lr", "critic_lr", "alpha_lr", "gain_lr_multiplier", "gain_penalty"):
+        for name in ("actor_lr", "critic_lr", "alpha_lr", "gain_lr_multiplier", "gain_penalty", "gain_noise"):
             _between(name, getattr(self, name), 0.0, math.inf)
         _between("gamma", self.gamma, 0.0, 1.0)
         _between("tau", self.tau, 0.0, 1.0)

@@ -46,16 +46,22 @@ class SAC:
             name: getattr(config, name)
             for name in ("width", "depth", "banks", "layer_norm", "interaction", "heads", "activation")
         }
+        one_alone = config.agent == "relaxed" and config.relax != "both"
         self.actor = build_actor(
-            config.agent, symmetry, **sizes, generators=generators(self.seeds, "actor")
+            "exact" if one_alone and config.relax == "critic" else config.agent,
+            symmetry,
+            **sizes,
+            generators=generators(self.seeds, "actor"),
         ).to(self.device)
         self.critic = build_critic(
-            config.agent,
+            "exact" if one_alone and config.relax == "actor" else config.agent,
             symmetry,
             **sizes,
             ensemble=config.ensemble,
             generators=generators(self.seeds, "critic"),
         ).to(self.device)
+        if config.gain_noise > 0:
+            self._disturb_gains(config.gain_noise)
         start = torch.full((len(self.seeds),), math.log(config.initial_alpha), device=self.device)
         self.log_alpha = nn.Parameter(start)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
@@ -64,6 +70,15 @@ class SAC:
         self.updates = 0
         self.acts = 0
         self._acting: list[Tensor] | None = None
+
+    def _disturb_gains(self, size: float) -> None:
+        """Start relaxed gains away from symmetry, each seed's by its own numbers."""
+        sources = generators(self.seeds, "gains")
+        for parameter in [*self.actor.gain_parameters(), *self.critic.gain_parameters()]:
+            copies = len(parameter) // len(self.seeds)
+            shape = (copies, *parameter.shape[1:])
+            noise = torch.cat([torch.randn(shape, generator=source) for source in sources])
+            parameter.data.add_(size * noise.to(parameter.device))
 
     def _lay_out(self) -> None:
         """Put all parameters in one buffer, the target's in another, and make the optimiser."""
