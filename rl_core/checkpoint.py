@@ -137,12 +137,10 @@ def load_training(folder: Path, agent: SAC, env: BatchedEnv, replay: Replay) -> 
     # Again: rows older than the ring lie where the latest observation does.
     replay.load_state_dict(counters)
     for index, (_, leaf) in enumerate(agent.flat.leaves):
-        state = _part(tensors, f"adam.{index}.")
-        if state:
-            agent.optimizer.state[leaf] = {
-                name: value.to("cpu" if name == "step" and not leaf.is_cuda else leaf.device)
-                for name, value in state.items()
-            }
+        held = agent.optimizer.state[leaf]
+        for name, value in _part(tensors, f"adam.{index}.").items():
+            # In place: a CUDA graph may hold these very tensors.
+            held[name].copy_(value)
     return document
 
 

@@ -26,6 +26,7 @@ from rl_core.checkpoint import forget_rows, latest_checkpoint, load_training, sa
 from rl_core.config import SACConfig
 from rl_core.env import BatchedEnv
 from rl_core.errors import ConfigError
+from rl_core.fast import Learner
 from rl_core.random import Noise
 from rl_core.replay import Replay
 from rl_core.sac import SAC, Metrics
@@ -155,6 +156,7 @@ class _Loop:
     def __init__(self, env: BatchedEnv, config: SACConfig, seeds: tuple[int, ...], log: _Log) -> None:
         self.env, self.config, self.log = env, config, log
         self.agent = SAC(env.symmetry, config, seeds)
+        self.learner = Learner(self.agent)
         self.noise = Noise(seeds, env.device)
         self.observation = env.reset()
         self.replay = Replay(
@@ -229,16 +231,16 @@ class _Loop:
         self.observation = observation
         if len(self.replay) < max(c.learning_starts, c.n_step * self.env.n_envs):
             return None
-        metrics = None
-        for _ in range(c.updates_per_step):
-            numbers = self.noise.integers("replay", self.agent.updates, (c.batch_size,))
-            batch = self.replay.sample(numbers)
-            encoded = batch._replace(
-                observation=self.env.encode(batch.observation),
-                next_observation=self.env.encode(batch.next_observation),
-            )
-            metrics = self.agent.update(encoded)
-        return metrics
+        count, first = c.updates_per_step, self.agent.updates
+        if count == 0:
+            return None
+        drawn = [self.noise.integers("replay", first + k, (c.batch_size,)) for k in range(count)]
+        batch = self.replay.sample(drawn[0] if count == 1 else torch.cat(drawn, dim=1))
+        encoded = batch._replace(
+            observation=self.env.encode(batch.observation),
+            next_observation=self.env.encode(batch.next_observation),
+        )
+        return self.learner.update(encoded, count)
 
     def fault(self, metrics: Mapping[str, list[float]]) -> str | None:
         """Why training should stop: a metric that is not finite or beyond the limit, None where all is well."""
