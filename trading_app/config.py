@@ -77,7 +77,7 @@ class TrainingConfig:
 
     seeds: int = 5
     first_seed: int = 0
-    steps: int = 1500
+    steps: int = 1000
     n_envs: int = 8
     evaluate_every: int = 250
     log_every: int = 50
@@ -96,7 +96,7 @@ class TrainingConfig:
 
 def trading_learner() -> SACConfig:
     """Learner settings for daily portfolios: small networks, since daily returns carry little signal."""
-    return SACConfig(width=64, batch_size=128, learning_starts=50, gamma=0.9, capacity=20_000)
+    return SACConfig(width=32, batch_size=128, learning_starts=400, gamma=0.9, capacity=20_000)
 
 
 def trading_market() -> MarketConfig:
