@@ -22,7 +22,13 @@ from trading_app.report.theme import (
     translucent,
 )
 
-TRAINING_LABELS = {"alpha": "entropy temperature"}
+TRAINING_LABELS = {
+    "alpha": "entropy temperature",
+    "entropy": "entropy of the policy",
+    "eval_sharpe": "Sharpe ratio on the validation dates",
+    "eval_growth": "yearly log growth on the validation dates",
+    "q": "mean action value",
+}
 
 
 def measure_intervals(

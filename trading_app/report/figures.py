@@ -7,16 +7,14 @@ what to change on a narrow screen (path → value).
 
 from __future__ import annotations
 
-from trading_app.report.evidence_figures import measure_intervals, sharpe_differences, training_curve
-from trading_app.report.performance_figures import (
+from trading_app.report.calendar_figures import (
     calendar_returns,
-    drawdown,
-    equity_curve,
     monthly_heatmap,
     return_distribution,
-    rolling,
     yearly_bars,
 )
+from trading_app.report.evidence_figures import measure_intervals, sharpe_differences, training_curve
+from trading_app.report.performance_figures import drawdown, equity_curve, rolling
 from trading_app.report.portfolio_figures import (
     cost_waterfall,
     exposure,

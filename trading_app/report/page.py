@@ -24,17 +24,7 @@ if TYPE_CHECKING:
     from trading_app.runs import Run
 
 #: Quantities of training in the order of interest; a part of the name is enough.
-TRAINING = (
-    "sharpe",
-    "validation",
-    "evaluation",
-    "return",
-    "reward",
-    "growth",
-    "critic_loss",
-    "alpha",
-    "entropy",
-)
+TRAINING = ("eval_sharpe", "eval_growth", "eval_", "critic_loss", "alpha", "entropy", "actor_loss")
 CURVES = 4
 #: Figures that share a row on a wide screen.
 HALF = ("sharpe-intervals", "sharpe-differences", "yearly", "distribution", "exposure", "turnover")

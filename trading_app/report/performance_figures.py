@@ -1,16 +1,14 @@
-"""Figures of performance: growth, drawdowns, rolling measures, calendar returns, distribution."""
+"""Figures of performance through time: growth, drawdowns, rolling measures."""
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from trading_app.evidence import AGENT, kind_of
-from trading_app.measures import format_measure, format_number
-from trading_app.metrics import TAIL, cvar, drawdowns, kurtosis, skew, worst_drawdowns
+from trading_app.measures import format_measure
+from trading_app.metrics import drawdowns, worst_drawdowns
 from trading_app.report.theme import (
     LIGHT,
     PERCENT,
@@ -24,8 +22,6 @@ from trading_app.report.theme import (
     thin,
     translucent,
 )
-
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def equity_curve(
@@ -218,186 +214,59 @@ def rolling(
 def _rolling_panels(
     panels: list[tuple[str, pd.DataFrame, str, str]], names: list[str], window: int, theme: Theme
 ) -> go.Figure:
-    result = make_subplots(
-        rows=len(panels),
-        cols=1,
-        shared_xaxes=True,
-        vertical_spacing=0.09,
-        subplot_titles=[p[0] for p in panels],
-    )
-    frame = figure(
+    """Panels from the top down on one time axis: (heading, values, hover text, unit)."""
+    result = figure(
         f"Rolling {window} sessions: risk and reward through time",
         "Each point looks back over the window; the line at zero is no reward for risk.",
         theme,
         height=150 * len(panels) + 90,
+        legend={"y": 1.05},
+        xaxis={"anchor": _axis(len(panels) - 1)},
     )
-    result.update_layout(frame.layout)
-    result.update_annotations(x=0, xanchor="left", font={"size": 12, "color": theme.muted})
+    share, gap = 1 / len(panels), 0.045
+    axes, headings, lines = {}, [], []
     colours = strategy_colours(names, theme) | {names[0]: theme.agent}
-    for row, (_, values, hover, suffix) in enumerate(panels, start=1):
+    for row, (heading, values, hover, unit) in enumerate(panels):
+        top = 1 - row * share
+        axes[_axis(row).replace("y", "yaxis")] = {
+            "domain": [max(top - share + gap, 0), top - (gap if row else 0)],
+            "ticksuffix": unit,
+            "nticks": 5,
+        }
+        headings.append(
+            {
+                "text": heading,
+                "x": 0,
+                "xref": "paper",
+                "xanchor": "left",
+                "y": top - (gap if row else 0),
+                "yref": "paper",
+                "yanchor": "bottom",
+                "showarrow": False,
+                "font": {"size": 12, "color": theme.muted},
+            }
+        )
         shown = values.iloc[window - 1 :]
         shown = shown.iloc[thin(shown, 500)]
         for name in names_of(values):
-            result.add_scatter(
-                x=days(shown.index),
-                y=numbers(shown[name]),
-                name=label_of(name),
-                legendgroup=name,
-                showlegend=row == 1,
-                line={"color": colours[name], "width": 2 if name == names[0] else 1.3},
-                hovertemplate=hover,
-                row=row,
-                col=1,
+            own = name == names[0]
+            lines.append(
+                go.Scatter(
+                    x=days(shown.index),
+                    y=numbers(shown[name]),
+                    yaxis=_axis(row),
+                    name=label_of(name),
+                    legendgroup=name,
+                    showlegend=row == 0,
+                    line={"color": colours[name], "width": 2 if own else 1.3},
+                    hovertemplate=hover,
+                )
             )
-        result.update_yaxes(ticksuffix=suffix, nticks=5, row=row, col=1)
-    result.update_layout(legend={"y": 1.05})
+    result.add_traces(lines)
+    result.update_layout(axes, annotations=headings)
     return result
 
 
-def monthly_heatmap(returns: pd.Series, *, theme: Theme = LIGHT) -> go.Figure:
-    """Compounded return of each calendar month, year × month.
-
-    Parameters
-    ----------
-    returns : Series
-        Simple returns by date.
-    theme : Theme
-        The look.
-    """
-    months = calendar_returns(returns, "M")
-    index = pd.PeriodIndex(months.index)
-    table = pd.DataFrame({"year": index.year, "month": index.month, "value": 100 * months.to_numpy()})
-    grid = table.pivot(index="year", columns="month", values="value").reindex(columns=range(1, 13))
-    values = grid.to_numpy(dtype=np.float64)
-    bound = max(float(np.nanquantile(np.abs(values), 0.95)), 0.5)
-    share = float((months > 0).mean())
-    result = figure(
-        f"Monthly returns: {format_number(share, 'percent', 0)} of months gained",
-        "Percent, after costs; orange is a loss, blue a gain.",
-        theme,
-        height=30 * len(grid) + 110,
-        hovermode="closest",
-        # A phone shows a month as a narrow cell: whole percents, and letters for months.
-        meta={
-            "narrow": {
-                "data.0.text": _cell_texts(values, 0),
-                "data.0.textfont.size": 10,
-                "layout.xaxis.tickvals": list(MONTHS),
-                "layout.xaxis.ticktext": [month[0] for month in MONTHS],
-            }
-        },
-    )
-    result.add_heatmap(
-        x=list(MONTHS),
-        y=[str(year) for year in grid.index],
-        z=numbers(values),
-        text=_cell_texts(values, 1),
-        texttemplate="%{text}",
-        textfont={"size": 12},
-        colorscale=[[0, theme.loss], [0.5, theme.paper], [1, theme.gain]],
-        zmid=0,
-        zmin=-bound,
-        zmax=bound,
-        showscale=False,
-        xgap=2,
-        ygap=2,
-        hoverongaps=False,
-        hovertemplate="%{x} %{y}: %{z:.1f}" + PERCENT + "<extra></extra>",
-    )
-    result.update_yaxes(autorange="reversed", type="category", showgrid=False, dtick=1)
-    result.update_xaxes(side="top", showline=False, ticks="", fixedrange=True)
-    return result
-
-
-def _cell_texts(values: npt.NDArray[np.float64], digits: int) -> list[list[str]]:
-    return [[format_number(v, "ratio", digits) if np.isfinite(v) else "" for v in row] for row in values]
-
-
-def yearly_bars(returns: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figure:
-    """Compounded return of each calendar year, strategies side by side.
-
-    Parameters
-    ----------
-    returns : DataFrame
-        Date × strategy; the agent and what to hold it against.
-    theme : Theme
-        The look.
-    """
-    first, last = returns.index[0], returns.index[-1]
-    result = figure(
-        "Return of each year",
-        f"Compounded, after costs. First and last year run from {first:%d %b %Y} and to {last:%d %b %Y}.",
-        theme,
-        yaxis={"ticksuffix": PERCENT},
-        bargap=0.3,
-    )
-    colours = strategy_colours(names_of(returns), theme)
-    for name in names_of(returns):
-        years = calendar_returns(returns[name], "Y")
-        result.add_bar(
-            x=[str(period) for period in years.index],
-            y=numbers(100 * years),
-            name=label_of(name),
-            marker={"color": colours[name]},
-            hovertemplate="%{y:.1f}" + PERCENT,
-        )
-    result.update_xaxes(type="category")
-    return result
-
-
-def return_distribution(returns: pd.Series, *, theme: Theme = LIGHT) -> go.Figure:
-    """Histogram of daily returns with a normal law of the same mean and spread, and the tail.
-
-    Parameters
-    ----------
-    returns : Series
-        Simple returns by date.
-    theme : Theme
-        The look.
-    """
-    values = 100 * returns.to_numpy(dtype=np.float64)
-    low, high = np.quantile(values, [0.001, 0.999]) if len(values) > 1000 else (values.min(), values.max())
-    edges = np.linspace(low, high if high > low else low + 1.0, 61)
-    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
-    centres = (edges[1:] + edges[:-1]) / 2
-    tail = 100 * float(cvar(returns))
-    threshold = float(np.quantile(values, TAIL))
-    result = figure(
-        f"Daily returns: the worst 5{PERCENT} average {format_measure('cvar_5', tail / 100)}",
-        f"Skewness {format_number(float(skew(returns)), 'ratio', 2)}, excess kurtosis "
-        f"{format_number(float(kurtosis(returns)), 'ratio', 1)}. Dotted: a normal law. Bars at the ends "
-        "hold all beyond them.",
-        theme,
-        height=320,
-        bargap=0.05,
-        xaxis={"ticksuffix": PERCENT},
-        yaxis={"title": {"text": "Sessions"}},
-    )
-    result.add_bar(
-        x=numbers(centres),
-        y=counts.astype(np.int32),
-        name="Sessions",
-        marker={"color": [theme.loss if c < threshold else theme.agent for c in centres]},
-        hovertemplate="%{y} sessions near %{x:.2f}<extra></extra>",
-        showlegend=False,
-    )
-    spread = values.std()
-    if spread > 0:
-        width = edges[1] - edges[0]
-        density = np.exp(-0.5 * ((centres - values.mean()) / spread) ** 2) / (spread * np.sqrt(2 * np.pi))
-        result.add_scatter(
-            x=numbers(centres),
-            y=numbers(density * width * len(values)),
-            name="Normal law",
-            hoverinfo="skip",
-            line={"color": theme.muted, "width": 1.5, "dash": "dot"},
-            showlegend=False,
-        )
-    result.update_layout(hovermode="closest")
-    return result
-
-
-def calendar_returns(returns: pd.Series, frequency: str) -> pd.Series:
-    """Compounded returns by calendar month (``"M"``) or year (``"Y"``), indexed by period."""
-    periods = pd.DatetimeIndex(returns.index).to_period(frequency)
-    return (1 + returns).groupby(periods).prod() - 1
+def _axis(row: int) -> str:
+    """Plotly's name of the vertical axis of a row."""
+    return "y" if row == 0 else f"y{row + 1}"

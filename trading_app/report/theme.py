@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -89,6 +90,7 @@ def theme_named(name: str) -> Theme:
     return THEMES[name]
 
 
+@cache
 def template(theme: Theme) -> go.layout.Template:
     """Plotly template of a theme: small margins, a quiet grid, a legend above the plot."""
     axis = {
