@@ -186,7 +186,7 @@ class VectorPass:
         if room.shape[0] == g.shape[0]:
             torch.sum(g, 1, keepdim=True, out=room)
         else:
-            torch.sum(g.unflatten(0, (-1, self.n)), (1, 2), out=room[:, 0])
+            torch.sum(g.reshape(self.copies, -1, g.shape[2]), 1, keepdim=True, out=room)
 
 
 def can_derive(network: Network) -> bool:
