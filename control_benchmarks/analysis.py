@@ -96,7 +96,7 @@ def curve(run: Results, quantity: str = "returns") -> Curve:
     seeds = run.header["seeds"]
     found: dict[int, dict[int, float]] = {}
     for line in run.of_kind(EVALUATION):
-        value = line[quantity]
+        value = 0.0 if line[quantity] is None else line[quantity]
         found.setdefault(line["frames"], {})[line["seed"]] = float(np.mean(value))
     frames = sorted(f for f, values in found.items() if len(values) == len(seeds))
     values = np.array([[found[f][seed] for f in frames] for seed in seeds], dtype=np.float64)

@@ -146,7 +146,8 @@ class Fleet:
     def step(self) -> None:
         """Apply ``arrays["action"]`` for one decision; restart the episodes that end."""
         arrays, repeat = self.arrays, self.copies.action_repeat
-        action = np.clip(arrays["action"].astype(np.float64), -1.0, 1.0)
+        # An agent that diverged asks for no number: it gets no control, and a finite return.
+        action = np.clip(np.nan_to_num(arrays["action"].astype(np.float64)), -1.0, 1.0)
         seen = self.task.observe(self.states()) if self._map.needs_observation else action
         command = self._map.command(action, arrays["previous"], seen)
         arrays["previous"][:] = action

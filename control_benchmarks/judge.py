@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -20,7 +21,7 @@ from rl_core.sac import SAC
 from rl_core.symmetry import Symmetry
 from rl_core.symmetry.measure import FunctionError, critic_errors, policy_errors, relaxation
 
-_KEEP_EVERY = 25  # of the decisions of an evaluation, those whose states are used to measure equivariance
+_KEPT = 20  # decisions of an episode at whose states equivariance is measured
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,10 @@ class Evaluation:
     critic_scale: Tensor
 
     def lines(self, seed: int) -> dict[str, object]:
-        """Return the numbers of one seed's row for a file."""
+        """Return the numbers of one seed's row for a file; null where an agent has diverged."""
         errors = ("policy_error", "policy_scale", "critic_error", "critic_scale")
-        numbers = {name: round(float(getattr(self, name)[seed]), 6) for name in errors}
+        values = {name: float(getattr(self, name)[seed]) for name in errors}
+        numbers = {name: round(value, 6) if math.isfinite(value) else None for name, value in values.items()}
         return {"returns": [round(value, 4) for value in self.returns[seed].tolist()], **numbers}
 
 
@@ -106,12 +108,13 @@ class Judge:
     def evaluate(self, agent: SAC) -> Evaluation:
         """Run deterministic policies for the suite's episodes."""
         env, kept = self._env, []
+        every = max(1, self._decisions // _KEPT)
         observation = env.restart()
         total = torch.zeros(observation.shape[:2], device=observation.device)
         for decision in range(self._decisions):
             x = env.encode(observation)
             action = agent.act(x, deterministic=True)
-            if decision % _KEEP_EVERY == 0:
+            if decision % every == 0:
                 kept.append((x, action))
             step = env.step(action)
             observation, total = step.observation, total + step.reward
