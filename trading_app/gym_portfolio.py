@@ -69,7 +69,7 @@ class PortfolioEnv(gymnasium.Env["Observation", "Action"]):
     (5, 263)
     """
 
-    metadata = {"render_modes": ["ansi"]}  # noqa: RUF012 - Gymnasium's own declaration is not a ClassVar
+    metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 - Gymnasium's own declaration is not a ClassVar
 
     def __init__(
         self,
