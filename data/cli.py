@@ -242,6 +242,20 @@ def validate_command(
     report.raise_errors(name)
 
 
+@app.command("export")
+def export_command(
+    name: Annotated[str, typer.Argument(help="Bundled dataset, snapshot or file.")],
+    path: Annotated[Path, typer.Argument(help="File to write: .csv, .csv.gz or .parquet.")],
+    home: Home = None,
+) -> None:
+    """Write prices as a long CSV or Parquet file."""
+    from data.exporting import export_prices
+    from data.loading import load_prices
+
+    rows = export_prices(load_prices(name, home=home), path)
+    typer.echo(f"{rows} rows written to {path}")
+
+
 def _validated(
     name: str,
     store: SnapshotStore,

@@ -1,0 +1,39 @@
+"""Prices as a file that anything can read, the import included."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from data.atomic import atomic_path
+from data.errors import DataError
+from data.prices import Prices
+
+SUFFIXES = (".csv", ".csv.gz", ".parquet")
+
+
+def export_prices(prices: Prices, path: Path) -> int:
+    """Write prices in long form (date, symbol, fields); give the number of rows.
+
+    Parameters
+    ----------
+    prices
+        What to write.
+    path
+        Ends with ``.csv``, ``.csv.gz`` or ``.parquet``; a file there is replaced, whole or not at all.
+
+    Raises
+    ------
+    DataError
+        If the file's ending is another one, or its folder is not there.
+    """
+    if not path.name.endswith(SUFFIXES):
+        raise DataError(f"{path}: the name must end with {', '.join(SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise DataError(f"{path}: there is no folder {path.parent}")
+    frame = prices.to_long()
+    with atomic_path(path) as temporary:
+        if path.suffix == ".parquet":
+            frame.to_parquet(temporary, index=False)
+        else:
+            frame.to_csv(temporary, index=False, compression="gzip" if path.suffix == ".gz" else None)
+    return len(frame)
