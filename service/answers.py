@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
+
+import pydantic_core
 
 from data import Prices
 from service.audit import AuditTrail, Entry, Recorded, entry
-from service.inference import FROM_REQUEST, allocation, decide, panel_from_request, signals, situate
+from service.inference import answer
 from service.registry import Promoted, Registry
+from service.scenes import FROM_REQUEST, Scene, Terms, panel_from_request, set_scene
 from service.schemas.decisions import AllocationRequest, DecisionRequest, SignalRequest
 from service.sessions import Calendar
 from service.snapshots import Snapshots
+
+# A scene is small; its panel and market are kept, and bounded, elsewhere.
+_SCENES = 32
+_Key = tuple[str, str, str, str, Terms]
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,17 @@ class Answers:
         self._calendar = calendar
         self._max_age_days = max_age_days
         self._clock = clock
+        self._scenes: OrderedDict[_Key, Scene] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def is_quick(self, request: DecisionRequest) -> bool:
+        """Whether an answer takes less time than handing it to another thread and back would be worth."""
+        if request.prices is not None:
+            return False
+        promoted = self._registry.current(request.model)
+        prices, source = self._prices(request, promoted)
+        terms = Terms.of(request, self._clock().date(), self._max_age_days)
+        return self._key(promoted, prices, terms, source) in self._scenes
 
     def give(self, request: DecisionRequest, *, key_id: str, request_id: str) -> Given:
         """Answer a request with the version that is served now.
@@ -64,10 +84,12 @@ class Answers:
         Problem
             If there is no answer.
         """
+        now = self._clock()
         promoted = self._registry.current(request.model)
         prices, source = self._prices(request, promoted)
-        now, limit = self._clock(), self._max_age_days
-        content, values = self._compute(promoted, prices, source, request, now.date(), limit, new_id())
+        terms = Terms.of(request, now.date(), self._max_age_days)
+        values = answer(self._scene(promoted, prices, terms, source), request, new_id())
+        content = to_json(values)
         kind = "allocation" if isinstance(request, AllocationRequest) else "signal"
         row = entry(request, content, values, now=now, kind=kind, key_id=key_id, request_id=request_id)
         return Given(content, values, row)
@@ -83,14 +105,14 @@ class Answers:
         kind = AllocationRequest if record.kind == "allocation" else SignalRequest
         request = kind.model_validate(trail.request(record))
         promoted = self._registry.version(record.model_id, record.version)
-        before = json.loads(record.answer)
         if request.prices is not None:
             prices, source = panel_from_request(request.prices), FROM_REQUEST
         else:
             source = request.data or promoted.evidence.data
             prices = self._snapshots.by_hash(source, record.data_hash)
-        day, limit = record.created_at.date(), before["max_age_days"]
-        return self._compute(promoted, prices, source, request, day, limit, record.id)[0]
+        limit = json.loads(record.answer)["max_age_days"]
+        terms = Terms.of(request, record.created_at.date(), limit)
+        return to_json(answer(self._scene(promoted, prices, terms, source), request, record.id))
 
     def _prices(self, request: DecisionRequest, promoted: Promoted) -> tuple[Prices, str]:
         if request.prices is not None:
@@ -98,32 +120,32 @@ class Answers:
         name = request.data or promoted.evidence.data
         return self._snapshots.get(name), name
 
-    def _compute(
-        self,
-        promoted: Promoted,
-        prices: Prices,
-        source: str,
-        request: DecisionRequest,
-        today: date,
-        max_age_days: int,
-        answer_id: str,
-    ) -> tuple[bytes, dict[str, Any]]:
-        policy = self._registry.policy(promoted.id, promoted.version)
-        situation = situate(
-            promoted,
-            policy,
-            prices,
-            request,
-            source=source,
-            today=today,
-            max_age_days=max_age_days,
-        )
-        decision = decide(policy, situation)
-        if isinstance(request, AllocationRequest):
-            values = allocation(situation, decision, request, self._calendar, answer_id)
-        else:
-            values = signals(situation, decision, self._calendar, answer_id)
-        return json.dumps(values, allow_nan=False).encode(), values
+    def _scene(self, promoted: Promoted, prices: Prices, terms: Terms, source: str) -> Scene:
+        key = self._key(promoted, prices, terms, source)
+        with self._lock:
+            scene = self._scenes.get(key)
+        if scene is None:
+            policy = self._registry.policy(promoted.id, promoted.version)
+            scene = set_scene(promoted, policy, prices, terms, source=source, calendar=self._calendar)
+            if source != FROM_REQUEST:
+                self._keep(key, scene)
+        return scene
+
+    def _keep(self, key: _Key, scene: Scene) -> None:
+        with self._lock:
+            self._scenes[key] = scene
+            if len(self._scenes) > _SCENES:
+                self._scenes.popitem(last=False)
+
+    @staticmethod
+    def _key(promoted: Promoted, prices: Prices, terms: Terms, source: str) -> _Key:
+        return (promoted.id, promoted.version, prices.hash, source, terms)
+
+
+def to_json(values: dict[str, Any]) -> bytes:
+    """Bytes of an answer; every float reads back to the same bits."""
+    content: bytes = pydantic_core.to_json(values, inf_nan_mode="null")
+    return content
 
 
 def new_id() -> str:

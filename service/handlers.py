@@ -22,7 +22,6 @@ _BY_MEMBER = {"prices": "invalid-prices", "holdings": "invalid-holdings", "sizin
 _BY_STATUS = {
     400: "malformed-json",
     413: "body-too-large",
-    413: "body-too-large",
     404: "not-found",
     405: "method-not-allowed",
     415: "unsupported-media-type",

@@ -16,7 +16,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -109,8 +109,7 @@ class Registry:
         name = model_id or run.name
         if not re.fullmatch(NAME_PATTERN, name):
             raise DataError(f"model id {name!r}: use letters, digits, dot, dash and underscore, at most 100")
-        evidence = self._inspect(run)
-        self._check(run, evidence)
+        evidence = self._checked(run, self._inspect(run))
         version = self._copy(run, name, evidence)
         now = datetime.now(UTC)
         with self._database.write() as connection:
@@ -235,13 +234,14 @@ class Registry:
             shutil.rmtree(self.path(model_id, version), ignore_errors=True)
         return [f"{model_id} {version}" for model_id, version in removed]
 
-    def _check(self, run: Path, evidence: Evidence) -> None:
+    def _checked(self, run: Path, evidence: Evidence) -> Evidence:
         try:
             policy = self._load(run)
         except (DataError, OSError, KeyError, ValueError) as error:
             raise DataError(f"{run}: its policy cannot be loaded: {error}") from None
         if tuple(policy.symbols) != evidence.symbols:
             raise DataError(f"{run}: its policy and its manifest name different symbols")
+        return replace(evidence, history=policy.history)
 
     def _copy(self, run: Path, model_id: str, evidence: Evidence) -> str:
         listing = {name: _hash(run / name) for name in sorted(evidence.files)}

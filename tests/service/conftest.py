@@ -175,3 +175,45 @@ def kind_of() -> Callable[[Any], str]:
         return str(body["type"].removeprefix(PREFIX))
 
     return kind
+
+
+TINY = {
+    "data.name": "small",
+    "training.seeds": 2,
+    "training.steps": 4,
+    "training.n_envs": 2,
+    "training.evaluate_every": 4,
+    "training.checkpoint_every": 4,
+    "training.log_every": 2,
+    "sac.width": 8,
+    "sac.batch_size": 8,
+    "sac.learning_starts": 2,
+    "market.window": 4,
+}
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a snapshot and two real runs, trained for seconds and backtested; copy it before use."""
+    from trading_app.config import load_config
+    from trading_app.out_of_sample import backtest_run
+    from trading_app.training import train_run
+
+    home = tmp_path_factory.mktemp("trained")
+    rng = np.random.default_rng(1)
+    dates = pd.bdate_range("2021-01-04", periods=400)
+    close = 50 * np.exp(np.cumsum(rng.normal(0, 0.01, (400, 4)), axis=0))
+    prices = Prices.from_frames("small", close=pd.DataFrame(close, dates, ["KO", "GE", "IBM", "XOM"]))
+    SnapshotStore(home).save(prices, "small", provider={"name": "test"})
+    for seed, name in enumerate(("first", "second")):
+        config = load_config(None, {}, {**TINY, "training.first_seed": 10 * seed})
+        run, _ = train_run(config, home=home, name=name)
+        backtest_run(run, home=home)
+    return home
+
+
+@pytest.fixture
+def trained_home(trained: Path, home: Path) -> Path:
+    """A copy of `trained` that the test may change."""
+    shutil.copytree(trained, home, dirs_exist_ok=True)
+    return home
