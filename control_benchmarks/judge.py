@@ -158,7 +158,7 @@ class Judge:
 def observation_spread(task: Task, action_repeat: int) -> Tensor:
     """Return the standard deviation [O] of a task's observations under random actions from its starts."""
     copies = copies_of(
-        task, [Variant()], [0], environments=range(64), action_repeat=action_repeat, stream="spread"
+        task, [Variant()], [0], environments=range(32), action_repeat=action_repeat, stream="spread"
     )
     fleet = Fleet(copies, copies.arrays())
     fleet.reset()

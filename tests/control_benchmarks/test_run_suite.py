@@ -146,16 +146,17 @@ def test_judges_see_the_same_episodes_each_time():
 
 
 def test_the_spread_of_observations_is_positive_and_fixed():
-    spread = observation_spread(load_task("walker_walk"), 10)
-    assert spread.shape == (24,)
+    spread = observation_spread(load_task("reacher_hard"), 2)
+    assert spread.shape == (7,)
     assert float(spread.min()) > 0
-    assert torch.equal(spread, observation_spread(load_task("walker_walk"), 10))
+    assert torch.equal(spread, observation_spread(load_task("reacher_hard"), 2))
 
 
 def test_wrong_names_exit_with_code_2_and_one_line(tmp_path, capsys):
     assert main(["--suite", "states", "--tasks", "cartpole_swing", "--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err
-    assert error == "error: unknown task 'cartpole_swing'; did you mean cartpole_swingup?\n"
+    assert error.startswith("error: unknown task 'cartpole_swing'; did you mean cartpole_swingup")
+    assert error.count("\n") == 1
     assert main(["--suite", "smoke", "--set", "width", "--out", str(tmp_path)]) == 2
     assert "NAME=VALUE" in capsys.readouterr().err
     assert main(["--suite", "smoke", "--set", "widht=3", "--out", str(tmp_path)]) == 2
@@ -168,7 +169,18 @@ def test_it_runs_side_by_side_without_the_command_lines_packages(tmp_path):
     for name in ("typer", "rich", "dm_env", "lxml", "plotly", "gymnasium"):
         (blocked / name).mkdir(parents=True)
         (blocked / name / "__init__.py").write_text("raise ImportError('not here')")
-    arguments = ["--suite", "smoke", "--frames", "200", "--width", "8", "--seeds", "1", "--agents", "relaxed"]
+    arguments = [
+        "--suite",
+        "smoke",
+        "--frames",
+        "200",
+        "--width",
+        "8",
+        "--seeds",
+        "1",
+        "--tasks",
+        "reacher_easy",
+    ]
     command = [
         sys.executable,
         "-m",
@@ -186,10 +198,10 @@ def test_it_runs_side_by_side_without_the_command_lines_packages(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stderr.splitlines()[-1])
-    assert len(summary["done"]) == 2
+    assert len(summary["done"]) == 1
     assert summary["open"] == []
     with zipfile.ZipFile(tmp_path / "all.zip") as archive:
-        assert len(archive.namelist()) == 4
+        assert len(archive.namelist()) == 2
 
 
 @pytest.mark.slow
