@@ -105,7 +105,9 @@ class PortfolioVectorEnv(gymnasium.vector.VectorEnv["NDArray[np.float32]", "NDAr
         infos: dict[str, Any] = {}
         if ended.any():
             last = np.full(self.num_envs, None, dtype=object)
-            last[ended] = list(self._encoded(final[:, torch.from_numpy(ended)]))
+            rows = self._encoded(final[:, torch.from_numpy(ended)])
+            for account, row in zip(np.flatnonzero(ended), rows, strict=True):
+                last[account] = row
             infos = {"final_obs": last, "_final_obs": ended}
         return (
             self._encoded(observation),
