@@ -122,8 +122,9 @@ def _within_range(frame: pd.DataFrame) -> pd.Series:
     top, bottom = frame["high"] * (1 + _RANGE_TOLERANCE), frame["low"] * (1 - _RANGE_TOLERANCE)
     for name in ("open", "close"):
         if name in frame.columns:
-            inside &= ~((frame[name] > top) | (frame[name] < bottom))
-    # High below low is a finding of its own; everything is outside an empty range.
+            # Zero, negative and infinite prices, and a high below the low, are findings of their own.
+            usable = (frame[name] > 0) & np.isfinite(frame[name])
+            inside &= ~(((frame[name] > top) | (frame[name] < bottom)) & usable)
     return inside | (frame["high"] < frame["low"])
 
 

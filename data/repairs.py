@@ -81,11 +81,13 @@ def _local_dates(table: RawTable, calendar: str) -> Result:
 
 
 def _sort(table: RawTable, calendar: str) -> Result:
-    frame = table.frame
-    order = np.argsort(frame["date"].to_numpy(), kind="stable")
-    moved = int((order != np.arange(len(order))).sum())
-    ordered = frame.iloc[order].reset_index(drop=True)
-    return replace(table, frame=ordered), [f"{moved} rows moved"] if moved else []
+    dates = table.frame["date"].to_numpy()
+    order = np.arange(len(dates))
+    # Each symbol keeps the places that its rows have: only what is out of order moves.
+    for rows in table.frame.groupby("symbol", sort=False).indices.values():
+        order[rows] = rows[np.argsort(dates[rows], kind="stable")]
+    changes = [f"{_where(table, row)}: row moved" for row in np.sort(order[order != np.arange(len(order))])]
+    return replace(table, frame=table.frame.iloc[order].reset_index(drop=True)), changes
 
 
 def _keep(which: str) -> Callable[[RawTable, str], Result]:

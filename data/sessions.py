@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,19 +29,22 @@ def sessions_of(calendar: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.Dat
     DataError
         If exchange_calendars knows no such calendar, or not for these dates.
     """
+    # Whole years, so that checks of one range after another build a calendar once.
+    sessions = _sessions_of_years(calendar, start.year, end.year)
+    return sessions[(sessions >= start) & (sessions <= end)]
+
+
+@functools.lru_cache(maxsize=32)
+def _sessions_of_years(calendar: str, first: int, last: int) -> pd.DatetimeIndex:
     import exchange_calendars
 
-    known = exchange_calendars.get_calendar_names()
-    if calendar not in known:
+    if calendar not in exchange_calendars.get_calendar_names():
         raise DataError(f"no exchange calendar '{calendar}' (for example {', '.join(_CANDIDATES)})")
-    # A calendar needs two sessions to be built; a margin on either side makes sure of them.
-    margin = pd.Timedelta(days=10)
     try:
-        built = exchange_calendars.get_calendar(calendar, start=start - margin, end=end + margin)
+        built = exchange_calendars.get_calendar(calendar, start=f"{first}-01-01", end=f"{last}-12-31")
     except ValueError as error:
         raise DataError(f"calendar {calendar}: {' '.join(str(error).split())}") from error
-    sessions = pd.DatetimeIndex(built.sessions.to_numpy().astype("datetime64[ns]"))
-    return sessions[(sessions >= start) & (sessions <= end)]
+    return pd.DatetimeIndex(built.sessions.to_numpy().astype("datetime64[ns]"))
 
 
 def detect_calendar(dates: pd.DatetimeIndex) -> str | None:

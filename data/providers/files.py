@@ -206,7 +206,9 @@ class _Reader:
         signs = currency if currency is not None else np.full(len(self.frame), "", dtype=object)
         for name, column in fields.items():
             numbers = parse_numbers(self.frame[column], decimal_comma=self.decimal_comma)
-            columns[name] = numbers.values
+            # Where there was no split some exports write 0; as new shares for an old one that is 1.
+            values = numbers.values
+            columns[name] = np.where(values == 0, 1.0, values) if name == "splits" else values
             unreadable |= numbers.unreadable
             rows = np.flatnonzero(numbers.unreadable)
             findings += [

@@ -10,6 +10,7 @@ import pytest
 
 from data import DataError, load_prices
 from data.providers.bundled import bundled_names, load_bundled
+from data.store import check_name
 
 # Computed from the files that the pinned versions of the packages ship.
 GOLDEN = {
@@ -58,6 +59,12 @@ def test_bundled_datasets_are_golden(name: str) -> None:
 
 def test_every_bundled_dataset_has_a_golden_row() -> None:
     assert set(bundled_names()) == set(GOLDEN)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_no_snapshot_can_hide_a_bundled_dataset(name: str) -> None:
+    with pytest.raises(DataError, match="name of a bundled dataset"):
+        check_name(name)
 
 
 def test_survivorship_is_said() -> None:
