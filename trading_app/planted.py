@@ -225,6 +225,8 @@ class PlantedMarket:
         The S seeds; the market of seed k depends on ``seeds[k]`` alone.
     n_envs
         Markets of each seed.
+    reward_scale
+        What rewards are multiplied by for the learner; shares of the optimum do not depend on it.
     device
         Where the tensors live.
     """
@@ -235,11 +237,13 @@ class PlantedMarket:
         *,
         seeds: Sequence[int] = (0,),
         n_envs: int = 8,
+        reward_scale: float = 1.0,
         device: torch.device | str = "cpu",
     ) -> None:
         self.config = config if config is not None else PlantedConfig()
         self.seeds = tuple(seeds)
         self.n_envs = n_envs
+        self.reward_scale = reward_scale
         self.device = torch.device(device)
         self.observation_shape = (self.config.assets, 2)
         self.action_size = self.config.assets
@@ -278,7 +282,8 @@ class PlantedMarket:
         over = self._age >= config.episode_length
         observation = self.reset() if over else final
         ended = torch.full(reward.shape[:2], over, device=self.device)
-        return Step(observation, reward.sum(dim=-1), torch.zeros_like(ended), ended, final)
+        earned = self.reward_scale * reward.sum(dim=-1)
+        return Step(observation, earned, torch.zeros_like(ended), ended, final)
 
     def encode(self, observation: Tensor, /) -> Tensor:
         """Observations are network input already."""

@@ -1,0 +1,121 @@
+"""Cells of the planted benchmark: one agent on one market with one change of settings, all seeds at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rl_core.config import SACConfig
+from trading_app.planted import PlantedConfig
+
+__all__ = ["AGENTS", "GROUPS", "SETTINGS", "Cell", "cells"]
+
+AGENTS = ("dense", "exact", "relaxed", "rpp", "augmented")
+DENSE_WIDTH = 256
+# Common to all agents. A smooth activation and rewards near 1 help each of them; see the ablation.
+SETTINGS: dict[str, Any] = {
+    "width": 64,
+    "depth": 2,
+    "banks": 2,
+    "activation": "silu",
+    "gamma": 0.99,
+    "actor_lr": 1e-3,
+    "critic_lr": 1e-3,
+    "alpha_lr": 1e-3,
+    "initial_alpha": 0.1,
+    "batch_size": 256,
+    "capacity": 100_000,
+    "learning_starts": 256,
+    "gain_lr_multiplier": 5.0,
+}
+UPDATES = 3000
+LONG_UPDATES = 12_000
+STRENGTHS = (0.25, 0.5, 1.0)
+# One change of the relaxed agent's settings a line.
+ABLATION: dict[str, dict[str, Any]] = {
+    "banks-1": {"banks": 1},
+    "banks-4": {"banks": 4},
+    "banks-8": {"banks": 8},
+    "banks-16": {"banks": 16},
+    "gain-lr-1": {"gain_lr_multiplier": 1.0},
+    "gain-lr-20": {"gain_lr_multiplier": 20.0},
+    "penalty-0.001": {"gain_penalty": 1e-3},
+    "penalty-0.01": {"gain_penalty": 1e-2},
+    "penalty-0.1": {"gain_penalty": 1e-1},
+    "actor-only": {"relax": "actor"},
+    "critic-only": {"relax": "critic"},
+    "start-apart-0.1": {"gain_noise": 0.1},
+    "start-apart-0.5": {"gain_noise": 0.5},
+    "relu": {"activation": "relu"},
+    "width-32": {"width": 32},
+    "width-128": {"width": 128},
+    "gamma-0.9": {"gamma": 0.9},
+    "rewards-unscaled": {"reward_scale": 1.0, "initial_alpha": 1.0},
+}
+GROUPS = ("main", "ablation", "strengths")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of all seeds: an agent, a market's breaking, and changed settings."""
+
+    group: str
+    agent: str
+    exchange: float
+    mirror: float
+    variant: str = "default"
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    updates: int = UPDATES
+
+    @property
+    def name(self) -> str:
+        """Name of the cell's file."""
+        market = f"exchange{self.exchange:g}-mirror{self.mirror:g}"
+        return f"{self.group}-{self.agent}-{market}-{self.variant}"
+
+    @property
+    def market(self) -> PlantedConfig:
+        """The market of the cell."""
+        return PlantedConfig().broken(exchange=self.exchange, mirror=self.mirror)
+
+    @property
+    def reward_scale(self) -> float:
+        """What the learner's rewards are multiplied by."""
+        return float(self.changes.get("reward_scale", 0.1))
+
+    def config(self, device: str) -> SACConfig:
+        """The agent's settings."""
+        width = DENSE_WIDTH if self.agent in ("dense", "augmented") else SETTINGS["width"]
+        changes = {k: v for k, v in self.changes.items() if k != "reward_scale"}
+        return SACConfig.from_dict(
+            {**SETTINGS, "width": width, "agent": self.agent, "device": device, **changes}
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that the result depends on but the seeds, for the record and for resuming."""
+        return {
+            **{k: v for k, v in asdict(self).items() if k != "group"},
+            "agent_settings": {k: v for k, v in self.config("cpu").to_dict().items() if k != "device"},
+            "market_settings": asdict(self.market),
+            "reward_scale": self.reward_scale,
+        }
+
+
+def cells(groups: tuple[str, ...] = GROUPS, agents: tuple[str, ...] = AGENTS) -> list[Cell]:
+    """All cells of these groups, those of the targets first."""
+    found: list[Cell] = []
+    markets = ((0.0, 0.0), (1.0, 1.0))
+    if "main" in groups:
+        for agent in agents:
+            updates = LONG_UPDATES if agent in ("dense", "augmented") else UPDATES
+            found += [Cell("main", agent, *market, updates=updates) for market in markets]
+    if "ablation" in groups and "relaxed" in agents:
+        for variant, changes in ABLATION.items():
+            found += [Cell("ablation", "relaxed", *market, variant, changes) for market in markets]
+    if "strengths" in groups:
+        for strength in STRENGTHS:
+            for agent in agents:
+                found.append(Cell("strengths", agent, strength, 0.0))
+                found.append(Cell("strengths", agent, 0.0, strength))
+    return found
