@@ -151,6 +151,7 @@ def run(
     budget: float | None = None,
     workers: int = 1,
     shard: int = 0,
+    only: Sequence[str] = (),
     cuda_graph: bool = True,
     updates: int | None = None,
 ) -> list[Path]:
@@ -168,6 +169,8 @@ def run(
         Seconds after which no further cell is begun.
     workers, shard
         With several workers, this process takes every ``workers``-th cell from ``shard`` on.
+    only
+        Run only cells whose name holds one of these, where there are any.
     cuda_graph
         On CUDA, run an update as one graph.
     updates
@@ -177,6 +180,8 @@ def run(
     started = time.perf_counter()
     done: list[Path] = []
     todo = cells(tuple(groups), tuple(agents))
+    if only:
+        todo = [cell for cell in todo if any(part in cell.name for part in only)]
     if updates is not None:
         todo = [Cell(**{**vars(c), "updates": min(updates, c.updates)}) for c in todo]
     for cell in todo[shard::workers]:
@@ -233,6 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--updates", type=int, help="cap on the updates of each cell")
     parser.add_argument("--workers", type=int, default=1, help="processes side by side")
     parser.add_argument("--shard", type=int, help="run this share of the cells only")
+    parser.add_argument("--only", nargs="+", default=[], help="cells whose name holds one of these")
     parser.add_argument("--eager", action="store_true", help="no CUDA graphs")
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser.parse_args(given)
@@ -249,6 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         budget=options.budget,
         workers=options.workers,
         shard=options.shard or 0,
+        only=options.only,
         cuda_graph=not options.eager,
         updates=options.updates,
     )
