@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from data import listing
+
 if TYPE_CHECKING:
     from data.findings import Report
     from data.importing import CheckOptions, ImportResult
     from data.store import Snapshot, SnapshotStore
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-
-# Findings of one kind that are printed unless --all is given; the snapshot keeps every one of them.
-_LISTED = 100
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Home = Annotated[
@@ -151,7 +150,7 @@ def list_command(as_json: Json = False, home: Home = None) -> None:
     from data.store import SnapshotStore
 
     store = SnapshotStore(home)
-    rows = [_entry(store, reference) for reference in store.references()]
+    rows = [listing.entry(store, reference) for reference in store.references()]
     if as_json:
         _print_json({"bundled": bundled_names(), "snapshots": rows, "directory": str(store.directory)})
         return
@@ -206,7 +205,7 @@ def show_command(
     if manifest is not None:
         typer.echo(f"provider {manifest['provider'].get('name', '?')}, {manifest['fetched_at']}")
         counts = manifest["validation"].get("counts", {})
-        typer.echo(f"checks   {_counts_text(counts)}")
+        typer.echo(f"checks   {listing.counts_text(counts)}")
         for repair in manifest["repairs"]:
             typer.echo(f"repaired {repair['repair']}: {repair['count']} changes")
         for line in manifest["differences"]:
@@ -238,7 +237,8 @@ def validate_command(
         findings = report.to_frame().to_dict("records")
         _print_json({"name": name, **report.summary(), "findings": findings})
     else:
-        _print_report(report, everything, None)
+        for line in listing.report_lines(report, everything, None):
+            typer.echo(line)
     report.raise_errors(name)
 
 
@@ -296,49 +296,14 @@ def _mapping(entries: Sequence[str] | None) -> dict[str, str]:
     return mapping
 
 
-def _entry(store: SnapshotStore, reference: str) -> dict[str, Any]:
-    from data.errors import DataError
-
-    try:
-        manifest = store.open(reference).manifest
-    except DataError as error:
-        return {"reference": reference, "error": str(error)}
-    return {
-        "reference": reference,
-        "start": manifest["start"],
-        "end": manifest["end"],
-        "sessions": manifest["sessions"],
-        "symbols": len(manifest["symbols"]),
-        "fields": manifest["fields"],
-        "provider": manifest["provider"].get("name", "?"),
-        "fetched_at": manifest["fetched_at"],
-        "hash": manifest["hash"],
-        "findings": manifest["validation"].get("counts", {}),
-    }
-
-
 def _print_import(snapshot: Snapshot, result: ImportResult, as_json: bool, everything: bool) -> None:
     prices = result.prices
     if as_json:
-        _print_json(
-            {
-                "snapshot": snapshot.reference,
-                "path": str(snapshot.path),
-                "written": snapshot.written,
-                "hash": prices.hash,
-                "start": str(prices.dates[0].date()),
-                "end": str(prices.dates[-1].date()),
-                "sessions": len(prices.dates),
-                "symbols": list(prices.symbols),
-                "fields": list(prices.fields),
-                "differences": list(snapshot.differences),
-                "repairs": result.repairs,
-                "validation": result.report.summary(),
-                "findings": result.report.to_frame().to_dict("records"),
-            }
-        )
+        _print_json(listing.import_payload(snapshot, result))
         return
-    _print_report(result.report, everything, snapshot.path / "findings.csv" if snapshot.written else None)
+    file = snapshot.path / "findings.csv" if snapshot.written else None
+    for line in listing.report_lines(result.report, everything, file):
+        typer.echo(line)
     for repair in result.repairs:
         typer.echo(f"repaired {repair['repair']}: {repair['count']} changes")
     fields = ", ".join(prices.fields)
@@ -352,25 +317,6 @@ def _print_import(snapshot: Snapshot, result: ImportResult, as_json: bool, every
             typer.echo(f"differs  {line}")
     else:
         typer.echo(f"snapshot {snapshot.reference} holds the same prices already: nothing written")
-
-
-def _print_report(report: Report, everything: bool, file: Path | None) -> None:
-    from data.findings import ERRORS, WARNINGS
-
-    meanings = {**ERRORS, **WARNINGS}
-    typer.echo(f"calendar {report.calendar or 'none'}; found: {_counts_text(report.counts())}")
-    for kind, count in report.counts().items():
-        typer.echo(f"{'error' if kind in ERRORS else 'warning'} {kind}: {count} ({meanings[kind]})")
-        shown = report.of_kind(kind) if everything else report.of_kind(kind)[:_LISTED]
-        for finding in shown:
-            typer.echo(f"  {finding}")
-        if len(shown) < count:
-            where = f", all in {file}" if file is not None else ""
-            typer.echo(f"  … and {count - len(shown)} more (--all lists them{where})")
-
-
-def _counts_text(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "nothing"
 
 
 def _print_json(payload: dict[str, Any]) -> None:

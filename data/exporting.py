@@ -24,16 +24,19 @@ def export_prices(prices: Prices, path: Path) -> int:
     Raises
     ------
     DataError
-        If the file's ending is another one, or its folder is not there.
+        If the file's ending is another one, or its folder is not there, or the disk refuses.
     """
     if not path.name.endswith(SUFFIXES):
         raise DataError(f"{path}: the name must end with {', '.join(SUFFIXES)}")
     if not path.parent.is_dir():
         raise DataError(f"{path}: there is no folder {path.parent}")
     frame = prices.to_long()
-    with atomic_path(path) as temporary:
-        if path.suffix == ".parquet":
-            frame.to_parquet(temporary, index=False)
-        else:
-            frame.to_csv(temporary, index=False, compression="gzip" if path.suffix == ".gz" else None)
+    try:
+        with atomic_path(path) as temporary:
+            if path.suffix == ".parquet":
+                frame.to_parquet(temporary, index=False)
+            else:
+                frame.to_csv(temporary, index=False, compression="gzip" if path.suffix == ".gz" else None)
+    except OSError as error:
+        raise DataError(f"{path}: not written: {error.strerror or error}; nothing was changed") from error
     return len(frame)

@@ -27,7 +27,9 @@ class Prices:
     Every field is a float64 frame [T, N] on the same dates and symbols; ``close`` is always there, the rest
     only where the source had it. A missing value is NaN and is never filled in here: any cell may be
     missing, opens included (a simulation that fills at the open falls back, cell by cell, to the close of
-    that day). Prices are positive and finite, volumes and dividends not negative. The arrays are read-only.
+    that day). Prices are positive and finite, volumes and dividends not negative. ``dividends`` are per share,
+    0 where there was none; ``splits`` are new shares for an old one, 1 where there was none. The arrays are
+    read-only.
 
     Attributes
     ----------
