@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+
+from rl_core.by_hand import Arena, HandGradient, can_derive
+from rl_core.config import SACConfig
+from rl_core.fast import Learner
+from rl_core.flat import FlatParameters
+from rl_core.random import Noise
+from rl_core.replay import Batch
+from rl_core.sac import SAC
+from rl_core.symmetry import Symmetry, cyclic, dihedral, sign, standard, trivial
+
+B = 16
+KINDS = ["dense", "exact", "relaxed", "rpp", "augmented"]
+
+
+def symmetries() -> dict[str, Symmetry]:
+    c2, d2, d4 = cyclic(2), dihedral(2), dihedral(4)
+    odd, plane, turned = sign(c2), standard(d2), standard(d4)
+    return {
+        "C2": Symmetry(c2, odd + odd + trivial(c2, 3), odd + odd),
+        "D2": Symmetry(d2, plane + plane + trivial(d2, 2), plane),
+        "D4": Symmetry(d4, turned + turned, turned),
+        "rows": Symmetry(c2, odd + trivial(c2, 1), odd, rows=3),
+    }
+
+
+def make(kind: str, symmetry: Symmetry, seeds: tuple[int, ...] = (0, 1), **settings: object) -> SAC:
+    config = {"agent": kind, "width": 16, "depth": 3, "batch_size": B, **settings}
+    return SAC(symmetry, SACConfig.from_dict(config), seeds)
+
+
+def batch(symmetry: Symmetry, seeds: tuple[int, ...], step: int, size: int = B) -> Batch:
+    noise = Noise(seeds)
+    rows = () if symmetry.rows is None else (symmetry.rows,)
+    shape = (size, *rows, symmetry.observation.dimension)
+    return Batch(
+        noise.normal("observation", step, shape),
+        noise.normal("action", step, (size, symmetry.action_size)).tanh(),
+        noise.normal("reward", step, (size,)),
+        noise.uniform("discount", step, (size,)),
+        noise.normal("next", step, shape),
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["C2", "D2", "D4", "rows"])
+def test_gradient_by_hand_is_autograds(kind: str, name: str) -> None:
+    symmetry = symmetries()[name]
+    # Narrow bounds: some log standard deviations are clamped.
+    agent = make(kind, symmetry, gain_penalty=0.1, log_std_min=-0.05, log_std_max=0.05)
+    if not can_derive(agent.actor):
+        assert name == "rows"
+        return
+    with torch.no_grad():
+        agent.flat.values.add_(0.1 * torch.randn(agent.flat.values.shape))
+    sample = batch(symmetry, (0, 1), 0)
+    noise = agent.update_noise(sample)
+    loss, expected = agent.losses(sample, noise)
+    agent.flat.gradients.zero_()
+    torch.autograd.backward(loss)
+    gradients = agent.flat.gradients.clone()
+    by_hand = HandGradient(agent)
+    for _ in range(2):  # the second time in used buffers
+        metrics = by_hand(sample, noise)
+        torch.testing.assert_close(agent.flat.gradients, gradients, atol=1e-5, rtol=1e-4)
+        assert metrics.keys() == expected.keys()
+        for key, value in expected.items():
+            torch.testing.assert_close(metrics[key], value, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["C2", "rows"])
+def test_fast_steps_equal_readable_ones(kind: str, name: str) -> None:
+    symmetry = symmetries()[name]
+    readable, fast, joined = (make(kind, symmetry) for _ in range(3))
+    learner = Learner(fast)
+    batches = [batch(symmetry, (0, 1), step) for step in range(6)]
+    for sample in batches:
+        expected = readable.update(sample)
+        metrics = learner.update(sample)
+    together = Batch(*(torch.cat(parts, 1) for parts in zip(*batches, strict=True)))
+    Learner(joined).update(together, count=6)
+    assert readable.updates == fast.updates == joined.updates == 6
+    for agent in (fast, joined):
+        # Adam divides by gradients, so that rounding shows where they are near zero.
+        torch.testing.assert_close(agent.flat.values, readable.flat.values, atol=2e-5, rtol=1e-4)
+        torch.testing.assert_close(agent.target_values, readable.target_values, atol=2e-5, rtol=1e-4)
+    for key, value in expected.items():
+        torch.testing.assert_close(metrics[key], value, atol=1e-4, rtol=1e-3)
+
+
+def test_equal_seeds_take_equal_steps_bit_for_bit() -> None:
+    symmetry = symmetries()["C2"]
+    first, second = make("relaxed", symmetry), make("relaxed", symmetry)
+    for agent in (first, second):
+        learner = Learner(agent)
+        for step in range(4):
+            learner.update(batch(symmetry, (0, 1), step))
+    assert torch.equal(first.flat.values, second.flat.values)
+
+
+def test_a_seed_alone_steps_as_in_a_batch() -> None:
+    symmetry = symmetries()["C2"]
+    many, one = make("relaxed", symmetry, (4, 9)), make("relaxed", symmetry, (9,))
+    for agent in (many, one):
+        learner = Learner(agent)
+        for step in range(5):
+            learner.update(batch(symmetry, agent.seeds, step))
+    x = torch.randn(1, 6, symmetry.observation.dimension)
+    together = many.act(x.expand(2, -1, -1), deterministic=True)
+    torch.testing.assert_close(together[1:], one.act(x, deterministic=True))
+
+
+@pytest.mark.parametrize("kind", ["dense", "exact", "relaxed"])
+def test_bfloat16_by_hand_stays_close(kind: str) -> None:
+    symmetry = symmetries()["C2"]
+    agent = make(kind, symmetry, matmul_dtype="bfloat16")
+    sample = batch(symmetry, (0, 1), 0)
+    noise = agent.update_noise(sample)
+    loss, _ = agent.losses(sample, noise)
+    agent.flat.gradients.zero_()
+    torch.autograd.backward(loss)
+    gradients = agent.flat.gradients.clone()
+    HandGradient(agent)(sample, noise)
+    difference = (agent.flat.gradients - gradients).norm() / gradients.norm()
+    assert float(difference) < 0.05
+
+
+def test_without_a_working_compiler_it_goes_on_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object, **__: object) -> object:
+        def fail(*_: object) -> object:
+            raise RuntimeError("no C++ compiler found")
+
+        return fail
+
+    symmetry = symmetries()["C2"]
+    plain, compiled = make("dense", symmetry), make("dense", symmetry, compile=True)
+    monkeypatch.setattr(torch, "compile", broken)
+    learner = Learner(compiled)
+    with caplog.at_level(logging.WARNING):
+        for step in range(2):
+            learner.update(batch(symmetry, (0, 1), step))
+    assert caplog.text.count("no C++ compiler found") == 1
+    for step in range(2):
+        plain.update(batch(symmetry, (0, 1), step))
+    torch.testing.assert_close(compiled.flat.values, plain.flat.values)
+
+
+def test_one_step_task_is_solved() -> None:
+    """Reward −(a − 0.5 x)², each step the end: the best action is known."""
+    group = cyclic(2)
+    symmetry = Symmetry(group, sign(group), sign(group))
+    rates = {"actor_lr": 5e-3, "critic_lr": 5e-3, "alpha_lr": 1e-2}
+    agent = make("relaxed", symmetry, **rates, width=32, depth=2, initial_alpha=0.05)
+    learner, noise = Learner(agent), Noise(agent.seeds)
+    for step in range(400):
+        x = noise.normal("x", step, (64, 1))
+        action = noise.uniform("a", step, (64, 1)) * 2 - 1
+        reward = -(action - 0.5 * x).square().sum(-1)
+        learner.update(Batch(x, action, reward, torch.zeros_like(reward), x))
+    x = torch.linspace(-1, 1, 9)[None, :, None].expand(2, -1, -1)
+    # The best fixed action would be wrong by 0.1 on average.
+    assert float((agent.act(x, deterministic=True) - 0.5 * x).square().mean()) < 0.01
+
+
+def test_flat_parameters_join_equal_rates_and_stay_what_they_were() -> None:
+    a, b, c = (torch.nn.Parameter(torch.randn(size)) for size in (3, 20, 5))
+    before = [p.detach().clone() for p in (a, b, c)]
+    flat = FlatParameters([(0.1, [a]), (0.1, [b]), (0.2, [c])])
+    assert [rate for rate, _ in flat.leaves] == [0.1, 0.2]
+    for parameter, old in zip((a, b, c), before, strict=True):
+        assert torch.equal(parameter, old)
+        assert parameter.data_ptr() % 64 == flat.values.data_ptr() % 64
+    optimizer = flat.adam()
+    (a.sum() + b.sum() - c.sum()).backward()
+    optimizer.step()
+    for parameter, old, change in zip((a, b, c), before, (-0.1, -0.1, 0.2), strict=True):
+        torch.testing.assert_close(parameter.detach(), old + change)
+    with pytest.raises(ValueError, match="side by side"):
+        flat.span([a, c])
+
+
+def test_arena_gives_the_same_buffers_after_a_reset() -> None:
+    arena, like = Arena(), torch.zeros(1)
+    first, second = arena.take(like, 2, 3), arena.take(like, 4)
+    arena.reset()
+    assert arena.take(like, 2, 3) is first
+    assert arena.take(like, 4) is second
+    arena.reset()
+    assert arena.take(like, 5).shape == (5,)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", ["dense", "exact", "relaxed"])
+@pytest.mark.parametrize("count", [1, 4])
+def test_graph_equals_readable_update(kind: str, count: int) -> None:
+    symmetry = symmetries()["C2"]
+    readable, fast = (make(kind, symmetry, device="cuda", cuda_graph=True) for _ in range(2))
+    batches = [Batch(*(p.cuda() for p in batch(symmetry, (0, 1), step))) for step in range(8)]
+    for sample in batches:
+        readable.update(sample)
+    learner = Learner(fast)
+    for start in range(0, 8, count):
+        parts = zip(*batches[start : start + count], strict=True)
+        learner.update(Batch(*(torch.cat(part, 1) for part in parts)), count)
+    torch.testing.assert_close(fast.flat.values, readable.flat.values, atol=1e-4, rtol=1e-3)

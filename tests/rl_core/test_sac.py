@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rl_core.config import SACConfig
+from rl_core.errors import ConfigError
+from rl_core.random import Noise
+from rl_core.replay import Batch
+from rl_core.sac import SAC
+from rl_core.symmetry import Symmetry, cyclic, sign, trivial
+
+SIZE, A, B = 5, 2, 16
+
+
+def mirror() -> Symmetry:
+    group = cyclic(2)
+    odd = sign(group)
+    return Symmetry(group, odd + odd + trivial(group, SIZE - 2), odd + odd)
+
+
+def make(agent: str = "dense", seeds: tuple[int, ...] = (3,), **settings: object) -> SAC:
+    config = {"width": 16, "batch_size": B, "actor_lr": 1e-3, "critic_lr": 2e-3, "alpha_lr": 3e-3}
+    return SAC(mirror(), SACConfig.from_dict({"agent": agent, **config, **settings}), seeds)
+
+
+def batch(seeds: tuple[int, ...], step: int) -> Batch:
+    noise = Noise(seeds)
+    reward = noise.normal("reward", step, (B,))
+    discount = 0.9 * (noise.uniform("end", step, (B,)) < 0.7).float()
+    action = noise.normal("action", step, (B, A)).tanh()
+    return Batch(
+        noise.normal("observation", step, (B, SIZE)),
+        action,
+        reward,
+        discount,
+        noise.normal("next", step, (B, SIZE)),
+    )
+
+
+class Reference:
+    """SAC of one seed as textbooks write it: float64, separate modules, optimisers and backward passes."""
+
+    def __init__(self, agent: SAC) -> None:
+        self.agent, self.config = agent, agent.config
+        self.actor = self.module(agent.actor.expand(), 0)
+        self.critics = [self.module(agent.critic.expand(), k) for k in range(2)]
+        self.targets = copy.deepcopy(self.critics)
+        self.log_alpha = agent.log_alpha.detach()[0].double().requires_grad_()
+        c = self.config
+        critic_parameters = [p for critic in self.critics for p in critic.parameters()]
+        self.optimizers = [
+            torch.optim.Adam(self.actor.parameters(), c.actor_lr),
+            torch.optim.Adam(critic_parameters, c.critic_lr),
+            torch.optim.Adam([self.log_alpha], c.alpha_lr),
+        ]
+
+    @staticmethod
+    def module(expanded: list[Tensor], copy_index: int) -> nn.Sequential:
+        layers: list[nn.Module] = []
+        for weight, bias in zip(expanded[::2], expanded[1::2], strict=True):
+            linear = nn.Linear(weight.shape[1], weight.shape[2], dtype=torch.float64)
+            linear.weight.data = weight[copy_index].detach().double().T.clone()
+            linear.bias.data = bias[copy_index, 0].detach().double().clone()
+            layers += [linear, nn.ReLU()]
+        return nn.Sequential(*layers[:-1])
+
+    def policy(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_std = self.actor(observation).chunk(2, -1)
+        normal = torch.distributions.Normal(mean, log_std.clamp(-20, 2).exp())
+        before = mean + normal.stddev * noise
+        action = before.tanh()
+        log_prob = normal.log_prob(before) - (1 - action.square()).log()
+        return action, log_prob.sum(-1)
+
+    def update(self, sample: Batch, noise: Tensor) -> None:
+        s, a, r, discount, following = (part[0].double() for part in sample)
+        alpha = self.log_alpha.exp().detach()
+        with torch.no_grad():
+            a_next, log_prob_next = self.policy(following, noise[0, 1].double())
+            both = torch.cat([following, a_next], -1)
+            least = torch.minimum(*(target(both)[:, 0] for target in self.targets))
+            y = r + discount * (least - alpha * log_prob_next)
+        critic_loss = sum(
+            0.5 * (critic(torch.cat([s, a], -1))[:, 0] - y).square().mean() for critic in self.critics
+        )
+        chosen, log_prob = self.policy(s, noise[0, 0].double())
+        least = torch.minimum(*(critic(torch.cat([s, chosen], -1))[:, 0] for critic in self.critics))
+        actor_loss = (alpha * log_prob - least).mean()
+        alpha_loss = self.log_alpha * (-log_prob.detach().mean() - self.agent.target_entropy)
+        parameters = [list(self.actor.parameters()), [], [self.log_alpha]]
+        parameters[1] = [p for critic in self.critics for p in critic.parameters()]
+        losses = [actor_loss, critic_loss, alpha_loss]
+        gradients = [
+            torch.autograd.grad(loss, own, retain_graph=True)
+            for loss, own in zip(losses, parameters, strict=True)
+        ]
+        for own, gradient, optimizer in zip(parameters, gradients, self.optimizers, strict=True):
+            for parameter, value in zip(own, gradient, strict=True):
+                parameter.grad = value
+            optimizer.step()
+        for target, critic in zip(self.targets, self.critics, strict=True):
+            for old, new in zip(target.parameters(), critic.parameters(), strict=True):
+                old.data.lerp_(new.data, self.config.tau)
+
+
+def test_update_is_what_textbooks_write() -> None:
+    agent = make(tau=0.1, target_entropy_per_dimension=-0.5, initial_alpha=0.3)
+    reference = Reference(agent)
+    for step in range(10):
+        sample = batch((3,), step)
+        reference.update(sample, agent.update_noise(sample))
+        agent.update(sample)
+    assert agent.log_alpha.item() == pytest.approx(reference.log_alpha.item(), abs=1e-5)
+    for module, network, k in [
+        (reference.actor, agent.actor, 0),
+        (reference.critics[1], agent.critic, 1),
+        (reference.targets[0], agent.target, 0),
+    ]:
+        expanded = network.expand()
+        for layer, weight, bias in zip(module[::2], expanded[::2], expanded[1::2], strict=True):
+            torch.testing.assert_close(weight[k].T.double(), layer.weight, atol=2e-5, rtol=1e-4)
+            torch.testing.assert_close(bias[k, 0].double(), layer.bias, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("agent", ["dense", "exact", "relaxed", "rpp", "augmented"])
+def test_a_seed_alone_learns_what_it_learns_in_a_batch(agent: str) -> None:
+    many, one = make(agent, (1, 7, 4)), make(agent, (7,))
+    for step in range(5):
+        many.update(batch((1, 7, 4), step))
+        one.update(batch((7,), step))
+    x = torch.randn(1, 9, SIZE)
+    torch.testing.assert_close(
+        many.act(x.expand(3, 9, SIZE), deterministic=True)[1:2], one.act(x, deterministic=True)
+    )
+    torch.testing.assert_close(many.log_alpha[1:2], one.log_alpha)
+
+
+@pytest.mark.parametrize("agent", ["exact", "relaxed"])
+def test_actions_and_values_are_equivariant_at_the_start(agent: str) -> None:
+    sac = make(agent, (0, 1))
+    assert sac.actor.check_equivariance() < 1e-5
+    assert sac.critic.check_equivariance() < 1e-5
+    x, flip = torch.randn(2, 8, SIZE), torch.ones(2, 8, dtype=torch.long)
+    moved = sac.act(sac.symmetry.transform_observation(flip, x), deterministic=True)
+    torch.testing.assert_close(moved, -sac.act(x, deterministic=True))
+
+
+def test_exact_stays_equivariant_and_relaxed_need_not() -> None:
+    for agent, stays in (("exact", True), ("relaxed", False)):
+        sac = make(agent, gain_lr_multiplier=10.0)
+        for step in range(30):
+            sac.update(batch((3,), step))
+        assert (sac.actor.check_equivariance() < 1e-4) == stays
+
+
+def test_penalty_draws_gains_together() -> None:
+    def spread(penalty: float) -> float:
+        sac = make("relaxed", gain_lr_multiplier=10.0, gain_penalty=penalty)
+        for step in range(60):
+            sac.update(batch((3,), step))
+        return float(sac.penalty())
+
+    assert spread(1.0) < 0.1 * spread(0.0)
+
+
+def test_gains_have_their_own_learning_rate() -> None:
+    still, moving = make("relaxed", gain_lr_multiplier=0.0), make("relaxed", gain_lr_multiplier=5.0)
+    for sac in (still, moving):
+        sac.update(batch((3,), 0))
+    assert all(float((w - 1).abs().max()) == 0 for w in still.actor.gains().values())
+    largest = max(float((w - 1).abs().max()) for w in moving.actor.gains().values())
+    assert largest == pytest.approx(5e-3, rel=1e-3)  # Adam's first step is the learning rate
+
+
+def test_target_of_relaxed_critic_averages_parameters() -> None:
+    sac = make("relaxed", tau=0.25)
+    before = sac.target_values.clone()
+    sac.update(batch((3,), 0))
+    torch.testing.assert_close(sac.target_values, before + 0.25 * (sac.critic_values - before))
+    names = dict(sac.critic.named_parameters())
+    for name, old in sac.target.named_parameters():
+        assert old.shape == names[name].shape
+        assert not torch.equal(old, names[name])
+
+
+def test_random_actions_differ_and_fixed_ones_do_not() -> None:
+    sac, x = make(), torch.randn(1, 4, SIZE)
+    assert not torch.equal(sac.act(x), sac.act(x))
+    assert torch.equal(sac.act(x, deterministic=True), sac.act(x, deterministic=True))
+    assert float(sac.act(10 * x).abs().max()) <= 1
+
+
+def test_acting_uses_the_latest_weights() -> None:
+    sac, x = make(), torch.randn(1, 4, SIZE)
+    before = sac.act(x, deterministic=True)
+    sac.update(batch((3,), 0))
+    assert not torch.equal(before, sac.act(x, deterministic=True))
+
+
+def test_temperature_finds_the_target_entropy() -> None:
+    sac = make(alpha_lr=3e-2, actor_lr=1e-2, target_entropy_per_dimension=-0.5)
+    for step in range(400):
+        metrics = sac.update(batch((3,), step % 50))
+    assert float(metrics["entropy"]) == pytest.approx(-1.0, abs=0.4)
+
+
+def test_bfloat16_products_stay_close() -> None:
+    exact, rough = make(width=64), make(width=64, matmul_dtype="bfloat16")
+    for step in range(20):
+        a, b = exact.update(batch((3,), step)), rough.update(batch((3,), step))
+    assert float(b["critic_loss"]) == pytest.approx(float(a["critic_loss"]), rel=0.05)
+    assert rough.flat.values.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("agent", "best", "agent is 'best'"),
+        ("gamma", 1.5, "gamma is 1.5"),
+        ("width", 0, "width is 0"),
+        ("n_step", True, "n_step is True"),
+        ("actor_lr", math.nan, "actor_lr is nan"),
+        ("log_std_min", 3.0, "log_std_min is 3.0"),
+        ("colour", 1, "unknown setting 'colour'"),
+    ],
+)
+def test_bad_settings_are_refused_by_name(setting: str, value: object, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        SACConfig.from_dict({setting: value})
+
+
+def test_settings_survive_a_round_trip() -> None:
+    config = SACConfig(agent="rpp", width=32, device="cpu")
+    assert SACConfig.from_dict(config.to_dict()) == config
+    assert config.replace(width=8).width == 8
