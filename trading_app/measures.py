@@ -65,7 +65,7 @@ def format_number(value: float | None, unit: Literal["percent", "ratio", "bps"],
     if value is None or value != value:
         return "–"
     scaled = value * 100 if unit == "percent" else value
-    if unit == "bps" and abs(scaled) >= 100:
+    if abs(scaled) >= {"percent": 1000, "bps": 100, "ratio": 1000}[unit]:
         digits = 0
     text = f"{scaled:,.{digits}f}".replace(",", "\u202f")
     text = text.removeprefix("-") if float(f"{scaled:.{digits}f}") == 0 else text.replace("-", "\u2212")

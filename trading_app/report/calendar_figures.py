@@ -63,7 +63,7 @@ def monthly_heatmap(returns: pd.Series, *, theme: Theme = LIGHT) -> go.Figure:
         text=_cell_texts(values, 1),
         texttemplate="%{text}",
         textfont={"size": 12},
-        colorscale=[[0, theme.loss], [0.5, theme.paper], [1, theme.gain]],
+        colorscale=[[0, theme.cell_loss], [0.5, theme.paper], [1, theme.cell_gain]],
         zmid=0,
         zmin=-bound,
         zmax=bound,
@@ -104,13 +104,14 @@ def yearly_bars(returns: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figure:
     for name in names_of(returns):
         years = calendar_returns(returns[name], "Y")
         result.add_bar(
-            x=[str(period) for period in years.index],
+            x=[period.year for period in pd.PeriodIndex(years.index)],
             y=numbers(100 * years),
             name=label_of(name),
             marker={"color": colours[name]},
             hovertemplate="%{y:.1f}" + PERCENT,
         )
-    result.update_xaxes(type="category")
+    count = last.year - first.year + 1
+    result.update_xaxes(tickformat="d", dtick=-(-count // 8), separatethousands=False)
     return result
 
 

@@ -151,21 +151,26 @@ def drawdown(
 
 
 def _mark_falls(result: go.Figure, falls: pd.DataFrame, last: pd.Timestamp, theme: Theme) -> None:
-    for number, fall in enumerate(falls.to_dict("records"), start=1):
-        end = last if pd.isna(fall["recovery"]) else fall["recovery"]
+    records = falls.assign(end=falls["recovery"].fillna(last)).to_dict("records")
+    begin = pd.Timestamp(min((fall["peak"] for fall in records), default=last))
+    span = max(last - begin, pd.Timedelta(days=1))
+    middles = [(fall["peak"] + (fall["end"] - fall["peak"]) / 2 - begin) / span for fall in records]
+    for number, fall in enumerate(records, start=1):
         result.add_vrect(
             x0=f"{fall['peak']:%Y-%m-%d}",
-            x1=f"{end:%Y-%m-%d}",
+            x1=f"{fall['end']:%Y-%m-%d}",
             fillcolor=translucent(theme.muted, 0.12),
             line_width=0,
             layer="below",
         )
-        middle = fall["peak"] + (end - fall["peak"]) / 2
+        # A number beside that of a deeper fall is lifted above it.
+        crowded = any(abs(middles[number - 1] - other) < 0.06 for other in middles[: number - 1])
         result.add_annotation(
-            x=f"{middle:%Y-%m-%d}",
+            x=f"{begin + middles[number - 1] * span:%Y-%m-%d}",
             y=0,
             yref="paper",
             yanchor="bottom",
+            yshift=13 if crowded else 0,
             text=f"<b>{number}</b>",
             showarrow=False,
             font={"size": 11, "color": theme.muted},

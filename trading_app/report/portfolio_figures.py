@@ -171,7 +171,7 @@ def exposure(weights: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figure:
 
 
 def turnover_bars(turnover: pd.Series, *, periods: int = 252, theme: Theme = LIGHT) -> go.Figure:
-    """Turnover of each month, with the average.
+    """Turnover of each month, of each quarter over more than ten years, with the average.
 
     Parameters
     ----------
@@ -182,30 +182,35 @@ def turnover_bars(turnover: pd.Series, *, periods: int = 252, theme: Theme = LIG
     theme : Theme
         The look.
     """
-    months = 100 * turnover.groupby(pd.DatetimeIndex(turnover.index).to_period("M")).sum()
+    index = pd.DatetimeIndex(turnover.index)
+    unit, code, a_year = (
+        ("month", "M", 12) if len(index.to_period("M").unique()) <= 120 else ("quarter", "Q", 4)
+    )
+    parts = 100 * turnover.groupby(index.to_period(code)).sum()
+    spans = pd.PeriodIndex(parts.index)
     annual = float(turnover.iloc[1:].mean()) * periods if len(turnover) > 1 else 0.0
     result = figure(
         f"Turnover: {format_number(annual, 'percent', 0)} of the account a year",
-        "Half of the value bought and sold each month. The dotted line is the average.",
+        f"Half of the value bought and sold each {unit}. The dotted line is the average.",
         theme,
         height=300,
         yaxis={"ticksuffix": PERCENT, "rangemode": "tozero"},
         bargap=0.15,
+        hovermode="closest",
     )
     result.add_bar(
-        x=[f"{month}-15" for month in months.index],
-        y=numbers(months),
+        x=days(spans.start_time + (spans.end_time - spans.start_time) / 2),
+        y=numbers(parts),
         name="Turnover",
         marker={"color": theme.agent, "line": {"width": 0}},
-        hovertemplate="%{x|%b %Y}: %{y:.1f}" + PERCENT + "<extra></extra>",
+        text=[f"{span:%b %Y}" if unit == "month" else f"Q{span.quarter} {span.year}" for span in spans],
+        textposition="none",
+        hovertemplate="%{text}: %{y:.1f}" + PERCENT + "<extra></extra>",
     )
-    result.add_hline(y=100 * annual / 12, line={"color": theme.muted, "width": 1.2, "dash": "dot"})
-    result.update_layout(hovermode="closest")
-    # Half a bar of air, or the first month lies on the axis.
-    first, last = months.index[0].start_time, months.index[-1].end_time
-    result.update_xaxes(
-        range=[f"{first - pd.Timedelta(days=8):%Y-%m-%d}", f"{last + pd.Timedelta(days=8):%Y-%m-%d}"]
-    )
+    result.add_hline(y=100 * annual / a_year, line={"color": theme.muted, "width": 1.2, "dash": "dot"})
+    # Some air at the ends, or the first bar lies on the axis.
+    air = pd.Timedelta(days=8 if unit == "month" else 24)
+    result.update_xaxes(range=days(pd.DatetimeIndex([spans[0].start_time - air, spans[-1].end_time + air])))
     return result
 
 
@@ -225,10 +230,11 @@ def cost_waterfall(totals: Mapping[str, float], *, theme: Theme = LIGHT) -> go.F
     steps["interest"] = totals.get("interest", 0.0)
     steps = {name: value for name, value in steps.items() if name == "price_pnl" or abs(value) > 1e-12}
     net = sum(steps.values())
-    lost = steps["price_pnl"] - net
-    moved = "costs took" if lost >= 0 else "interest added"
+    gross = steps["price_pnl"]
+    moved = "costs took" if gross >= net else "interest added"
+    share, whole = (abs(gross - net) / gross, "the gains") if gross > 0 else (abs(gross - net), "the capital")
     result = figure(
-        f"From gross to net: {moved} {format_number(abs(lost), 'percent', 1)} of the starting capital",
+        f"From gross to net: {moved} {format_number(share, 'percent', 1)} of {whole}",
         "Profit by source over the whole period, percent of the account's start.",
         theme,
         height=340,

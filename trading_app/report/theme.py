@@ -33,7 +33,11 @@ HEIGHT = 360
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of one look; ``palette`` is for series without a colour of their own."""
+    """Colours of one look.
+
+    ``palette`` is for series without a colour of their own; the ``cell`` colours are the ends of heat maps, dark
+    enough on dark paper for white numbers on them.
+    """
 
     name: str
     paper: str
@@ -45,6 +49,8 @@ class Theme:
     reference: str
     gain: str
     loss: str
+    cell_gain: str
+    cell_loss: str
     palette: tuple[str, ...]
 
 
@@ -59,6 +65,8 @@ LIGHT = Theme(
     reference="#6b7480",
     gain="#0072B2",
     loss="#D55E00",
+    cell_gain="#0072B2",
+    cell_loss="#D55E00",
     palette=("#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C7A00", "#7F4F9E", "#4D4D4D"),
 )
 DARK = Theme(
@@ -72,6 +80,8 @@ DARK = Theme(
     reference="#a7afba",
     gain="#56B4E9",
     loss="#F0803C",
+    cell_gain="#2A7AB3",
+    cell_loss="#BF5518",
     palette=("#E69F00", "#2BBF94", "#DD97BC", "#F0803C", "#3E8FD0", "#F0E442", "#B48BD0", "#C8C8C8"),
 )
 THEMES = {theme.name: theme for theme in (LIGHT, DARK)}
@@ -94,6 +104,8 @@ def theme_named(name: str) -> Theme:
 def template(theme: Theme) -> go.layout.Template:
     """Plotly template of a theme: small margins, a quiet grid, a legend above the plot."""
     axis = {
+        "exponentformat": "none",
+        "separatethousands": True,
         "gridcolor": theme.grid,
         "linecolor": theme.axis,
         "tickcolor": theme.axis,
@@ -105,6 +117,7 @@ def template(theme: Theme) -> go.layout.Template:
     }
     layout = {
         "font": {"family": FONT, "size": 13, "color": theme.ink},
+        "separators": ".\u202f",
         "paper_bgcolor": theme.paper,
         "plot_bgcolor": theme.paper,
         "colorway": [theme.agent, *theme.palette],
