@@ -62,8 +62,9 @@ class Camera:
             self._renderer = mujoco.Renderer(self._model, SIZE, SIZE)
         except Exception as error:  # each OpenGL back end raises errors of its own
             backend = os.environ["MUJOCO_GL"]
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise ControlError(
-                f"pixels need {backend}, which is missing here ({error}); run from states, or where it is"
+                f"pixels need {backend}, which is missing here ({reason}); run from states, or where it is"
             ) from error
         flags = self._renderer.scene.flags
         for flag in ("mjRND_SKYBOX", "mjRND_SHADOW", "mjRND_REFLECTION", "mjRND_HAZE"):

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from control_benchmarks import ControlError
+from control_benchmarks.cli import app
+from control_benchmarks.results import Writer, file_name
+from control_benchmarks.suites import load_suite
+
+runner = CliRunner()
+
+
+def test_list_shows_tasks_agents_and_suites():
+    rows = json.loads(runner.invoke(app, ["list", "--json"]).stdout)
+    tasks = {row["task"]: row for row in rows if "task" in row}
+    assert len(tasks) == 9
+    assert tasks["reacher_easy"]["group"] == "D2"
+    assert "gravity" not in tasks["walker_walk"]["variants"]
+    text = runner.invoke(app, ["list"]).stdout
+    assert "relaxed" in text
+    assert "smoke" in text
+
+
+def test_list_of_a_suite_marks_what_is_done(tmp_path):
+    (job, *_) = load_suite("smoke").jobs
+    for variant in job.variants:
+        writer = Writer(tmp_path / file_name(job.task, variant, job.agent), {"task": job.task})
+        writer.write([{"kind": "end", "frames": 1}])
+    found = runner.invoke(app, ["list", "--suite", "smoke", "--out", str(tmp_path), "--json"])
+    rows = json.loads(found.stdout)
+    assert [row["state"] for row in rows] == ["done", "open", "open", "open"]
+
+
+def test_run_does_nothing_without_budget_and_says_what_is_left(tmp_path):
+    arguments = ["run", "--suite", "smoke", "--budget-seconds", "0", "--out", str(tmp_path)]
+    assert "0 of 4 jobs are done" in runner.invoke(app, arguments).stdout
+    summary = json.loads(runner.invoke(app, [*arguments, "--json"]).stdout)
+    assert summary["done"] == []
+    assert len(summary["open"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (
+            ["run", "--tasks", "cartpole_swing"],
+            "unknown task 'cartpole_swing'; did you mean cartpole_swingup",
+        ),
+        (["run", "--suite", "all"], "unknown suite 'all'"),
+        (["run", "--suite", "states", "--tasks", "walker_walk", "--variants", "gravity"], "unknown variant"),
+        (["list", "--suite", "state"], "did you mean states"),
+    ],
+)
+def test_wrong_names_are_errors_of_the_user(tmp_path, arguments, reason):
+    """The root command prints such an error in one line and exits with code 2."""
+    found = runner.invoke(app, [*arguments, "--out", str(tmp_path)])
+    assert isinstance(found.exception, ControlError)
+    assert reason in str(found.exception)
+    assert found.exception.user_error
+
+
+def test_figures_of_nothing_is_an_error_of_the_user(tmp_path):
+    found = runner.invoke(app, ["figures", "--results", str(tmp_path)])
+    assert isinstance(found.exception, ControlError)
