@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import doctest
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -195,3 +198,10 @@ def test_figure_draws_the_gap_below_every_bound():
             assert (gap <= bound + 1e-9).all()
     # The worst case attains half of its bound everywhere.
     assert (gap >= 0.5 * bounds[0] - 1e-9).all()
+
+
+def test_examples_of_the_theory_page_give_what_it_shows():
+    page = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "theory.md"
+    found = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
+    assert found.attempted > 15
+    assert found.failed == 0
