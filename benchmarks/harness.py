@@ -1,0 +1,159 @@
+"""What every benchmark shares: the machine, alternated repeats, peers in their own process, stored results."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+_PACKAGES = ("equitrade", "numpy", "pandas", "torch", "gymnasium")
+
+# A contender does its work once; it may answer the seconds that count, otherwise the call is timed.
+Contender = Callable[[], float | None]
+
+
+def machine() -> dict[str, Any]:
+    """Describe where a measurement was taken: processor, cores, load, threads and versions."""
+    import torch
+
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "load_average": [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None,
+        "torch_threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def alternate(
+    contenders: Mapping[str, Contender], repeats: int = 5, *, warmup: int = 1
+) -> dict[str, list[float]]:
+    """Run contenders in turn, so that whatever else the machine does falls on all of them alike.
+
+    Parameters
+    ----------
+    contenders
+        Name → what to run. A number that it answers is taken as the seconds it needed.
+    repeats
+        Rounds that count.
+    warmup
+        Rounds before them that do not.
+
+    Returns
+    -------
+    dict
+        Name → seconds of each round. Each round begins with another contender.
+    """
+    names = list(contenders)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(warmup + repeats):
+        shift = turn % max(1, len(names))
+        for name in names[shift:] + names[:shift]:
+            began = time.perf_counter()
+            answer = contenders[name]()
+            taken = time.perf_counter() - began if answer is None else float(answer)
+            if turn >= warmup:
+                seconds[name].append(taken)
+    return seconds
+
+
+def summary(seconds: Sequence[float]) -> dict[str, float]:
+    """Median and range of repeats, in seconds."""
+    return {"median_s": statistics.median(seconds), "min_s": min(seconds), "max_s": max(seconds)}
+
+
+def write(name: str, payload: Mapping[str, Any]) -> Path:
+    """Store results with the machine they were measured on in ``benchmarks/results/NAME.json``; return that."""
+    from data.atomic import atomic_write
+
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    atomic_write(path, json.dumps({"machine": machine(), **payload}, indent=2) + "\n")
+    return path
+
+
+class Peer:
+    """A script in another environment that answers questions line by line, in JSON.
+
+    The script reads one question a line from its standard input and prints one answer a line; it exits at the
+    end of its input.
+
+    Parameters
+    ----------
+    python
+        The interpreter of the peers' environment.
+    script
+        What it runs; it imports nothing of ours.
+    arguments
+        Of the script.
+    """
+
+    def __init__(self, python: Path, script: Path, arguments: Sequence[str] = ()) -> None:
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        self._process = subprocess.Popen(
+            [str(python), str(script), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+
+    def ask(self, question: str) -> Any:
+        """Send a question and wait for the answer.
+
+        Raises
+        ------
+        RuntimeError
+            If the script ended instead of answering.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(question + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(
+                f"the peer ended with code {self._process.wait()} instead of answering {question}"
+            )
+        return json.loads(line)
+
+    def close(self) -> None:
+        """End the script."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process.wait(timeout=60)
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
