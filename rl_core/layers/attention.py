@@ -35,7 +35,7 @@ class SetAttention(RowLayer):
         As for `RowLayer`.
     """
 
-    chosen: Tensor
+    places: Tensor
 
     def __init__(
         self,
@@ -55,11 +55,17 @@ class SetAttention(RowLayer):
         variance = HEAD_GAIN / (group.order * fields * banks)
         self.psi = uniform([banks, group.order, fields, 3 * fields], variance, generators)
         self.psi_out = uniform([banks, group.order, fields, fields], variance, generators)
-        self.register_buffer("chosen", constant(regular_constant(group), generators), persistent=False)
+        self.register_buffer(
+            "places",
+            constant(regular_constant(group, banks if relaxed else None), generators),
+            persistent=False,
+        )
 
     def expand(self) -> tuple[Tensor, Tensor]:
         """Weights of the three projections [K, G·F, G·3F] and of the result [K, G·F, G·F] (relaxed: K·N)."""
-        return regular_weight(self.chosen, self.psi, self.w), regular_weight(self.chosen, self.psi_out, self.w)
+        return regular_weight(self.places, self.psi, self.w), regular_weight(
+            self.places, self.psi_out, self.w
+        )
 
     def apply_expanded(self, expanded: Sequence[Tensor], x: Tensor) -> Tensor:
         """The output [K, N, B, G·F]."""

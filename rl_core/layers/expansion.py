@@ -20,6 +20,7 @@ __all__ = [
     "mix_banks",
     "regular_constant",
     "regular_weight",
+    "repeat_fields",
 ]
 
 
@@ -30,9 +31,36 @@ def action_constant(rho: Representation) -> Tensor:
     return (diagonal[:, :, None] if plain else rho.matrices).to(torch.get_default_dtype())
 
 
-def regular_constant(group: Group) -> Tensor:
-    """For each block (h, g) of a regular → regular matrix the filter u = g⁻¹h that it holds, one-hot [G, G, G]."""
-    return nn.functional.one_hot(group.difference.T, group.order).to(torch.get_default_dtype())
+def regular_constant(group: Group, banks: int | None = None) -> Tensor:
+    """What builds the blocks (h, g) of a regular → regular matrix from filters ψ(u), u = g⁻¹h.
+
+    Parameters
+    ----------
+    group : Group
+        The group.
+    banks : int, optional
+        L of a relaxed layer; None for an exact one.
+
+    Returns
+    -------
+    Tensor [G·G, G] or [L·G, G·G·L·G]
+        Exact: ones where block (h, g) is filter u. Relaxed: row (l, g) has ones at (h, g, l, u), so that times w
+        it gives the matrix that takes all filters ψ_l(u) to all blocks.
+    """
+    n = group.order
+    chosen = nn.functional.one_hot(group.difference, n).to(torch.get_default_dtype())
+    if banks is None:
+        return chosen.transpose(0, 1).reshape(n * n, n)
+    places = torch.zeros(banks, n, n, n, banks, n)
+    for bank in range(banks):
+        for g in range(n):
+            places[bank, g, :, g, bank] = chosen[g]
+    return places.view(banks * n, -1)
+
+
+def repeat_fields(bias: Tensor, order: int) -> Tensor:
+    """A bias [K, 1, F] shared over g, as [K, 1, G·F]."""
+    return bias.expand(-1, order, -1).reshape(bias.shape[0], 1, -1)
 
 
 def mix_banks(psi: Tensor, w: Tensor | None) -> Tensor:
@@ -69,13 +97,13 @@ def lifting_weight(action: Tensor, psi: Tensor, w: Tensor | None) -> Tensor:
     return columns.transpose(1, 2).reshape(-1, d, n * psi.shape[-1])
 
 
-def regular_weight(chosen: Tensor, psi: Tensor, w: Tensor | None) -> Tensor:
+def regular_weight(places: Tensor, psi: Tensor, w: Tensor | None) -> Tensor:
     """The matrix of y(g) = Σ_h Σ_l w_l(g) ψ_l(g⁻¹h) x(h).
 
     Parameters
     ----------
-    chosen : Tensor [G, G, G]
-        From `regular_constant`.
+    places : Tensor [G·G, G] or [L·G, G·G·L·G]
+        From `regular_constant`, for exact or relaxed.
     psi : Tensor [K, L, G, F, F']
         Filters ψ_l(u).
     w : Tensor [K, L, G] or [K, L, N, G], or None
@@ -86,12 +114,11 @@ def regular_weight(chosen: Tensor, psi: Tensor, w: Tensor | None) -> Tensor:
     Tensor [K, G·F, G·F'] or [K·N, G·F, G·F']
     """
     k, banks, n, fields, out = psi.shape
-    # One small product builds all blocks (h, g): its matrix holds w_l(g) where u = g⁻¹h.
     if w is None:
-        spread = chosen.view(1, n * n, n).expand(k, -1, -1)
+        spread = places.expand(k, -1, -1)
     else:
-        by_row = w.view(k, banks, -1, n).permute(0, 2, 3, 1)
-        spread = (chosen[:, :, None, :] * by_row[:, :, None, :, :, None]).reshape(k, -1, banks * n)
+        by_row = w if w.ndim == 3 else w.transpose(1, 2)
+        spread = torch.matmul(by_row.reshape(-1, banks * n), places).view(k, -1, banks * n)
     blocks = torch.bmm(spread, psi.reshape(k, banks * n, fields * out))
     return blocks.view(-1, n, n, fields, out).transpose(2, 3).reshape(-1, n * fields, n * out)
 

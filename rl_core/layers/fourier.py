@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 
 from rl_core.errors import SymmetryError
 from rl_core.layers.base import move_fields
-from rl_core.layers.expansion import regular_constant, regular_weight
+from rl_core.layers.expansion import regular_constant, regular_weight, repeat_fields
 from rl_core.layers.initial import HE_GAIN, constant, uniform, zeros
 from rl_core.layers.linear import GroupLinear
 from rl_core.symmetry.groups import Group
@@ -26,7 +26,9 @@ def transform_matrix(group: Group, name: str = "Fourier form") -> Tensor:
         Where the group has an element with gg ≠ 1, so that its characters are not real.
     """
     if group.characters is None:
-        raise SymmetryError(f"{name}: needs a group in which every element is its own inverse, not {group.name}")
+        raise SymmetryError(
+            f"{name}: needs a group in which every element is its own inverse, not {group.name}"
+        )
     return group.characters
 
 
@@ -58,7 +60,7 @@ class FourierLinear(GroupLinear):
         self.bias = zeros([1, fields], generators)
         matrix = transform_matrix(group, "FourierLinear").to(self.blocks)
         self.register_buffer("transform", matrix, persistent=False)
-        self.register_buffer("chosen", constant(regular_constant(group), generators), persistent=False)
+        self.register_buffer("places", constant(regular_constant(group), generators), persistent=False)
 
     def expand_blocks(self) -> tuple[Tensor, Tensor]:
         """The blocks [K·n, F, F'] and their bias [K·n, 1, F'], which only the trivial character has."""
@@ -74,7 +76,7 @@ class FourierLinear(GroupLinear):
 
     def expand(self) -> tuple[Tensor, Tensor]:
         """The plain form: weight [K, G·F, G·F'] and bias [K, 1, G·F']."""
-        return regular_weight(self.chosen, self.filters(), None), self.bias.repeat(1, 1, self.group.order)
+        return regular_weight(self.places, self.filters(), None), repeat_fields(self.bias, self.group.order)
 
     def transform_input(self, g: int, x: Tensor) -> Tensor:
         """L_g x."""

@@ -15,6 +15,7 @@ from rl_core.layers.expansion import (
     lifting_weight,
     regular_constant,
     regular_weight,
+    repeat_fields,
 )
 from rl_core.layers.initial import HE_GAIN, HEAD_GAIN, constant, ones, uniform, zeros
 from rl_core.symmetry.groups import Group, cyclic
@@ -41,7 +42,7 @@ class GroupLinear(Layer):
     output_size: int
     w: nn.Parameter | None
     action: Tensor
-    chosen: Tensor
+    places: Tensor
     invariant: Tensor
     gain: float = HE_GAIN
     """Initial variance of the expanded weights times the fan-in."""
@@ -118,7 +119,7 @@ class Lifting(GroupLinear):
     def expand(self) -> tuple[Tensor, Tensor]:
         """Weight [K, d, G·F] and bias [K, 1, G·F]."""
         weight = lifting_weight(self.action, self.psi, self.w)
-        return weight, self.bias.repeat(1, 1, self.group.order)
+        return weight, repeat_fields(self.bias, self.group.order)
 
     def transform_input(self, g: int, x: Tensor) -> Tensor:
         """ρ(g)x."""
@@ -157,11 +158,15 @@ class RegularLinear(GroupLinear):
         self.input_size, self.output_size = n * fields_in, n * fields
         self.psi = uniform([banks, n, fields_in, fields], HE_GAIN / (n * fields_in * banks), generators)
         self.bias = zeros([1, fields], generators)
-        self.register_buffer("chosen", constant(regular_constant(group), generators), persistent=False)
+        self.register_buffer(
+            "places",
+            constant(regular_constant(group, banks if relaxed else None), generators),
+            persistent=False,
+        )
 
     def expand(self) -> tuple[Tensor, Tensor]:
         """Weight [K, G·F, G·F'] and bias [K, 1, G·F']."""
-        return regular_weight(self.chosen, self.psi, self.w), self.bias.repeat(1, 1, self.group.order)
+        return regular_weight(self.places, self.psi, self.w), repeat_fields(self.bias, self.group.order)
 
     def transform_input(self, g: int, x: Tensor) -> Tensor:
         """L_g x."""
@@ -206,7 +211,9 @@ class Head(GroupLinear):
         self.bias = zeros([1, target.dimension], generators)
         action = constant(action_constant(target).transpose(1, 2) / n, generators)
         self.register_buffer("action", action, persistent=False)
-        self.register_buffer("invariant", constant(target.invariant_projection.T, generators), persistent=False)
+        self.register_buffer(
+            "invariant", constant(target.invariant_projection.T, generators), persistent=False
+        )
 
     def expand(self) -> tuple[Tensor, Tensor]:
         """Weight [K, G·F, O] and bias [K, 1, O]."""

@@ -20,6 +20,7 @@ from rl_core.layers.expansion import (
     lifting_weight,
     regular_constant,
     regular_weight,
+    repeat_fields,
 )
 from rl_core.layers.initial import HE_GAIN, HEAD_GAIN, constant, ones, uniform, zeros
 from rl_core.symmetry.groups import Group
@@ -97,7 +98,8 @@ class SetLayer(RowLayer):
     """Initial variance of the expanded weights over [x_i, mean] times the fan-in."""
 
     action: Tensor
-    chosen: Tensor
+    places: Tensor
+    single: Tensor
     invariant: Tensor
     psi: nn.Parameter
     psi_mean: nn.Parameter
@@ -109,7 +111,7 @@ class SetLayer(RowLayer):
 
     def full_bias(self) -> Tensor:
         """The bias over the whole fibre, [K, 1, out]."""
-        return self.bias.repeat(1, 1, self.group.order)
+        return repeat_fields(self.bias, self.group.order)
 
     def expand(self) -> tuple[Tensor, ...]:
         """The weights of rows and of their mean, and the bias [K, 1, out].
@@ -257,11 +259,14 @@ class SetLinear(SetLayer):
         self.psi = uniform(shape, variance, generators)
         self.psi_mean = uniform(shape, variance, generators)
         self.bias = zeros([1, fields], generators)
-        self.register_buffer("chosen", constant(regular_constant(group), generators), persistent=False)
+        self.register_buffer("single", constant(regular_constant(group), generators), persistent=False)
+        if relaxed:
+            places = constant(regular_constant(group, banks), generators)
+            self.register_buffer("places", places, persistent=False)
 
     def weight(self, psi: Tensor, w: Tensor | None) -> Tensor:
         """See `expansion.regular_weight`."""
-        return regular_weight(self.chosen, psi, w)
+        return regular_weight(self.single if w is None else self.places, psi, w)
 
     def transform_input(self, g: int, x: Tensor) -> Tensor:
         """L_g on each row."""
@@ -305,7 +310,9 @@ class SetHead(SetLayer):
         self.bias = zeros([1, target.dimension], generators)
         action = constant(action_constant(target).transpose(1, 2) / n, generators)
         self.register_buffer("action", action, persistent=False)
-        self.register_buffer("invariant", constant(target.invariant_projection.T, generators), persistent=False)
+        self.register_buffer(
+            "invariant", constant(target.invariant_projection.T, generators), persistent=False
+        )
 
     def weight(self, psi: Tensor, w: Tensor | None) -> Tensor:
         """See `expansion.head_weight`."""
