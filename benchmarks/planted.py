@@ -262,5 +262,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def __getattr__(name: str) -> object:
+    # The command needs Typer, which a GPU machine that only trains need not have.
+    if name == "app":
+        from benchmarks.planted_command import app
+
+        return app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 if __name__ == "__main__":
     raise SystemExit(main())
