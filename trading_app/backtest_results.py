@@ -210,10 +210,18 @@ class BacktestResult:
         return pd.DataFrame(table, index=self.panel.dates, columns=list(COST_COLUMNS))
 
     def metrics(self, **options: Any) -> dict[str, float]:
-        """Return the metrics of `trading_app.metrics.metrics` on these returns and this turnover."""
+        """Return the metrics of `trading_app.metrics.metrics` on these returns, this turnover and these costs."""
+        from trading_app.evidence import trading_costs
         from trading_app.metrics import metrics
 
-        settings = {"periods": self.cost_model.periods, "turnover": self.turnover, **options}
+        # Nothing can trade on the first session, which has no return either.
+        settings = {
+            "periods": self.cost_model.periods,
+            "risk_free": self.cost_model.risk_free,
+            "turnover": self.turnover.iloc[1:],
+            "trading_costs": trading_costs(self.costs, self.equity).iloc[1:],
+            **options,
+        }
         return metrics(self.returns, **settings)
 
     @cached_property

@@ -220,6 +220,7 @@ def test_evidence_metrics_are_those_of_the_parts(results: Any) -> None:
     paid = trading_costs(agent.costs, agent.equity)[1:]
     expected = metrics(agent.returns, turnover=agent.turnover[1:], trading_costs=paid)
     assert entry["metrics"] == pytest.approx(expected)
+    assert entry["metrics"] == pytest.approx(agent.metrics())
     assert (
         entry["metrics"]["break_even_bps"]
         > metrics(agent.returns, turnover=agent.turnover[1:])["break_even_bps"]
