@@ -1,4 +1,4 @@
-"""`equitrade control`: list, run and draw the control experiments."""
+"""List, run and draw the control experiments on DeepMind Control."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def list_command(
     suite: Annotated[str | None, typer.Option(help="Show the jobs of a suite.")] = None,
     size: Annotated[str, typer.Option(help="cpu or gpu: width, seeds and frames.")] = "cpu",
-    out: Annotated[Path, typer.Option(help="Folder of results, to mark what is done.")] = _RESULTS,
+    out: Annotated[Path | None, typer.Option(help="Folder of results, to mark what is done.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List tasks and their variants, agents and suites, or the jobs of one suite."""
-    rows = _suite_rows(suite, size, out) if suite is not None else _overview()
+    rows = _suite_rows(suite, size, out or _folder(suite, size)) if suite is not None else _overview()
     if as_json:
         typer.echo(json.dumps(rows))
         return
@@ -34,7 +34,7 @@ def list_command(
 def run(
     suite: Annotated[str, typer.Option(help="smoke, states, pixels or paper.")] = "smoke",
     size: Annotated[str, typer.Option(help="cpu (width 128, 5 seeds) or gpu (width 256, 10 seeds).")] = "cpu",
-    out: Annotated[Path, typer.Option(help="Folder of results; done runs in it are skipped.")] = _RESULTS,
+    out: Annotated[Path | None, typer.Option(help="Folder of results; done runs in it are skipped.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     parallel: Annotated[int, typer.Option(min=1, help="Jobs side by side.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the physics of a job.")] = 1,
@@ -58,6 +58,7 @@ def run(
     changes: dict[str, Any] = {key: number for key, number in numbers.items() if number is not None}
     loaded = load_suite(suite, size=size, **kept, **changes)
     choose_renderer(loaded)
+    out = out or _folder(suite, size)
     out.mkdir(parents=True, exist_ok=True)
     if parallel > 1:
         given: dict[str, Any] = {
@@ -89,8 +90,46 @@ def run(
 
 
 @app.command()
+def symmetry(
+    task: Annotated[str, typer.Option(help="Name of a task.")],
+    variant: Annotated[
+        str, typer.Option(help="A variant such as gravity:0.5; all of strength 1 by default.")
+    ] = "",
+    pairs: Annotated[int, typer.Option(min=2, help="Pairs of transitions to compare.")] = 1024,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure how far a task and its variants are from the task's symmetry."""
+    from control_benchmarks.gaps import measure_gaps
+    from control_benchmarks.tasks.registry import load_task
+    from control_benchmarks.variants import load_variant, variant_names
+
+    loaded = load_task(task)
+    rows = []
+    for name in [variant] if variant else variant_names(loaded):
+        found = measure_gaps(loaded, load_variant(loaded, name), pairs=pairs)
+        reward, transition = found.gaps.reward, found.gaps.transition
+        rows.append(
+            {
+                "variant": name,
+                "reward": [reward.estimate, reward.low, reward.high],
+                "transition": [transition.estimate, transition.low, transition.high],
+                "change": found.change,
+            }
+        )
+    if as_json:
+        typer.echo(json.dumps({"task": task, "variants": rows}))
+        return
+    typer.echo(
+        f"{task}: mean gaps of a decision with 95 % intervals, beside the change that a decision makes"
+    )
+    for row in rows:
+        gaps = (f"{part} {_interval(row[part])}" for part in ("reward", "transition"))
+        typer.echo(f"{row['variant']}: {', '.join(gaps)}, change {row['change']:.3g}")
+
+
+@app.command()
 def figures(
-    results: Annotated[Path, typer.Option(help="Folder of results.")] = _RESULTS,
+    results: Annotated[Path, typer.Option(help="Folder of results.")] = _RESULTS / "states-cpu",
     out: Annotated[Path | None, typer.Option(help="Where to write; RESULTS/figures by default.")] = None,
     png: Annotated[bool, typer.Option(help="Write PNG files as well.")] = True,
     as_json: JsonOption = False,
@@ -111,6 +150,11 @@ def figures(
     typer.echo(f"wrote {written.page} and {len(written.files)} figures")
     if written.note:
         typer.echo(written.note)
+
+
+def _folder(suite: str, size: str) -> Path:
+    """Return where a suite's results go by default: runs of different sizes are not mixed."""
+    return _RESULTS / f"{suite}-{size}"
 
 
 def _overview() -> list[dict[str, Any]]:
@@ -144,6 +188,11 @@ def _suite_rows(name: str, size: str, out: Path) -> list[dict[str, Any]]:
         }
         for job in load_suite(name, size=size).jobs
     ]
+
+
+def _interval(values: Any) -> str:
+    middle, low, high = values
+    return f"{middle:.3g} [{low:.3g}, {high:.3g}]"
 
 
 def _plain(value: object) -> str:

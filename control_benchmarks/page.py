@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import html
-import logging
+import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from control_benchmarks.figures import (
 from control_benchmarks.results import read_directory
 from rl_core.statistics import bootstrap_interval
 
-_LOG = logging.getLogger(__name__)
 _STYLE = """
 body{font:15px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,Arial,sans-serif;color:#1a1d21;max-width:1180px;
 margin:2rem auto;padding:0 1rem}table{border-collapse:collapse;margin:1rem 0;font-size:14px}
@@ -87,10 +86,9 @@ def write_figures(results: Path, directory: Path, *, png: bool = True) -> Writte
         figure.write_html(path, include_plotlyjs="directory", full_html=True)
         files.append(path)
     note = _write_png(figures, directory, files) if png else None
+    _write_whole(directory / "claims.json", json.dumps([asdict(claim) for claim in found], indent=1) + "\n")
     page = directory / "index.html"
-    temporary = page.with_suffix(".tmp")
-    temporary.write_text(render(study, found, figures), encoding="utf-8")
-    os.replace(temporary, page)
+    _write_whole(page, render(study, found, figures))
     return Written(page, tuple(files), note)
 
 
@@ -165,6 +163,12 @@ def table(rows: Sequence[Mapping[str, str]]) -> str:
     head = "".join(f"<th>{html.escape(key)}</th>" for key in rows[0])
     body = "".join(f"<tr>{_cells(row.values())}</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _write_whole(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
 
 
 def _cells(values: Iterable[str]) -> str:

@@ -137,6 +137,7 @@ def test_the_page_holds_everything_and_no_address(tmp_path):
     for text in ("Claims", "published", "reacher_easy: return", "(e)", "within", "gravity"):
         assert text in page
     assert len(written.files) == 11
+    assert '"letter": "a"' in (tmp_path / "figures" / "claims.json").read_text()
     assert all(path.is_file() for path in written.files)
 
 

@@ -65,3 +65,12 @@ def test_wrong_names_are_errors_of_the_user(tmp_path, arguments, reason):
 def test_figures_of_nothing_is_an_error_of_the_user(tmp_path):
     found = runner.invoke(app, ["figures", "--results", str(tmp_path)])
     assert isinstance(found.exception, ControlError)
+
+
+def test_symmetry_measures_variants():
+    arguments = ["symmetry", "--task", "pendulum_swingup", "--pairs", "64"]
+    (first, *others) = json.loads(runner.invoke(app, [*arguments, "--json"]).stdout)["variants"]
+    assert first["variant"] == "original"
+    assert first["transition"][0] < 1e-12
+    assert all(row["transition"][1] > 0.001 for row in others)
+    assert "gravity:0.5: reward" in runner.invoke(app, [*arguments, "--variant", "gravity:0.5"]).stdout
