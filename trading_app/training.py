@@ -108,19 +108,20 @@ def train_run(
     started = time.perf_counter()
     watch = validation(config, prices, split)
     t = config.training
-    result = train(
-        market,
-        config.sac,
-        seeds=t.seed_list,
-        steps=t.steps,
-        directory=run.path,
-        evaluate=watch,
-        evaluate_every=t.evaluate_every,
-        log_every=t.log_every,
-        checkpoint_every=t.checkpoint_every,
-        resume=resume,
-        on_progress=on_progress,
-    )
+    with run.training():
+        result = train(
+            market,
+            config.sac,
+            seeds=t.seed_list,
+            steps=t.steps,
+            directory=run.path,
+            evaluate=watch,
+            evaluate_every=t.evaluate_every,
+            log_every=t.log_every,
+            checkpoint_every=t.checkpoint_every,
+            resume=resume,
+            on_progress=on_progress,
+        )
     run = run.finish(wall_time=time.perf_counter() - started, stopped=result.stopped)
     return run, result
 
