@@ -102,7 +102,7 @@ def train_run(
             manifest(config, prices, split),
             to_toml(config),
             home=home,
-            name=name or default_name(config),
+            name=name or unused_name(home, default_name(config)),
             path=directory,
         )
     started = time.perf_counter()

@@ -57,8 +57,10 @@ def train(
     if resume:
         if name is None and out is None:
             raise typer.BadParameter("--resume needs the run's --name or --out")
+        if any(value is not None for value in (config, data, agent, seeds, steps, actions, fill, device)):
+            raise typer.BadParameter("a resumed run keeps its own settings; give --name or --out alone")
         run = open_run(out if out is not None else str(name), home=state)
-        settings = load_config(run.path / "config.toml", overrides={"training.steps": steps})
+        settings = load_config(run.path / "config.toml")
     else:
         overrides: dict[str, Any] = {
             "data.name": data,
