@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import statistics
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +19,7 @@ import torch
 import typer
 
 from benchmarks.gpu_sac import filled_replay, symmetry
+from benchmarks.harness import alternate, machine
 from benchmarks.sac_peers import ACTION, BATCH, OBSERVATION
 from rl_core.config import SACConfig
 from rl_core.fast import Learner
@@ -142,11 +143,12 @@ def sac(
         raise typer.BadParameter(
             f"{odd[0]} trains {parameters[odd[0]]} parameters, ours {ours}: not the same task"
         )
-    rates: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(repeats):
-        for name, (take, seeds) in contenders.items():
-            count = max(1, updates // seeds)
-            rates[name].append(count * seeds / take(count))
+    counts = {name: max(1, updates // seeds) for name, (_, seeds) in contenders.items()}
+    turns = {name: partial(take, counts[name]) for name, (take, _) in contenders.items()}
+    rates = {
+        name: [counts[name] * contenders[name][1] / value for value in seconds]
+        for name, seconds in alternate(turns, repeats).items()
+    }
     for peer in peers.values():
         peer.close()
     document = summary(rates, parameters, threads, updates)
@@ -179,16 +181,10 @@ def summary(
         for ours, other, reach in REACH
         if other in rates
     ]
-    machine = {
-        "processor": platform.processor() or platform.machine(),
-        "cpus": os.cpu_count(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
     return {
         "table": "sac",
         "task": {"observation": OBSERVATION, "action": ACTION, "width": 256, "depth": 2, "batch": BATCH},
-        "machine": machine,
+        "machine": machine(),
         "threads": threads,
         "repeats": len(next(iter(rates.values()))),
         "agent_updates_in_a_turn": updates,
