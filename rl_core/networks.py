@@ -5,13 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Generator, Tensor, nn
 
-from rl_core.errors import ConfigError, SymmetryError
+from rl_core.errors import ConfigError
 from rl_core.layers.base import Layer, equivariance_error
 from rl_core.symmetry.symmetry import Element, Symmetry
+
+if TYPE_CHECKING:
+    from rl_core.networks_images import EncoderShape
 
 __all__ = ["KINDS", "Network", "Packed", "Shape", "build_actor", "build_critic", "equal_parameter_width"]
 
@@ -182,6 +186,7 @@ def build_actor(
     interaction: str = "mean",
     heads: int = 1,
     activation: str = "relu",
+    encoder: EncoderShape | None = None,
 ) -> Network:
     """An actor for each seed: observation [S, B, …] to mean and log-std [S, B, 2A] of a tanh-Gaussian.
 
@@ -195,6 +200,8 @@ def build_actor(
         One for each seed; copy k is initialised from ``generators[k]`` alone.
     width, depth, banks, layer_norm, interaction, heads, activation
         See `Shape`.
+    encoder : EncoderShape, optional
+        Of images and time windows; its defaults fit images of 85 × 85.
 
     Returns
     -------
@@ -202,7 +209,7 @@ def build_actor(
         The mean carries ρ_a and the log-std |ρ_a|; with rows they are [S, B, N] each.
     """
     shape = Shape(width, depth, banks, layer_norm, interaction, heads, activation)
-    return _build(kind, symmetry, shape, None, generators)
+    return _build(kind, symmetry, shape, encoder, None, generators)
 
 
 def build_critic(
@@ -218,6 +225,7 @@ def build_critic(
     interaction: str = "mean",
     heads: int = 1,
     activation: str = "relu",
+    encoder: EncoderShape | None = None,
 ) -> Network:
     """E critics for each seed: ``pack(observation, action)`` to values [S, E, B], invariant under the group.
 
@@ -225,13 +233,13 @@ def build_critic(
     ----------
     ensemble : int
         E; copies are ordered seed by seed, and a seed's critics are drawn from its one generator.
-    kind, symmetry, generators, width, depth, banks, layer_norm, interaction, heads, activation
+    kind, symmetry, generators, width, depth, banks, layer_norm, interaction, heads, activation, encoder
         As for `build_actor`.
     """
     if ensemble < 1:
         raise ConfigError(f"ensemble: must be at least 1, got {ensemble}")
     shape = Shape(width, depth, banks, layer_norm, interaction, heads, activation)
-    return _build(kind, symmetry, shape, ensemble, [g for g in generators for _ in range(ensemble)])
+    return _build(kind, symmetry, shape, encoder, ensemble, [g for g in generators for _ in range(ensemble)])
 
 
 def equal_parameter_width(
@@ -262,7 +270,12 @@ def equal_parameter_width(
 
 
 def _build(
-    kind: str, symmetry: Symmetry, shape: Shape, ensemble: int | None, generators: Sequence[Generator]
+    kind: str,
+    symmetry: Symmetry,
+    shape: Shape,
+    encoder: EncoderShape | None,
+    ensemble: int | None,
+    generators: Sequence[Generator],
 ) -> Network:
     if kind not in KINDS:
         raise ConfigError(f"agent: must be one of {', '.join(KINDS)}, got {kind!r}")
@@ -270,7 +283,9 @@ def _build(
         raise ConfigError("generators: give one for each seed")
     kind = "dense" if kind == "augmented" else kind
     if symmetry.plane is not None:
-        raise SymmetryError("plane: image networks need their image size; see rl_core.networks_images")
+        from rl_core.networks_images import EncoderShape, ImageNetwork
+
+        return ImageNetwork(kind, symmetry, encoder or EncoderShape(), shape, ensemble, generators)
     if symmetry.rows is not None and kind != "dense":
         from rl_core.networks_sets import SetNetwork
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rl_core.layers.conv import DenseConv, GroupConv, LiftingConv
     from rl_core.layers.fourier import FourierLinear
     from rl_core.layers.linear import DenseLinear, GroupLinear, Head, LayerNorm, Lifting, RegularLinear
-    from rl_core.layers.rpp import ResidualPathway, ResidualRows
+    from rl_core.layers.rpp import ResidualConv, ResidualPathway, ResidualRows
     from rl_core.layers.sets import RowLayer, SetHead, SetLayer, SetLifting, SetLinear, SetPool
     from rl_core.layers.steerable import SteerableConv
 
@@ -27,6 +27,7 @@ _MODULES = {
     "Lifting": "linear",
     "LiftingConv": "conv",
     "RegularLinear": "linear",
+    "ResidualConv": "rpp",
     "ResidualPathway": "rpp",
     "ResidualRows": "rpp",
     "RowLayer": "sets",
@@ -51,6 +52,7 @@ __all__ = [
     "Lifting",
     "LiftingConv",
     "RegularLinear",
+    "ResidualConv",
     "ResidualPathway",
     "ResidualRows",
     "RowLayer",

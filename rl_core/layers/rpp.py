@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
-from rl_core.layers.initial import uniform, zeros
+from rl_core.layers.base import Layer
+from rl_core.layers.conv import ConvLayer
+from rl_core.layers.initial import HE_GAIN, uniform, zeros
 from rl_core.layers.linear import GroupLinear
 from rl_core.layers.sets import RowLayer, SetLayer, SetPool
 
-__all__ = ["ResidualPathway", "ResidualRows"]
+__all__ = ["ResidualConv", "ResidualPathway", "ResidualRows"]
 
 EXACT_PRIOR = 1e-3
 """Weight of the L2 prior of the exact path, relative to the free path's."""
@@ -45,9 +47,7 @@ class ResidualPathway(GroupLinear):
 
     def penalty(self) -> Tensor:
         """Minus the log of the two Gaussian priors up to constants, [K]: a strong one on the free path."""
-        free = self.free_weight.square().flatten(1).sum(1) + self.free_bias.square().flatten(1).sum(1)
-        parts = [p.square().flatten(1).sum(1) for p in self.exact.parameters()]
-        return free + EXACT_PRIOR * torch.stack(parts).sum(0)
+        return prior_penalty([self.free_weight, self.free_bias], self.exact)
 
     def gains(self) -> dict[str, Tensor]:
         """The root mean square of the free weights relative to the exact ones, [K, 1, 1]."""
@@ -57,6 +57,60 @@ class ResidualPathway(GroupLinear):
                 min=1e-12
             )
         return {"free": ratio.sqrt()[:, None, None]}
+
+    def transform_input(self, g: int, x: Tensor) -> Tensor:
+        """As the exact path."""
+        return self.exact.transform_input(g, x)
+
+    def transform_output(self, g: int, y: Tensor) -> Tensor:
+        """As the exact path."""
+        return self.exact.transform_output(g, y)
+
+
+class ResidualConv(Layer):
+    """The sum of an exact convolution and a free one that starts at ``scale`` of its standard deviation.
+
+    Parameters
+    ----------
+    exact : ConvLayer
+        An exact layer.
+    scale : float
+        Initial standard deviation of the free kernel, relative to the expanded exact one.
+    generators : sequence of torch.Generator
+        One for each of the K copies.
+    """
+
+    def __init__(self, exact: ConvLayer, *, scale: float = 1e-3, generators: Sequence[Generator]) -> None:
+        super().__init__()
+        self.group, self.copies, self.exact = exact.group, exact.copies, exact
+        shape = [exact.channels_out, exact.channels_in, *[exact.kernel_size] * exact.plane.dimension]
+        variance = scale**2 * HE_GAIN / (exact.channels_in * exact.offsets)
+        self.free_weight = uniform(shape, variance, generators)
+        self.free_bias = zeros([exact.channels_out], generators)
+
+    def expand(self) -> tuple[Tensor, Tensor]:
+        """The sum of both paths: kernel [K, out, in, k, …] and bias [K, out]."""
+        weight, bias = self.exact.expand()
+        return weight + self.free_weight, bias + self.free_bias
+
+    def apply_expanded(self, expanded: Sequence[Tensor], x: Tensor) -> Tensor:
+        """As the exact path."""
+        return self.exact.apply_expanded(expanded, x)
+
+    def penalty(self) -> Tensor:
+        """Minus the log of the two Gaussian priors up to constants, [K]: a strong one on the free path."""
+        return prior_penalty([self.free_weight, self.free_bias], self.exact)
+
+    def gains(self) -> dict[str, Tensor]:
+        """The root mean square of the free kernel relative to the exact one, [K, 1, 1]."""
+        with torch.no_grad():
+            weight, _ = self.exact.expand()
+            ratio = mean_square(self.free_weight) / mean_square(weight).clamp(min=1e-12)
+        return {"free": ratio.sqrt()[:, None, None]}
+
+    def example(self, batch: int, generator: Generator) -> Tensor:
+        """As the exact path."""
+        return self.exact.example(batch, generator)
 
     def transform_input(self, g: int, x: Tensor) -> Tensor:
         """As the exact path."""
@@ -118,9 +172,7 @@ class ResidualRows(RowLayer):
 
     def penalty(self) -> Tensor:
         """Minus the log of the two Gaussian priors up to constants, [K]: a strong one on the free path."""
-        free = self.free_weight.square().flatten(1).sum(1) + self.free_bias.square().flatten(1).sum(1)
-        parts = [p.square().flatten(1).sum(1) for p in self.exact.parameters()]
-        return free + EXACT_PRIOR * torch.stack(parts).sum(0) if parts else free
+        return prior_penalty([self.free_weight, self.free_bias], self.exact)
 
     def gains(self) -> dict[str, Tensor]:
         """The root mean square of the free weights of each row, [K, 1, N, 1]."""
@@ -137,3 +189,14 @@ class ResidualRows(RowLayer):
     def transform_output(self, g: int, y: Tensor) -> Tensor:
         """As the exact path."""
         return self.exact.transform_output(g, y)
+
+
+def prior_penalty(free: Sequence[Tensor], exact: nn.Module) -> Tensor:
+    """Σ squares of free parameters plus `EXACT_PRIOR` times those of exact ones, [K]."""
+    weighed = [(1.0, p) for p in free] + [(EXACT_PRIOR, p) for p in exact.parameters()]
+    return torch.stack([weight * p.square().flatten(1).sum(dim=1) for weight, p in weighed]).sum(dim=0)
+
+
+def mean_square(x: Tensor) -> Tensor:
+    """Mean square of each copy, [K]."""
+    return x.square().flatten(1).mean(dim=1)

@@ -50,6 +50,7 @@ class Representation:
         self.matrices = torch.as_tensor(matrices, dtype=torch.float64)
         _check(group, self.matrices, name)
         self.dimension = int(self.matrices.shape[1])
+        self._copies: dict[tuple[str, torch.device, torch.dtype], Tensor] = {}
 
     @cached_property
     def is_signed_permutation(self) -> bool:
@@ -122,10 +123,18 @@ class Representation:
                 f"{self.name} acts on {self.dimension} coordinates, got shape {list(x.shape)}"
             )
         if self.is_signed_permutation:
-            sources, signs = self.sources.to(x.device)[g], self.signs.to(x)[g]
+            sources = self._held("sources", x.device, torch.long)[g]
+            signs = self._held("signs", x.device, x.dtype)[g]
             shape = np.broadcast_shapes(x.shape, sources.shape)
             return x.expand(shape).gather(-1, sources.expand(shape)) * signs
-        return (self.matrices.to(x)[g] @ x[..., None]).squeeze(-1)
+        return (self._held("matrices", x.device, x.dtype)[g] @ x[..., None]).squeeze(-1)
+
+    def _held(self, name: str, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """A constant on a device, copied there once: a copy at each call would wait for the device."""
+        key = (name, device, dtype)
+        if key not in self._copies:
+            self._copies[key] = getattr(self, name).to(device=device, dtype=dtype)
+        return self._copies[key]
 
     def _require_signed_permutation(self) -> None:
         fault = self.signed_permutation_fault()

@@ -1,0 +1,232 @@
+"""Networks on images and time windows: a convolutional encoder, shared by a seed's critics, and a head on vectors.
+
+The encoder follows DrQ-v2 (Yarats et al. 2022): 3×3 convolutions of which the first has stride 2, then a linear
+layer on the whole feature map with LayerNorm and tanh. Here that layer is a group convolution as large as the
+map, and its output is a vector of regular fields, on which the networks on vectors go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from rl_core.errors import ConfigError, SymmetryError
+from rl_core.layers.base import Layer
+from rl_core.layers.conv import ConvLayer, DenseConv, GroupConv, LiftingConv, output_size
+from rl_core.layers.linear import LayerNorm
+from rl_core.layers.rpp import ResidualConv
+from rl_core.networks import Network, Packed, Shape
+from rl_core.networks_vectors import vector_network
+from rl_core.symmetry.groups import cyclic
+from rl_core.symmetry.representations import Representation, regular, trivial
+from rl_core.symmetry.symmetry import Element, Symmetry
+
+__all__ = ["EncoderShape", "ImageEncoder", "ImageNetwork"]
+
+
+@dataclass(frozen=True)
+class EncoderShape:
+    """The size of an encoder.
+
+    Attributes
+    ----------
+    image_size : int
+        Pixels of a side (or the length of a time window); odd, so that stride 2 keeps the symmetry.
+    channels : int
+        Channels n·F of each convolution (rounded to a multiple of n).
+    convolutions : int
+        Number of convolutions; the first has stride 2.
+    features : int
+        Length n·F of the encoded vector (rounded to a multiple of n).
+    """
+
+    image_size: int = 85
+    channels: int = 32
+    convolutions: int = 4
+    features: int = 64
+
+    def __post_init__(self) -> None:
+        for name in ("image_size", "channels", "convolutions", "features"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}: must be at least 1, got {getattr(self, name)}")
+
+
+class ImageEncoder(Network):
+    """From images [S, B, C, H, W] (or windows [S, B, C, T]) to vectors of regular fields [S, B, n·F].
+
+    Parameters
+    ----------
+    kind : {"dense", "exact", "relaxed", "rpp"}
+    symmetry : Symmetry
+        With a plane.
+    shape : EncoderShape
+    banks : int
+        L, the filter banks of relaxed layers (at most the group's order).
+    generators : sequence of torch.Generator
+        One for each copy.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        symmetry: Symmetry,
+        shape: EncoderShape,
+        banks: int,
+        generators: Sequence[Generator],
+    ) -> None:
+        super().__init__(symmetry, len(generators), None)
+        if symmetry.plane is None:
+            raise SymmetryError("encoder: the symmetry has no plane; give one, or use a network on vectors")
+        self.kind, self.image_size = kind, shape.image_size
+        order = 1 if kind == "dense" else symmetry.group.order
+        fields, features = (max(1, round(c / order)) for c in (shape.channels, shape.features))
+        self.output_size = features * order
+        size, given = shape.image_size, 0
+        for i in range(shape.convolutions):
+            stride = 2 if i == 0 else 1
+            size = output_size(size, 3, stride, 0) if order > 1 else (size - 3) // stride + 1
+            if size < 1:
+                raise ConfigError(f"image_size: {shape.image_size} is too small for {i + 1} convolutions")
+            self.layers[f"conv{i}"] = self._conv(given, fields, 3, stride, banks, generators)
+            given = fields
+        self.layers["trunk"] = self._conv(given, features, size, 1, banks, generators)
+        group = cyclic(1) if kind == "dense" else symmetry.group
+        self.layers["norm"] = LayerNorm(group, features, generators=generators)
+
+    def _conv(
+        self,
+        given: int,
+        fields: int,
+        kernel_size: int,
+        stride: int,
+        banks: int,
+        generators: Sequence[Generator],
+    ) -> ConvLayer | ResidualConv:
+        """A convolution from ``given`` fields, or from the image where that is 0."""
+        plane, channels = self.symmetry.plane, self.symmetry.observation
+        assert plane is not None
+        size = {"kernel_size": kernel_size, "stride": stride}
+        if self.kind == "dense":
+            start = given or channels.dimension
+            return DenseConv(plane.dimension, start, fields, **size, generators=generators)
+        relaxed = self.kind == "relaxed"
+        used = min(banks, plane.group.order) if relaxed else 1
+        layer: ConvLayer
+        if given == 0:
+            layer = LiftingConv(
+                channels, plane, fields, **size, banks=used, relaxed=relaxed, generators=generators
+            )
+        else:
+            layer = GroupConv(
+                plane, given, fields, **size, banks=used, relaxed=relaxed, generators=generators
+            )
+        return ResidualConv(layer, generators=generators) if self.kind == "rpp" else layer
+
+    def apply(self, expanded: Sequence[Tensor], x: Packed) -> Tensor:  # type: ignore[override]
+        """The encoded vectors [S, B, n·F] for effective weights, two tensors a layer."""
+        assert isinstance(x, Tensor) and self.symmetry.plane is not None
+        wanted = [self.symmetry.observation.dimension, *[self.image_size] * self.symmetry.plane.dimension]
+        if list(x.shape[2:]) != wanted or x.shape[0] != self.copies:
+            raise SymmetryError(f"encoder: needs [{self.copies} seeds, B, *{wanted}], got {list(x.shape)}")
+        y = x
+        for i, (name, layer) in enumerate(self.named_layers()):
+            if name == "norm":
+                y = y.flatten(2)
+            y = layer.apply_expanded(expanded[2 * i : 2 * i + 2], y)
+            if name.startswith("conv"):
+                y = torch.relu(y)
+        return torch.tanh(y)
+
+    def example_shape(self) -> list[int]:
+        """Shape of one image."""
+        assert self.symmetry.plane is not None
+        space = self.symmetry.plane.dimension
+        return [self.symmetry.observation.dimension, *[self.image_size] * space]
+
+    def encoded_symmetry(self) -> Symmetry:
+        """How the group acts on encoded vectors and actions."""
+        group, action = self.symmetry.group, self.symmetry.action
+        if self.kind == "dense":
+            return Symmetry(group, trivial(group, self.output_size), action)
+        fields = self.output_size // group.order
+        # Fields lie as (G, F): all of e, then all of the next element.
+        spread = torch.kron(regular(group).matrices, torch.eye(fields, dtype=torch.float64))
+        return Symmetry(group, Representation(group, spread, "fields"), action)
+
+    def transform_output(self, g: int | Element, y: Tensor) -> Tensor:
+        """g acts on encoded vectors."""
+        return self.encoded_symmetry().transform_observation(g, y)
+
+
+class ImageNetwork(Network):
+    """An encoder and an actor or critics on its vectors; a seed's critics share one encoder.
+
+    Parameters
+    ----------
+    kind : {"dense", "exact", "relaxed", "rpp"}
+    symmetry : Symmetry
+        With a plane.
+    encoder : EncoderShape
+    shape : Shape
+        Of the network on vectors.
+    ensemble : int or None
+    generators : sequence of torch.Generator
+        One for each copy of the network on vectors; each seed's first draws its encoder.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        symmetry: Symmetry,
+        encoder: EncoderShape,
+        shape: Shape,
+        ensemble: int | None,
+        generators: Sequence[Generator],
+    ) -> None:
+        super().__init__(symmetry, len(generators), ensemble)
+        seeds = list(generators)[:: ensemble or 1]
+        self.encoder = ImageEncoder(kind, symmetry, encoder, shape.banks, seeds)
+        self.head = vector_network(kind, self.encoder.encoded_symmetry(), shape, ensemble, generators)
+        with torch.no_grad():
+            self._encoder_count = len(self.encoder.expand())
+
+    def named_layers(self) -> Iterator[tuple[str, Layer]]:
+        """The layers of the encoder, then of the head."""
+        for part, network in (("encoder", self.encoder), ("head", self.head)):
+            for name, layer in network.named_layers():
+                yield f"{part}_{name}", layer
+
+    def expand(self) -> list[Tensor]:
+        """The encoder's effective weights, then the head's."""
+        return self.encoder.expand() + self.head.expand()
+
+    def apply(self, expanded: Sequence[Tensor], x: Packed) -> Tensor:  # type: ignore[override]
+        """The output for effective weights; a critic's x is the pair (image, action) from `pack`."""
+        image, action = (x, None) if isinstance(x, Tensor) else x
+        if (action is None) != (self.ensemble is None):
+            raise SymmetryError("network: an actor takes the image alone, a critic what pack(x, a) gives")
+        features = self.encoder.apply(expanded[: self._encoder_count], image)
+        inputs = features if action is None else self.head.pack(features, action)
+        return self.head.apply(expanded[self._encoder_count :], inputs)
+
+    def pack(self, x: Tensor, a: Tensor) -> Packed:
+        """The pair (image [S, B, C, H, W], action [S, B, A])."""
+        if self.ensemble is None:
+            raise ConfigError("pack: an actor takes the image alone")
+        return x, a
+
+    def penalty(self) -> Tensor:
+        """As for any network, [K]; the encoder's is shared among a seed's critics."""
+        copies = self.ensemble or 1
+        return self.head.penalty() + self.encoder.penalty().repeat_interleave(copies) / copies
+
+    def parameter_count(self) -> int:
+        """Number of parameters of one actor, or of one critic with its encoder."""
+        return self.encoder.parameter_count() + self.head.parameter_count()
+
+    def example_shape(self) -> list[int]:
+        """Shape of one image."""
+        return self.encoder.example_shape()
