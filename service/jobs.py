@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.sql.dml import Update
@@ -23,6 +23,8 @@ from service.tables import jobs
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = "queued", "running", "succeeded", "failed", "cancelled"
 FINISHED = (SUCCEEDED, FAILED, CANCELLED)
 KINDS = ("backtest", "training", "refresh")
+# Of a process: go on; cancel; it has said how it ended and will exit; another attempt has taken over.
+Orders = Literal["go on", "cancel", "end", "give up"]
 
 
 @dataclass(frozen=True)
@@ -156,14 +158,18 @@ class JobQueue:
             )
         return self.get(job_id)
 
-    def beat(self, job_id: str, attempt: int) -> bool:
-        """Say that a job's process lives; False if it should stop: cancelled, or no longer this attempt."""
+    def beat(self, job_id: str, attempt: int) -> Orders:
+        """Say that a job's process lives, and read what it should do."""
         with self._database.write() as connection:
             connection.execute(_of(job_id, attempt).values(heartbeat_at=self._clock()))
             row = connection.execute(
                 select(jobs.c.status, jobs.c.attempt, jobs.c.cancel).where(jobs.c.id == job_id)
             ).first()
-        return row is not None and row.status == RUNNING and row.attempt == attempt and not row.cancel
+        if row is None or row.attempt != attempt:
+            return "give up"
+        if row.status != RUNNING:
+            return "end"
+        return "cancel" if row.cancel else "go on"
 
     def progress(self, job_id: str, attempt: int, share: float, message: str) -> None:
         """Say how far a job is, as a share of 1."""

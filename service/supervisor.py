@@ -119,7 +119,8 @@ class Supervisor:
             self._queue.give_back(job.id, job.attempt, _cause(code))
             event(logger, logging.INFO, "job ended", job=job.id, kind=job.kind, exit_code=code)
             return True
-        if not self._queue.beat(job.id, job.attempt):
+        orders = self._queue.beat(job.id, job.attempt)
+        if orders in ("cancel", "give up"):
             self._stop(item, CANCELLED, "cancelled while it ran")
             return True
         if time.monotonic() > item.deadline:

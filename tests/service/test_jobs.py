@@ -102,9 +102,20 @@ def test_an_attempt_that_was_given_up_cannot_overwrite_its_successor(queue: JobQ
     queue.claim("b")
     assert not queue.succeed(job, 1, {"from": "the past"})
     queue.progress(job, 1, 0.9, "from the past")
-    assert not queue.beat(job, 1)
+    assert queue.beat(job, 1) == "give up"
+    assert queue.beat(job, 2) == "go on"
     assert (queue.get(job).status, queue.get(job).progress) == ("running", 0.0)
     assert queue.succeed(job, 2, {"from": "now"})
+
+
+def test_a_job_that_has_ended_may_take_its_time_to_exit(queue: JobQueue, watched: Any) -> None:
+    supervisor, started = watched
+    job = submit(queue)
+    supervisor.step()
+    queue.succeed(job, 1, {})
+    supervisor.step()
+    assert not started[0].stopped
+    assert queue.get(job).status == "succeeded"
 
 
 def test_cancelling_while_it_waits_and_while_it_runs(queue: JobQueue, watched: Any) -> None:
