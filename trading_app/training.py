@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rl_core.training import Progress, TrainResult, train
 from torch import Tensor
 
 from data.errors import DataError
 from data.loading import load_prices
 from data.splits import Split, chronological
 from rl_core.sac import SAC
+from rl_core.training import Progress, TrainResult, train
 from trading_app.config import RunConfig, load_config, to_dict, to_toml
 from trading_app.market import Market
 from trading_app.policies import AgentPolicy

@@ -20,7 +20,9 @@ def test_command_line_wins_over_environment_over_file_over_defaults(tmp_path: Pa
 
 
 def test_toml_reads_back_equal(tmp_path: Path) -> None:
-    config = load_config(None, {}, {"data.symbols": ["A", "B"], "data.start": "2000-01-03", "market.actions": "long-only"})
+    config = load_config(
+        None, {}, {"data.symbols": ["A", "B"], "data.start": "2000-01-03", "market.actions": "long-only"}
+    )
     file = tmp_path / "config.toml"
     file.write_text(to_toml(config))
     assert load_config(file) == config

@@ -33,7 +33,9 @@ def made_prices(sessions: int = 160, assets: int = 3, opens: bool = True, seed: 
     close = 100 * np.exp(np.cumsum(generator.normal(0, 0.02, (sessions, assets)), axis=0))
     frames = {"close": pd.DataFrame(close, index=dates, columns=symbols)}
     if opens:
-        frames["open"] = frames["close"].shift(1).bfill() * np.exp(generator.normal(0, 0.005, (sessions, assets)))
+        frames["open"] = frames["close"].shift(1).bfill() * np.exp(
+            generator.normal(0, 0.005, (sessions, assets))
+        )
     return Prices.from_frames("made", **frames)
 
 

@@ -85,13 +85,18 @@ def progress_bar(label: str, total: int) -> Iterator[Any]:
         TimeRemainingColumn(),
         TextColumn("left  {task.fields[latest]}"),
     )
-    with Bar(*columns, console=Console(stderr=True), transient=False) as bar:
-        task = bar.add_task(label, total=total, latest="")
+    bar = Bar(*columns, console=Console(stderr=True))
+    task = bar.add_task(label, total=total, latest="")
 
-        def update(progress: Progress) -> None:
-            bar.update(task, completed=progress.step, latest=latest(progress.evaluation))
+    def update(progress: Progress) -> None:
+        # Begun only now, so that bad input is answered by its reason alone.
+        bar.start()
+        bar.update(task, completed=progress.step, latest=latest(progress.evaluation))
 
+    try:
         yield update
+    finally:
+        bar.stop()
 
 
 def latest(evaluation: Mapping[str, Any] | None) -> str:
