@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 import shutil
 import threading
@@ -32,6 +33,8 @@ from service.policies import Loader, Policy, load_trained
 from service.problems import Problem
 from service.schemas.common import NAME_PATTERN
 from service.tables import allocations, model_versions, models
+
+logger = logging.getLogger("equitrade.registry")
 
 LISTING = "files.json"
 _LEFTOVER_SECONDS = 3600.0
@@ -273,8 +276,13 @@ class Registry:
         try:
             _verify(folder, version)
             return self._load(folder)
-        except (DataError, OSError, KeyError) as error:
-            raise Problem("model-unavailable", f"{folder.parent.name} {version}: {error}") from None
+        except Exception as error:
+            # Whatever a loader may raise: the other models must go on being served.
+            logger.exception("model %s %s cannot be loaded", folder.parent.name, version)
+            reason = (
+                f"version {version} of model {folder.parent.name!r} cannot be loaded; the log has the cause"
+            )
+            raise Problem("model-unavailable", reason) from error
 
     @staticmethod
     def _point(connection: Connection, model_id: str, version: str | None, now: datetime) -> None:
