@@ -103,6 +103,7 @@ class PortfolioEnv(gymnasium.Env["Observation", "Action"]):
             length=self.episode_length,
             dtype=np.float64,
         )
+        self._over = True
         assets = len(prices.symbols)
         self.observation_space = spaces.Box(-np.inf, np.inf, (assets, self._windows.size), np.float32)
         self.action_space = spaces.Box(-1.0, 1.0, (assets,), np.float32)
@@ -132,12 +133,23 @@ class PortfolioEnv(gymnasium.Env["Observation", "Action"]):
         else:
             day = self._position(start)
         self._accounts.start(np.int64(day))
+        self._over = False
         return self._observation(), self._info()
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Choose target weights at the close of the day, and go on to the next close."""
-        reward, terminated, truncated = self._accounts.step(np.asarray(action, dtype=np.float64))
-        return self._observation(), float(reward), bool(terminated), bool(truncated), self._info()
+        """Choose target weights at the close of the day, and go on to the next close.
+
+        Raises
+        ------
+        DataError
+            If there is no episode to go on with.
+        """
+        if self._over:
+            raise DataError("this episode is over, or none was begun: call reset() before step()")
+        reward, ended, cut = self._accounts.step(np.asarray(action, dtype=np.float64))
+        terminated, truncated = bool(ended), bool(cut)
+        self._over = terminated or truncated
+        return self._observation(), float(reward), terminated, truncated, self._info()
 
     def render(self) -> str | None:
         """Return date, value and holdings as a line of text, in render mode ``ansi``."""

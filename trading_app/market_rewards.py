@@ -54,7 +54,7 @@ class Rewards:
         config = self._config
         survived = at_least(growth * alive, _RUIN_GROWTH)
         if config.reward == "log":
-            logarithm = np.log(survived) if isinstance(survived, np.ndarray | np.generic) else survived.log()
+            logarithm = survived.log() if hasattr(survived, "log") else np.log(survived)
             return (logarithm if config.reward_scale == 1.0 else logarithm * config.reward_scale), {}
         gain = survived - 1.0
         if config.reward == "mean-variance":

@@ -107,6 +107,17 @@ def test_observations_belong_to_the_caller(prices: Prices) -> None:
     np.testing.assert_array_equal(first, copy)
 
 
+def test_an_episode_that_is_over_has_to_be_reset(prices: Prices) -> None:
+    env = PortfolioEnv(prices, episode_length=2, **SMALL)
+    with pytest.raises(DataError, match="reset"):
+        env.step(np.zeros(3))
+    env.reset(seed=0)
+    assert not env.step(np.zeros(3))[3]
+    assert env.step(np.zeros(3))[3]
+    with pytest.raises(DataError, match="reset"):
+        env.step(np.zeros(3))
+
+
 def test_text_rendering_names_day_value_and_holdings(prices: Prices) -> None:
     env = PortfolioEnv(prices, render_mode="ansi", **SMALL)
     assert env.render() is None
