@@ -14,7 +14,9 @@ from service.schemas.common import NAME_PATTERN
 from service.scopes import Principal
 from service.state import State
 
-_bearer = HTTPBearer(auto_error=False, scheme_name="key", description="An API key: `equitrade keys create`.")
+_bearer = HTTPBearer(
+    auto_error=False, scheme_name="key", description="An API key: `equitrade keys create --name NAME`."
+)
 
 
 def get_state(request: Request) -> State:

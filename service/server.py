@@ -39,7 +39,7 @@ def check_exposure(settings: Settings, keys: Keyring) -> None:
     if not settings.service.loopback and keys.count_active() == 0:
         raise SettingsError(
             f"setting service.host: {settings.service.host} can be reached from other machines, and there "
-            "is no key yet; `equitrade keys create NAME` makes one"
+            "is no key yet; `equitrade keys create --name NAME` makes one"
         )
 
 

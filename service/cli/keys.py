@@ -22,7 +22,7 @@ app = typer.Typer(help=__doc__, no_args_is_help=True)
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="What or who the key is for.")],
+    name: Annotated[str, typer.Option("--name", help="What or who the key is for.")],
     scopes: ScopesOption = "read",
     days: Annotated[float | None, typer.Option("--days", help="Expire after so many days.")] = None,
     config: ConfigOption = None,
@@ -66,7 +66,7 @@ def list_keys(config: ConfigOption = None, home: HomeOption = None, as_json: Jso
     show(
         as_json,
         values,
-        table(("id", "name", "scopes", "state"), rows, "no keys yet; `equitrade keys create NAME`"),
+        table(("id", "name", "scopes", "state"), rows, "no keys yet; `equitrade keys create --name NAME`"),
     )
 
 

@@ -34,7 +34,7 @@ def promote(
         _plain(promoted),
         [f"{promoted.id}: version {promoted.version} of run {promoted.run} is served"],
     )
-    say("equitrade keys create NAME makes a key; equitrade serve answers")
+    say("equitrade keys create --name NAME makes a key; equitrade serve answers")
 
 
 @app.command()

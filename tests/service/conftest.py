@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
+import socket
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -85,6 +88,12 @@ def toy_prices(days: int = 61, end: str = "2024-03-28") -> Prices:
     rng = np.random.default_rng(7)
     closes = 50 * np.exp(np.cumsum(rng.normal(0, 0.01, (days, 3)), axis=0)) * np.array([1.0, 2.0, 4.0])
     return Prices.from_frames("toy", close=pd.DataFrame(closes, dates, list(SYMBOLS)))
+
+
+@pytest.fixture
+def prices() -> Callable[[], Prices]:
+    """Makes the prices of the snapshot `toy`."""
+    return toy_prices
 
 
 @dataclass
@@ -217,3 +226,52 @@ def trained_home(trained: Path, home: Path) -> Path:
     """A copy of `trained` that the test may change."""
     shutil.copytree(trained, home, dirs_exist_ok=True)
     return home
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a PostgreSQL server: the environment's, or one of our own, stopped at the end."""
+    given = os.environ.get("EQUITRADE_TEST_POSTGRESQL_URL")
+    if given:
+        yield given
+        return
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        pytest.skip("no PostgreSQL: set EQUITRADE_TEST_POSTGRESQL_URL or install Debian's package postgresql")
+    folder = Path(tempfile.mkdtemp(prefix="equitrade-postgresql-"))
+    # The server refuses to run as root; a user that owns nothing else will do.
+    user = "nobody" if os.geteuid() == 0 else None
+    if user:
+        shutil.chown(folder, user)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def call(name: str, *arguments: str) -> None:
+        command = [str(found[-1].with_name(name)), *arguments]
+        subprocess.run(command, check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL, timeout=120)
+
+    call("initdb", "-D", str(folder / "data"), "-U", "equitrade", "-A", "trust", "--no-sync", "-E", "UTF8")
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -k {folder} -c fsync=off"
+    call("pg_ctl", "-D", str(folder / "data"), "-l", str(folder / "log"), "-w", "-o", options, "start")
+    try:
+        yield f"postgresql+pg8000://equitrade@127.0.0.1:{port}/postgres"
+    finally:
+        call("pg_ctl", "-D", str(folder / "data"), "-m", "immediate", "-w", "stop")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str) -> Iterator[str]:
+    """URL of a fresh, empty database on the server."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.engine import make_url
+
+    name = f"test_{secrets.token_hex(6)}"
+    engine = create_engine(postgresql_server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    yield make_url(postgresql_server).set(database=name).render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    engine.dispose()
