@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +18,7 @@ from data.errors import DataError
 
 PRICE_FIELDS = ("open", "high", "low", "close", "adj_close")
 FIELDS = (*PRICE_FIELDS, "volume", "dividends", "splits")
-DateLike = str | pd.Timestamp | np.datetime64
+DateLike = str | date | np.datetime64  # a pd.Timestamp is a date
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -198,7 +198,9 @@ class _Loop:
             self.step += 1
             evaluated = evaluate is not None and schedule.due(schedule.evaluate, self.step)
             if evaluated and evaluate is not None:
-                self.evaluation = {name: _list(value) for name, value in evaluate(self.agent, self.step).items()}
+                self.evaluation = {
+                    name: _list(value) for name, value in evaluate(self.agent, self.step).items()
+                }
             if evaluated or schedule.due(schedule.log, self.step):
                 read = {name: _list(value) for name, value in metrics.items()}
                 self.log.write(self, read, self.evaluation if evaluated else None)
@@ -206,7 +208,9 @@ class _Loop:
                 if on_progress is not None:
                     seconds = time.perf_counter() - started
                     on_progress(
-                        Progress(self.step, schedule.steps, self.agent.updates, seconds, read, self.evaluation)
+                        Progress(
+                            self.step, schedule.steps, self.agent.updates, seconds, read, self.evaluation
+                        )
                     )
                 if self.result.stopped:
                     # The newest checkpoint stays the one before the fault.
@@ -237,10 +241,18 @@ class _Loop:
         drawn = [self.noise.integers("replay", first + k, (c.batch_size,)) for k in range(count)]
         batch = self.replay.sample(drawn[0] if count == 1 else torch.cat(drawn, dim=1))
         encoded = batch._replace(
-            observation=self.env.encode(batch.observation),
-            next_observation=self.env.encode(batch.next_observation),
+            observation=self.encode(batch.observation, 2 * first),
+            next_observation=self.encode(batch.next_observation, 2 * first + 1),
         )
         return self.learner.update(encoded, count)
+
+    def encode(self, observation: Tensor, draw: int) -> Tensor:
+        """Encode sampled observations; an environment may augment them by an `encode_sampled` of its own."""
+        augmenting = getattr(self.env, "encode_sampled", None)
+        encoded: Tensor = (
+            self.env.encode(observation) if augmenting is None else augmenting(observation, draw)
+        )
+        return encoded
 
     def fault(self, metrics: Mapping[str, list[float]]) -> str | None:
         """Why training should stop: a metric that is not finite or beyond the limit, None where all is well."""
@@ -293,7 +305,7 @@ class _Log:
         """Add a line a seed; numbers that are not finite become null."""
         numbers = {**metrics, **{f"eval_{name}": values for name, values in (evaluation or {}).items()}}
         for index, seed in enumerate(loop.agent.seeds):
-            line = {"step": loop.step, "seed": seed, "updates": loop.agent.updates}
+            line: dict[str, Any] = {"step": loop.step, "seed": seed, "updates": loop.agent.updates}
             own = {name: values[index] for name, values in numbers.items()}
             line |= {name: value if math.isfinite(value) else None for name, value in own.items()}
             self.lines.append(line)

@@ -154,7 +154,7 @@ def solve_fill(
     # Computed row by row unless known, and each row stops by itself: what a row gets does not depend on which
     # others stand beside it, so that no later day and no other account leaves a trace in it.
     factor = rate * (total(abs(target)) if gross is None else gross)
-    largest = float(factor if gross is not None else factor.max())
+    largest = float(factor if isinstance(factor, float) else factor.max())
     if not largest < 1.0:
         raise DataError(
             f"costs of {rate:.4g} a unit traded on targets of gross {largest / rate:.4g} leave no solution: "

@@ -22,9 +22,9 @@ import pandas as pd
 
 from data import Prices
 from data.errors import DataError
+from data.prices import DateLike
 
 Array = npt.NDArray[np.float64]
-DateLike = str | pd.Timestamp
 # Closes of the past [T, N] up to the decision, newest last, to weights [N] or None while history is too
 # short.
 Rule = Callable[[Array], Array | None]

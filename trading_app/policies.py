@@ -198,7 +198,6 @@ class TrainedPolicy:
             If there is no complete run; the message names what is missing.
         """
         from rl_core.checkpoint import load_agent
-
         from trading_app.config import load_config
 
         folder = Path(path)

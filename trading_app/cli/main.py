@@ -111,11 +111,12 @@ def run(arguments: list[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
+        parsing: Any = error
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # the parser's own errors
             if type(error).__name__ == "NoArgsIsHelpError":
-                error.show()
+                parsing.show()
                 return 2
-            return _fail(f"error: {_line(error.format_message())}", 2)
+            return _fail(f"error: {_line(parsing.format_message())}", 2)
         if not getattr(error, "user_error", False) or os.environ.get("EQUITRADE_TRACEBACK"):
             raise
         return _fail(f"error: {_line(str(error)) or type(error).__name__}", 2)
