@@ -19,12 +19,14 @@ from torch import Tensor
 from control_benchmarks.errors import ControlError
 from control_benchmarks.fleet import SAVED, Arrays, Copies, Fleet, copies_of
 from control_benchmarks.pixels import frame_shape
+from control_benchmarks.shift import random_shift
 from control_benchmarks.symmetry import image_symmetry, state_symmetry
 from control_benchmarks.tasks.base import Task
 from control_benchmarks.tasks.registry import load_task
 from control_benchmarks.variants import Variant, load_variant
 from control_benchmarks.worker import DONE, QUIT, RESET, STEP, attach, describe, layout_bytes
 from rl_core.env import Step
+from rl_core.random import Noise
 from rl_core.symmetry import Symmetry
 
 
@@ -191,6 +193,7 @@ class ControlEnv:
             self._steppers = Pool(copies, workers)
         else:
             self._steppers = Fleet(copies, copies.arrays(), threads=threads)
+        self._noise = Noise(self._seeds, self._device)
         self._never = torch.zeros((len(seeds), n_envs), dtype=torch.bool, device=self._device)
 
     @property
@@ -247,6 +250,13 @@ class ControlEnv:
     def encode(self, observation: Tensor) -> Tensor:
         """Turn observations [S, B, *observation_shape] into network input; pictures into [-0.5, 0.5]."""
         return observation.float() / 255 - 0.5 if self.pixels else observation
+
+    def encode_sampled(self, observation: Tensor, draw: int) -> Tensor:
+        """Turn sampled observations into network input; pictures are shifted at random, anew for each draw."""
+        if self.pixels:
+            shifts = self._noise.uniform("shift", draw, (observation.shape[1], 2))
+            observation = random_shift(observation, shifts)
+        return self.encode(observation)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return everything that the future depends on."""

@@ -11,6 +11,7 @@ import torch
 from control_benchmarks import ControlEnv, ControlError, image_symmetry, load_task, task_names
 from control_benchmarks.models import load_model
 from control_benchmarks.pixels import SIZE, Camera, check_rendering, frame_shape
+from control_benchmarks.shift import random_shift
 from control_benchmarks.tasks.base import States
 
 CASES = [
@@ -73,6 +74,9 @@ def test_an_environment_of_pictures_stacks_three_frames(renderer):
         step = env.step(torch.ones(1, 1, 1))
         assert torch.equal(step.observation[..., :6, :, :], first[..., 3:, :, :])
         assert not torch.equal(step.observation[..., 6:, :, :], first[..., 6:, :, :])
+        first_draw, again, other = (env.encode_sampled(step.observation, draw) for draw in (0, 0, 1))
+        assert torch.equal(first_draw, again)
+        assert not torch.equal(first_draw, other)
         encoded = env.encode(step.observation)
         assert -0.5 <= float(encoded.min()) < float(encoded.max()) <= 0.5
         for _ in range(3):
@@ -80,6 +84,24 @@ def test_an_environment_of_pictures_stacks_three_frames(renderer):
         assert bool(step.truncated.all())
         assert torch.equal(step.observation[..., :3, :, :], step.observation[..., 6:, :, :])
         assert not torch.equal(step.final_observation, step.observation)
+
+
+def test_shifts_move_pictures_and_repeat_their_edges():
+    pictures = torch.arange(9 * 9, dtype=torch.uint8).view(1, 1, 1, 9, 9).expand(2, 3, 4, 9, 9)
+    middle = torch.full((2, 3, 2), 0.5)
+    assert torch.equal(random_shift(pictures, middle), pictures)
+    moved = random_shift(pictures, torch.tensor([0.999, 0.0]).expand(2, 3, 2))
+    assert torch.equal(moved[..., :5, 4:], pictures[..., 4:, :5])
+    assert torch.equal(moved[..., 5:, :], moved[..., 4:5, :].expand(2, 3, 4, 4, 9))
+    assert torch.equal(moved[..., :4], moved[..., 4:5].expand(2, 3, 4, 9, 4))
+
+
+def test_flipped_shifts_of_flipped_pictures_are_flipped():
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.rand((2, 3, 4, 9, 9), generator=generator)
+    uniform = torch.rand((2, 3, 2), generator=generator)
+    flipped = torch.stack([uniform[..., 0], 1 - uniform[..., 1]], dim=-1)
+    assert torch.equal(random_shift(pictures.flip(-1), flipped), random_shift(pictures, uniform).flip(-1))
 
 
 @pytest.mark.parametrize("choice", ["", "disable", "glfw"])
