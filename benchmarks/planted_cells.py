@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from rl_core.config import SACConfig
@@ -53,7 +53,10 @@ ABLATION: dict[str, dict[str, Any]] = {
     "width-128": {"width": 128},
     "gamma-0.9": {"gamma": 0.9},
     "rewards-unscaled": {"reward_scale": 1.0, "initial_alpha": 1.0},
+    "return-noise-1": {"return_noise": 1.0},
 }
+# Changes that concern the market or its rewards, not the agent.
+NOT_THE_AGENTS = ("reward_scale", "return_noise")
 GROUPS = ("main", "ablation", "strengths")
 
 
@@ -78,7 +81,8 @@ class Cell:
     @property
     def market(self) -> PlantedConfig:
         """The market of the cell."""
-        return PlantedConfig().broken(exchange=self.exchange, mirror=self.mirror)
+        noise = {k: v for k, v in self.changes.items() if k == "return_noise"}
+        return replace(PlantedConfig(), **noise).broken(exchange=self.exchange, mirror=self.mirror)
 
     @property
     def reward_scale(self) -> float:
@@ -88,7 +92,7 @@ class Cell:
     def config(self, device: str) -> SACConfig:
         """The agent's settings."""
         width = DENSE_WIDTH if self.agent in ("dense", "augmented") else SETTINGS["width"]
-        changes = {k: v for k, v in self.changes.items() if k != "reward_scale"}
+        changes = {k: v for k, v in self.changes.items() if k not in NOT_THE_AGENTS}
         return SACConfig.from_dict(
             {**SETTINGS, "width": width, "agent": self.agent, "device": device, **changes}
         )
