@@ -43,7 +43,7 @@ BETA_SPREAD, COST_SPREAD, LARGEST_DRIFT = 0.75, 0.45, 0.15
 class PlantedConfig:
     """The market's parameters and how strongly each symmetry is broken.
 
-    Defaults are those of the trial that the figures in the documentation compare with.
+    Scores depend on every parameter, `return_noise` included: quote them together.
     """
 
     assets: int = 8
