@@ -127,7 +127,8 @@ class ImageEncoder(Network):
 
     def apply(self, expanded: Sequence[Tensor], x: Packed) -> Tensor:  # type: ignore[override]
         """The encoded vectors [S, B, n·F] for effective weights, two tensors a layer."""
-        assert isinstance(x, Tensor) and self.symmetry.plane is not None
+        assert isinstance(x, Tensor)
+        assert self.symmetry.plane is not None
         wanted = [self.symmetry.observation.dimension, *[self.image_size] * self.symmetry.plane.dimension]
         if list(x.shape[2:]) != wanted or x.shape[0] != self.copies:
             raise SymmetryError(f"encoder: needs [{self.copies} seeds, B, *{wanted}], got {list(x.shape)}")

@@ -12,8 +12,9 @@ from rl_core.errors import ConfigError, SymmetryError
 from rl_core.layers.attention import SetAttention
 from rl_core.layers.base import Layer
 from rl_core.layers.linear import GroupLinear, Head, LayerNorm, RegularLinear
+from rl_core.layers.rows import SetPool
 from rl_core.layers.rpp import ResidualPathway, ResidualRows
-from rl_core.layers.sets import SetHead, SetLayer, SetLifting, SetLinear, SetPool
+from rl_core.layers.sets import SetHead, SetLayer, SetLifting, SetLinear
 from rl_core.networks import ACTIVATIONS, Network, Packed, Shape
 from rl_core.networks_vectors import end_representations
 from rl_core.symmetry.symmetry import Symmetry
@@ -114,7 +115,7 @@ class SetNetwork(Network):
         return x, a
 
     def _entry(self, x: Packed) -> tuple[Tensor, Tensor | None]:
-        """Observation [K, N, B, O] and, for critics, action [K, N, B, 1]."""
+        """Views of the observation [S, N, B, O] and, for critics, of the action [S, N, B, 1]."""
         observation, action = (x, None) if isinstance(x, Tensor) else x
         size, ensemble = self.symmetry.observation.dimension, self.ensemble or 1
         wrong = observation.ndim != 4 or observation.shape[0] * ensemble != self.copies
@@ -133,6 +134,4 @@ class SetNetwork(Network):
             raise SymmetryError(
                 f"network: needs actions {list(observation.shape[:3])}, got {list(action.shape)}"
             )
-        moved = observation.transpose(1, 2)[:, None].expand(-1, ensemble, -1, -1, -1)
-        actions = action.transpose(1, 2)[:, None, :, :, None].expand(-1, ensemble, -1, -1, -1)
-        return moved.flatten(0, 1), actions.flatten(0, 1)
+        return observation.transpose(1, 2), action.transpose(1, 2)[..., None]

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from rl_core.layers.conv import DenseConv, GroupConv, LiftingConv
     from rl_core.layers.fourier import FourierLinear
     from rl_core.layers.linear import DenseLinear, GroupLinear, Head, LayerNorm, Lifting, RegularLinear
+    from rl_core.layers.rows import RowLayer, SetPool
     from rl_core.layers.rpp import ResidualConv, ResidualPathway, ResidualRows
-    from rl_core.layers.sets import RowLayer, SetHead, SetLayer, SetLifting, SetLinear, SetPool
+    from rl_core.layers.sets import SetHead, SetLayer, SetLifting, SetLinear
     from rl_core.layers.steerable import SteerableConv
 
 _MODULES = {
@@ -30,13 +31,13 @@ _MODULES = {
     "ResidualConv": "rpp",
     "ResidualPathway": "rpp",
     "ResidualRows": "rpp",
-    "RowLayer": "sets",
+    "RowLayer": "rows",
     "SetAttention": "attention",
     "SetHead": "sets",
     "SetLayer": "sets",
     "SetLifting": "sets",
     "SetLinear": "sets",
-    "SetPool": "sets",
+    "SetPool": "rows",
     "SteerableConv": "steerable",
 }
 

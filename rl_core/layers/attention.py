@@ -11,7 +11,7 @@ from rl_core.errors import SymmetryError
 from rl_core.layers.base import move_fields
 from rl_core.layers.expansion import regular_constant, regular_weight
 from rl_core.layers.initial import HEAD_GAIN, constant, uniform
-from rl_core.layers.sets import RowLayer
+from rl_core.layers.rows import RowLayer
 from rl_core.symmetry.groups import Group
 
 __all__ = ["SetAttention"]

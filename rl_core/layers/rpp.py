@@ -11,7 +11,8 @@ from rl_core.layers.base import Layer
 from rl_core.layers.conv import ConvLayer
 from rl_core.layers.initial import HE_GAIN, uniform, zeros
 from rl_core.layers.linear import GroupLinear
-from rl_core.layers.sets import RowLayer, SetLayer, SetPool
+from rl_core.layers.rows import RowLayer, SetPool
+from rl_core.layers.sets import SetLayer
 
 __all__ = ["ResidualConv", "ResidualPathway", "ResidualRows"]
 
@@ -150,25 +151,18 @@ class ResidualRows(RowLayer):
         self.free_bias = zeros([rows, 1, exact.output_size], generators)
 
     def expand(self) -> tuple[Tensor, ...]:
-        """Pool: weights of rows [K, N, 1, G·F] and bias. Else: rows [K·N, in, out], mean, and bias."""
+        """Pool: weights of rows [K, N, 1, G·F] and bias. Else: rows [K, N, in, out], mean [K, in, out], bias."""
         if isinstance(self.exact, SetPool):
             return (1.0 + self.free_weight[:, :, None]) / self.free_weight.shape[1], self.free_bias
         weight, mean, bias = self.exact.expand()
-        return (weight[:, None] + self.free_weight).flatten(0, 1), mean, bias[:, None] + self.free_bias
+        return weight + self.free_weight, mean, bias + self.free_bias
 
     def apply_expanded(self, expanded: Sequence[Tensor], x: Tensor, action: Tensor | None = None) -> Tensor:
-        """As `SetLayer.apply_expanded`."""
+        """As the exact path."""
         if isinstance(self.exact, SetPool):
             weight, bias = expanded
             return (x * weight).sum(dim=1) + bias
-        copies, rows, batch, size = x.shape
-        weight, mean_weight, bias = expanded
-        mean = x.mean(dim=1) if action is None else torch.cat([x.mean(dim=1), action.mean(dim=1)], dim=-1)
-        start = (torch.bmm(mean, mean_weight)[:, None] + bias).flatten(0, 1)
-        y = torch.baddbmm(start, x.reshape(copies * rows, batch, size), weight[:, :size])
-        if action is not None:
-            y = torch.baddbmm(y, action.reshape(copies * rows, batch, 1), weight[:, size:])
-        return y.view(copies, rows, batch, -1)
+        return self.exact.apply_expanded(expanded, x, action)
 
     def penalty(self) -> Tensor:
         """Minus the log of the two Gaussian priors up to constants, [K]: a strong one on the free path."""

@@ -7,13 +7,13 @@ with group-equivariant A, B; a relaxed one is y_i(g) = Σ_l w_l(i, g) (A_l x_i +
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor, nn
 
 from rl_core.errors import SymmetryError
-from rl_core.layers.base import Layer, check_banks, equivariance_error, move_fields
+from rl_core.layers.base import move_fields
 from rl_core.layers.expansion import (
     action_constant,
     head_weight,
@@ -22,68 +22,12 @@ from rl_core.layers.expansion import (
     regular_weight,
     repeat_fields,
 )
-from rl_core.layers.initial import HE_GAIN, HEAD_GAIN, constant, ones, uniform, zeros
+from rl_core.layers.initial import HE_GAIN, HEAD_GAIN, constant, uniform, zeros
+from rl_core.layers.rows import RowLayer, row_product
 from rl_core.symmetry.groups import Group
 from rl_core.symmetry.representations import Representation
 
-__all__ = ["RowLayer", "SetHead", "SetLayer", "SetLifting", "SetLinear", "SetPool"]
-
-
-class RowLayer(Layer):
-    """What all layers on rows share: relaxed weights w_l(i, g), which start at one, and their checks.
-
-    Parameters
-    ----------
-    group : Group
-        Acts on each row's fibre.
-    rows : int or None
-        N; an exact layer takes any number of rows and ignores it.
-    banks : int
-        L, the number of filter banks; an exact layer has one.
-    relaxed : bool
-        Whether the layer has relaxed weights, [K, L, N, G].
-    generators : sequence of torch.Generator
-        One for each of the K copies.
-    """
-
-    w: nn.Parameter | None
-    anchor: Tensor
-
-    def __init__(
-        self, group: Group, rows: int | None, banks: int, relaxed: bool, generators: Sequence[Generator]
-    ) -> None:
-        super().__init__()
-        check_set_banks(group, rows, banks, relaxed, type(self).__name__)
-        self.group, self.rows, self.banks = group, rows, banks
-        self.copies = len(generators)
-        self.w = ones([banks, rows or 1, group.order], generators) if relaxed else None
-        # A layer may have no parameters; this tells device and dtype.
-        self.register_buffer("anchor", torch.zeros(1, device=generators[0].device), persistent=False)
-
-    @property
-    def reference(self) -> Tensor:
-        """A tensor that tells the layer's dtype and device."""
-        return self.anchor
-
-    def gains(self) -> dict[str, Tensor]:
-        """The relaxed weights w [K, L, N, G], where the layer has them."""
-        return {} if self.w is None else {"w": self.w.detach()}
-
-    def gain_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameter w, where the layer has it."""
-        if self.w is not None:
-            yield self.w
-
-    @torch.no_grad()
-    def check_equivariance(self, batch: int = 8, seed: int = 0) -> float:
-        """The largest error over the group's elements and over a cyclic shift and a swap of rows."""
-        error = super().check_equivariance(batch, seed)
-        x = self.example(batch, torch.Generator().manual_seed(seed)).to(self.reference)
-        y = self(x)
-        for places in row_permutations(x.shape[1]):
-            moved = y[:, places] if y.ndim == x.ndim else y
-            error = max(error, equivariance_error(self(x[:, places]), moved))
-        return error
+__all__ = ["SetHead", "SetLayer", "SetLifting", "SetLinear"]
 
 
 class SetLayer(RowLayer):
@@ -99,33 +43,45 @@ class SetLayer(RowLayer):
 
     action: Tensor
     places: Tensor
-    single: Tensor
     invariant: Tensor
     psi: nn.Parameter
     psi_mean: nn.Parameter
     bias: nn.Parameter
 
     @abstractmethod
-    def weight(self, psi: Tensor, w: Tensor | None) -> Tensor:
-        """The effective matrix of filters under relaxed weights; see `expansion`."""
+    def weight(self, psi: Tensor) -> Tensor:
+        """The matrices [K, in, out] of filters [K, 1, …]; see `expansion`."""
 
     def full_bias(self) -> Tensor:
         """The bias over the whole fibre, [K, 1, out]."""
         return repeat_fields(self.bias, self.group.order)
 
-    def expand(self) -> tuple[Tensor, ...]:
-        """The weights of rows and of their mean, and the bias [K, 1, out].
+    def bank_weights(self, psi: Tensor) -> Tensor:
+        """Each bank's matrix, [K, L, in, out]."""
+        return self.weight(psi.flatten(0, 1)[:, None]).view(
+            self.copies, self.banks, self.input_size, self.output_size
+        )
 
-        Exact: both weights are [K, in, out]. Relaxed: rows [K·N, in, out]; of the mean one matrix for each
-        bank side by side [K, in, L·out], and the relaxed weights as [K, N, L, G], which gate its result.
+    def row_weights(self, psi: Tensor, gates: Tensor) -> Tensor:
+        """The matrix of each row, Σ_l w_l(i, g) ψ_l with g that of the output, [K, N, in, out]."""
+        n, banks = self.group.order, self.bank_weights(psi)
+        # A copy of each bank for each g holds the columns of that g alone; one product with w then adds them up.
+        masked = banks.view(self.copies, self.banks, 1, self.input_size, n, -1) * self.mask.view(n, 1, n, 1)
+        rows = torch.bmm(gates, masked.view(self.copies, self.banks * n, -1))
+        return rows.view(self.copies, -1, self.input_size, self.output_size)
+
+    def expand(self) -> tuple[Tensor, ...]:
+        """The weights of rows and of their mean, and the bias.
+
+        Exact: rows [K, 1, in, out], mean [K, in, out], bias [K, 1, 1, out]. Relaxed: rows [K, N, in, out]; of
+        the mean one matrix for each bank side by side [K, in, L·out]; bias [K, 1, out]; and the relaxed weights
+        as [K, N, L·G], which gate the mean's part.
         """
-        rows = self.weight(self.psi, self.w)
         if self.w is None:
-            return rows, self.weight(self.psi_mean, None), self.full_bias()
-        banks = self.psi_mean.flatten(0, 1)[:, None]
-        mean = self.weight(banks, None).view(self.copies, self.banks, self.input_size, -1)
-        mean = mean.transpose(1, 2).flatten(2)
-        return rows, mean, self.w.permute(0, 2, 1, 3), self.full_bias()
+            return self.weight(self.psi)[:, None], self.weight(self.psi_mean), self.full_bias()[:, None]
+        gates = self.gates()
+        mean = self.bank_weights(self.psi_mean).transpose(1, 2).flatten(2)
+        return self.row_weights(self.psi, gates), mean, self.full_bias(), gates
 
     def apply_expanded(self, expanded: Sequence[Tensor], x: Tensor, action: Tensor | None = None) -> Tensor:
         """The output [K, N, B, out].
@@ -134,41 +90,29 @@ class SetLayer(RowLayer):
         ----------
         expanded : sequence of Tensor
             From `expand`.
-        x : Tensor [K, N, B, in]
-            Activations, or for the first layer of a critic observations.
-        action : Tensor [K, N, B, 1], optional
-            The last input feature of each row, kept apart so that its gradient costs little.
+        x : Tensor [K, N, B, in] or [S, N, B, in]
+            Activations, or for the first layer observations, which neighbouring copies may share.
+        action : Tensor [K, N, B, 1] or [S, N, B, 1], optional
+            The last input of each row, kept apart so that its gradient costs little.
         """
         self._check_input(x, action)
-        copies, rows, batch, _ = x.shape
         mean = x.mean(dim=1) if action is None else torch.cat([x.mean(dim=1), action.mean(dim=1)], dim=-1)
-        weight = expanded[0]
-        if self.w is None:
-            _, mean_weight, bias = expanded
-            shared = torch.baddbmm(bias, mean, mean_weight)[:, None]
-            flat = x.reshape(copies, rows * batch, -1)
-            y = torch.bmm(flat, weight[:, : x.shape[-1]]).view(copies, rows, batch, -1)
-            y = y + shared
-            if action is not None:
-                y = torch.addcmul(y, action, weight[:, None, -1:])
-            return y
-        _, mean_weight, gates, bias = expanded
-        start = self._gated_mean(mean, mean_weight, gates, bias)
-        y = torch.baddbmm(start, x.reshape(copies * rows, batch, -1), weight[:, : x.shape[-1]])
-        if action is not None:
-            y = torch.baddbmm(y, action.reshape(copies * rows, batch, 1), weight[:, -1:])
-        return y.view(copies, rows, batch, -1)
+        if len(mean) != self.copies:
+            mean = mean.repeat_interleave(self.copies // len(mean), dim=0)
+        start = self.start(mean, expanded[1:], x.shape[1])
+        return row_product(start, x, expanded[0], action)
 
-    def _gated_mean(self, mean: Tensor, weight: Tensor, gates: Tensor, bias: Tensor) -> Tensor:
-        """Σ_l w_l(i, g) (B_l m)(g) + b, as [K·N, B, out]."""
-        copies, rows = gates.shape[:2]
+    def start(self, mean: Tensor, expanded: Sequence[Tensor], rows: int) -> Tensor:
+        """The part of the output that the mean [K, B, in] of the rows and the bias give, [K, N, B, out]."""
+        if self.w is None:
+            return start_of_mean(mean, *expanded, rows)
+        weight, bias, gates = expanded
         batch, n = mean.shape[1], self.group.order
-        products = torch.bmm(mean, weight).view(copies, batch, self.banks, n, -1)
-        # One product for each g: [N, L] times [L, B·F].
-        by_g = gates.permute(0, 3, 1, 2).reshape(copies * n, rows, self.banks)
-        filters = products.permute(0, 3, 2, 1, 4).reshape(copies * n, self.banks, -1)
-        gated = torch.bmm(by_g, filters).view(copies, n, rows, batch, -1)
-        return (gated.permute(0, 2, 3, 1, 4).flatten(3) + bias[:, None]).flatten(0, 1)
+        parts = torch.bmm(mean, weight).view(self.copies, batch, self.banks, n, -1).transpose(1, 2)
+        masked = parts[:, :, None] * self.mask.to(parts).view(n, 1, n, 1)
+        spread = bias[:, None].expand(-1, -1, batch, -1).reshape(self.copies, 1, -1)
+        start = torch.baddbmm(spread, gates, masked.reshape(self.copies, self.banks * n, -1))
+        return start.view(self.copies, rows, batch, self.output_size)
 
     def example(self, batch: int, generator: Generator) -> Tensor:
         """A standard normal input [K, N, batch, in]; five rows where the layer takes any number."""
@@ -177,7 +121,7 @@ class SetLayer(RowLayer):
     def _check_input(self, x: Tensor, action: Tensor | None) -> None:
         width = x.shape[-1] + (0 if action is None else 1)
         rows = x.shape[1] if self.w is None else self.rows
-        if x.ndim != 4 or list(x.shape[:2]) != [self.copies, rows] or width != self.input_size:
+        if x.ndim != 4 or self.copies % len(x) or x.shape[1] != rows or width != self.input_size:
             raise SymmetryError(
                 f"{type(self).__name__}: needs [{self.copies}, {rows} rows, B, {self.input_size}], got "
                 f"{list(x.shape)}" + ("" if action is None else " and one action for each row")
@@ -216,9 +160,9 @@ class SetLifting(SetLayer):
         self.bias = zeros([1, fields], generators)
         self.register_buffer("action", constant(action_constant(source), generators), persistent=False)
 
-    def weight(self, psi: Tensor, w: Tensor | None) -> Tensor:
+    def weight(self, psi: Tensor) -> Tensor:
         """See `expansion.lifting_weight`."""
-        return lifting_weight(self.action, psi, w)
+        return lifting_weight(self.action, psi, None)
 
     def transform_input(self, g: int, x: Tensor) -> Tensor:
         """ρ(g) on each row."""
@@ -259,14 +203,11 @@ class SetLinear(SetLayer):
         self.psi = uniform(shape, variance, generators)
         self.psi_mean = uniform(shape, variance, generators)
         self.bias = zeros([1, fields], generators)
-        self.register_buffer("single", constant(regular_constant(group), generators), persistent=False)
-        if relaxed:
-            places = constant(regular_constant(group, banks), generators)
-            self.register_buffer("places", places, persistent=False)
+        self.register_buffer("places", constant(regular_constant(group), generators), persistent=False)
 
-    def weight(self, psi: Tensor, w: Tensor | None) -> Tensor:
+    def weight(self, psi: Tensor) -> Tensor:
         """See `expansion.regular_weight`."""
-        return regular_weight(self.single if w is None else self.places, psi, w)
+        return regular_weight(self.places, psi, None)
 
     def transform_input(self, g: int, x: Tensor) -> Tensor:
         """L_g on each row."""
@@ -314,29 +255,37 @@ class SetHead(SetLayer):
             "invariant", constant(target.invariant_projection.T, generators), persistent=False
         )
 
-    def weight(self, psi: Tensor, w: Tensor | None) -> Tensor:
+    def weight(self, psi: Tensor) -> Tensor:
         """See `expansion.head_weight`."""
-        return head_weight(self.action, psi, w)
+        return head_weight(self.action, psi, None)
 
     def full_bias(self) -> Tensor:
         """The invariant part of the bias, [K, 1, O]."""
         return torch.matmul(self.bias, self.invariant)
 
-    def expand(self) -> tuple[Tensor, ...]:
-        """As for any set layer, but a relaxed head has matrices of its own for the mean, [K·N, in, O] too."""
-        return self.weight(self.psi, self.w), self.weight(self.psi_mean, self.w), self.full_bias()
+    def row_weights(self, psi: Tensor, gates: Tensor) -> Tensor:
+        """The matrix of each row, Σ_l v_l(i, g) φ_l with g that of the input, [K, N, in, O]."""
+        n, banks = self.group.order, self.bank_weights(psi)
+        masked = banks.view(self.copies, self.banks, 1, n, -1) * self.mask.view(n, n, 1)
+        rows = torch.bmm(gates, masked.view(self.copies, self.banks * n, -1))
+        return rows.view(self.copies, -1, self.input_size, self.output_size)
 
-    def apply_expanded(self, expanded: Sequence[Tensor], x: Tensor, action: Tensor | None = None) -> Tensor:
-        """The output [K, N, B, O]; see `SetLayer.apply_expanded`."""
+    def expand(self) -> tuple[Tensor, ...]:
+        """As for any set layer, but a relaxed head has a matrix for the mean of each row, [K, N, in, O], too."""
         if self.w is None:
-            return super().apply_expanded(expanded, x, action)
-        self._check_input(x, action)
-        copies, rows, batch, size = x.shape
-        weight, mean_weight, bias = expanded
-        side_by_side = mean_weight.view(copies, rows, size, -1).transpose(1, 2).flatten(2)
-        shared = torch.bmm(x.mean(dim=1), side_by_side).view(copies, batch, rows, -1).transpose(1, 2)
-        y = torch.bmm(x.reshape(copies * rows, batch, size), weight).view(copies, rows, batch, -1)
-        return y + shared + bias[:, None]
+            return super().expand()
+        gates = self.gates()
+        return self.row_weights(self.psi, gates), self.row_weights(self.psi_mean, gates), self.full_bias()
+
+    def start(self, mean: Tensor, expanded: Sequence[Tensor], rows: int) -> Tensor:
+        """The part of the output that the mean of the rows and the bias give, [K, N, B, O]."""
+        if self.w is None:
+            return super().start(mean, expanded, rows)
+        weight, bias = expanded
+        side_by_side = weight.transpose(1, 2).flatten(2)
+        spread = bias.repeat(1, 1, rows)
+        start = torch.baddbmm(spread, mean, side_by_side).view(self.copies, mean.shape[1], rows, -1)
+        return start.transpose(1, 2).contiguous()
 
     def transform_input(self, g: int, x: Tensor) -> Tensor:
         """L_g on each row."""
@@ -347,73 +296,7 @@ class SetHead(SetLayer):
         return self.target.transform(g, y)
 
 
-class SetPool(RowLayer):
-    """The mean over rows of regular fields; relaxed: L means p_l(g) = N⁻¹ Σ_i w_l(i, g) y_i(g), side by side.
-
-    Parameters
-    ----------
-    group : Group
-    fields : int
-        F; the input is [K, N, B, G·F] and the output [K, B, G·(L·F)].
-    rows, banks, relaxed, generators
-        As for `SetLayer`.
-    """
-
-    def __init__(
-        self,
-        group: Group,
-        fields: int,
-        *,
-        rows: int | None = None,
-        banks: int = 1,
-        relaxed: bool = False,
-        generators: Sequence[Generator],
-    ) -> None:
-        super().__init__(group, rows, banks, relaxed, generators)
-        self.fields = fields
-
-    def expand(self) -> tuple[Tensor, ...]:
-        """The relaxed weights [K, L, N, G] over N, where there are any."""
-        return () if self.w is None else (self.w / self.w.shape[2],)
-
-    def apply_expanded(self, expanded: Sequence[Tensor], x: Tensor) -> Tensor:
-        """The pooled fields [K, B, G·(L·F)]."""
-        if self.w is None:
-            return x.mean(dim=1)
-        fields = x.view(*x.shape[:-1], self.group.order, -1)
-        return torch.einsum("klig,kibgf->kbglf", expanded[0], fields).flatten(2)
-
-    def example(self, batch: int, generator: Generator) -> Tensor:
-        """A standard normal input [K, N, batch, G·F]."""
-        size = self.group.order * self.fields
-        return torch.randn(self.copies, self.rows or 5, batch, size, generator=generator)
-
-    def transform_input(self, g: int, x: Tensor) -> Tensor:
-        """L_g on each row."""
-        return move_fields(self.group, g, x)
-
-    def transform_output(self, g: int, y: Tensor) -> Tensor:
-        """L_g."""
-        return move_fields(self.group, g, y)
-
-
-def row_permutations(rows: int) -> list[list[int]]:
-    """A cyclic shift and a swap, which generate S_N."""
-    shift = [*range(1, rows), 0]
-    swap = [*range(rows)]
-    swap[:2] = swap[:2][::-1]
-    return [shift, swap]
-
-
-def check_set_banks(group: Group, rows: int | None, banks: int, relaxed: bool, name: str) -> None:
-    """Refuse a relaxed layer without rows, and a number of banks that cannot be used."""
-    if relaxed and rows is None:
-        raise SymmetryError(f"{name}: a relaxed layer is tied to its number of rows; give rows")
-    if not relaxed:
-        check_banks(group, banks, name)
-        if banks != 1:
-            raise SymmetryError(f"{name}: an exact layer has one bank, got {banks}")
-    elif not 1 <= banks <= group.order * (rows or 1):
-        raise SymmetryError(
-            f"{name}: banks must be 1 … {group.order * (rows or 1)} (rows × group), got {banks}"
-        )
+def start_of_mean(mean: Tensor, weight: Tensor, bias: Tensor, rows: int) -> Tensor:
+    """mean W + b for each row, [K, N, B, out], from mean [K, B, in], W [K, in, out] and b [K, 1 or N, 1, out]."""
+    start = torch.bmm(mean, weight)[:, None] + bias
+    return start.expand(-1, rows, -1, -1).contiguous()

@@ -1,0 +1,239 @@
+"""What all layers on rows (assets) share: S_N permutes the rows and a group acts on each row's fibre.
+
+Activations lie as [K, N, B, fibre].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from rl_core.errors import SymmetryError
+from rl_core.layers.base import Layer, check_banks, equivariance_error, move_fields
+from rl_core.layers.initial import ones
+from rl_core.symmetry.groups import Group
+
+__all__ = ["RowLayer", "SetPool", "row_product"]
+
+
+class RowLayer(Layer):
+    """A layer on rows with relaxed weights w_l(i, g), which start at one, and its checks.
+
+    Parameters
+    ----------
+    group : Group
+        Acts on each row's fibre.
+    rows : int or None
+        N; an exact layer takes any number of rows and ignores it.
+    banks : int
+        L, the number of filter banks; an exact layer has one.
+    relaxed : bool
+        Whether the layer has relaxed weights, [K, L, N, G].
+    generators : sequence of torch.Generator
+        One for each of the K copies.
+    """
+
+    w: nn.Parameter | None
+    anchor: Tensor
+    mask: Tensor
+
+    def __init__(
+        self, group: Group, rows: int | None, banks: int, relaxed: bool, generators: Sequence[Generator]
+    ) -> None:
+        super().__init__()
+        check_set_banks(group, rows, banks, relaxed, type(self).__name__)
+        self.group, self.rows, self.banks = group, rows, banks
+        self.copies = len(generators)
+        self.w = ones([banks, rows or 1, group.order], generators) if relaxed else None
+        device = generators[0].device
+        # A layer may have no parameters; this tells device and dtype.
+        self.register_buffer("anchor", torch.zeros(1, device=device), persistent=False)
+        self.register_buffer("mask", torch.eye(group.order, device=device), persistent=False)
+
+    @property
+    def reference(self) -> Tensor:
+        """A tensor that tells the layer's dtype and device."""
+        return self.anchor
+
+    def gates(self) -> Tensor:
+        """The relaxed weights as [K, N, L·G]."""
+        assert self.w is not None
+        return self.w.transpose(1, 2).flatten(2)
+
+    def gains(self) -> dict[str, Tensor]:
+        """The relaxed weights w [K, L, N, G], where the layer has them."""
+        return {} if self.w is None else {"w": self.w.detach()}
+
+    def gain_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameter w, where the layer has it."""
+        if self.w is not None:
+            yield self.w
+
+    @torch.no_grad()
+    def check_equivariance(self, batch: int = 8, seed: int = 0) -> float:
+        """The largest error over the group's elements and over a cyclic shift and a swap of rows."""
+        error = super().check_equivariance(batch, seed)
+        x = self.example(batch, torch.Generator().manual_seed(seed)).to(self.reference)
+        y = self(x)
+        for places in row_permutations(x.shape[1]):
+            moved = y[:, places] if y.ndim == x.ndim else y
+            error = max(error, equivariance_error(self(x[:, places]), moved))
+        return error
+
+
+class SetPool(RowLayer):
+    """The mean over rows of regular fields; relaxed: L means p_l(g) = N⁻¹ Σ_i w_l(i, g) y_i(g), side by side.
+
+    Parameters
+    ----------
+    group : Group
+        Acts on each row's fibre.
+    fields : int
+        F; the input is [K, N, B, G·F] and the output [K, B, G·(L·F)].
+    rows, banks, relaxed, generators
+        As for `RowLayer`.
+    """
+
+    def __init__(
+        self,
+        group: Group,
+        fields: int,
+        *,
+        rows: int | None = None,
+        banks: int = 1,
+        relaxed: bool = False,
+        generators: Sequence[Generator],
+    ) -> None:
+        super().__init__(group, rows, banks, relaxed, generators)
+        self.fields = fields
+
+    def expand(self) -> tuple[Tensor, ...]:
+        """The relaxed weights [K, L·G, N] over N, where there are any."""
+        return () if self.w is None else (self.gates().transpose(1, 2) / self.w.shape[2],)
+
+    def apply_expanded(self, expanded: Sequence[Tensor], x: Tensor) -> Tensor:
+        """The pooled fields [K, B, G·(L·F)]."""
+        if self.w is None:
+            return x.mean(dim=1)
+        copies, rows, batch, _ = x.shape
+        n = self.group.order
+        # One product pools every field with the weights of every g; only its own are kept.
+        pooled = torch.bmm(expanded[0], x.reshape(copies, rows, -1)).view(copies, self.banks, n, batch, n, -1)
+        own = pooled.diagonal(dim1=2, dim2=4)
+        return own.permute(0, 2, 4, 1, 3).reshape(copies, batch, -1)
+
+    def example(self, batch: int, generator: Generator) -> Tensor:
+        """A standard normal input [K, N, batch, G·F]."""
+        size = self.group.order * self.fields
+        return torch.randn(self.copies, self.rows or 5, batch, size, generator=generator)
+
+    def transform_input(self, g: int, x: Tensor) -> Tensor:
+        """L_g on each row."""
+        return move_fields(self.group, g, x)
+
+    def transform_output(self, g: int, y: Tensor) -> Tensor:
+        """L_g."""
+        return move_fields(self.group, g, y)
+
+
+class RowProduct(torch.autograd.Function):
+    """start + [x, a] W in place, where copies may share x: it is never repeated, so that wide inputs cost little."""
+
+    @staticmethod
+    def forward(ctx: Any, start: Tensor, x: Tensor, weight: Tensor, a: Tensor | None) -> Tensor:
+        """See `row_product`."""
+        share, rows, size = len(start) // len(x), start.shape[1], x.shape[-1]
+        for k, w in enumerate(weight.expand(-1, rows, -1, -1)):
+            start[k].baddbmm_(x[k // share], w[:, :size])
+            if a is not None:
+                start[k].baddbmm_(a[k // share], w[:, size:])
+        ctx.mark_dirty(start)
+        ctx.save_for_backward(x, weight, a)
+        return start
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of start, x, weight and a."""
+        x, weight, a = ctx.saved_tensors
+        share, rows, size = len(gradient) // len(x), gradient.shape[1], x.shape[-1]
+        d_x = d_weight = d_a = None
+        if ctx.needs_input_grad[1]:
+            d_x = _to_input(gradient, weight[:, :, :size], len(x))
+        if ctx.needs_input_grad[3]:
+            d_a = _to_input(gradient, weight[:, :, size:], len(x))
+        if ctx.needs_input_grad[2]:
+            d_weight = weight.new_empty(len(gradient), rows, *weight.shape[2:])
+            for k, g in enumerate(gradient):
+                torch.bmm(x[k // share].transpose(1, 2), g, out=d_weight[k, :, :size])
+                if a is not None:
+                    torch.bmm(a[k // share].transpose(1, 2), g, out=d_weight[k, :, size:])
+            if weight.shape[1] != rows:
+                d_weight = d_weight.sum(dim=1, keepdim=True)
+        return gradient, d_x, d_weight, d_a
+
+
+def _to_input(gradient: Tensor, weight: Tensor, seeds: int) -> Tensor:
+    """The gradient [S, N, B, in] of an input that copies share."""
+    rows = gradient.shape[1]
+    parts = [
+        torch.bmm(g, w.transpose(1, 2).expand(rows, -1, -1)) for g, w in zip(gradient, weight, strict=True)
+    ]
+    return torch.stack(parts).view(seeds, -1, *parts[0].shape).sum(dim=1)
+
+
+def row_product(start: Tensor, x: Tensor, weight: Tensor, a: Tensor | None = None) -> Tensor:
+    """start + [x, a] W for each copy and row; start is overwritten.
+
+    Parameters
+    ----------
+    start : Tensor [K, N, B, out]
+        Contiguous, and not needed afterwards.
+    x : Tensor [K, N, B, in] or [S, N, B, in]
+        With S a divisor of K, neighbouring copies share an input; it may be a strided view.
+    weight : Tensor [K, N, in, out] or [K, 1, in, out]
+        Of each row, or the same for all rows.
+    a : Tensor [K, N, B, 1] or [S, N, B, 1], optional
+        A last input, kept apart so that its gradient costs little.
+
+    Returns
+    -------
+    Tensor [K, N, B, out]
+    """
+    copies, rows, batch, _ = start.shape
+    if x.device.type == "cpu" and (a is not None or not x.is_contiguous()):
+        result: Tensor = RowProduct.apply(start, x, weight, a)  # type: ignore[no-untyped-call]
+        return result
+    flat, size = start.flatten(0, 1), x.shape[-1]
+    weights = weight.expand(-1, rows, -1, -1).flatten(0, 1)
+    for part, w in ((x, weights[:, :size]), (a, weights[:, size:])):
+        if part is not None:
+            repeated = part.repeat_interleave(copies // len(part), dim=0) if len(part) != copies else part
+            flat = flat.baddbmm_(repeated.reshape(copies * rows, batch, -1), w)
+    return flat.view(start.shape)
+
+
+def row_permutations(rows: int) -> list[list[int]]:
+    """A cyclic shift and a swap, which generate S_N."""
+    shift = [*range(1, rows), 0]
+    swap = [*range(rows)]
+    swap[:2] = swap[:2][::-1]
+    return [shift, swap]
+
+
+def check_set_banks(group: Group, rows: int | None, banks: int, relaxed: bool, name: str) -> None:
+    """Refuse a relaxed layer without rows, and a number of banks that cannot be used."""
+    if relaxed and rows is None:
+        raise SymmetryError(f"{name}: a relaxed layer is tied to its number of rows; give rows")
+    if not relaxed:
+        check_banks(group, banks, name)
+        if banks != 1:
+            raise SymmetryError(f"{name}: an exact layer has one bank, got {banks}")
+    elif not 1 <= banks <= group.order * (rows or 1):
+        raise SymmetryError(
+            f"{name}: banks must be 1 … {group.order * (rows or 1)} (rows × group), got {banks}"
+        )
