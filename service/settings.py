@@ -46,7 +46,7 @@ class ServiceSettings(BaseModel):
     host: str = Field(
         default="127.0.0.1", description="Address to bind; anything beyond localhost needs a key first."
     )
-    port: int = Field(default=8000, ge=0, le=65535)
+    port: int = Field(default=8000, ge=0, le=65535, description="Port; 0 takes a free one.")
     workers: int = Field(default=1, ge=1, le=64, description="HTTP worker processes.")
     threads: int = Field(default=4, ge=1, le=64, description="Threads of one worker that compute answers.")
     database_url: SecretStr | None = Field(
@@ -98,9 +98,11 @@ class ServiceSettings(BaseModel):
     shutdown_seconds: float = Field(
         default=20.0, gt=0, description="How long a stop waits for requests in flight."
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    ssl_certfile: Path | None = None
-    ssl_keyfile: Path | None = None
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="Least level that is logged."
+    )
+    ssl_certfile: Path | None = Field(default=None, description="Certificate, to speak HTTPS.")
+    ssl_keyfile: Path | None = Field(default=None, description="Private key of the certificate.")
     forwarded_allow_ips: str = Field(
         default="127.0.0.1", description="Proxies whose X-Forwarded-For is believed."
     )

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,8 +88,36 @@ def train(parameters: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
 
 
 def refresh(parameters: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
-    """Fetch a snapshot again, as it was fetched before, up to today."""
-    raise DataError(f"snapshot {parameters['snapshot']!r} cannot be fetched again")
+    """Fetch a snapshot again, as it was fetched before, up to the newest prices there are.
+
+    The new version is served from the next request on; where nothing changed there is none.
+    """
+    from data import SnapshotStore
+    from data.providers.yahoo import FetchOptions, Surroundings, fetch
+
+    store = SnapshotStore(place.settings.home)
+    name = str(parameters["snapshot"]).partition("@")[0]
+    provider = store.open(name).manifest["provider"]
+    if provider["name"] != "yfinance":
+        raise DataError(f"snapshot {name!r} came from {provider['name']!r}, which cannot be fetched again")
+    known = {field.name for field in fields(FetchOptions)} - {"end", "symbols"}
+    options = {key: value for key, value in provider["options"].items() if key in known}
+    symbols = tuple(provider["options"]["symbols"])
+
+    def on_progress(symbol: str, done: int, count: int, outcome: str) -> None:
+        place.report(0.95 * done / count, f"{symbol}: {outcome}")
+
+    snapshot, _ = fetch(
+        name,
+        FetchOptions(symbols=symbols, **options),
+        store,
+        surroundings=Surroundings(on_progress=on_progress),
+    )
+    return {
+        "snapshot": snapshot.reference,
+        "written": snapshot.written,
+        "differences": list(snapshot.differences[:100]),
+    }
 
 
 TASKS: dict[str, Task] = {"backtest": backtest, "training": train, "refresh": refresh}
