@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from trading_app.accounting import Array, Rates, advance, at_least
+from trading_app.accounting import Array, Rates, advance
 from trading_app.costs import CostModel
 from trading_app.market_actions import target_weights
 from trading_app.market_config import MarketConfig
@@ -101,9 +101,11 @@ class Accounts:
             gross=self.config.gross_bound,
             tolerance=self._tolerance,
         )
-        alive = (session.kept > 0) & (session.next_growth > 0)
+        # Whether the account reaches this close, and whether it reaches the next fill, to which rewards extend.
+        closing = session.kept > 0
         if not self._at_close:
-            alive = alive & (session.close_growth > 0)
+            closing = closing & (session.close_growth > 0)
+        alive = closing & (session.next_growth > 0)
         reward, moments = self._rewards(session.kept * session.next_growth, alive, state)
         value = state["value"] * session.kept
         age = state["age"] + 1
@@ -113,8 +115,7 @@ class Accounts:
             "weights": session.close_weights,
             "held": session.next_held,
             "value": value * session.next_growth,
-            # An account that will not survive to its next fill has nothing left at this close either.
-            "nav": at_least(value * session.close_growth * alive, 0.0),
+            "nav": value * session.close_growth * closing,
             **moments,
         }
         return reward, alive == 0, (age >= self.length) & alive

@@ -104,13 +104,14 @@ def test_what_an_agent_sees_and_decides_up_to_a_day_does_not_know_the_next(
         market = Market(panel, config=config, costs=COSTS, dtype=torch.float64)
         observation = market.reset()
         record = []
-        while int(observation[0, 0, 0]) <= day:
-            rows = market.encode(observation)[0, 0].numpy()
-            action = decide(rows)
-            target = market.targets(torch.from_numpy(action)).numpy()
-            record += [observation[0, 0].numpy(), rows, target, market.nav.numpy().copy()]
-            # The last step may ruin the account in one of the futures, and restart it.
+        for _ in range(int(observation[0, 0, 0]), day):
+            action = decide(market.encode(observation)[0, 0].numpy())
+            record += [observation[0, 0].numpy(), action, market.nav.numpy().copy()]
+            record.append(market.targets(torch.from_numpy(action)).numpy())
+            # The last step reaches the close of `day`; what the next fill does to the account comes after it.
             observation = market.step(torch.from_numpy(action)[None, None]).final_observation
+        rows = market.encode(observation)[0, 0].numpy()
+        record += [observation[0, 0].numpy(), rows, decide(rows)]
         seen.append(record)
     assert len(seen[0]) == len(seen[1]) > 0
     for one, two in zip(*seen, strict=True):
