@@ -50,12 +50,14 @@ class SetNetwork(Network):
         super().__init__(symmetry, len(generators), ensemble)
         assert symmetry.rows is not None
         self.kind, self.rows = kind, symmetry.rows
-        self.activate = ACTIVATIONS[shape.activation]
+        # Rectifying in place saves a pass over memory.
+        self.activate = torch.relu_ if shape.activation == "relu" else ACTIVATIONS[shape.activation]
         group, fields, relaxed = symmetry.group, shape.fields(symmetry.group.order), kind == "relaxed"
         source, target = end_representations(symmetry, ensemble)
         banks = min(shape.banks, group.order * symmetry.rows) if relaxed else 1
         row = {"rows": symmetry.rows, "banks": banks, "relaxed": relaxed, "generators": generators}
-        self._add_hidden(shape, row, SetLifting(source, fields, **row))  # type: ignore[arg-type]
+        lifting = SetLifting(source, fields, last_apart=ensemble is not None, **row)  # type: ignore[arg-type]
+        self._add_hidden(shape, row, lifting)
         if ensemble is None:
             self._add("head", SetHead(target, fields, **row), generators)  # type: ignore[arg-type]
         else:

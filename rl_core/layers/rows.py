@@ -6,18 +6,16 @@ Activations lie as [K, N, B, fibre].
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from rl_core.errors import SymmetryError
 from rl_core.layers.base import Layer, check_banks, equivariance_error, move_fields
 from rl_core.layers.initial import ones
 from rl_core.symmetry.groups import Group
 
-__all__ = ["RowLayer", "SetPool", "row_product"]
+__all__ = ["RowLayer", "SetPool"]
 
 
 class RowLayer(Layer):
@@ -138,83 +136,6 @@ class SetPool(RowLayer):
     def transform_output(self, g: int, y: Tensor) -> Tensor:
         """L_g."""
         return move_fields(self.group, g, y)
-
-
-class RowProduct(torch.autograd.Function):
-    """start + [x, a] W in place, where copies may share x: it is never repeated, so that wide inputs cost little."""
-
-    @staticmethod
-    def forward(ctx: Any, start: Tensor, x: Tensor, weight: Tensor, a: Tensor | None) -> Tensor:
-        """See `row_product`."""
-        share, rows, size = len(start) // len(x), start.shape[1], x.shape[-1]
-        for k, w in enumerate(weight.expand(-1, rows, -1, -1)):
-            start[k].baddbmm_(x[k // share], w[:, :size])
-            if a is not None:
-                start[k].baddbmm_(a[k // share], w[:, size:])
-        ctx.mark_dirty(start)
-        ctx.save_for_backward(x, weight, a)
-        return start
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of start, x, weight and a."""
-        x, weight, a = ctx.saved_tensors
-        share, rows, size = len(gradient) // len(x), gradient.shape[1], x.shape[-1]
-        d_x = d_weight = d_a = None
-        if ctx.needs_input_grad[1]:
-            d_x = _to_input(gradient, weight[:, :, :size], len(x))
-        if ctx.needs_input_grad[3]:
-            d_a = _to_input(gradient, weight[:, :, size:], len(x))
-        if ctx.needs_input_grad[2]:
-            d_weight = weight.new_empty(len(gradient), rows, *weight.shape[2:])
-            for k, g in enumerate(gradient):
-                torch.bmm(x[k // share].transpose(1, 2), g, out=d_weight[k, :, :size])
-                if a is not None:
-                    torch.bmm(a[k // share].transpose(1, 2), g, out=d_weight[k, :, size:])
-            if weight.shape[1] != rows:
-                d_weight = d_weight.sum(dim=1, keepdim=True)
-        return gradient, d_x, d_weight, d_a
-
-
-def _to_input(gradient: Tensor, weight: Tensor, seeds: int) -> Tensor:
-    """The gradient [S, N, B, in] of an input that copies share."""
-    rows = gradient.shape[1]
-    parts = [
-        torch.bmm(g, w.transpose(1, 2).expand(rows, -1, -1)) for g, w in zip(gradient, weight, strict=True)
-    ]
-    return torch.stack(parts).view(seeds, -1, *parts[0].shape).sum(dim=1)
-
-
-def row_product(start: Tensor, x: Tensor, weight: Tensor, a: Tensor | None = None) -> Tensor:
-    """start + [x, a] W for each copy and row; start is overwritten.
-
-    Parameters
-    ----------
-    start : Tensor [K, N, B, out]
-        Contiguous, and not needed afterwards.
-    x : Tensor [K, N, B, in] or [S, N, B, in]
-        With S a divisor of K, neighbouring copies share an input; it may be a strided view.
-    weight : Tensor [K, N, in, out] or [K, 1, in, out]
-        Of each row, or the same for all rows.
-    a : Tensor [K, N, B, 1] or [S, N, B, 1], optional
-        A last input, kept apart so that its gradient costs little.
-
-    Returns
-    -------
-    Tensor [K, N, B, out]
-    """
-    copies, rows, batch, _ = start.shape
-    if x.device.type == "cpu" and (a is not None or not x.is_contiguous()):
-        result: Tensor = RowProduct.apply(start, x, weight, a)  # type: ignore[no-untyped-call]
-        return result
-    flat, size = start.flatten(0, 1), x.shape[-1]
-    weights = weight.expand(-1, rows, -1, -1).flatten(0, 1)
-    for part, w in ((x, weights[:, :size]), (a, weights[:, size:])):
-        if part is not None:
-            repeated = part.repeat_interleave(copies // len(part), dim=0) if len(part) != copies else part
-            flat = flat.baddbmm_(repeated.reshape(copies * rows, batch, -1), w)
-    return flat.view(start.shape)
 
 
 def row_permutations(rows: int) -> list[list[int]]:

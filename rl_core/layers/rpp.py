@@ -151,18 +151,24 @@ class ResidualRows(RowLayer):
         self.free_bias = zeros([rows, 1, exact.output_size], generators)
 
     def expand(self) -> tuple[Tensor, ...]:
-        """Pool: weights of rows [K, N, 1, G·F] and bias. Else: rows [K, N, in, out], mean [K, in, out], bias."""
+        """The exact layer's, with a matrix for each row, [K, N, in, out], and a bias for each row at the end.
+
+        Of a pool the weights of rows [K, N, 1, G·F] and the bias.
+        """
         if isinstance(self.exact, SetPool):
             return (1.0 + self.free_weight[:, :, None]) / self.free_weight.shape[1], self.free_bias
-        weight, mean, bias = self.exact.expand()
-        return weight + self.free_weight, mean, bias + self.free_bias
+        weight, *others = self.exact.expand()
+        size = weight.shape[2]
+        if self.exact.last_apart:
+            others[0] = others[0] + self.free_weight[:, :, size:]
+        return weight + self.free_weight[:, :, :size], *others, self.free_bias
 
     def apply_expanded(self, expanded: Sequence[Tensor], x: Tensor, action: Tensor | None = None) -> Tensor:
         """As the exact path."""
         if isinstance(self.exact, SetPool):
             weight, bias = expanded
             return (x * weight).sum(dim=1) + bias
-        return self.exact.apply_expanded(expanded, x, action)
+        return self.exact.apply_expanded(expanded[:-1], x, action) + expanded[-1]
 
     def penalty(self) -> Tensor:
         """Minus the log of the two Gaussian priors up to constants, [K]: a strong one on the free path."""
@@ -171,6 +177,11 @@ class ResidualRows(RowLayer):
     def gains(self) -> dict[str, Tensor]:
         """The root mean square of the free weights of each row, [K, 1, N, 1]."""
         return {"free": self.free_weight.detach().square().flatten(2).mean(dim=2).sqrt()[:, None, :, None]}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The output for whole inputs [K, N, B, in]."""
+        apart = isinstance(self.exact, SetLayer) and self.exact.last_apart
+        return self.apply_expanded(self.expand(), *((x[..., :-1], x[..., -1:]) if apart else (x,)))
 
     def example(self, batch: int, generator: Generator) -> Tensor:
         """As the exact path."""

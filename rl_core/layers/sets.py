@@ -23,7 +23,8 @@ from rl_core.layers.expansion import (
     repeat_fields,
 )
 from rl_core.layers.initial import HE_GAIN, HEAD_GAIN, constant, uniform, zeros
-from rl_core.layers.rows import RowLayer, row_product
+from rl_core.layers.products import row_product
+from rl_core.layers.rows import RowLayer
 from rl_core.symmetry.groups import Group
 from rl_core.symmetry.representations import Representation
 
@@ -38,6 +39,7 @@ class SetLayer(RowLayer):
 
     input_size: int
     output_size: int
+    last_apart: bool = False
     gain: float = HE_GAIN
     """Initial variance of the expanded weights over [x_i, mean] times the fan-in."""
 
@@ -62,26 +64,31 @@ class SetLayer(RowLayer):
             self.copies, self.banks, self.input_size, self.output_size
         )
 
-    def row_weights(self, psi: Tensor, gates: Tensor) -> Tensor:
+    def row_weights(self, banks: Tensor, gates: Tensor) -> Tensor:
         """The matrix of each row, Σ_l w_l(i, g) ψ_l with g that of the output, [K, N, in, out]."""
-        n, banks = self.group.order, self.bank_weights(psi)
+        copies, size, n = self.copies, banks.shape[2], self.group.order
         # A copy of each bank for each g holds the columns of that g alone; one product with w then adds them up.
-        masked = banks.view(self.copies, self.banks, 1, self.input_size, n, -1) * self.mask.view(n, 1, n, 1)
-        rows = torch.bmm(gates, masked.view(self.copies, self.banks * n, -1))
-        return rows.view(self.copies, -1, self.input_size, self.output_size)
+        masked = banks.view(copies, self.banks, 1, size, n, -1) * self.mask.view(n, 1, n, 1)
+        return torch.bmm(gates, masked.view(copies, self.banks * n, -1)).view(
+            copies, -1, size, self.output_size
+        )
 
     def expand(self) -> tuple[Tensor, ...]:
-        """The weights of rows and of their mean, and the bias.
+        """The weights of rows (with ``last_apart`` of the last input, too) and of their mean, and the bias.
 
-        Exact: rows [K, 1, in, out], mean [K, in, out], bias [K, 1, 1, out]. Relaxed: rows [K, N, in, out]; of
-        the mean one matrix for each bank side by side [K, in, L·out]; bias [K, 1, out]; and the relaxed weights
-        as [K, N, L·G], which gate the mean's part.
+        Exact: rows [K, 1, in, out], mean [K, in, out], bias [K, 1, out]. Relaxed: rows [K, N, in, out]; of the
+        mean one matrix for each bank side by side [K, in, L·out]; bias; and the relaxed weights with a one for
+        the bias, [K, N, L·G + 1].
         """
+        banks = self.bank_weights(self.psi)
+        parts = [banks[:, :, :-1], banks[:, :, -1:]] if self.last_apart else [banks]
         if self.w is None:
-            return self.weight(self.psi)[:, None], self.weight(self.psi_mean), self.full_bias()[:, None]
+            rows = [part.contiguous() for part in parts]
+            return *rows, self.weight(self.psi_mean), self.full_bias()
         gates = self.gates()
+        rows = [self.row_weights(part.contiguous(), gates) for part in parts]
         mean = self.bank_weights(self.psi_mean).transpose(1, 2).flatten(2)
-        return self.row_weights(self.psi, gates), mean, self.full_bias(), gates
+        return *rows, mean, self.full_bias(), nn.functional.pad(gates, (0, 1), value=1.0)
 
     def apply_expanded(self, expanded: Sequence[Tensor], x: Tensor, action: Tensor | None = None) -> Tensor:
         """The output [K, N, B, out].
@@ -93,26 +100,30 @@ class SetLayer(RowLayer):
         x : Tensor [K, N, B, in] or [S, N, B, in]
             Activations, or for the first layer observations, which neighbouring copies may share.
         action : Tensor [K, N, B, 1] or [S, N, B, 1], optional
-            The last input of each row, kept apart so that its gradient costs little.
+            The last input of each row, with ``last_apart``.
         """
         self._check_input(x, action)
-        mean = x.mean(dim=1) if action is None else torch.cat([x.mean(dim=1), action.mean(dim=1)], dim=-1)
+        rows = x.shape[1]
+        # A sum and a small quotient: the gradient of mean would divide a tensor as large as x.
+        mean = x.sum(dim=1) if action is None else torch.cat([x.sum(dim=1), action.sum(dim=1)], dim=-1)
+        mean = mean / rows
         if len(mean) != self.copies:
             mean = mean.repeat_interleave(self.copies // len(mean), dim=0)
-        start = self.start(mean, expanded[1:], x.shape[1])
-        return row_product(start, x, expanded[0], action)
+        if action is None:
+            return row_product(*self.start(mean, expanded[1:], rows), x, expanded[0])
+        return row_product(*self.start(mean, expanded[2:], rows), x, expanded[0], action, expanded[1])
 
-    def start(self, mean: Tensor, expanded: Sequence[Tensor], rows: int) -> Tensor:
-        """The part of the output that the mean [K, B, in] of the rows and the bias give, [K, N, B, out]."""
+    def start(self, mean: Tensor, expanded: Sequence[Tensor], rows: int) -> tuple[Tensor, Tensor]:
+        """What the mean [K, B, in] of the rows and the bias give, as factors [K, N, m] and [K, m, B·out]."""
+        weight, bias = expanded[:2]
         if self.w is None:
-            return start_of_mean(mean, *expanded, rows)
-        weight, bias, gates = expanded
+            shared = torch.baddbmm(bias, mean, weight)
+            return mean.new_ones(self.copies, rows, 1), shared.view(self.copies, 1, -1)
         batch, n = mean.shape[1], self.group.order
         parts = torch.bmm(mean, weight).view(self.copies, batch, self.banks, n, -1).transpose(1, 2)
         masked = parts[:, :, None] * self.mask.to(parts).view(n, 1, n, 1)
-        spread = bias[:, None].expand(-1, -1, batch, -1).reshape(self.copies, 1, -1)
-        start = torch.baddbmm(spread, gates, masked.reshape(self.copies, self.banks * n, -1))
-        return start.view(self.copies, rows, batch, self.output_size)
+        spread = bias.expand(-1, batch, -1).reshape(self.copies, 1, -1)
+        return expanded[2], torch.cat([masked.reshape(self.copies, self.banks * n, -1), spread], dim=1)
 
     def example(self, batch: int, generator: Generator) -> Tensor:
         """A standard normal input [K, N, batch, in]; five rows where the layer takes any number."""
@@ -137,8 +148,10 @@ class SetLifting(SetLayer):
         Acts on each row's d inputs.
     fields : int
         F; the output is [K, N, B, G·F].
+    last_apart : bool
+        Whether the last input comes apart, as the action of a critic does: its gradient then costs little.
     rows, banks, relaxed, generators
-        As for `SetLayer`.
+        As for `RowLayer`.
     """
 
     def __init__(
@@ -146,19 +159,25 @@ class SetLifting(SetLayer):
         source: Representation,
         fields: int,
         *,
+        last_apart: bool = False,
         rows: int | None = None,
         banks: int = 1,
         relaxed: bool = False,
         generators: Sequence[Generator],
     ) -> None:
         super().__init__(source.group, rows, banks, relaxed, generators)
-        self.source = source
+        self.source, self.last_apart = source, last_apart
         self.input_size, self.output_size = source.dimension, source.group.order * fields
         shape, variance = [banks, source.dimension, fields], HE_GAIN / (2 * source.dimension * banks)
         self.psi = uniform(shape, variance, generators)
         self.psi_mean = uniform(shape, variance, generators)
         self.bias = zeros([1, fields], generators)
         self.register_buffer("action", constant(action_constant(source), generators), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The output [K, N, B, G·F] for whole inputs [K, N, B, d]."""
+        parts = (x[..., :-1], x[..., -1:]) if self.last_apart else (x,)
+        return self.apply_expanded(self.expand(), *parts)
 
     def weight(self, psi: Tensor) -> Tensor:
         """See `expansion.lifting_weight`."""
@@ -182,7 +201,7 @@ class SetLinear(SetLayer):
     fields_in, fields : int
         F and F'; the input is [K, N, B, G·F] and the output [K, N, B, G·F'].
     rows, banks, relaxed, generators
-        As for `SetLayer`.
+        As for `RowLayer`.
     """
 
     def __init__(
@@ -228,7 +247,7 @@ class SetHead(SetLayer):
     fields : int
         F; the input is [K, N, B, G·F] and the output [K, N, B, O].
     rows, banks, relaxed, generators
-        As for `SetLayer`.
+        As for `RowLayer`.
     """
 
     def __init__(
@@ -263,29 +282,30 @@ class SetHead(SetLayer):
         """The invariant part of the bias, [K, 1, O]."""
         return torch.matmul(self.bias, self.invariant)
 
-    def row_weights(self, psi: Tensor, gates: Tensor) -> Tensor:
+    def row_weights(self, banks: Tensor, gates: Tensor) -> Tensor:
         """The matrix of each row, Σ_l v_l(i, g) φ_l with g that of the input, [K, N, in, O]."""
-        n, banks = self.group.order, self.bank_weights(psi)
-        masked = banks.view(self.copies, self.banks, 1, n, -1) * self.mask.view(n, n, 1)
-        rows = torch.bmm(gates, masked.view(self.copies, self.banks * n, -1))
-        return rows.view(self.copies, -1, self.input_size, self.output_size)
+        copies, n = self.copies, self.group.order
+        masked = banks.view(copies, self.banks, 1, n, -1) * self.mask.view(n, n, 1)
+        rows = torch.bmm(gates, masked.view(copies, self.banks * n, -1))
+        return rows.view(copies, -1, self.input_size, self.output_size)
 
     def expand(self) -> tuple[Tensor, ...]:
         """As for any set layer, but a relaxed head has a matrix for the mean of each row, [K, N, in, O], too."""
         if self.w is None:
             return super().expand()
         gates = self.gates()
-        return self.row_weights(self.psi, gates), self.row_weights(self.psi_mean, gates), self.full_bias()
+        rows, mean = (self.row_weights(self.bank_weights(psi), gates) for psi in (self.psi, self.psi_mean))
+        return rows, mean, self.full_bias()
 
-    def start(self, mean: Tensor, expanded: Sequence[Tensor], rows: int) -> Tensor:
-        """The part of the output that the mean of the rows and the bias give, [K, N, B, O]."""
+    def start(self, mean: Tensor, expanded: Sequence[Tensor], rows: int) -> tuple[Tensor, Tensor]:
+        """What the mean of the rows and the bias give, as factors [K, N, m] and [K, m, B·O]."""
         if self.w is None:
             return super().start(mean, expanded, rows)
         weight, bias = expanded
         side_by_side = weight.transpose(1, 2).flatten(2)
-        spread = bias.repeat(1, 1, rows)
-        start = torch.baddbmm(spread, mean, side_by_side).view(self.copies, mean.shape[1], rows, -1)
-        return start.transpose(1, 2).contiguous()
+        each = torch.baddbmm(bias.repeat(1, 1, rows), mean, side_by_side).view(*mean.shape[:2], rows, -1)
+        right = each.transpose(1, 2).reshape(self.copies, rows, -1)
+        return torch.eye(rows, device=right.device, dtype=right.dtype).expand(self.copies, -1, -1), right
 
     def transform_input(self, g: int, x: Tensor) -> Tensor:
         """L_g on each row."""
@@ -294,9 +314,3 @@ class SetHead(SetLayer):
     def transform_output(self, g: int, y: Tensor) -> Tensor:
         """ρ(g) on each row."""
         return self.target.transform(g, y)
-
-
-def start_of_mean(mean: Tensor, weight: Tensor, bias: Tensor, rows: int) -> Tensor:
-    """mean W + b for each row, [K, N, B, out], from mean [K, B, in], W [K, in, out] and b [K, 1 or N, 1, out]."""
-    start = torch.bmm(mean, weight)[:, None] + bias
-    return start.expand(-1, rows, -1, -1).contiguous()
