@@ -19,6 +19,8 @@ extensions = [
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
+# Names such as `name` stand in several classes; they are links where they are unique.
+suppress_warnings = ["ref.python"]
 html_theme = "furo"
 html_title = "equitrade"
 html_static_path = ["_static"]
@@ -29,3 +31,18 @@ autosummary_generate = True
 napoleon_numpy_docstring = True
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True  # attributes of dataclasses are documented once
+
+
+def escape_bars(app, what, name, obj, options, lines):
+    """Absolute values in docstrings, |x|, are not substitutions."""
+    for i, line in enumerate(lines):
+        pieces = line.split("``")
+        # Nor is a star in Q* or a starred argument emphasis.
+        pieces[::2] = [piece.replace("|", r"\|").replace("*", r"\*") for piece in pieces[::2]]
+        lines[i] = "``".join(pieces)
+
+
+def setup(app):
+    """Register the hook."""
+    app.connect("autodoc-process-docstring", escape_bars)

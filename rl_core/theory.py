@@ -12,12 +12,10 @@ AISTATS 2025):
 
 where the gauge ρ_F(V*) is the least ρ with V*/ρ in F. Two metrics are here:
 
-* total variation: F holds the functions whose largest and smallest values differ by at most 1, and the
-gauge is the
-  span max V* − min V*;
-* Wasserstein-1 for a distance between states: F holds the 1-Lipschitz functions, and the gauge is the
-Lipschitz
-  constant of V*.
+- total variation: F holds the functions whose largest and smallest values differ by at most 1, and the
+  gauge is the span max V* − min V*;
+- Wasserstein-1 for a distance between states: F holds the 1-Lipschitz functions, and the gauge is the
+  Lipschitz constant of V*.
 
 Axes: G group, S states, A actions. Everything is NumPy in float64.
 """

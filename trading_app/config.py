@@ -77,11 +77,11 @@ class TrainingConfig:
 
     seeds: int = 5
     first_seed: int = 0
-    steps: int = 1000
+    steps: int = 600
     n_envs: int = 8
-    evaluate_every: int = 250
+    evaluate_every: int = 150
     log_every: int = 50
-    checkpoint_every: int = 500
+    checkpoint_every: int = 150
 
     def __post_init__(self) -> None:
         for name in ("seeds", "steps", "n_envs", "evaluate_every", "log_every", "checkpoint_every"):
@@ -115,8 +115,13 @@ def trading_learner() -> SACConfig:
 
 
 def trading_market() -> MarketConfig:
-    """Market settings: rewards in per cent suit the learning rates, and features look back by themselves."""
-    return MarketConfig(reward_scale=100.0, window=8)
+    """Market settings: long-only, rewards in per cent, a short window since features look back by themselves.
+
+    Chosen on validation dates of ``sp500-20``, where long-only agents earned a net Sharpe ratio near 1 and
+    long-short ones, which have to find a drift in the noise first, about −0.2. The temperature keeps the softmax
+    in the range where a portfolio is a tilt away from equal weights.
+    """
+    return MarketConfig(actions="long-only", temperature=0.5, reward_scale=100.0, window=8)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,7 @@
 ``runs/NAME/`` under the state directory holds
 
 - ``manifest.json``: ``schema``, ``name``, ``created_at``, ``config``, ``data`` (name, hash, dates, symbols),
-``split``,
-  ``seeds``, ``code`` (revision, whether it was changed), ``versions``, ``machine``; once training has ended
+  ``split``, ``seeds``, ``code`` (revision, whether it was changed), ``versions``, ``machine``; once training has ended
   ``finished_at`` and ``wall_time_seconds``;
 - ``config.toml``, and what training writes: ``progress.jsonl``, TensorBoard events, ``checkpoints/``;
 - after a backtest, all together or none:
