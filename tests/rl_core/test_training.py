@@ -23,7 +23,9 @@ from rl_core.sac import SAC
 from rl_core.symmetry import Symmetry, cyclic, sign
 from rl_core.training import TrainResult, train
 
-SMALL = SACConfig(width=8, depth=2, batch_size=16, capacity=64, learning_starts=8, agent="relaxed", cuda_graph=False)
+SMALL = SACConfig(
+    width=8, depth=2, batch_size=16, capacity=64, learning_starts=8, agent="relaxed", cuda_graph=False
+)
 
 
 class Point:
@@ -64,7 +66,9 @@ class Point:
         return self.noise.uniform("start", self.draws, (self.n_envs, 1)) * 2 - 1
 
 
-def run(seeds: tuple[int, ...], steps: int, directory: Path | None = None, resume: bool = False) -> TrainResult:
+def run(
+    seeds: tuple[int, ...], steps: int, directory: Path | None = None, resume: bool = False
+) -> TrainResult:
     return train(
         Point(seeds),
         SMALL,
@@ -170,7 +174,9 @@ def test_divergence_stops_with_the_reason() -> None:
 
 
 def test_point_is_learned() -> None:
-    config = SMALL.replace(width=16, batch_size=64, capacity=2000, actor_lr=3e-3, critic_lr=3e-3, alpha_lr=3e-3, gamma=0.9)
+    config = SMALL.replace(
+        width=16, batch_size=64, capacity=2000, actor_lr=3e-3, critic_lr=3e-3, alpha_lr=3e-3, gamma=0.9
+    )
     agent = train(Point((0, 1), n_envs=4), config, seeds=(0, 1), steps=400).agent
     x = torch.linspace(-1, 1, 21)[:, None].expand(2, -1, -1)
     after = x + 0.5 * agent.act(x, deterministic=True)
