@@ -114,7 +114,7 @@ def solve_fill(
     rate: float,
     impact: Array | None = None,
     *,
-    gross: float | None = None,
+    gross: Array | float | None = None,
     tolerance: float = TOLERANCE,
 ) -> Array:
     """Solve μ = 1 − Σ_i c_i |a_i μ − w′_i| for the share μ of the account that a fill leaves.
@@ -135,7 +135,7 @@ def solve_fill(
     impact
         As in `trading_cost`.
     gross
-        An upper bound of Σ |a_i|, where the caller knows one; computed otherwise.
+        Σ |a_i| [...], or an upper bound of it; computed where absent.
     tolerance
         Largest error of μ.
 
@@ -166,10 +166,12 @@ def solve_fill(
 
 
 def _fixed_point(target: Array, held: Array, rate: float, factor: Array, tolerance: float) -> Array:
-    kept = 1.0 - trading_cost(target - held, rate)
+    kept = 1.0 - total(_magnitude(target - held)) * rate
     moving = kept == kept
     for _ in range(_FIXED_POINT_STEPS):
-        new = 1.0 - trading_cost(target * kept[..., None] - held, rate)
+        change = target * kept[..., None]
+        change -= held
+        new = 1.0 - total(_magnitude(change)) * rate
         # |μ₁ − μ*| ≤ q/(1−q) · |μ₁ − μ₀| after a step from μ₀ to μ₁.
         error = abs(new - kept) * (factor / (1.0 - factor))
         kept = new * moving + kept * (moving == 0)
@@ -200,7 +202,9 @@ def _newton(target: Array, held: Array, rate: float, impact: Array | None, toler
     )
 
 
-def financing(cash: Array, values: Array, rates: Rates, net: Array | None = None) -> tuple[Array, Array]:
+def financing(
+    cash: Array, values: Array, rates: Rates, net: Array | None = None, gross: Array | None = None
+) -> tuple[Array, Array]:
     """Interest on cash and borrow fee on shorts for one night.
 
     Parameters
@@ -211,8 +215,8 @@ def financing(cash: Array, values: Array, rates: Rates, net: Array | None = None
         Values of the positions at the close [..., N], same unit.
     rates
         The rates.
-    net
-        Their sum [...], where the caller has it already.
+    net, gross
+        Their sum and the sum of their magnitudes [...], where the caller has them already.
 
     Returns
     -------
@@ -222,12 +226,14 @@ def financing(cash: Array, values: Array, rates: Rates, net: Array | None = None
     interest = at_most(cash, 0.0) * (rates.financing - rates.lending)
     if rates.lending:
         interest = interest + cash * rates.lending
-    short = (total(abs(values)) - (total(values) if net is None else net)) * (0.5 * rates.borrow)
+    net = total(values) if net is None else net
+    gross = total(abs(values)) if gross is None else gross
+    short = (gross - net) * (0.5 * rates.borrow)
     return interest, short
 
 
 def hold(
-    target: Array, rates: Rates, intraday: Array | None, overnight: Array
+    target: Array, rates: Rates, intraday: Array | None, overnight: Array, gross: Array | None = None
 ) -> tuple[Array, Array, Array, Array]:
     """Hold a filled target to the close, pay for the night, and hold on to the next fill.
 
@@ -241,6 +247,8 @@ def hold(
         Close / fill price of the session [..., N]; None where fills are at the close.
     overnight
         Next fill price / close [..., N].
+    gross
+        Σ |a_i| [...], where the caller has it already.
 
     Returns
     -------
@@ -251,13 +259,13 @@ def hold(
     values, net = target, total(target)
     cash = 1.0 - net
     if intraday is not None:
-        values = target * intraday
+        values, gross = target * intraday, None
         net = total(values)
     close_growth = net + cash
     next_values = values * overnight
     next_growth = total(next_values) + cash
     if rates.borrow or rates.lending or rates.financing:
-        interest, borrow = financing(cash, values, rates, net)
+        interest, borrow = financing(cash, values, rates, net, gross)
         next_growth = next_growth + (interest - borrow)
     return close_growth, values, next_growth, next_values
 
@@ -306,6 +314,11 @@ def total(values: Array) -> Array:
 @lru_cache(maxsize=64)
 def _ones(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.ones(size, dtype)
+
+
+def _magnitude(values: Array) -> Array:
+    """Absolute values, in place of the values."""
+    return np.abs(values, out=values) if isinstance(values, np.ndarray) else values.abs_()
 
 
 def at_least(values: Array, bound: float) -> Array:

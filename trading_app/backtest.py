@@ -205,7 +205,7 @@ def _aligned(
             raise DataError(f"{name}: {strange[0].date()} is no session of {panel.name}")
         frame = frame.reindex(panel.dates)
     try:
-        return np.ascontiguousarray(frame.to_numpy(), dtype=np.float64)
+        return np.asarray(frame.to_numpy(), dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"{name}: weights are not numeric ({error})") from None
 

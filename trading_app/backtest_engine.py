@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 # Cells worked on at once: what the arithmetic touches then stays in a core's own cache.
-BLOCK_CELLS = 24_000
+BLOCK_CELLS = 48_000
 
 
 def net_asset_values(
@@ -95,14 +95,15 @@ def _daily(
         if not panel.all_tradable:
             wanted = wanted * panel.tradable[after]
         day = None if intraday is None else intraday[rows]
-        growth[1, rows], _, next_growth, next_values = hold(wanted, rates, day, overnight[rows])
+        gross = total(abs(wanted))
+        growth[1, rows], _, next_growth, next_values = hold(wanted, rates, day, overnight[rows], gross)
         growth[2, rows] = next_growth
         pre_trade = np.empty_like(wanted)
         pre_trade[0] = held
         np.divide(next_values[:-1], positive(next_growth[:-1])[:, None], out=pre_trade[1:])
         held = next_values[-1] / positive(next_growth[-1])
         squeeze = None if impact is None else impact[after]
-        growth[0, rows] = solve_fill(wanted, pre_trade, rates.trade, squeeze)
+        growth[0, rows] = solve_fill(wanted, pre_trade, rates.trade, squeeze, gross=gross)
     kept, close, following = growth
     # The first session's cash earns interest over the night before it.
     opening = np.concatenate([[1.0 + rates.lending], following[:-1]])
