@@ -62,7 +62,9 @@ def load_agent(directory: str | Path, *, device: str = "cpu") -> SAC:
     if not (folder / "checkpoint.json").is_file():
         found = latest_checkpoint(folder)
         if found is None:
-            raise ConfigError(f"{folder}: no checkpoint there; training has not got that far or was elsewhere")
+            raise ConfigError(
+                f"{folder}: no checkpoint there; training has not got that far or was elsewhere"
+            )
         folder = found
     from rl_core.sac import SAC
 
@@ -192,7 +194,9 @@ def _load_parameters(agent: SAC, folder: Path, document: Mapping[str, Any]) -> N
     own = _parameters(agent)
     if saved.keys() != own.keys():
         odd = sorted(saved.keys() ^ own.keys())[0]
-        raise ConfigError(f"{folder / 'agent.safetensors'}: parameter {odd!r} does not fit this version's networks")
+        raise ConfigError(
+            f"{folder / 'agent.safetensors'}: parameter {odd!r} does not fit this version's networks"
+        )
     for name, parameter in own.items():
         if saved[name].shape != parameter.shape:
             raise ConfigError(
@@ -311,5 +315,7 @@ def _document(folder: Path) -> dict[str, Any]:
     except (OSError, json.JSONDecodeError):
         raise ConfigError(f"{path}: the checkpoint is damaged") from None
     if document.get("format") != FORMAT:
-        raise ConfigError(f"{path}: format {document.get('format')} is not known; this version reads {FORMAT}")
+        raise ConfigError(
+            f"{path}: format {document.get('format')} is not known; this version reads {FORMAT}"
+        )
     return dict(document)
