@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 from rl_core.errors import SymmetryError
 from rl_core.layers.base import Layer, check_banks, equivariance_error, move_fields
 from rl_core.layers.initial import ones
+from rl_core.layers.products import low_rank_product
 from rl_core.symmetry.groups import Group
 
 __all__ = ["RowLayer", "SetPool"]
@@ -120,7 +121,8 @@ class SetPool(RowLayer):
         copies, rows, batch, _ = x.shape
         n = self.group.order
         # One product pools every field with the weights of every g; only its own are kept.
-        pooled = torch.bmm(expanded[0], x.reshape(copies, rows, -1)).view(copies, self.banks, n, batch, n, -1)
+        every = low_rank_product(expanded[0], x.reshape(copies, rows, -1))
+        pooled = every.view(copies, self.banks, n, batch, n, -1)
         own = pooled.diagonal(dim1=2, dim2=4)
         return own.permute(0, 2, 4, 1, 3).reshape(copies, batch, -1)
 

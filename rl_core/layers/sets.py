@@ -23,7 +23,7 @@ from rl_core.layers.expansion import (
     repeat_fields,
 )
 from rl_core.layers.initial import HE_GAIN, HEAD_GAIN, constant, uniform, zeros
-from rl_core.layers.products import row_product
+from rl_core.layers.products import low_rank_product, row_product
 from rl_core.layers.rows import RowLayer
 from rl_core.symmetry.groups import Group
 from rl_core.symmetry.representations import Representation
@@ -69,9 +69,8 @@ class SetLayer(RowLayer):
         copies, size, n = self.copies, banks.shape[2], self.group.order
         # A copy of each bank for each g holds the columns of that g alone; one product with w then adds them up.
         masked = banks.view(copies, self.banks, 1, size, n, -1) * self.mask.view(n, 1, n, 1)
-        return torch.bmm(gates, masked.view(copies, self.banks * n, -1)).view(
-            copies, -1, size, self.output_size
-        )
+        rows = low_rank_product(gates, masked.view(copies, self.banks * n, -1))
+        return rows.view(copies, -1, size, self.output_size)
 
     def expand(self) -> tuple[Tensor, ...]:
         """The weights of rows (with ``last_apart`` of the last input, too) and of their mean, and the bias.
@@ -286,7 +285,7 @@ class SetHead(SetLayer):
         """The matrix of each row, Σ_l v_l(i, g) φ_l with g that of the input, [K, N, in, O]."""
         copies, n = self.copies, self.group.order
         masked = banks.view(copies, self.banks, 1, n, -1) * self.mask.view(n, n, 1)
-        rows = torch.bmm(gates, masked.view(copies, self.banks * n, -1))
+        rows = low_rank_product(gates, masked.view(copies, self.banks * n, -1))
         return rows.view(copies, -1, self.input_size, self.output_size)
 
     def expand(self) -> tuple[Tensor, ...]:
