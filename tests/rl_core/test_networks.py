@@ -1,0 +1,170 @@
+"""Networks of every kind: shapes, equivariance, seeds, penalties, gains and named faults."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Generator
+
+from rl_core.errors import ConfigError, SymmetryError
+from rl_core.networks import KINDS, Network, build_actor, build_critic, equal_parameter_width
+from rl_core.networks_images import EncoderShape
+from rl_core.networks_vectors import FourierNetwork, VectorNetwork
+from rl_core.symmetry import Symmetry, cyclic, dihedral, from_generators, regular, sign, standard, trivial
+
+D1, D2, D4 = dihedral(1), dihedral(2), dihedral(4)
+ENCODER = EncoderShape(image_size=15, channels=8, convolutions=2, features=16)
+SYMMETRIES = {
+    "flip": Symmetry(D1, from_generators(D1, {"f": [-1.0, 1.0, -1.0]}), sign(D1)),
+    "klein": Symmetry(D2, standard(D2) + regular(D2), standard(D2)),
+    "square": Symmetry(D4, 2 * standard(D4), standard(D4)),
+    "rows": Symmetry(D1, from_generators(D1, {"f": [-1.0, 1.0, -1.0]}), sign(D1), rows=4),
+    "pixels": Symmetry(D1, trivial(D1, 2), sign(D1), plane=standard(D1)),
+    "window": Symmetry(D1, trivial(D1, 2), trivial(D1), plane=from_generators(D1, {"f": [-1.0]})),
+    "none": Symmetry.none(3, 2),
+}
+
+
+def generators(copies: int) -> list[Generator]:
+    return [torch.Generator().manual_seed(i) for i in range(copies)]
+
+
+def build(kind: str, name: str, seeds: list[Generator], **options: object) -> tuple[Network, Network]:
+    sizes = {"width": 32, "encoder": ENCODER, **options}
+    other = [torch.Generator().manual_seed(int(g.initial_seed()) + 100) for g in seeds]
+    symmetry = SYMMETRIES[name]
+    return (
+        build_actor(kind, symmetry, generators=seeds, **sizes),  # type: ignore[arg-type]
+        build_critic(kind, symmetry, generators=other, **sizes),  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize("name", SYMMETRIES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_shapes_seeds_and_equivariance(kind: str, name: str) -> None:
+    symmetry = SYMMETRIES[name]
+    actor, critic = build(kind, name, generators(2))
+    x = torch.randn(2, 3, *actor.example_shape())
+    a = torch.rand(2, 3, symmetry.action_size)
+    assert actor(x).shape == (2, 3, 2 * symmetry.action_size)
+    q = critic(critic.pack(x, a))
+    assert q.shape == (2, 2, 3)
+    assert actor.penalty().shape == (2,)
+    assert critic.penalty().shape == (4,)
+    tolerance = {"exact": 2e-6, "relaxed": 2e-6, "rpp": 0.1}.get(kind, float("inf"))
+    assert actor.check_equivariance() < tolerance
+    assert critic.check_equivariance() < tolerance
+    actor_alone, critic_alone = build(kind, name, generators(2)[1:])
+    torch.testing.assert_close(actor_alone(x[1:]), actor(x)[1:], atol=1e-5, rtol=1e-5)
+    alone = critic_alone(critic.pack(x[1:], a[1:]))
+    torch.testing.assert_close(alone, q[1:], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options", [{"layer_norm": True}, {"interaction": "attention", "heads": 2}, {"depth": 1}]
+)
+@pytest.mark.parametrize("name", ["klein", "rows"])
+def test_options_keep_equivariance(name: str, options: dict[str, object]) -> None:
+    for kind in ("exact", "relaxed"):
+        for network in build(kind, name, generators(2), **options):
+            assert network.check_equivariance() < 2e-6
+            assert network.expand()
+
+
+@pytest.mark.parametrize("name", ["flip", "klein", "square", "rows"])
+def test_exact_stays_and_relaxed_breaks(name: str) -> None:
+    for kind in ("exact", "relaxed"):
+        for network in build(kind, name, generators(2)):
+            own = {id(p) for p in network.gain_parameters()}
+            for p in network.parameters():
+                if id(p) not in own:
+                    p.data += 0.2 * torch.randn_like(p)
+            assert network.check_equivariance() < 5e-6
+            assert bool(own) == (kind == "relaxed")
+            if kind == "relaxed":
+                for p in network.gain_parameters():
+                    p.data += 0.5 * torch.randn_like(p)
+                assert network.check_equivariance() > 1e-3
+                assert float(network.penalty().min()) > 0
+                order = SYMMETRIES[name].group.order
+                assert {w.shape[-1] for w in network.gains().values()} == {order}
+
+
+def test_gradients_reach_every_parameter() -> None:
+    for name in ("klein", "rows", "pixels"):
+        for kind in KINDS:
+            for network in build(kind, name, generators(2)):
+                x = torch.randn(2, 3, *network.example_shape())
+                a = torch.rand(2, 3, SYMMETRIES[name].action_size, requires_grad=True)
+                inputs = x if network.ensemble is None else network.pack(x, a)
+                network(inputs).square().sum().backward()
+                missing = [n for n, p in network.named_parameters() if p.grad is None]
+                assert missing == []
+                if network.ensemble is not None:
+                    assert a.grad is not None
+
+
+def test_exact_uses_the_fourier_form_and_it_is_the_plain_one() -> None:
+    actor, critic = build("exact", "klein", generators(2))
+    for network in (actor, critic):
+        assert isinstance(network, FourierNetwork)
+        x = torch.randn(2, 5, network.input_size)
+        plain = [t for _, layer in network.named_layers() for t in layer.expand()]
+        torch.testing.assert_close(VectorNetwork.apply(network, plain, x), network(x), atol=1e-6, rtol=1e-5)
+    square, _ = build("exact", "square", generators(2))
+    assert not isinstance(square, FourierNetwork)
+
+
+def test_exact_rows_run_on_any_number() -> None:
+    actor, _ = build("exact", "rows", generators(2))
+    assert actor(torch.randn(2, 3, 9, 3)).shape == (2, 3, 18)
+    relaxed, _ = build("relaxed", "rows", generators(2))
+    with pytest.raises(SymmetryError, match="4 rows"):
+        relaxed(torch.randn(2, 3, 9, 3))
+
+
+def test_relaxed_critic_breaks_exchange_in_its_pool() -> None:
+    _, critic = build("relaxed", "rows", generators(1))
+    pool = critic.layers["pool"]
+    pool.w.data[:, :, 0] += 1.0  # type: ignore[union-attr, operator]
+    assert critic.check_equivariance() > 1e-4
+
+
+def test_equal_parameter_widths() -> None:
+    symmetry = SYMMETRIES["square"]
+    for kind in ("exact", "relaxed"):
+        width = equal_parameter_width(kind, symmetry, 256)
+        one = build_critic(
+            kind, symmetry, width=width, ensemble=1, generators=generators(1)
+        ).parameter_count()
+        other = build_critic(
+            "dense", symmetry, width=256, ensemble=1, generators=generators(1)
+        ).parameter_count()
+        assert one == pytest.approx(other, rel=0.05)
+    # F = H/√(nL), so that the width n·F is H √(n/L).
+    assert equal_parameter_width("relaxed", symmetry, 256) == pytest.approx(256 * 2, rel=0.1)
+
+
+def test_faults_are_named() -> None:
+    symmetry = SYMMETRIES["flip"]
+    with pytest.raises(ConfigError, match="agent: must be one of"):
+        build_actor("sac", symmetry, generators=generators(1))
+    with pytest.raises(ConfigError, match="width: must be at least 1"):
+        build_actor("exact", symmetry, width=0, generators=generators(1))
+    with pytest.raises(ConfigError, match="interaction"):
+        build_actor("exact", symmetry, interaction="none", generators=generators(1))
+    with pytest.raises(ConfigError, match="ensemble"):
+        build_critic("exact", symmetry, ensemble=0, generators=generators(1))
+    with pytest.raises(ConfigError, match="one for each seed"):
+        build_actor("exact", symmetry, generators=[])
+    actor, _ = build("dense", "flip", generators(2))
+    with pytest.raises(SymmetryError, match=r"needs input \[2 seeds, B, 3\], got \[2, 5, 4\]"):
+        actor(torch.zeros(2, 5, 4))
+    with pytest.raises(ConfigError, match="an actor takes the observation alone"):
+        actor.pack(torch.zeros(2, 5, 3), torch.zeros(2, 5, 1))
+    with pytest.raises(SymmetryError, match="leaves 1 over"):
+        build_actor(
+            "exact", SYMMETRIES["pixels"], encoder=EncoderShape(image_size=84), generators=generators(1)
+        )
+    with pytest.raises(SymmetryError, match="tanh commutes"):
+        Symmetry(cyclic(3), trivial(cyclic(3)), standard(cyclic(3)))
