@@ -7,19 +7,18 @@ are shown to compute the same thing as the relaxed one.
 from __future__ import annotations
 
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from benchmarks.harness import Contender, alternate, write
+
 app = typer.Typer(help="Speed of the relaxed group convolution beside plain and escnn convolutions.")
 
 CHANNELS, SIZE, BATCH, KERNEL = 44, 40, 64, 3
-RESULTS = Path(__file__).parent / "results" / "layers.json"
 
 
 def contenders(batch: int = BATCH, size: int = SIZE) -> tuple[dict[str, Callable[[], Any]], float]:
@@ -124,23 +123,13 @@ def run(repeats: int = 5, inner: int = 3) -> dict[str, Any]:
     Returns
     -------
     dict
-        Median milliseconds of each contender, ratios, machine and versions.
+        Median milliseconds of each contender and their ratios.
     """
-    import torch
-
     passes, difference = contenders()
     if difference > 1e-4:
         raise RuntimeError(f"the contenders differ by {difference:.2e}: nothing to compare")
-    times: dict[str, list[float]] = {name: [] for name in passes}
-    for name in passes:
-        passes[name]()
-    for _ in range(repeats):
-        for name, one in passes.items():
-            start = time.perf_counter()
-            for _ in range(inner):
-                one()
-            times[name].append((time.perf_counter() - start) / inner * 1e3)
-    medians = {name: statistics.median(values) for name, values in times.items()}
+    seconds = alternate({name: timed(one, inner) for name, one in passes.items()}, repeats)
+    medians = {name: 1e3 * statistics.median(values) for name, values in seconds.items()}
     ratios = {"relaxed_over_plain": medians["relaxed"] / medians["plain"]}
     if "escnn" in medians:
         ratios["escnn_over_relaxed"] = medians["escnn"] / medians["relaxed"]
@@ -152,13 +141,22 @@ def run(repeats: int = 5, inner: int = 3) -> dict[str, Any]:
         "kernel": KERNEL,
         "largest_difference": difference,
         "milliseconds": medians,
-        "all_milliseconds": times,
+        "seconds": seconds,
         "ratios": ratios,
         "reach": {"relaxed_over_plain": "<= 1.15", "escnn_over_relaxed": ">= 1.5"},
-        "threads": torch.get_num_threads(),
-        "machine": {"processor": platform.processor() or platform.machine(), "system": platform.platform()},
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
+
+
+def timed(one: Callable[[], Any], inner: int) -> Contender:
+    """A contender that answers the mean seconds of ``inner`` passes."""
+
+    def measure() -> float:
+        start = time.perf_counter()
+        for _ in range(inner):
+            one()
+        return (time.perf_counter() - start) / inner
+
+    return measure
 
 
 @app.command()
@@ -170,8 +168,7 @@ def layers(
     """Time the relaxed group convolution beside a plain one and escnn's."""
     result = run(repeats)
     if save:
-        RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        RESULTS.write_text(json.dumps(result, indent=2) + "\n")
+        write("layers", result)
     if as_json:
         typer.echo(json.dumps(result))
         return
