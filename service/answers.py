@@ -16,7 +16,8 @@ import pydantic_core
 
 from data import Prices
 from service.audit import AuditTrail, Entry, Recorded, entry
-from service.inference import answer
+from service.inference import answer, held_weights
+from service.policies import Floats
 from service.registry import Promoted, Registry
 from service.scenes import FROM_REQUEST, Scene, Terms, panel_from_request, set_scene
 from service.schemas.decisions import AllocationRequest, DecisionRequest, SignalRequest
@@ -26,6 +27,16 @@ from service.snapshots import Snapshots
 # A scene is small; its panel and market are kept, and bounded, elsewhere.
 _SCENES = 32
 _Key = tuple[str, str, str, str, Terms]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request that can be decided on: the scene, and the weights held in it [N]."""
+
+    request: DecisionRequest
+    scene: Scene
+    held: Floats
+    now: datetime
 
 
 @dataclass(frozen=True)
@@ -68,7 +79,7 @@ class Answers:
         self._lock = threading.Lock()
 
     def is_quick(self, request: DecisionRequest) -> bool:
-        """Whether an answer takes less time than handing it to another thread and back would be worth."""
+        """Whether everything that an answer needs is in memory."""
         if request.prices is not None:
             return False
         promoted = self._registry.current(request.model)
@@ -76,8 +87,8 @@ class Answers:
         terms = Terms.of(request, self._clock().date(), self._max_age_days)
         return self._key(promoted, prices, terms, source) in self._scenes
 
-    def give(self, request: DecisionRequest, *, key_id: str, request_id: str) -> Given:
-        """Answer a request with the version that is served now.
+    def begin(self, request: DecisionRequest) -> Question:
+        """Gather what a decision needs, by the version that is served now.
 
         Raises
         ------
@@ -88,11 +99,30 @@ class Answers:
         promoted = self._registry.current(request.model)
         prices, source = self._prices(request, promoted)
         terms = Terms.of(request, now.date(), self._max_age_days)
-        values = answer(self._scene(promoted, prices, terms, source), request, new_id())
+        scene = self._scene(promoted, prices, terms, source)
+        return Question(request, scene, held_weights(scene, request), now)
+
+    def end(self, question: Question, per_seed: Floats, *, key_id: str, request_id: str) -> Given:
+        """Put a decision [S, N] into words and make its row for the audit."""
+        request = question.request
+        values = answer(question.scene, request, question.held, per_seed, new_id())
         content = to_json(values)
         kind = "allocation" if isinstance(request, AllocationRequest) else "signal"
-        row = entry(request, content, values, now=now, kind=kind, key_id=key_id, request_id=request_id)
+        row = entry(
+            request, content, values, now=question.now, kind=kind, key_id=key_id, request_id=request_id
+        )
         return Given(content, values, row)
+
+    def give(self, request: DecisionRequest, *, key_id: str, request_id: str) -> Given:
+        """Answer a request in one go.
+
+        Raises
+        ------
+        Problem
+            If there is no answer.
+        """
+        question = self.begin(request)
+        return self.end(question, _decide(question), key_id=key_id, request_id=request_id)
 
     def again(self, trail: AuditTrail, record: Recorded) -> bytes:
         """Compute a recorded answer anew, from the version and the prices that it was given from.
@@ -112,7 +142,9 @@ class Answers:
             prices = self._snapshots.by_hash(source, record.data_hash)
         limit = json.loads(record.answer)["max_age_days"]
         terms = Terms.of(request, record.created_at.date(), limit)
-        return to_json(answer(self._scene(promoted, prices, terms, source), request, record.id))
+        scene = self._scene(promoted, prices, terms, source)
+        question = Question(request, scene, held_weights(scene, request), record.created_at)
+        return to_json(answer(scene, request, question.held, _decide(question), record.id))
 
     def _prices(self, request: DecisionRequest, promoted: Promoted) -> tuple[Prices, str]:
         if request.prices is not None:
@@ -140,6 +172,11 @@ class Answers:
     @staticmethod
     def _key(promoted: Promoted, prices: Prices, terms: Terms, source: str) -> _Key:
         return (promoted.id, promoted.version, prices.hash, source, terms)
+
+
+def _decide(question: Question) -> Floats:
+    scene = question.scene
+    return scene.policy.targets(scene.prices, scene.session, question.held[None])[:, 0]
 
 
 def to_json(values: dict[str, Any]) -> bytes:

@@ -13,16 +13,15 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import delete, select
 
-from service.database import Database, record_event
+from service.database import BUSY_SECONDS, BusyError, Database, record_event
 from service.problems import Problem
 from service.schemas.decisions import DecisionRequest
 from service.tables import allocations, panels
 
 _BATCH = 256
-_INSERT = insert(allocations)
-_PANEL_KNOWN = select(panels.c.hash).where(panels.c.hash == bindparam("hash_"))
+_PATIENCE = 0.005
 
 
 @dataclass(frozen=True)
@@ -105,6 +104,20 @@ class AuditWriter:
         self._queue.put((item, future))
         return future
 
+    def write_now(self, items: Sequence[Entry]) -> bool:
+        """Commit rows on this thread if that takes no time to speak of; False if it would, with nothing written.
+
+        Handing a row to another thread and waiting for it costs more than writing it to a SQLite file.
+        Another process that writes for long, or a server elsewhere, is waited for on the thread.
+        """
+        if not self._database.sqlite:
+            return False
+        try:
+            self._append(items, _PATIENCE)
+        except BusyError:
+            return False
+        return True
+
     def close(self) -> None:
         """Write what waits, then stop."""
         with self._lock:
@@ -135,9 +148,7 @@ class AuditWriter:
 
     def _write(self, batch: Sequence[tuple[Entry, Future[None]]]) -> None:
         try:
-            with self._database.write() as connection:
-                _store_panels(connection, [item for item, _ in batch])
-                connection.execute(_INSERT, [dict(item.row) for item, _ in batch])
+            self._append([item for item, _ in batch])
         except Exception as error:
             if len(batch) > 1:  # one bad row must not take the others with it
                 for pair in batch:
@@ -149,21 +160,14 @@ class AuditWriter:
             if future.set_running_or_notify_cancel():
                 future.set_result(None)
 
-
-def _store_panels(connection: Connection, items: Sequence[Entry]) -> None:
-    fresh = {item.row["panel_hash"]: item.panel for item in items if item.panel is not None}
-    for content_hash, content in fresh.items():
-        if connection.execute(_PANEL_KNOWN, {"hash_": content_hash}).first() is None:
-            _insert_panel(connection, content_hash, content)
-
-
-def _insert_panel(connection: Connection, content_hash: str, content: bytes | None) -> None:
-    if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert as insert_unless_there
-    else:
-        from sqlalchemy.dialects.sqlite import insert as insert_unless_there  # type: ignore[assignment]
-    statement = insert_unless_there(panels).values(hash=content_hash, content=content)
-    connection.execute(statement.on_conflict_do_nothing())
+    def _append(self, items: Sequence[Entry], patience: float = BUSY_SECONDS) -> None:
+        fresh = {item.row["panel_hash"]: item.panel for item in items if item.panel is not None}
+        contents = [{"hash": content_hash, "content": content} for content_hash, content in fresh.items()]
+        rows = [dict(item.row) for item in items]
+        with self._database.append(patience) as add:
+            if contents:
+                add(panels, contents, True)
+            add(allocations, rows, False)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ _bearer = HTTPBearer(
 )
 
 
-def get_state(request: Request) -> State:
-    """The process's state."""
+async def get_state(request: Request) -> State:
+    """The process's state; asynchronous, because anything else would be sent to a thread and back."""
     return cast(State, request.app.state.equitrade)
 
 

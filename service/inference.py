@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.policies import Decision, Floats
+from service.policies import Floats
 from service.problems import Problem
 from service.scenes import Scene
 from service.schemas.decisions import AllocationRequest, DecisionRequest, Holdings, Sizing
@@ -19,37 +19,62 @@ _FLAT = 1e-9
 _SIDES = {1: "long", -1: "short", 0: "flat"}
 
 
-def answer(scene: Scene, request: DecisionRequest, answer_id: str) -> dict[str, Any]:
-    """Decide and put the decision into words, JSON-ready.
+def held_weights(scene: Scene, request: DecisionRequest) -> Floats:
+    """What is held at the close decided on, as weights [N].
+
+    Raises
+    ------
+    Problem
+        ``unknown-symbol`` or ``invalid-holdings``.
+    """
+    return _held_weights(request.holdings, scene.symbols, scene.closes)
+
+
+def answer(
+    scene: Scene, request: DecisionRequest, held: Floats, per_seed: Floats, answer_id: str
+) -> dict[str, Any]:
+    """Put a decision into words, JSON-ready.
+
+    Parameters
+    ----------
+    scene
+        What was decided on.
+    request
+        The request.
+    held
+        From `held_weights` [N].
+    per_seed
+        What each seed would hold [S, N].
+    answer_id
+        Id in the audit.
 
     Raises
     ------
     Problem
         ``unknown-symbol`` or ``invalid-holdings``; ``model-unavailable`` for weights that are not finite.
     """
-    held = _held_weights(request.holdings, scene.symbols, scene.closes)
-    decision = scene.policy.decide(scene.prices, scene.session, held)
-    if not np.isfinite(decision.weights).all():
+    if not np.isfinite(per_seed).all():
         raise Problem("model-unavailable", f"model {scene.promoted.id!r} gives weights that are not finite")
     warnings = list(scene.warnings)
     if request.holdings is None:
         warnings.append("no holdings given: the account is taken to be all cash")
     values = {"id": answer_id, **scene.common, "warnings": warnings}
     if isinstance(request, AllocationRequest):
-        return values | _allocation(scene, decision, held, request)
-    return values | {"signals": _signals(scene, decision)}
+        return values | _allocation(scene, per_seed, held, request)
+    return values | {"signals": _signals(scene, per_seed)}
 
 
-def _allocation(scene: Scene, decision: Decision, held: Floats, request: AllocationRequest) -> dict[str, Any]:
-    weights = decision.weights.tolist()
+def _allocation(scene: Scene, per_seed: Floats, held: Floats, request: AllocationRequest) -> dict[str, Any]:
+    target = per_seed.mean(axis=0)
+    weights = target.tolist()
     orders = _orders(scene.symbols, weights, held.tolist())
     cash_after = None
     if request.sizing is not None:
-        cash_after = _size(scene, decision.weights, held, orders, request.holdings, request.sizing)
+        cash_after = _size(scene, target, held, orders, request.holdings, request.sizing)
     return {
         "weights": dict(zip(scene.symbols, weights, strict=True)),
         "cash": 1.0 - sum(weights),
-        "per_seed_spread": dict(zip(scene.symbols, decision.spread.tolist(), strict=True)),
+        "per_seed_spread": dict(zip(scene.symbols, per_seed.std(axis=0).tolist(), strict=True)),
         "orders": orders,
         "cash_after": cash_after,
     }
@@ -102,11 +127,11 @@ def _positions(
     return held * nav / scene.closes, nav * (1.0 - float(held.sum()))
 
 
-def _signals(scene: Scene, decision: Decision) -> list[dict[str, Any]]:
-    weights = decision.weights
+def _signals(scene: Scene, per_seed: Floats) -> list[dict[str, Any]]:
+    weights = per_seed.mean(axis=0)
     scores = weights / max(float(np.abs(weights).max()), _FLAT)
     sides = _sides(weights)
-    agreement = (_sides(decision.per_seed) == sides).mean(axis=0)
+    agreement = (_sides(per_seed) == sides).mean(axis=0)
     return [
         {
             "symbol": scene.symbols[i],

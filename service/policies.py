@@ -1,4 +1,4 @@
-"""What the service asks of a trained policy; `trading_app.policies.TrainedPolicy` is one."""
+"""What the service asks of a trained policy, and how a run's policy gives it."""
 
 from __future__ import annotations
 
@@ -20,21 +20,10 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-
-class Decision(Protocol):
-    """Target weights for one session."""
-
-    @property
-    def weights(self) -> Floats:
-        """Mean over seeds [N]."""
-
-    @property
-    def per_seed(self) -> Floats:
-        """Weights of each seed [S, N]."""
-
-    @property
-    def spread(self) -> Floats:
-        """Standard deviation over seeds [N]."""
+# Accounts decided for together. Matrix products of another width may differ in the last bit, so every
+# decision is made at this one, padded; a decision for eight accounts takes little longer than one for a
+# single account.
+WIDTH = 8
 
 
 class Policy(Protocol):
@@ -48,15 +37,18 @@ class Policy(Protocol):
     def history(self) -> int:
         """Sessions of prices that a decision needs, the session decided on included."""
 
-    def decide(self, prices: Prices, as_of: pd.Timestamp, holdings: Floats) -> Decision:
-        """Decide at the close of `as_of`, holding the given weights [N]."""
+    def targets(self, prices: Prices, as_of: pd.Timestamp, held: Floats) -> Floats:
+        """Target weights of each seed [S, B, N] at the close of `as_of`, holding weights [B, N], B ≤ `WIDTH`.
+
+        What is decided for one account does not depend on the other accounts, nor on its place among them.
+        """
 
 
 Loader = Callable[[Path], Policy]
 
 
 class ServedPolicy:
-    """A trained policy that encodes each panel of prices once.
+    """A trained policy that encodes each panel of prices once, and decides for several accounts together.
 
     It decides through `AgentPolicy.targets`, as the backtest does; what `TrainedPolicy.decide` makes anew at
     each call, the market of the prices up to the session, is kept for the next.
@@ -72,35 +64,50 @@ class ServedPolicy:
     def __init__(self, trained: TrainedPolicy, size: int = 4) -> None:
         self._trained = trained
         self._size = size
-        self._markets: OrderedDict[tuple[str, pd.Timestamp], Market] = OrderedDict()
+        self._markets: OrderedDict[tuple[str, pd.Timestamp], tuple[Market, bool]] = OrderedDict()
         self._lock = threading.Lock()
         self.symbols = trained.symbols
         self.history = trained.history
 
-    def decide(self, prices: Prices, as_of: pd.Timestamp, holdings: Floats) -> Decision:
+    def targets(self, prices: Prices, as_of: pd.Timestamp, held: Floats) -> Floats:
         """Decide at the close of a session; later prices are cut off before anything is computed."""
+        market, together = self._market(prices, as_of)
+        if together:
+            return self._padded(market, held)
+        return np.concatenate([self._padded(market, row[None]) for row in held], axis=1)
+
+    def _padded(self, market: Market, held: Floats) -> Floats:
         import torch
 
-        from trading_app.policies import Decision as Decided
+        full = np.zeros((WIDTH, len(self.symbols)))
+        full[: len(held)] = held
+        batch = torch.from_numpy(full).expand(len(self._trained.seeds), -1, -1)
+        targets = self._trained.policy.targets(market, len(market.panel.dates) - 1, batch)
+        found: Floats = targets[:, : len(held)].double().cpu().numpy()
+        return found
 
-        market = self._market(prices, as_of)
-        held = torch.as_tensor(holdings).expand(len(self._trained.seeds), 1, -1)
-        targets = self._trained.policy.targets(market, len(market.panel.dates) - 1, held)
-        per_seed = targets[:, 0].double().cpu().numpy()
-        return Decided(as_of, self.symbols, per_seed.mean(axis=0), per_seed)
-
-    def _market(self, prices: Prices, as_of: pd.Timestamp) -> Market:
+    def _market(self, prices: Prices, as_of: pd.Timestamp) -> tuple[Market, bool]:
         key = (prices.hash, as_of)
         with self._lock:
-            market = self._markets.get(key)
-            if market is None:
+            found = self._markets.get(key)
+            if found is None:
                 known = prices if as_of == prices.dates[-1] else prices.between(None, as_of)
                 market = self._trained.policy.market(known)
-                self._markets[key] = market
+                found = market, self._places_are_equal(market)
+                self._markets[key] = found
                 if len(self._markets) > self._size:
                     self._markets.popitem(last=False)
             self._markets.move_to_end(key)
-            return market
+            return found
+
+    def _places_are_equal(self, market: Market) -> bool:
+        """Whether this machine's matrix products give an account the same bits at every place."""
+        rng = np.random.default_rng(0)
+        held = rng.uniform(-0.1, 0.1, (WIDTH, len(self.symbols)))
+        forwards = self._padded(market, held)
+        backwards = self._padded(market, held[::-1])
+        alone = self._padded(market, held[-1:])
+        return np.array_equal(forwards, backwards[:, ::-1]) and np.array_equal(forwards[:, -1:], alone)
 
 
 def load_trained(path: Path) -> Policy:

@@ -5,16 +5,46 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 
 from limits import RateLimitItem, parse
-from limits.storage import Storage, storage_from_string
+from limits.storage import MemoryStorage, Storage, storage_from_string
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from service.problems import Problem
 from service.settings import ServiceSettings
 
+_TIDY_TURNS = 10_000
 Budget = Literal["requests", "jobs", "failures"]
+
+
+class LocalStorage(MemoryStorage):
+    """Counts in this process, forgotten in passing; the parent starts a thread at nearly every request."""
+
+    STORAGE_SCHEME: ClassVar[list[str]] = ["equitrade-local"]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._turns = 0
+
+    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        """Count; once in a while, forget what has expired."""
+        self._turns += 1
+        if self._turns % _TIDY_TURNS == 0:
+            for old in list(self.expirations):
+                self.get(old)
+        self.get(key)
+        with self.locks[key]:
+            self.storage[key] += amount
+            if self.storage[key] == amount:
+                self.expirations[key] = time.time() + expiry
+        return self.storage[key]
+
+    def decr(self, key: str, amount: int = 1) -> int:
+        """Take a count back."""
+        with self.locks[key]:
+            self.storage[key] = max(self.get(key) - amount, 0)
+        return self.storage[key]
 
 
 class Rates:
@@ -29,8 +59,9 @@ class Rates:
     """
 
     def __init__(self, settings: ServiceSettings, clock: Callable[[], float] = time.time) -> None:
-        storage = cast(Storage, storage_from_string(settings.rate_limit_storage))
-        self._limiter = SlidingWindowCounterRateLimiter(storage)
+        uri = settings.rate_limit_storage
+        storage = LocalStorage() if uri == "memory://" else storage_from_string(uri)
+        self._limiter = SlidingWindowCounterRateLimiter(cast(Storage, storage))
         self._clock = clock
         self._items: dict[Budget, RateLimitItem] = {
             "requests": parse(settings.rate_limit),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from service.answers import Answers, Given
 from service.audit import AuditTrail, AuditWriter
+from service.batching import Batcher
 from service.database import Database
 from service.evidence import Evidence, read_evidence
 from service.jobs import JobQueue
@@ -75,6 +76,7 @@ class State:
         )
         self.audit = AuditTrail(self.database)
         self.writer = AuditWriter(self.database)
+        self.batcher = Batcher(self.answers, self.writer)
         self.jobs = JobQueue(self.database, attempts=service.job_attempts, clock=clock)
         self._executor = ThreadPoolExecutor(service.threads, thread_name_prefix="answer")
 

@@ -68,11 +68,12 @@ async def _answer(body: DecisionRequest, request: Request, state: State, reader:
     fields["model"] = body.model
     request_id = request.scope["state"]["request_id"]
     if state.database.sqlite and state.answers.is_quick(body):
-        given = state.answers.give(body, key_id=reader.id, request_id=request_id)
+        question = state.answers.begin(body)
+        given = await state.batcher.give(question, key_id=reader.id, request_id=request_id)
     else:
         given = await state.run(state.answers.give, body, key_id=reader.id, request_id=request_id)
-    # Nothing is answered before it is written down.
-    await state.record(given)
+        # Nothing is answered before it is written down.
+        await state.record(given)
     fields["answer"] = given.values["id"]
     state.telemetry.allocations.labels(body.model, given.entry.row["kind"]).inc()
     state.telemetry.staleness.labels(body.model).set(given.values["staleness_days"])

@@ -33,16 +33,6 @@ NOW = datetime(2024, 3, 28, 21, 0, tzinfo=UTC)  # a Thursday; the next day is Go
 
 
 @dataclass(frozen=True)
-class TiltDecision:
-    weights: np.ndarray
-    per_seed: np.ndarray
-
-    @property
-    def spread(self) -> np.ndarray:
-        return self.per_seed.std(axis=0)
-
-
-@dataclass(frozen=True)
 class TiltPolicy:
     """Fixed weights, tilted by the last return, halfway from what is held; one seed tilts twice."""
 
@@ -50,12 +40,11 @@ class TiltPolicy:
     base: tuple[float, ...]
     history: int = HISTORY
 
-    def decide(self, prices: Prices, as_of: pd.Timestamp, holdings: np.ndarray) -> TiltDecision:
+    def targets(self, prices: Prices, as_of: pd.Timestamp, held: np.ndarray) -> np.ndarray:
         closes = prices.fields["close"].to_numpy()
         day = int(prices.dates.searchsorted(as_of))
         tilt = np.clip(closes[day] / closes[day - 1] - 1, -0.05, 0.05)
-        per_seed = np.stack([0.5 * np.array(self.base) + 0.5 * holdings + k * tilt for k in (1, 2)])
-        return TiltDecision(per_seed.mean(axis=0), per_seed)
+        return np.stack([0.5 * np.array(self.base) + 0.5 * held + k * tilt for k in (1, 2)])
 
 
 def load_tilt(path: Path) -> TiltPolicy:

@@ -86,12 +86,12 @@ def test_no_row_no_answer(service: Any, kind_of: Any, monkeypatch: pytest.Monkey
     def broken() -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(service.state.database, "write", broken)
+    monkeypatch.setattr(service.state.database, "append", broken)
     answer = service.client.post(URL, json={"model": "toy"}, headers={"Authorization": "x"})
     assert answer.status_code == 401
     monkeypatch.undo()
     header = service.key()
-    monkeypatch.setattr(service.state.database, "write", broken)
+    monkeypatch.setattr(service.state.database, "append", broken)
     answer = service.client.post(URL, json={"model": "toy"}, headers=header)
     assert (answer.status_code, kind_of(answer)) == (500, "internal-error")
     assert "weights" not in answer.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -83,15 +84,37 @@ def test_decides_as_the_policy_itself(real: Any, trained_home: Path) -> None:
 
     _, state = real
     prices = state.snapshots.get("small")
-    held = np.array([0.2, -0.1, 0.0, 0.3])
-    served, own = (
-        load_trained(trained_home / "runs" / "first"),
-        TrainedPolicy.load(trained_home / "runs" / "first"),
-    )
+    run = trained_home / "runs" / "first"
+    served, own = load_trained(run), TrainedPolicy.load(run)
+    held = np.random.default_rng(0).uniform(-0.2, 0.2, (3, 4))
     for day in (prices.dates[-1], prices.dates[-40]):
-        np.testing.assert_array_equal(
-            served.decide(prices, day, held).per_seed, own.decide(prices, day, held).per_seed
-        )
+        together = served.targets(prices, day, held)
+        for place, weights in enumerate(held):
+            expected = own.decide(prices, day, weights).per_seed
+            np.testing.assert_allclose(together[:, place], expected, rtol=0, atol=1e-6)
+
+
+def test_an_account_gets_the_same_bits_whoever_asks_beside_it(real: Any, trained_home: Path) -> None:
+    _, state = real
+    prices = state.snapshots.get("small")
+    served = load_trained(trained_home / "runs" / "first")
+    held = np.random.default_rng(1).uniform(-0.2, 0.2, (8, 4))
+    together = served.targets(prices, prices.dates[-1], held)
+    for place, weights in enumerate(held):
+        alone = served.targets(prices, prices.dates[-1], weights[None])[:, 0]
+        np.testing.assert_array_equal(together[:, place], alone)
+
+
+def test_requests_at_one_moment_are_answered_as_if_alone(real: Any) -> None:
+    client, state = real
+    bodies = [
+        {"model": "live", "as_of": "2022-07-15", "holdings": {"weights": {"KO": k / 40}}} for k in range(20)
+    ]
+    alone = [client.post("/api/v1/allocations", json=body).json()["weights"] for body in bodies]
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(lambda body: client.post("/api/v1/allocations", json=body), bodies * 3))
+    assert [answer.json()["weights"] for answer in answers] == alone * 3
+    assert len(state.audit.latest(limit=1000)) == 80
 
 
 def test_answer_of_a_real_model_recomputes_to_the_bit(real: Any) -> None:

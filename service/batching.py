@@ -1,0 +1,126 @@
+"""Answers together the requests that came at the same moment: eight take little longer than one."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from service.answers import Answers, Given, Question
+from service.audit import AuditWriter
+from service.policies import WIDTH
+from service.scenes import Scene
+
+
+@dataclass
+class _Asked:
+    """A question, who asks, and where the answer goes."""
+
+    question: Question
+    key_id: str
+    request_id: str
+    future: asyncio.Future[Given]
+
+
+@dataclass
+class _Waiting:
+    """Questions in one scene."""
+
+    scene: Scene
+    asked: list[_Asked] = field(default_factory=list)
+
+
+class Batcher:
+    """Collects the questions of one turn of the event loop, by scene; belongs to one loop.
+
+    Everything that they need is in memory, so that deciding takes a millisecond or two, and writing down
+    less: it would cost more to hand that to threads, which compete for the interpreter and have to be waited
+    for.
+
+    Parameters
+    ----------
+    answers : Answers
+        Puts decisions into words.
+    writer : AuditWriter
+        Writes them down.
+    """
+
+    def __init__(self, answers: Answers, writer: AuditWriter) -> None:
+        self._answers = answers
+        self._writer = writer
+        self._waiting: dict[int, _Waiting] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def give(self, question: Question, *, key_id: str, request_id: str) -> Given:
+        """Give an answer whose row is committed."""
+        loop = asyncio.get_running_loop()
+        key = id(question.scene)
+        waiting = self._waiting.get(key)
+        if waiting is None:
+            waiting = self._waiting[key] = _Waiting(question.scene)
+            # Requests whose bytes have arrived already are read in this turn, before this is called.
+            loop.call_soon(self._flush, key)
+        asked = _Asked(question, key_id, request_id, loop.create_future())
+        waiting.asked.append(asked)
+        return await asked.future
+
+    def _flush(self, key: int) -> None:
+        waiting = self._waiting.pop(key)
+        for first in range(0, len(waiting.asked), WIDTH):
+            self._answer(waiting.scene, waiting.asked[first : first + WIDTH])
+
+    def _answer(self, scene: Scene, asked: list[_Asked]) -> None:
+        try:
+            held = np.stack([item.question.held for item in asked])
+            targets = scene.policy.targets(scene.prices, scene.session, held)
+        except Exception as error:
+            for item in asked:
+                _fail(item.future, error)
+            return
+        found: list[tuple[_Asked, Given]] = []
+        for place, item in enumerate(asked):
+            try:
+                given = self._answers.end(
+                    item.question, targets[:, place], key_id=item.key_id, request_id=item.request_id
+                )
+            except Exception as error:
+                _fail(item.future, error)
+            else:
+                found.append((item, given))
+        self._write_down(found)
+
+    def _write_down(self, found: list[tuple[_Asked, Given]]) -> None:
+        if not found:
+            return
+        try:
+            written = self._writer.write_now([given.entry for _, given in found])
+        except Exception as error:
+            for item, _ in found:
+                _fail(item.future, error)
+            return
+        for item, given in found:
+            if written:
+                _succeed(item.future, given)
+            else:
+                task = asyncio.ensure_future(self._wait(item, given))
+                self._tasks.add(task)  # the loop itself holds tasks weakly
+                task.add_done_callback(self._tasks.discard)
+
+    async def _wait(self, item: _Asked, given: Given) -> None:
+        try:
+            await asyncio.wrap_future(self._writer.submit(given.entry))
+        except Exception as error:
+            _fail(item.future, error)
+        else:
+            _succeed(item.future, given)
+
+
+def _succeed(future: asyncio.Future[Given], given: Given) -> None:
+    if not future.done():  # it is done if its request has timed out
+        future.set_result(given)
+
+
+def _fail(future: asyncio.Future[Given], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
