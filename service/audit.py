@@ -105,7 +105,7 @@ class AuditWriter:
         return future
 
     def write_now(self, items: Sequence[Entry]) -> bool:
-        """Commit rows on this thread if that takes no time to speak of; False if it would, with nothing written.
+        """Commit rows on this thread if others do not write; False if they do, with nothing written.
 
         Handing a row to another thread and waiting for it costs more than writing it to a SQLite file.
         Another process that writes for long, or a server elsewhere, is waited for on the thread.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import ClassVar, Literal, cast
+from typing import Literal, cast
 
 from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage, Storage, storage_from_string
@@ -21,7 +21,7 @@ Budget = Literal["requests", "jobs", "failures"]
 class LocalStorage(MemoryStorage):
     """Counts in this process, forgotten in passing; the parent starts a thread at nearly every request."""
 
-    STORAGE_SCHEME: ClassVar[list[str]] = ["equitrade-local"]
+    STORAGE_SCHEME = ["equitrade-local"]  # noqa: RUF012
 
     def __init__(self) -> None:
         super().__init__()
