@@ -183,16 +183,16 @@ def to_toml(config: RunConfig) -> str:
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:
-    """Nested plain values, for manifests."""
-    return dict(_plain(asdict(config)))
+    """Nested values of JSON's own types, for manifests; dates as text."""
+    return dict(_plain(asdict(config), dates_as_text=True))
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, dates_as_text: bool = False) -> Any:
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items() if item is not None}
+        return {key: _plain(item, dates_as_text) for key, item in value.items() if item is not None}
     if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    return value
+        return [_plain(item, dates_as_text) for item in value]
+    return value.isoformat() if dates_as_text and isinstance(value, date) else value
 
 
 def _defaults() -> dict[str, dict[str, Any]]:

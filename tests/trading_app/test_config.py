@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from trading_app.config import ConfigurationError, RunConfig, load_config, to_toml
+from trading_app.config import ConfigurationError, RunConfig, load_config, to_dict, to_toml
 
 
 def test_command_line_wins_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
@@ -26,6 +27,7 @@ def test_toml_reads_back_equal(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text(to_toml(config))
     assert load_config(file) == config
+    assert json.loads(json.dumps(to_dict(config)))["data"]["start"] == "2000-01-03"
 
 
 @pytest.mark.parametrize(
