@@ -78,27 +78,31 @@ class Answers:
         self._scenes: OrderedDict[_Key, Scene] = OrderedDict()
         self._lock = threading.Lock()
 
-    def is_quick(self, request: DecisionRequest) -> bool:
-        """Whether everything that an answer needs is in memory."""
-        if request.prices is not None:
-            return False
-        promoted = self._registry.current(request.model)
-        prices, source = self._prices(request, promoted)
-        terms = Terms.of(request, self._clock().date(), self._max_age_days)
-        return self._key(promoted, prices, terms, source) in self._scenes
-
-    def begin(self, request: DecisionRequest) -> Question:
+    def begin(self, request: DecisionRequest, *, at_once: bool = False) -> Question | None:
         """Gather what a decision needs, by the version that is served now.
+
+        Parameters
+        ----------
+        request
+            The request.
+        at_once
+            Give None, rather than take long, when something has to be loaded or computed first.
 
         Raises
         ------
         Problem
             If there is no answer.
         """
+        if at_once and request.prices is not None:
+            return None
         now = self._clock()
         promoted = self._registry.current(request.model)
+        if at_once and not self._snapshots.has(request.data or promoted.evidence.data):
+            return None
         prices, source = self._prices(request, promoted)
         terms = Terms.of(request, now.date(), self._max_age_days)
+        if at_once and self._key(promoted, prices, terms, source) not in self._scenes:
+            return None
         scene = self._scene(promoted, prices, terms, source)
         return Question(request, scene, held_weights(scene, request), now)
 
@@ -122,6 +126,7 @@ class Answers:
             If there is no answer.
         """
         question = self.begin(request)
+        assert question is not None
         return self.end(question, _decide(question), key_id=key_id, request_id=request_id)
 
     def again(self, trail: AuditTrail, record: Recorded) -> bytes:

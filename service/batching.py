@@ -12,6 +12,9 @@ from service.audit import AuditWriter
 from service.policies import WIDTH
 from service.scenes import Scene
 
+# Longest wait for the others that asked last time; a decision takes about as long.
+_PATIENCE = 0.002
+
 
 @dataclass
 class _Asked:
@@ -29,6 +32,7 @@ class _Waiting:
 
     scene: Scene
     asked: list[_Asked] = field(default_factory=list)
+    timer: asyncio.TimerHandle | None = None
 
 
 class Batcher:
@@ -50,6 +54,7 @@ class Batcher:
         self._answers = answers
         self._writer = writer
         self._waiting: dict[int, _Waiting] = {}
+        self._expected = 1
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def give(self, question: Question, *, key_id: str, request_id: str) -> Given:
@@ -59,14 +64,22 @@ class Batcher:
         waiting = self._waiting.get(key)
         if waiting is None:
             waiting = self._waiting[key] = _Waiting(question.scene)
-            # Requests whose bytes have arrived already are read in this turn, before this is called.
-            loop.call_soon(self._flush, key)
+            waiting.timer = loop.call_later(_PATIENCE, self._flush, key)
         asked = _Asked(question, key_id, request_id, loop.create_future())
         waiting.asked.append(asked)
+        if len(waiting.asked) == min(self._expected, WIDTH):
+            # Requests whose bytes have arrived already are read in this turn, before this is called.
+            loop.call_soon(self._flush, key)
         return await asked.future
 
     def _flush(self, key: int) -> None:
-        waiting = self._waiting.pop(key)
+        waiting = self._waiting.pop(key, None)
+        if waiting is None:
+            return
+        if waiting.timer is not None:
+            waiting.timer.cancel()
+        # As many as came now will come again, if the same clients go on asking; one alone never waits.
+        self._expected = len(waiting.asked)
         for first in range(0, len(waiting.asked), WIDTH):
             self._answer(waiting.scene, waiting.asked[first : first + WIDTH])
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Annotated, cast
 
 from fastapi import Depends, Path, Query, Request, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPBearer
 
 from service.keys import bearer_token
 from service.problems import Problem
 from service.schemas.common import NAME_PATTERN
 from service.scopes import Principal
 from service.state import State
-
-_bearer = HTTPBearer(
-    auto_error=False, scheme_name="key", description="An API key: `equitrade keys create --name NAME`."
-)
 
 
 async def get_state(request: Request) -> State:
@@ -38,8 +34,7 @@ async def identify(request: Request, state: State) -> Principal:
     try:
         principal = await state.authenticate(bearer_token(request.headers.get("authorization")))
     except Problem:
-        # Only failures are counted by address: behind a proxy, one bad client must not shut out the good
-        # ones.
+        # Only failures are counted by address: behind a proxy, one bad client must not shut out the others.
         state.rates.spend("failures", request.client.host if request.client else "-")
         raise
     log_fields(request)["key"] = principal.id
@@ -47,24 +42,40 @@ async def identify(request: Request, state: State) -> Principal:
     return principal
 
 
-def requires(scope: str) -> Callable[..., Awaitable[Principal]]:
-    """Make the dependency that asks for a scope."""
+class KeyScheme(HTTPBearer):
+    """Asks for a key with a scope, and describes that in OpenAPI.
 
-    async def dependency(
-        request: Request,
-        state: StateDep,
-        _scheme: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
-    ) -> Principal:
+    One dependency does both: each further one would be resolved anew at each request.
+
+    Parameters
+    ----------
+    scope : str
+        What the key must hold; None where any key will do.
+    optional : callable, optional
+        Tells of a process whether no key is needed in it.
+    """
+
+    def __init__(self, scope: str | None, optional: Callable[[State], bool] = lambda _: False) -> None:
+        text = "An API key: `equitrade keys create --name NAME`."
+        super().__init__(auto_error=False, scheme_name="key", description=text)
+        self._scope = scope
+        self._optional = optional
+
+    async def __call__(self, request: Request) -> Principal:  # type: ignore[override]
+        """Find who asks."""
+        state = await get_state(request)
+        if self._optional(state):
+            return Principal("-", "anybody", frozenset())
         principal = await identify(request, state)
-        if not principal.may(scope):
-            raise Problem("insufficient-scope", f"this needs the scope {scope!r}", scope=scope)
+        if self._scope is not None and not principal.may(self._scope):
+            detail = f"this needs the scope {self._scope!r}"
+            raise Problem("insufficient-scope", detail, scope=self._scope)
         return principal
 
-    return dependency
 
-
-Reader = Annotated[Principal, Depends(requires("read"))]
-Runner = Annotated[Principal, Depends(requires("run"))]
+Reader = Annotated[Principal, Security(KeyScheme("read"))]
+Runner = Annotated[Principal, Security(KeyScheme("run"))]
+Watcher = Annotated[Principal, Security(KeyScheme(None, lambda state: state.settings.service.public_metrics))]
 
 ModelId = Annotated[str, Path(pattern=NAME_PATTERN, description="Id of a model.")]
 RunName = Annotated[str, Path(pattern=NAME_PATTERN, description="Name of a run.")]

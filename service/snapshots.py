@@ -50,6 +50,10 @@ class Snapshots:
             self._panels.move_to_end(reference)
             return panel
 
+    def has(self, name: str) -> bool:
+        """Whether a name's prices are in memory."""
+        return self._references.get(name) in self._panels
+
     def by_hash(self, name: str, content: str) -> Prices:
         """Give the version of a snapshot that has a content hash, however many came after it.
 

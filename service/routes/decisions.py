@@ -67,8 +67,8 @@ async def _answer(body: DecisionRequest, request: Request, state: State, reader:
     fields = log_fields(request)
     fields["model"] = body.model
     request_id = request.scope["state"]["request_id"]
-    if state.database.sqlite and state.answers.is_quick(body):
-        question = state.answers.begin(body)
+    question = state.answers.begin(body, at_once=True) if state.database.sqlite else None
+    if question is not None:
         given = await state.batcher.give(question, key_id=reader.id, request_id=request_id)
     else:
         given = await state.run(state.answers.give, body, key_id=reader.id, request_id=request_id)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Annotated
 
-from fastapi import APIRouter, Request, Response, Security
-from fastapi.security import HTTPAuthorizationCredentials
+from fastapi import APIRouter, Response
 from sqlalchemy.exc import SQLAlchemyError
 
 from data.errors import DataError
-from service.dependencies import StateDep, _bearer, identify
+from service.dependencies import StateDep, Watcher
 from service.problems import Problem, described
 from service.schemas.records import Health, Readiness
 from service.state import State
@@ -44,14 +42,8 @@ async def ready(state: StateDep) -> Readiness:
     },
     response_class=Response,
 )
-async def metrics(
-    request: Request,
-    state: StateDep,
-    _scheme: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
-) -> Response:
+async def metrics(state: StateDep, _watcher: Watcher) -> Response:
     """Metrics in Prometheus's text format; any key opens them."""
-    if not state.settings.service.public_metrics:
-        await identify(request, state)
     content = await state.run(state.telemetry.render, state.jobs.counts)
     return Response(content, media_type=MEDIA_TYPE)
 
