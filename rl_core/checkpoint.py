@@ -16,8 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -30,11 +32,14 @@ if TYPE_CHECKING:
     from rl_core.replay import Replay
     from rl_core.sac import SAC
 
-__all__ = ["latest_checkpoint", "load_agent", "load_training", "save_agent", "save_training"]
+__all__ = ["latest_checkpoint", "load_agent", "load_gains", "load_training", "save_agent", "save_training"]
+
+Array = npt.NDArray[np.float64]
 
 FORMAT = 1
 KEEP = 2
 _STEP = re.compile(r"step-(\d+)")
+_GAINS = re.compile(r"(actor|critic)\.layers\.(.+)\.w")
 _PIECE = re.compile(r"rows-(\d+)-(\d+)\.safetensors")
 
 
@@ -73,6 +78,38 @@ def load_agent(directory: str | Path, *, device: str = "cpu") -> SAC:
     agent = SAC(_load_symmetry(folder, document), SACConfig.from_dict(settings), document["seeds"])
     _load_parameters(agent, folder, document)
     return agent
+
+
+def load_gains(directory: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Read the relaxed weights of the newest checkpoint without building its networks.
+
+    Returns
+    -------
+    dict
+        The checkpoint's settings, seeds, counters and names of the symmetry.
+    dict
+        Relaxed weights w by network and layer (``"actor lifting"``), [K, L, G] or with rows [K, L, N, G]; K counts the
+        seeds and, within each, the critics of an ensemble. Empty for an agent that is not relaxed.
+
+    Raises
+    ------
+    ConfigError
+        If there is no checkpoint, or it is damaged.
+    """
+    folder = latest_checkpoint(Path(directory))
+    if folder is None:
+        raise ConfigError(f"{directory}: no checkpoint there; training has not got that far or was elsewhere")
+    document, path = _document(folder), folder / "agent.safetensors"
+    found: dict[str, Array] = {}
+    try:
+        with safe_open(path, framework="np") as file:
+            for key in file.keys():  # noqa: SIM118  # it is no mapping
+                match = _GAINS.fullmatch(key)
+                if match:
+                    found[f"{match[1]} {match[2]}"] = file.get_tensor(key).astype(np.float64)
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"{path}: the checkpoint is damaged: {' '.join(str(error).split())}") from None
+    return document, found
 
 
 def latest_checkpoint(directory: Path) -> Path | None:

@@ -16,6 +16,7 @@ from trading_app.baselines import BASELINES
 from trading_app.config import load_config
 from trading_app.costs import CostModel
 from trading_app.policies import TrainedPolicy
+from trading_app.run_symmetry import measure_equivariance, save_equivariance
 from trading_app.runs import Run, SavedBacktest, save_backtest
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ def backtest_run(
     trials: int = 1,
 ) -> SavedBacktest:
     """Backtest a run's ensemble, each of its seeds and the baselines under the same costs and fills.
+
+    How far policy and critic are from equivariance on those dates is measured and kept too, see
+    `trading_app.run_symmetry`.
 
     Parameters
     ----------
@@ -80,7 +84,9 @@ def backtest_run(
     results: BatchResult = backtest(
         prices, strategies, costs=costs, fill=fill or config.market.fill, start=first, end=last
     )
-    return save_backtest(run, results, data_hash=prices.hash, trials=trials)
+    saved = save_backtest(run, results, data_hash=prices.hash, trials=trials)
+    save_equivariance(run, measure_equivariance(policy, path))
+    return saved
 
 
 def baseline_weights(prices: Prices, start: DateLike, end: DateLike) -> dict[str, pd.DataFrame]:

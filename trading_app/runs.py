@@ -16,6 +16,7 @@
   ``value``, ``price``, a row a trade;
   ``costs.parquet``: columns ``strategy``, ``date``, ``price_pnl``, ``commission``, ``spread``, ``impact``,
   ``borrow``, ``interest`` (in units of the account's start) and ``turnover`` (½ Σ|Δw| of the session);
+- ``symmetry.json``: how far policy and critic are from equivariance (`trading_app.run_symmetry`);
 - ``report.html``.
 
 Every file is written whole or not at all. A run's name is the name of its directory.

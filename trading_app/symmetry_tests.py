@@ -1,15 +1,26 @@
-"""How far a market is from each symmetry, year by year: the input of `rl_core.symmetry.laws` from prices."""
+"""How far a market is from each symmetry, year by year: the input of `rl_core.symmetry.laws` from prices.
+
+Results are kept under the state directory as ``symmetry/HASH.json``, by the hash of the prices that they are of:
+``data``, ``hash``, ``start``, ``end``, ``sessions``, ``symbols``, ``permutations``, ``seed``, ``created_at`` and
+``tests``.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from data.atomic import atomic_write
 from data.features import compute
 from data.prices import Prices
 from rl_core.symmetry.laws import market_symmetry
+from trading_app.run_files import RunError, now, read_json, to_json
+
+SCHEMA = 1
 
 
 def market_tests(prices: Prices, *, permutations: int = 199, seed: int = 0) -> list[dict[str, Any]]:
@@ -38,3 +49,40 @@ def market_tests(prices: Prices, *, permutations: int = 199, seed: int = 0) -> l
         permutations=permutations,
     )
     return [asdict(test) for test in tests]
+
+
+def market_document(prices: Prices, *, permutations: int = 199, seed: int = 0) -> dict[str, Any]:
+    """`market_tests` with what they were made of and with."""
+    return {
+        "schema": SCHEMA,
+        "data": prices.name,
+        "hash": prices.hash,
+        "start": str(prices.dates[0].date()),
+        "end": str(prices.dates[-1].date()),
+        "sessions": len(prices.dates),
+        "symbols": list(prices.symbols),
+        "permutations": permutations,
+        "seed": seed,
+        "created_at": now(),
+        "tests": market_tests(prices, permutations=permutations, seed=seed),
+    }
+
+
+def save_tests(home: Path, document: Mapping[str, Any]) -> Path:
+    """Keep the document of `market_document`, whole or not at all; an earlier one of the same prices is replaced."""
+    path = home / "symmetry" / f"{document['hash']}.json"
+    atomic_write(path, to_json(document))
+    return path
+
+
+def stored_tests(home: Path) -> list[dict[str, Any]]:
+    """What `save_tests` kept, newest first; files that cannot be read are left out."""
+    found = []
+    for path in sorted((home / "symmetry").glob("*.json")):
+        try:
+            document = read_json(path)
+        except RunError:
+            continue
+        if document.get("schema") == SCHEMA:
+            found.append(document)
+    return sorted(found, key=lambda document: str(document["created_at"]), reverse=True)

@@ -21,6 +21,7 @@ from rl_core.training import Progress, TrainResult, train
 from trading_app.config import RunConfig, load_config, to_dict, to_toml
 from trading_app.market import Market
 from trading_app.policies import AgentPolicy
+from trading_app.run_symmetry import deviations
 from trading_app.runs import Run, create_run, open_run, unused_name
 
 if TYPE_CHECKING:
@@ -146,13 +147,14 @@ def training_market(config: RunConfig, prices: Prices, split: Split) -> Market:
 
 
 def validation(config: RunConfig, prices: Prices, split: Split) -> Callable[[SAC, int], Mapping[str, Tensor]]:
-    """A function that gives each seed's net Sharpe ratio and growth on the validation dates."""
+    """A function that gives each seed's net Sharpe ratio and growth on the validation dates, and how far each relaxed
+    layer has left its symmetry."""
     period = split.validation or split.train
     known = prices.between(None, period[1])
 
     def evaluate(agent: SAC, _step: int) -> Mapping[str, Tensor]:
         policy = AgentPolicy(agent, config.market, config.costs, prices.symbols)
-        return policy.rollout(known, *period).summary()
+        return {**policy.rollout(known, *period).summary(), **deviations(agent)}
 
     return evaluate
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from trading_app.cli.main import command_points, run
+from trading_app.symmetry_tests import stored_tests
 
 SMALL = {
     "EQUITRADE_TRAINING__STEPS": "12",
@@ -47,6 +48,8 @@ def test_train_backtest_report(command: Command, tmp_path: Path) -> None:
     assert code == 0
     document = json.loads(out)
     assert {"agent", "seed-0", "seed-1", "equal-weight"} <= set(document["strategies"])
+    errors = json.loads((path / "symmetry.json").read_text(encoding="utf-8"))["errors"]
+    assert len(errors["exchange"]["policy"]["mean"]) == 2
     code, out, _ = command("report", "first")
     assert code == 0
     assert Path(out.strip()) == (path / "report.html").resolve()
@@ -71,7 +74,7 @@ def test_costs_lower_a_baseline(command: Command) -> None:
     assert growth[1] < growth[0]
 
 
-def test_symmetry_answers_year_by_year(command: Command) -> None:
+def test_symmetry_answers_year_by_year(command: Command, tmp_path: Path) -> None:
     code, out, _ = command(
         "symmetry", "--data", "factors-5", "--start", "2019-06-01", "--permutations", "19", "--json"
     )
@@ -79,6 +82,18 @@ def test_symmetry_answers_year_by_year(command: Command) -> None:
     tests = json.loads(out)["tests"]
     assert {t["symmetry"] for t in tests} == {"mirror", "exchange"}
     assert all(0 < t["p_value"] <= 1 for t in tests)
+    assert not (tmp_path / "home" / "symmetry").exists()
+
+
+def test_symmetry_is_kept_where_the_dashboard_finds_it(command: Command, tmp_path: Path) -> None:
+    arguments = ("symmetry", "--data", "factors-5", "--start", "2021-06-01", "--permutations", "19", "--save")
+    code, out, err = command(*arguments)
+    assert code == 0
+    assert "mirror" in out
+    (kept,) = stored_tests(tmp_path / "home")
+    assert kept["hash"] in err
+    assert (kept["data"], kept["permutations"]) == ("factors-5", 19)
+    assert {test["period"] for test in kept["tests"]} == {2021, 2022}
 
 
 @pytest.mark.parametrize(

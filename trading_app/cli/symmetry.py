@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trading_app.cli.common import HomeOption, JsonOption, home_directory, print_json, print_table
+from trading_app.cli.common import HomeOption, JsonOption, home_directory, print_json, print_table, say
 
 app = typer.Typer(help=__doc__)
 
@@ -19,6 +19,9 @@ def symmetry(
     permutations: Annotated[
         int, typer.Option("--permutations", min=19, help="Block permutations a test.")
     ] = 199,
+    save: Annotated[
+        bool, typer.Option("--save", help="Keep the result in the home, where the dashboard shows it.")
+    ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -28,10 +31,14 @@ def symmetry(
     by more than chance would.
     """
     from data.loading import load_prices
-    from trading_app.symmetry_tests import market_tests
+    from trading_app.symmetry_tests import market_document, save_tests
 
-    prices = load_prices(data, home=home_directory(home), start=start, end=end)
-    tests = market_tests(prices, permutations=permutations)
+    state = home_directory(home)
+    prices = load_prices(data, home=state, start=start, end=end)
+    document = market_document(prices, permutations=permutations)
+    tests = document["tests"]
+    if save:
+        say(f"kept in {save_tests(state, document)}")
     if as_json:
         print_json({"data": prices.name, "hash": prices.hash, "tests": tests})
         return

@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import plotly.graph_objects as go
 
 from data.atomic import atomic_write
@@ -19,6 +20,7 @@ from trading_app.report.facts import manifest_facts, method_facts, sampling
 from trading_app.report.payload import embed, payload
 from trading_app.report.theme import DARK, LIGHT, Theme
 from trading_app.report.verdict import verdict
+from trading_app.run_symmetry import RELAXATION
 
 if TYPE_CHECKING:
     from trading_app.runs import Run
@@ -59,7 +61,7 @@ SECTIONS = (
         "portfolio",
         "Portfolio",
         "What was held, and how much of it moved.",
-        ("weights", "weights-map", "exposure", "turnover"),
+        ("weights", "weights-map", "contribution", "exposure", "turnover"),
     ),
     Section("costs", "Costs", "", ("waterfall",)),
     Section("training", "Seeds and training", "", ()),
@@ -101,20 +103,21 @@ def report_figures(data: ReportData, theme: Theme) -> dict[str, go.Figure]:
     if not document.get("comparisons"):
         del makers["sharpe-differences"]
     made = {name: make() for name, make in makers.items()}
-    for metric in training_metrics(data):
+    for metric in training_metrics(data.progress):
         made[f"training-{metric.replace('/', '-')}"] = figures.training_curve(
             data.progress, metric, theme=theme
         )
     return made
 
 
-def training_metrics(data: ReportData) -> list[str]:
+def training_metrics(progress: pd.DataFrame) -> list[str]:
     """The few quantities of training to show, of those that were logged more than once."""
-    progress = data.progress
     if progress.empty or not {"step", "seed"} <= set(progress.columns):
         return []
     logged = progress.select_dtypes("number").columns.difference(["step", "seed"], sort=False)
-    known = [name for name in logged if progress.loc[progress[name].notna(), "step"].nunique() > 1]
+    # The symmetry page shows each layer's.
+    kept = [name for name in logged if not name.startswith(f"eval_{RELAXATION}")]
+    known = [name for name in kept if progress.loc[progress[name].notna(), "step"].nunique() > 1]
     ranked = [name for key in TRAINING for name in known if key in name]
     return list(dict.fromkeys(ranked))[:CURVES]
 
