@@ -48,6 +48,7 @@ async def logged_in(request: Request, state: StateDep) -> Session:
     session = await state.run(state.users.session, token) if token else None
     if session is None:
         raise LoginRequired
+    request.state.session = session
     return session
 
 

@@ -1,17 +1,31 @@
-"""Adds the pages to the application."""
+"""The pages, in the order of the navigation. A page is a module with ``PATH``, ``TITLE`` and ``router``."""
 
 from __future__ import annotations
 
-from fastapi import FastAPI
-from starlette.staticfiles import StaticFiles
+from fastapi import FastAPI, Request, Response
 
-from service.dashboard import login, today
-from service.dashboard.render import STATIC
+from service.dashboard import assets, login, run, today
+from service.dashboard.frame import Entry, page_router
+from service.dashboard.login import LoggedIn
+from service.problems import Problem
+
+PAGES = (today, run)
+
+_rest = page_router()
+
+
+@_rest.get("/dashboard/{path:path}")
+async def nowhere(path: str, request: Request, _session: LoggedIn) -> Response:
+    """Tell whoever follows a wrong link where the pages are."""
+    raise Problem("not-found", f"there is no page /dashboard/{path[:100]}")
 
 
 def add_dashboard(app: FastAPI) -> None:
     """Add the login, every page and their static files."""
-    for module in (login, today):
+    app.state.pages = tuple(Entry(module.PATH, module.TITLE) for module in PAGES)
+    app.include_router(login.router)
+    app.include_router(assets.router)
+    for module in PAGES:
         app.include_router(module.router)
-    app.mount("/dashboard/static", StaticFiles(directory=STATIC), name="static")
+    app.include_router(_rest)
     app.add_exception_handler(login.LoginRequired, login.redirect_to_login)

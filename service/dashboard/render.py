@@ -7,29 +7,39 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, PrefixLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from service.dashboard.assets import asset_url
+
 HERE = Path(__file__).parent
-STATIC = HERE / "static"
-# Everything a page loads comes from this service; nothing inline runs.
+# Everything a page loads comes from this service, and no script but its files runs.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+# plotly.js writes styles into the page; they can load nothing from elsewhere, so nothing leaves through them.
+POLICY_WITH_FIGURES = POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
 
 
 @lru_cache(maxsize=1)
 def environment() -> Environment:
     """Jinja2 environment of the dashboard's templates; values are escaped, missing ones are errors."""
-    return Environment(
-        loader=FileSystemLoader(HERE / "templates"),
+    made = Environment(
+        loader=ChoiceLoader(
+            [
+                FileSystemLoader(HERE / "templates"),
+                PrefixLoader({"report": PackageLoader("trading_app.report")}),
+            ]
+        ),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.globals["asset"] = asset_url
+    return made
 
 
 def page(
@@ -39,14 +49,14 @@ def page(
     *,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
-    policy: str = POLICY,
+    policy: str | None = None,
 ) -> HTMLResponse:
     """Render a template.
 
     Parameters
     ----------
     request
-        The request; templates see it as ``request``.
+        The request; templates see it as ``request``, and who is logged in as ``session``.
     template
         Name under ``templates/``.
     context
@@ -56,7 +66,14 @@ def page(
     headers
         Further headers.
     policy
-        Content security policy, for pages that need another one.
+        Content security policy; by default one that lets those who are logged in see figures.
     """
-    text = environment().get_template(template).render(request=request, **context)
+    session = getattr(request.state, "session", None)
+    known = {
+        "request": request,
+        "pages": request.app.state.pages,
+        **({"session": session} if session else {}),
+    }
+    text = environment().get_template(template).render(**(known | dict(context)))
+    policy = policy or (POLICY_WITH_FIGURES if session else POLICY)
     return HTMLResponse(text, status, {"Content-Security-Policy": policy, **(headers or {})})

@@ -67,7 +67,7 @@ def test_failed_authentications_are_limited_and_good_keys_are_not(
 
 
 def test_every_answer_has_an_id_and_the_headers(service: Any) -> None:
-    for path in ("/health", "/nope", "/api/v1/models", "/login", "/dashboard/static/service.css"):
+    for path in ("/health", "/nope", "/api/v1/models", "/login", "/dashboard/static/report.css"):
         headers = service.client.get(path, headers={"X-Request-Id": "abc-1"}).headers
         assert headers["x-request-id"] == "abc-1"
         assert headers["x-content-type-options"] == "nosniff"

@@ -204,7 +204,7 @@ def test_runs_that_lack_something_still_have_a_page(options: dict[str, Any], tmp
 
 
 def test_training_metrics_are_the_ones_that_matter(data: ReportData) -> None:
-    assert training_metrics(data) == ["eval_sharpe", "critic_loss", "alpha"]
+    assert training_metrics(data.progress) == ["eval_sharpe", "critic_loss", "alpha"]
 
 
 def comparison(low: float | None, high: float | None, **changes: Any) -> dict[str, Any]:

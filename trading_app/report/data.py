@@ -63,6 +63,12 @@ class ReportData:
         return self.equity.pct_change().iloc[1:].fillna(0.0)
 
     @property
+    def folds(self) -> list[Mapping[str, Any]]:
+        """Dates of each fold by part, or those of the one split; empty for what was not trained."""
+        folds = self.manifest.get("folds") or [self.manifest.get("split") or {}]
+        return [fold for fold in folds if fold]
+
+    @property
     def notes(self) -> list[str]:
         """What a reader has to know before any number: notes of the prices and of the backtest, each once."""
         prices = self.manifest.get("data", {}).get("notes", [])

@@ -13,6 +13,7 @@ from trading_app.report.calendar_figures import (
     return_distribution,
     yearly_bars,
 )
+from trading_app.report.contribution_figures import contribution_bars, contributions, fold_strip
 from trading_app.report.evidence_figures import measure_intervals, sharpe_differences, training_curve
 from trading_app.report.performance_figures import drawdown, equity_curve, rolling
 from trading_app.report.portfolio_figures import (
@@ -30,10 +31,13 @@ __all__ = [
     "THEMES",
     "Theme",
     "calendar_returns",
+    "contribution_bars",
+    "contributions",
     "cost_waterfall",
     "drawdown",
     "equity_curve",
     "exposure",
+    "fold_strip",
     "measure_intervals",
     "monthly_heatmap",
     "return_distribution",

@@ -19,7 +19,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from trading_app.report.theme import DARK, LIGHT, template
+from trading_app.report.theme import DARK, LIGHT, Theme, template
 
 # Shorter lists are cheaper in place.
 _SHARED_LENGTH = 24
@@ -32,6 +32,20 @@ def payload(light: Mapping[str, go.Figure], dark: Mapping[str, go.Figure]) -> di
         "templates": {theme.name: _plain(template(theme)) for theme in (LIGHT, DARK)},
         "figures": {name: _figure(light[name], dark[name], pool) for name in light},
         "arrays": pool.arrays,
+    }
+
+
+def document(figure: go.Figure, theme: Theme) -> dict[str, Any]:
+    """One figure in one look, by itself, for a page that asks for its figures one by one."""
+    content = _parts(figure)
+    title = content["layout"].pop("title")
+    meta = content["layout"].pop("meta", {})
+    return {
+        **content,
+        "title": title["text"],
+        "subtitle": title["subtitle"]["text"],
+        "narrow": meta.get("narrow", {}),
+        "template": _plain(template(theme)),
     }
 
 

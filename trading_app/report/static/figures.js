@@ -1,10 +1,13 @@
-// Draws the figures of a payload (trading_app/report/payload.py) into the elements that name them.
+// Draws figures into the elements that name them: those of the page's payload (trading_app/report/payload.py), and
+// those that an element's data-source is the address of, which are fetched when they come near.
 "use strict";
 (() => {
-  const source = JSON.parse(document.getElementById("payload").textContent);
+  const embedded = document.getElementById("payload");
+  const source = embedded ? JSON.parse(embedded.textContent) : { arrays: [], figures: {}, templates: {} };
   const NARROW = 520;
   const KINDS = { f4: Float32Array, f8: Float64Array, i1: Int8Array, u1: Uint8Array, i2: Int16Array, u2: Uint16Array, i4: Int32Array, u4: Uint32Array };
   const reduced = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const root = document.documentElement;
 
   function decode(value) {
     if (!value || !value.bdata) return value;
@@ -20,7 +23,9 @@
   function filled(value) {
     if (Array.isArray(value)) return value.map(filled);
     if (value === null || typeof value !== "object") return value;
+    if (ArrayBuffer.isView(value)) return value;
     if ("$" in value) return arrays[value.$];
+    if ("bdata" in value) return decode(value);
     return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, filled(item)]));
   }
   function put(target, path, value) {
@@ -29,22 +34,55 @@
     for (const key of path.slice(0, -1)) place = place[key] ??= {};
     place[last] = filled(value);
   }
+  // Text, lines and margins grow with the page's own text, so that a figure is readable on a screen of any size.
+  const SIZES = new Set(["size", "height", "width", "l", "r", "t", "b", "standoff", "ticklen", "yshift", "xgap", "ygap"]);
+  function grown(value, factor) {
+    if (Array.isArray(value)) return value.length > 60 ? value : value.map((item) => grown(item, factor));
+    if (value === null || typeof value !== "object" || ArrayBuffer.isView(value)) return value;
+    const one = ([key, item]) => [key, SIZES.has(key) && typeof item === "number" ? item * factor : grown(item, factor)];
+    return Object.fromEntries(Object.entries(value).map(one));
+  }
+  const growth = () => parseFloat(getComputedStyle(root).fontSize) / 16;
+
+  // Figures by name and look; those of the payload carry both looks.
+  const fetched = new Map();
+  const plots = new Map([...document.querySelectorAll("[data-figure]")].map((element) => [element.dataset.figure, element]));
+  const known = (name, look) => source.figures[name] ?? fetched.get(`${name} ${look}`);
+  async function figureOf(name, look) {
+    if (!known(name, look)) {
+      const address = new URL(plots.get(name).dataset.source, location.href);
+      address.searchParams.set("theme", look);
+      const answer = await fetch(address);
+      if (!answer.ok) throw new Error((await answer.text()).slice(0, 300) || `the service answered ${answer.status}`);
+      fetched.set(`${name} ${look}`, await answer.json());
+    }
+    return known(name, look);
+  }
 
   const views = {};  // what a reader changed: axis types by figure
-  function content(name, theme, width) {
-    const figure = source.figures[name];
+  let zoom = null;  // dates shown in every figure of time
+  const ofTime = (made) => typeof made.data[0]?.x?.[0] === "string" && /^\d{4}-\d\d-\d\d/.test(made.data[0].x[0]);
+  function content(name, figure, look, width) {
     const made = { data: filled(figure.data), layout: filled(figure.layout) };
-    if (theme === "dark") for (const [path, value] of figure.dark) put(made, path, value);
+    if (look === "dark") for (const [path, value] of figure.dark ?? []) put(made, path, value);
     if (width < NARROW) for (const [path, value] of Object.entries(figure.narrow)) put(made, path.split("."), value);
-    made.layout.template = source.templates[theme];
+    made.layout.template = figure.template ?? source.templates[look];
     made.layout.margin = { ...(made.layout.margin || {}), t: 12 };
     if (matchMedia("(pointer: coarse)").matches) made.layout.dragmode = false;  // a finger scrolls the page
     if (views[name]) made.layout.yaxis = { ...made.layout.yaxis, type: views[name] };
-    return made;
+    if (zoom && ofTime(made)) made.layout.xaxis = { ...made.layout.xaxis, range: zoom, autorange: false };
+    const factor = growth();
+    return factor === 1 ? made : { data: grown(made.data, factor), layout: grown(made.layout, factor) };
   }
 
-  const root = document.documentElement;
-  const plots = new Map([...document.querySelectorAll("[data-figure]")].map((element) => [element.dataset.figure, element]));
+  // plotly.js may still be on its way.
+  const library = () => window.Plotly ? Promise.resolve() : new Promise((done, failed) => {
+    const script = document.getElementById("plotly");
+    if (!script) return failed(new Error("plotly.js is missing"));
+    script.addEventListener("load", () => done());
+    script.addEventListener("error", () => failed(new Error("plotly.js could not be loaded; reload the page")));
+  });
+
   const drawn = new Set();
   let theme = "light";
   // A figure follows the width of its place, and takes its narrow form below a width.
@@ -60,30 +98,83 @@
       else draw(name);
     }
   });
-  function draw(name, look = theme, width = null) {
+  function paint(name, look, width) {
     const element = plots.get(name);
-    const made = content(name, look, width ?? element.clientWidth);
+    const made = content(name, known(name, look), look, width ?? element.clientWidth / growth());
     if (width) made.layout.width = width;
+    const first = !drawn.has(name);
     drawn.add(name);
     widths.set(name, element.clientWidth);
     follow.observe(element);
-    return Plotly.react(element, made.data, made.layout, { displayModeBar: false, doubleClick: "reset" });
+    Plotly.react(element, made.data, made.layout, { displayModeBar: false, doubleClick: "reset" });
+    if (first && element.dataset.source && ofTime(made)) element.on("plotly_relayout", (change) => zoomed(name, change));
+  }
+  async function draw(name) {
+    const element = plots.get(name);
+    try {
+      await Promise.all([figureOf(name, theme), library()]);
+      if (element.dataset.source && !drawn.has(name)) introduce(name, known(name, theme), element);
+      paint(name, theme);
+      element.dataset.drawn = theme;
+    } catch (error) {
+      element.textContent = `This figure cannot be shown: ${error.message}`;
+      element.classList.add("failed");
+      element.dataset.drawn = "failed";
+    }
+  }
+  // What the figure itself says it shows takes the place of its working title.
+  function introduce(name, figure, element) {
+    element.textContent = "";
+    for (const part of ["title", "subtitle"]) {
+      for (const place of document.querySelectorAll(`[data-${part}="${name}"]`)) place.textContent = figure[part];
+    }
+    element.setAttribute("aria-label", `${figure.title}. ${figure.subtitle}`.replace(/<[^>]*>/g, ""));
   }
   function redraw() { for (const name of drawn) draw(name); }
 
   // Figures below the fold wait until they come near.
-  if ("IntersectionObserver" in window) {
-    const watch = new IntersectionObserver((entries) => {
-      for (const entry of entries) {
-        if (!entry.isIntersecting) continue;
-        watch.unobserve(entry.target);
-        draw(entry.target.dataset.figure);
-      }
-    }, { rootMargin: "800px 0px" });
-    for (const element of plots.values()) watch.observe(element);
-  } else {
-    for (const name of plots.keys()) draw(name);
+  const watch = "IntersectionObserver" in window ? new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      if (!entry.isIntersecting) continue;
+      watch.unobserve(entry.target);
+      draw(entry.target.dataset.figure);
+    }
+  }, { rootMargin: embedded ? "800px 0px" : "400px 0px" }) : null;
+  function begin() {
+    for (const [name, element] of plots) if (watch) watch.observe(element); else draw(name);
   }
+
+  // The view is kept in the address, so that a link shows what its sender saw.
+  function keep(key, value) {
+    const address = new URL(location.href);
+    if (value === null) address.searchParams.delete(key);
+    else address.searchParams.set(key, value);
+    history.replaceState(history.state, "", address);
+  }
+  function zoomed(name, change) {
+    const range = change["xaxis.range"] ?? [change["xaxis.range[0]"], change["xaxis.range[1]"]];
+    const next = range[0] ? range.map((day) => String(day).slice(0, 10)) : null;
+    if (!next && !change["xaxis.autorange"]) return;
+    if (String(next) === String(zoom)) return;
+    zoom = next;
+    keep("zoom", next && next.join("~"));
+    for (const other of drawn) {
+      const element = plots.get(other);
+      if (other === name || !element.dataset.source || !ofTime(element)) continue;
+      Plotly.relayout(element, next ? { "xaxis.range": [...next] } : { "xaxis.autorange": true });
+    }
+  }
+  function scale(name, kind) {
+    views[name] = kind;
+    for (const button of document.querySelectorAll(`[data-axis="${name}"]`)) {
+      button.setAttribute("aria-pressed", String(kind === "log"));
+      button.textContent = kind === "log" ? "Log axis" : "Linear axis";
+    }
+  }
+  const asked = new URLSearchParams(location.search);
+  const span = (asked.get("zoom") ?? "").split("~");
+  if (span.length === 2 && span.every((day) => /^\d{4}-\d\d-\d\d$/.test(day))) zoom = span;
+  if (asked.get("scale") === "linear") for (const { dataset } of document.querySelectorAll("[data-axis]")) scale(dataset.axis, "linear");
 
   // Light or dark: the address, then the reader's last choice, then the system.
   const button = document.getElementById("theme");
@@ -99,12 +190,23 @@
   }
   let stored = null;
   try { stored = localStorage.getItem("equitrade-theme"); } catch { /* as above */ }
-  const asked = new URLSearchParams(location.search).get("theme");
   const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
-  show([asked, stored, system].find((look) => look === "light" || look === "dark"), false);
+  show([asked.get("theme"), stored, system].find((look) => look === "light" || look === "dark"), false);
   if (button) button.addEventListener("click", () => show(theme === "dark" ? "light" : "dark", true));
+  begin();
 
-  // Paper is light and as wide as paper; everything is on it.
+  // A part of the page was read again: its figures are new.
+  document.addEventListener("polled", ({ target }) => {
+    for (const element of target.querySelectorAll("[data-figure]")) {
+      const name = element.dataset.figure;
+      plots.set(name, element);
+      drawn.delete(name);
+      for (const look of ["light", "dark"]) fetched.delete(`${name} ${look}`);
+      draw(name);
+    }
+  });
+
+  // Paper is light and as wide as paper; everything that is there is on it.
   const PAPER = 690;
   addEventListener("beforeprint", () => {
     printing = true;
@@ -113,7 +215,7 @@
       element.open = true;
       element.dataset.closed = "";
     }
-    for (const name of plots.keys()) draw(name, "light", PAPER);
+    for (const name of plots.keys()) if (known(name, "light") && window.Plotly) paint(name, "light", PAPER);
   });
   addEventListener("afterprint", () => {
     printing = false;
@@ -145,8 +247,8 @@
     return lines.join("\n") + "\n";
   }
   async function png(name) {
-    const figure = source.figures[name];
-    const made = content(name, theme, 1200);
+    const [figure] = await Promise.all([figureOf(name, theme), library()]);
+    const made = content(name, figure, theme, 1200);
     made.layout.title = { text: figure.title, subtitle: { text: figure.subtitle } };
     delete made.layout.margin;
     return Plotly.toImage(made, { format: "png", width: 1200, height: (made.layout.height ?? 400) + 80, scale: 2 });
@@ -156,9 +258,8 @@
     if (table) save(`${table}.csv`, "text/csv", csv(table));
     if (picture) save(`${picture}.png`, "image/png", await png(picture));
     if (axis) {
-      views[axis] = (views[axis] ?? "log") === "log" ? "linear" : "log";
-      event.target.setAttribute("aria-pressed", String(views[axis] === "log"));
-      event.target.textContent = views[axis] === "log" ? "Log axis" : "Linear axis";
+      scale(axis, (views[axis] ?? "log") === "log" ? "linear" : "log");
+      keep("scale", views[axis] === "linear" ? "linear" : null);
       draw(axis);
     }
   });

@@ -1,0 +1,128 @@
+"""Figures on pages: a picture is a figure function with its exact data, drawn by the browser, saved as CSV or PNG.
+
+A page lays out cards (`templates/parts.html`); the browser asks for each figure when it comes into view, in the
+look of the moment, so that the first view waits for no more than it shows.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlencode
+
+import pandas as pd
+import plotly.graph_objects as go
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.dashboard.assets import accepts_gzip
+from service.problems import Problem
+from trading_app.report.payload import document, embed
+from trading_app.report.theme import Theme, theme_named
+
+_SMALL = 1400
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure on a page.
+
+    Attributes
+    ----------
+    name : str
+        Its id on the page and in file names: small letters, digits and dashes.
+    title : str
+        What stands in its place until the figure, which has a title of its own, is there.
+    figure : callable
+        Makes the figure in a theme.
+    table : callable
+        Gives the data behind it, exact and whole, for the download.
+    wide : bool
+        Whether it has a row to itself on a wide screen.
+    size : str
+        About how high it is, so that the page does not jump: ``short``, ``medium`` or ``tall``.
+    axis : bool
+        Whether a button turns its vertical axis from logarithmic to linear.
+    """
+
+    name: str
+    title: str
+    figure: Callable[[Theme], go.Figure]
+    table: Callable[[], pd.DataFrame]
+    wide: bool = True
+    size: Literal["short", "medium", "tall"] = "medium"
+    axis: bool = False
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What a template needs to lay out pictures: where their files are, and the view that they are of."""
+
+    path: str
+    view: dict[str, str]
+    pictures: dict[str, Picture]
+
+    def url(self, name: str, form: str) -> str:
+        """Address of a picture's file."""
+        return address(f"{self.path}/{name}.{form}", self.view)
+
+    def starting(self, *prefixes: str) -> list[str]:
+        """Names of the pictures that begin so, in their order."""
+        return [name for name in self.pictures if name.startswith(prefixes)]
+
+
+def address(path: str, view: Mapping[str, str | None]) -> str:
+    """A path with a view as its query string; what is None or empty is left out."""
+    query = urlencode({key: value for key, value in view.items() if value})
+    return f"{path}?{query}" if query else path
+
+
+def gallery(pictures: Iterable[Picture], path: str, **view: str | None) -> Gallery:
+    """Pictures for a template.
+
+    Parameters
+    ----------
+    pictures : iterable of Picture
+        What to show.
+    path : str
+        Where the page's figure route is, without the file.
+    **view : str, optional
+        What of the query string the figures depend on; what is None or empty is left out.
+    """
+    return Gallery(path, {key: value for key, value in view.items() if value}, {p.name: p for p in pictures})
+
+
+def picture_file(request: Request, pictures: Iterable[Picture], file: str) -> Response:
+    """Answer with a figure as JSON (``NAME.json``, in the look that ``?theme=`` names) or its data as CSV.
+
+    Raises
+    ------
+    Problem
+        ``not-found``.
+    """
+    name, _, form = file.rpartition(".")
+    found = next((picture for picture in pictures if picture.name == name), None)
+    if found is None or form not in ("json", "csv"):
+        raise Problem("not-found", f"there is no figure {file[:100]!r} on this page")
+    if form == "csv":
+        return csv_file(found.table(), found.name)
+    look = theme_named("dark" if request.query_params.get("theme") == "dark" else "light")
+    return _json(request, embed(document(found.figure(look), look)))
+
+
+def csv_file(table: pd.DataFrame, stem: str) -> Response:
+    """A table as a CSV file to download; every number reads back to the same bits."""
+    plain = table.index.name is None and isinstance(table.index, pd.RangeIndex)
+    headers = {"Content-Disposition": f'attachment; filename="{stem}.csv"'}
+    content = table.to_csv(index=not plain, date_format="%Y-%m-%d")
+    return Response(content, headers=headers, media_type="text/csv; charset=utf-8")
+
+
+def _json(request: Request, text: str) -> Response:
+    content, headers = text.encode(), {"Vary": "Accept-Encoding"}
+    if len(content) > _SMALL and accepts_gzip(request):
+        content = gzip.compress(content, 4, mtime=0)
+        headers["Content-Encoding"] = "gzip"
+    return Response(content, headers=headers, media_type="application/json")

@@ -1,0 +1,104 @@
+"""The page *Run*: everything in a run's report, interactive."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from fastapi import Request, Response
+
+from service.dashboard.frame import page_router
+from service.dashboard.login import LoggedIn
+from service.dashboard.pictures import gallery, picture_file
+from service.dashboard.render import page
+from service.dashboard.run_pictures import backtest_pictures, load_backtested, progress_pictures
+from service.dashboard.views import View, ViewDep, presets
+from service.dependencies import RunName, StateDep
+from service.routes.runs import summary
+from trading_app.measures import MEASURES
+from trading_app.report import tables
+from trading_app.report.facts import manifest_facts, method_facts, sampling
+from trading_app.report.page import SECTIONS
+from trading_app.report.theme import label_of
+from trading_app.report.verdict import verdict
+
+if TYPE_CHECKING:
+    from service.dashboard.pictures import Picture
+    from service.dashboard.run_pictures import Backtested
+    from service.state import State
+    from trading_app.runs import Run
+
+PATH, TITLE = "/dashboard/run", "Run"
+router = page_router()
+
+
+@router.get(PATH)
+async def run_page(
+    request: Request, state: StateDep, _session: LoggedIn, view: ViewDep, run: str = ""
+) -> Response:
+    """Show a run: the one that the address names, or the newest that was backtested."""
+    return page(request, "run.html", await state.run(_context, state, run, view))
+
+
+@router.get("/dashboard/run/{run}/figures/{file}")
+async def run_figure(
+    run: RunName, file: str, request: Request, state: StateDep, _session: LoggedIn, view: ViewDep
+) -> Response:
+    """Give one figure of a run, or its data."""
+
+    def answer() -> Response:
+        return picture_file(request, _pictures(state.open_run(run), view), file)
+
+    return await state.run(answer)
+
+
+def _context(state: State, name: str, view: View) -> dict[str, Any]:
+    runs = state.runs()
+    if not runs:
+        return {"runs": [], "run": None}
+    run = state.open_run(name) if name else next((run for run in runs if run.metrics is not None), runs[0])
+    context: dict[str, Any] = {
+        "runs": [(other.name, f"{other.name} · {other.status}") for other in runs],
+        "run": run,
+        "summary": summary(run),
+        "view": view,
+        "gallery": gallery(_pictures(run, view), f"{PATH}/{run.name}/figures", **view.query),
+        "manifest_json": json.dumps(dict(run.manifest), indent=2, ensure_ascii=False, default=str),
+    }
+    if run.metrics is None:
+        return context
+    shown = load_backtested(run, view.strategy, view.start, view.end)
+    return context | {"shown": shown, **_words(shown, view)}
+
+
+def _words(shown: Backtested, view: View) -> dict[str, Any]:
+    data, document = shown.data, shown.data.document
+    equity = shown.equity[shown.strategy]
+    first, last = (day.date() for day in (data.equity.index[0], data.equity.index[-1]))
+    made = {"measures": tables.measures_table(document), "drawdowns": tables.drawdowns_table(equity)}
+    if shown.costs is not None:
+        made["costs"] = tables.costs_table(shown.costs, equity, document["periods"])
+    if document.get("comparisons"):
+        made["comparisons"] = tables.comparisons_table(document)
+    if seeds := tables.seeds_table(document):
+        made["seeds"] = seeds
+    return {
+        "verdict": verdict(document),
+        "sampling": sampling(data),
+        "headlines": tables.headlines(document, shown.strategy, shown.reference),
+        "tables": made,
+        "sections": SECTIONS,
+        "facts": method_facts(data),
+        "manifest": manifest_facts(data),
+        "definitions": {about.label: about.meaning for about in MEASURES.values()},
+        "strategies": [(name, label_of(name)) for name in data.equity.columns],
+        "presets": presets(view, first, last, PATH, data.name),
+        "bounds": (first, last),
+    }
+
+
+def _pictures(run: Run, view: View) -> list[Picture]:
+    if run.metrics is None:
+        return list(progress_pictures(run))
+    shown = load_backtested(run, view.strategy, view.start, view.end)
+    return backtest_pictures(shown, log=view.scale == "log")

@@ -1,0 +1,38 @@
+// Forms that show another view at once, and parts of a page that are read again while something runs.
+"use strict";
+(() => {
+  // A choice of a view is sent when it is made; the button beside it serves those without scripts.
+  for (const field of document.querySelectorAll("[data-submit]")) {
+    field.addEventListener("change", () => field.form.requestSubmit());
+  }
+  for (const button of document.querySelectorAll(".unscripted")) button.hidden = true;
+  // Empty fields of a view would only make its address longer.
+  for (const form of document.querySelectorAll('form[method="get"]')) {
+    form.addEventListener("formdata", (event) => {
+      for (const [name, value] of [...event.formData]) if (value === "") event.formData.delete(name);
+    });
+  }
+
+  // <div data-poll="/path" data-every="1000">: its content is replaced until the answer says that it is done.
+  async function poll(place) {
+    const pause = Number(place.dataset.every || 1000);
+    try {
+      const answer = await fetch(place.dataset.poll, { headers: { Accept: "text/html" }, redirect: "error" });
+      if (answer.ok) {
+        const text = await answer.text();
+        const focused = place.contains(document.activeElement);
+        if (text !== place.dataset.seen && !focused) {
+          place.dataset.seen = text;
+          place.innerHTML = text;
+          place.dispatchEvent(new CustomEvent("polled", { bubbles: true }));
+        }
+        if (answer.headers.get("X-Done") === "yes") {
+          if (place.dataset.then) location.assign(place.dataset.then);
+          return;
+        }
+      }
+    } catch { /* the service restarts or the network is away: try again */ }
+    setTimeout(() => poll(place), document.hidden ? 5 * pause : pause);
+  }
+  for (const place of document.querySelectorAll("[data-poll]")) setTimeout(() => poll(place), 300);
+})();

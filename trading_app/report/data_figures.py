@@ -1,0 +1,141 @@
+"""Figures of prices: which sessions lack which symbols, and what the checks found when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from trading_app.report.theme import LIGHT, Theme, figure, numbers
+
+EVERY = "*"
+ROWS = 40
+
+
+def gaps_calendar(
+    missing: pd.DataFrame, listed: pd.DataFrame, *, start: str, end: str, theme: Theme = LIGHT
+) -> go.Figure:
+    """Sessions without a price, symbol × month; months in which a symbol was not listed are left blank.
+
+    Parameters
+    ----------
+    missing : DataFrame
+        Columns ``date`` and ``symbol`` (``*`` for every symbol), as `data.gaps.missing_sessions` gives it.
+    listed : DataFrame
+        Columns ``symbol``, ``first``, ``last``, as `data.gaps.listed` gives it.
+    start, end : str
+        First and last session of the prices.
+    theme : Theme
+        The look.
+    """
+    shown, left_out = _symbols(missing, listed)
+    months = pd.period_range(pd.Timestamp(start), pd.Timestamp(end), freq="M")
+    counts = _counts(missing, shown, months)
+    for row, symbol in enumerate(shown):
+        if symbol != EVERY:
+            _blank(counts[row], listed[listed["symbol"] == symbol].iloc[0], months)
+    count, lacking = len(missing), missing["symbol"].nunique()
+    title = f"Gaps: {count} missing sessions" if count else "Gaps: no session is missing"
+    about = (
+        f" The {ROWS} symbols with most of them; {left_out} more have their row in the CSV."
+        if left_out
+        else ""
+    )
+    result = figure(
+        title,
+        (
+            f"Of {lacking} symbols. "
+            if count
+            else "Every symbol has a price on each session since it was listed. "
+        )
+        + "A cell is a month; the darker, the more sessions lack a price. Blank: not listed."
+        + about,
+        theme,
+        height=20 * len(shown) + 120,
+        hovermode="closest",
+        meta={"narrow": {"layout.yaxis.tickfont.size": 9}},
+    )
+    result.add_heatmap(
+        x=[str(month.to_timestamp().date()) for month in months],
+        y=["every symbol" if symbol == EVERY else symbol for symbol in shown],
+        z=numbers(counts),
+        colorscale=[[0, theme.grid], [1e-9, theme.grid], [0.02, theme.cell_loss], [1, theme.loss]]
+        if count
+        else [[0, theme.grid], [1, theme.grid]],
+        zmin=0,
+        zmax=max(5.0, float(np.nanmax(counts)) if counts.size and np.isfinite(counts).any() else 5.0),
+        showscale=False,
+        hoverongaps=False,
+        ygap=2,
+        hovertemplate="%{y}, %{x|%B %Y}: %{z:.0f} sessions missing<extra></extra>",
+    )
+    result.update_yaxes(autorange="reversed", type="category", showgrid=False, dtick=1)
+    result.update_xaxes(showgrid=False, type="date")
+    return result
+
+
+def findings_by_year(findings: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figure:
+    """What the checks found in each year, by kind.
+
+    Parameters
+    ----------
+    findings : DataFrame
+        Columns ``kind`` and ``date``, as `data.findings.Report.to_frame` gives it.
+    theme : Theme
+        The look.
+    """
+    dated = findings.dropna(subset=["date"])
+    years = pd.to_datetime(dated["date"]).dt.year
+    undated = len(findings) - len(dated)
+    result = figure(
+        f"Findings of the checks: {len(findings)}",
+        "By the year that they are dated in." + (f" {undated} more have no date." if undated else ""),
+        theme,
+        height=300,
+        barmode="stack",
+        xaxis={"tickformat": "d", "separatethousands": False},
+        yaxis={"tickformat": "d", "rangemode": "tozero"},
+    )
+    colours = (theme.agent, *theme.palette)
+    for number, (kind, own) in enumerate(years.groupby(dated["kind"], sort=False)):
+        tally = own.value_counts().sort_index()
+        result.add_bar(
+            x=tally.index.to_numpy(),
+            y=tally.to_numpy(),
+            name=str(kind).replace("-", " "),
+            marker={"color": colours[number % len(colours)]},
+            hovertemplate="%{y}",
+            showlegend=True,
+        )
+    return result
+
+
+def _symbols(missing: pd.DataFrame, listed: pd.DataFrame) -> tuple[list[str], int]:
+    """Rows to draw: every symbol where there are few, else those that lack most; gaps of all come first."""
+    symbols = [str(symbol) for symbol in listed["symbol"]]
+    tally = missing["symbol"].value_counts()
+    if len(symbols) > ROWS:
+        kept = set(sorted(symbols, key=lambda symbol: -int(tally.get(symbol, 0)))[:ROWS])
+        symbols = [symbol for symbol in symbols if symbol in kept]
+    first = [EVERY] if EVERY in tally.index else []
+    return [*first, *symbols], len(listed) - len(symbols)
+
+
+def _counts(missing: pd.DataFrame, shown: Sequence[str], months: pd.PeriodIndex) -> np.ndarray:
+    counts = np.zeros((len(shown), len(months)))
+    if len(missing):
+        rows = pd.Index(shown).get_indexer(pd.Index(missing["symbol"]))
+        columns = months.get_indexer(pd.DatetimeIndex(missing["date"]).to_period("M"))
+        there = (rows >= 0) & (columns >= 0)
+        np.add.at(counts, (rows[there], columns[there]), 1)
+    return counts
+
+
+def _blank(row: np.ndarray, entry: pd.Series, months: pd.PeriodIndex) -> None:
+    first, last = pd.Timestamp(entry["first"]), pd.Timestamp(entry["last"])
+    if pd.isna(first):
+        row[:] = np.nan
+        return
+    row[(months < first.to_period("M")) | (months > last.to_period("M"))] = np.nan
