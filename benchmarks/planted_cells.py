@@ -29,7 +29,8 @@ SETTINGS: dict[str, Any] = {
     "learning_starts": 256,
     "gain_lr_multiplier": 5.0,
 }
-UPDATES = 3000
+# By strength of breaking: somewhat more than the updates in which a symmetric agent should get there.
+UPDATES = {0.0: 2000, 1.0: 3000}
 # Five times the updates in which a symmetric agent should get there, four times for a broken market.
 LONG_UPDATES = {0.0: 7500, 1.0: 10_000}
 STRENGTHS = (0.25, 0.5, 1.0)
@@ -70,7 +71,7 @@ class Cell:
     mirror: float
     variant: str = "default"
     changes: Mapping[str, Any] = field(default_factory=dict)
-    updates: int = UPDATES
+    updates: int = UPDATES[1.0]
 
     @property
     def name(self) -> str:
@@ -114,11 +115,14 @@ def cells(groups: tuple[str, ...] = GROUPS, agents: tuple[str, ...] = AGENTS) ->
     if "main" in groups:
         for agent in agents:
             for exchange, mirror in markets:
-                updates = LONG_UPDATES[exchange] if agent in ("dense", "augmented") else UPDATES
+                long = agent in ("dense", "augmented")
+                updates = (LONG_UPDATES if long else UPDATES)[exchange]
                 found.append(Cell("main", agent, exchange, mirror, updates=updates))
     if "ablation" in groups and "relaxed" in agents:
         for variant, changes in ABLATION.items():
-            found += [Cell("ablation", "relaxed", *market, variant, changes) for market in markets]
+            found += [
+                Cell("ablation", "relaxed", *market, variant, changes, UPDATES[market[0]]) for market in markets
+            ]
     if "strengths" in groups:
         for strength in STRENGTHS:
             for agent in agents:
