@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 import pandas as pd
@@ -61,7 +61,7 @@ class Gallery:
     """What a template needs to lay out pictures: where their files are, and the view that they are of."""
 
     path: str
-    view: dict[str, str]
+    view: dict[str, str | list[str]]
     pictures: dict[str, Picture]
 
     def url(self, name: str, form: str) -> str:
@@ -73,13 +73,13 @@ class Gallery:
         return [name for name in self.pictures if name.startswith(prefixes)]
 
 
-def address(path: str, view: Mapping[str, str | None]) -> str:
+def address(path: str, view: Mapping[str, str | list[str] | None]) -> str:
     """A path with a view as its query string; what is None or empty is left out."""
-    query = urlencode({key: value for key, value in view.items() if value})
+    query = urlencode({key: value for key, value in view.items() if value}, doseq=True)
     return f"{path}?{query}" if query else path
 
 
-def gallery(pictures: Iterable[Picture], path: str, **view: str | None) -> Gallery:
+def gallery(pictures: Iterable[Picture], path: str, **view: str | list[str] | None) -> Gallery:
     """Pictures for a template.
 
     Parameters
@@ -92,6 +92,11 @@ def gallery(pictures: Iterable[Picture], path: str, **view: str | None) -> Galle
         What of the query string the figures depend on; what is None or empty is left out.
     """
     return Gallery(path, {key: value for key, value in view.items() if value}, {p.name: p for p in pictures})
+
+
+def themed(function: Callable[..., go.Figure], *args: Any, **kwargs: Any) -> Callable[[Theme], go.Figure]:
+    """A figure function with its data, as a picture wants it: waiting for the theme alone."""
+    return lambda theme: function(*args, **kwargs, theme=theme)
 
 
 def picture_file(request: Request, pictures: Iterable[Picture], file: str) -> Response:

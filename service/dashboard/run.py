@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Request, Response
+from fastapi.responses import FileResponse
 
 from service.dashboard.frame import page_router
 from service.dashboard.login import LoggedIn
@@ -14,6 +15,7 @@ from service.dashboard.render import page
 from service.dashboard.run_pictures import backtest_pictures, load_backtested, progress_pictures
 from service.dashboard.views import View, ViewDep, presets
 from service.dependencies import RunName, StateDep
+from service.problems import Problem
 from service.routes.runs import summary
 from trading_app.measures import MEASURES
 from trading_app.report import tables
@@ -50,6 +52,15 @@ async def run_figure(
         return picture_file(request, _pictures(state.open_run(run), view), file)
 
     return await state.run(answer)
+
+
+@router.get("/dashboard/run/{run}/report.html")
+async def run_report(run: RunName, state: StateDep, _session: LoggedIn) -> Response:
+    """Give the report as one file to keep; it works without the service."""
+    found = await state.run(state.open_run, run)
+    if not found.report.is_file():
+        raise Problem("no-report", f"run {run!r} has no report; `equitrade report {run}` writes it")
+    return FileResponse(found.report, media_type="text/html", filename=f"{run}.html")
 
 
 def _context(state: State, name: str, view: View) -> dict[str, Any]:

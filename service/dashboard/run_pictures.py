@@ -18,7 +18,7 @@ from trading_app.report.contribution_figures import contributions
 from trading_app.report.data import ReportData, load_report_data
 from trading_app.report.evidence_figures import metric_label
 from trading_app.report.page import training_metrics
-from trading_app.run_files import read_json
+from trading_app.run_files import RunError, read_json
 from trading_app.runs import Run, load_backtest
 
 if TYPE_CHECKING:
@@ -84,9 +84,7 @@ def load_backtested(run: Run, strategy: str | None, start: date | None, end: dat
     RunError
         If there is no backtest.
     """
-    if run.metrics is None:
-        load_backtest(run)  # says what is missing and how to make it
-    stamp = (run.path / "metrics.json").stat().st_mtime_ns
+    stamp = opened(run)
     data = _data(run.path, stamp)
     name = strategy or data.subject
     if name not in data.document["strategies"]:
@@ -95,6 +93,22 @@ def load_backtested(run: Run, strategy: str | None, start: date | None, end: dat
         )
     weights, costs, gains = _parts(run.path, stamp, name)
     return cut(Backtested(data, name, data.equity, weights, costs, gains), start, end)
+
+
+def opened(run: Run) -> int:
+    """When a run was backtested, to keep what was read until it is again.
+
+    Raises
+    ------
+    RunError
+        If there is no backtest.
+    """
+    try:
+        return (run.path / "metrics.json").stat().st_mtime_ns
+    except FileNotFoundError:
+        raise RunError(
+            f"run {run.name!r} has no backtest yet; `equitrade backtest {run.name}` makes one"
+        ) from None
 
 
 def cut(whole: Backtested, start: date | None, end: date | None) -> Backtested:

@@ -34,6 +34,8 @@ class ReportData:
         Lines of the training's progress; empty where there was none.
     config_text : str
         The configuration as TOML.
+    trades : DataFrame, optional
+        Trades of the strategy reported on, a row each.
     """
 
     name: str
@@ -44,6 +46,7 @@ class ReportData:
     costs: pd.DataFrame = field(repr=False)
     progress: pd.DataFrame = field(repr=False, default_factory=pd.DataFrame)
     config_text: str = field(repr=False, default="")
+    trades: pd.DataFrame | None = field(repr=False, default=None)
 
     @property
     def subject(self) -> str:
@@ -94,4 +97,5 @@ def load_report_data(run: Run) -> ReportData:
         costs=saved.costs(subject),
         progress=run.progress(),
         config_text=run.config_text,
+        trades=saved.trades(subject),
     )

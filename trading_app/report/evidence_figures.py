@@ -76,7 +76,7 @@ def measure_intervals(
     for name in rows:
         value = strategies[name]["metrics"][measure]
         low, high = strategies[name]["intervals"][measure]
-        _add_interval(result, label_of(name), scale, (value, low, high), colours[name], suffix, about.digits)
+        add_interval(result, label_of(name), scale, (value, low, high), colours[name], suffix, about.digits)
     agent = next((name for name in rows if kind_of(name) == "agent"), None)
     if agent is not None and seeds:
         result.add_scatter(
@@ -86,7 +86,7 @@ def measure_intervals(
             hovertemplate="seed: %{x:.2f}<extra></extra>",
             marker={"size": 5, "color": theme.paper, "line": {"width": 1.2, "color": theme.agent}},
         )
-    _give_air(result)
+    give_air(result)
     return result
 
 
@@ -115,12 +115,12 @@ def sharpe_differences(comparisons: Sequence[Mapping[str, Any]], *, theme: Theme
     colours = {"better": theme.gain, "worse": theme.loss, "indistinguishable": theme.reference}
     for c in comparisons:
         values = (c["sharpe_difference"], c["sharpe_low"], c["sharpe_high"])
-        _add_interval(result, label_of(c["baseline"]), 1.0, values, colours[c["verdict"]], "", 2)
-    _give_air(result)
+        add_interval(result, label_of(c["baseline"]), 1.0, values, colours[c["verdict"]], "", 2)
+    give_air(result)
     return result
 
 
-def _give_air(result: go.Figure) -> None:
+def give_air(result: go.Figure) -> None:
     """Rows from the top down, and room at the ends of the longest interval: zero is always in sight."""
     ends = np.concatenate([np.asarray(trace.x, dtype=np.float64) for trace in result.data] or [np.zeros(1)])
     low, high = (float(f(np.append(ends[np.isfinite(ends)], 0.0))) for f in (np.min, np.max))
@@ -129,7 +129,7 @@ def _give_air(result: go.Figure) -> None:
     result.update_yaxes(autorange="reversed", type="category", showgrid=False)
 
 
-def _add_interval(
+def add_interval(
     result: go.Figure,
     label: str,
     scale: float,

@@ -7,12 +7,14 @@ what to change on a narrow screen (path → value).
 
 from __future__ import annotations
 
+from trading_app.report.allocation_figures import allocation_bars, change_bars
 from trading_app.report.calendar_figures import (
     calendar_returns,
     monthly_heatmap,
     return_distribution,
     yearly_bars,
 )
+from trading_app.report.comparison_figures import run_curves, run_differences, run_measures
 from trading_app.report.contribution_figures import contribution_bars, contributions, fold_strip
 from trading_app.report.evidence_figures import measure_intervals, sharpe_differences, training_curve
 from trading_app.report.performance_figures import drawdown, equity_curve, rolling
@@ -30,7 +32,9 @@ __all__ = [
     "LIGHT",
     "THEMES",
     "Theme",
+    "allocation_bars",
     "calendar_returns",
+    "change_bars",
     "contribution_bars",
     "contributions",
     "cost_waterfall",
@@ -42,6 +46,9 @@ __all__ = [
     "monthly_heatmap",
     "return_distribution",
     "rolling",
+    "run_curves",
+    "run_differences",
+    "run_measures",
     "sharpe_differences",
     "theme_named",
     "training_curve",

@@ -102,6 +102,12 @@ def report_figures(data: ReportData, theme: Theme) -> dict[str, go.Figure]:
     }
     if not document.get("comparisons"):
         del makers["sharpe-differences"]
+    trades = data.trades
+    if trades is not None:
+        gains = figures.contributions(data.weights, data.equity[subject], trades)
+        makers["contribution"] = lambda: figures.contribution_bars(gains, theme=theme)
+    if data.folds:
+        makers["folds"] = lambda: figures.fold_strip(data.folds, theme=theme)
     made = {name: make() for name, make in makers.items()}
     for metric in training_metrics(data.progress):
         made[f"training-{metric.replace('/', '-')}"] = figures.training_curve(
@@ -182,7 +188,7 @@ def _plotly_js() -> str:
 
 
 def _sections(made: list[str]) -> list[Section]:
-    training = tuple(name for name in made if name.startswith("training-"))
+    training = tuple(name for name in made if name.startswith(("folds", "training-")))
     return [
         Section(
             section.anchor,

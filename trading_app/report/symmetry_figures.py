@@ -44,7 +44,7 @@ def market_distance(tests: Sequence[Mapping[str, Any]], symmetry: str, *, theme:
         theme,
         height=300,
         xaxis={"tickformat": "d", "separatethousands": False},
-        yaxis={"rangemode": "tozero", "tickformat": ".2~f"},
+        yaxis={"rangemode": "tozero", "tickformat": ".3~f"},
         bargap=0.35,
     )
     years = [test["period"] for test in own]
@@ -108,11 +108,21 @@ def relaxed_heatmap(
     what = "1 everywhere is a layer that keeps its symmetry" if relative else "all began at 1"
     result = figure(
         f"Relaxed weights of the {network}",
-        f"{which[0].upper()}{which[1:]}; {what}. Orange is less, blue more.",
+        f"{which[0].upper()}{which[1:]}; {what}. Orange is less, blue more. Rows: layer, "
+        + ("filter bank, group element." if len(weights.elements) > 1 else "filter bank."),
         theme,
         height=28 * len(rows) + 130,
         hovermode="closest",
-        meta={"narrow": {"data.0.colorbar.thickness": 6}},
+        meta={
+            "narrow": {
+                "data.0.showscale": False,
+                "layout.yaxis.tickvals": rows,
+                "layout.yaxis.ticktext": [_short(row) for row in rows],
+                "layout.yaxis.tickfont.size": 10,
+                "layout.xaxis.tickfont.size": 9,
+                "layout.xaxis.tickangle": -90,
+            }
+        },
     )
     result.add_heatmap(
         x=columns,
@@ -133,11 +143,13 @@ def relaxed_heatmap(
     return result
 
 
-def weights_table(weights: RelaxedWeights) -> pd.DataFrame:
-    """Every relaxed weight, a row each: as it is, and against its bank's mean."""
+def weights_table(weights: RelaxedWeights, only: str | None = None) -> pd.DataFrame:
+    """Every relaxed weight (of one network, where it is given), a row each: as it is, and against its bank's mean."""
     parts = []
     for layer in weights.layers:
         network, _, name = layer.partition(" ")
+        if only not in (None, network):
+            continue
         raw, tied = weights.raw(layer), weights.tied(layer)
         assets = weights.symbols if raw.shape[2] > 1 else (SHARED,)
         index = pd.MultiIndex.from_product(
@@ -178,6 +190,16 @@ def layer_deviations(weights: RelaxedWeights, *, theme: Theme = LIGHT) -> go.Fig
         _bars_with_dots(result, own, colour, theme)
     result.update_yaxes(autorange="reversed", type="category", showgrid=False)
     return result
+
+
+def layers_table(weights: RelaxedWeights) -> pd.DataFrame:
+    """Deviation of each layer and seed, a row each."""
+    rows = [
+        (*layer.split(" ", 1), seed, value)
+        for layer in weights.layers
+        for seed, value in zip(weights.seeds, weights.deviation(layer), strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["network", "layer", "seed", "deviation"])
 
 
 def deviations_over_training(progress: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figure:
@@ -251,7 +273,7 @@ def equivariance_errors(errors: Mapping[str, Any], *, theme: Theme = LIGHT) -> g
     )
     for part, colour in (("policy", theme.agent), ("critic", theme.palette[0])):
         rows = {
-            f"{part.capitalize()}, {SYMMETRIES.get(element, element).lower()}": 100
+            f"{part.capitalize()}, {SYMMETRIES.get(str(element), str(element)).lower()}": 100
             * own["relative"].to_numpy()
             for element, own in table[table["part"] == part].groupby("element", sort=False)
         }
@@ -304,7 +326,7 @@ def _grid(
         for bank, row in enumerate(chosen, start=1):
             for element, cells in zip(weights.elements, row.T, strict=True):
                 line = np.full(len(columns), np.nan)
-                line[-1 if len(cells) == 1 else slice(len(cells))] = cells
+                line[slice(-1, None) if len(cells) == 1 else slice(len(cells))] = cells
                 rows.append(_row_label(layer, bank, element, len(chosen), len(weights.elements)))
                 lines.append(line)
     return rows, columns, np.array(lines).reshape(len(rows), len(columns))
@@ -318,11 +340,21 @@ def _row_label(layer: str, bank: int, element: str, banks: int, elements: int) -
     return f"{text} · {element}" if elements > 1 else text
 
 
+def _short(row: str) -> str:
+    """A row's label for a phone: the identity goes without saying."""
+    text = row.replace(" · identity", "").replace(" · mirror", " −").replace("Hidden layer ", "Hidden ")
+    return text.replace("First layer", "First").replace("After the pool", "Pooled").replace(" · ", "·")
+
+
+def _mean(values: Array) -> float:
+    return float(np.nanmean(values)) if np.isfinite(values).any() else np.nan
+
+
 def _bars_with_dots(result: go.Figure, rows: Mapping[str, Array], colour: str, theme: Theme) -> None:
     """A bar a row for the mean over seeds, and a dot a seed on it."""
     names = list(rows)
     result.add_bar(
-        x=numbers([np.nanmean(values) if np.isfinite(values).any() else np.nan for values in rows.values()]),
+        x=numbers([_mean(values) for values in rows.values()]),
         y=names,
         orientation="h",
         marker={"color": translucent(colour, 0.45)},

@@ -195,12 +195,11 @@
   if (button) button.addEventListener("click", () => show(theme === "dark" ? "light" : "dark", true));
   begin();
 
-  // A part of the page was read again: its figures are new.
-  document.addEventListener("polled", ({ target }) => {
-    for (const element of target.querySelectorAll("[data-figure]")) {
+  // What the page watches has moved: figures that live are read again, in their places.
+  document.addEventListener("polled", () => {
+    for (const element of document.querySelectorAll("[data-live] [data-figure]")) {
       const name = element.dataset.figure;
-      plots.set(name, element);
-      drawn.delete(name);
+      if (!drawn.has(name)) continue;
       for (const look of ["light", "dark"]) fetched.delete(`${name} ${look}`);
       draw(name);
     }
