@@ -7,12 +7,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from data.atomic import atomic_write
@@ -91,12 +94,27 @@ def relaxed_weights(run: Run) -> RelaxedWeights:
     document, found = load_gains(run.path)
     seeds = tuple(int(seed) for seed in document["seeds"])
     layers = {}
-    for name, w in found.items():
+    for name, w in sorted(found.items(), key=lambda item: _place(item[0])):
         rows = w if w.ndim == 4 else w[:, :, None]
         if rows.shape[2] * rows.shape[3] > 1:  # one weight alone cannot differ
             layers[name] = rows.reshape(len(seeds), -1, *rows.shape[1:])
     elements = tuple(map(_element, document["symmetry"]["elements"]))
     return RelaxedWeights(layers, seeds, tuple(run.symbols), elements, int(document["step"]))
+
+
+def recorded_deviations(run: Run) -> pd.DataFrame:
+    """What training recorded of `deviations`: rows of ``progress.jsonl`` that have them; empty where there are none."""
+    mark = f'"eval_{RELAXATION}'
+    try:
+        text = (run.path / "progress.jsonl").read_text(encoding="utf-8")
+    except OSError:
+        return pd.DataFrame()
+    rows = []
+    for line in text.splitlines():
+        if mark in line:  # few lines have them, and reading all as JSON would take seconds
+            with suppress(json.JSONDecodeError):
+                rows.append(json.loads(line))
+    return pd.DataFrame(rows)
 
 
 def deviations(agent: SAC) -> dict[str, Tensor]:
@@ -190,6 +208,14 @@ def load_equivariance(run: Run) -> dict[str, Any] | None:
     """
     path = run.path / FILE
     return read_json(path) if path.exists() else None
+
+
+def _place(layer: str) -> tuple[str, int, str]:
+    """Actor before critic, and layers as data runs through them."""
+    network, _, name = layer.partition(" ")
+    order = ("lifting", "hidden", "attention", "pool", "pooled", "head")
+    stem = name.rstrip("0123456789")
+    return network, order.index(stem) if stem in order else len(order), name
 
 
 def _element(name: str) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from fastapi import FastAPI, Request, Response
 
-from service.dashboard import assets, login, run, today
+from service.dashboard import assets, compare, jobs, login, run, symmetry, today
 from service.dashboard.frame import Entry, page_router
 from service.dashboard.login import LoggedIn
+from service.dashboard.render import environment
 from service.problems import Problem
+from service.state import State
 
-PAGES = (today, run)
+PAGES = (today, run, compare, symmetry, jobs)
 
 _rest = page_router()
 
@@ -18,6 +20,13 @@ _rest = page_router()
 async def nowhere(path: str, request: Request, _session: LoggedIn) -> Response:
     """Tell whoever follows a wrong link where the pages are."""
     raise Problem("not-found", f"there is no page /dashboard/{path[:100]}")
+
+
+def warm_pages(state: State) -> None:
+    """Do what the first view of a page would wait for: read the templates and the newest run."""
+    for name in environment().list_templates(extensions=["html"]):
+        environment().get_template(name)
+    run.warm(state)
 
 
 def add_dashboard(app: FastAPI) -> None:

@@ -134,8 +134,8 @@ def _counts(missing: pd.DataFrame, shown: Sequence[str], months: pd.PeriodIndex)
 
 
 def _blank(row: np.ndarray, entry: pd.Series, months: pd.PeriodIndex) -> None:
-    first, last = pd.Timestamp(entry["first"]), pd.Timestamp(entry["last"])
-    if pd.isna(first):
+    if pd.isna(entry["first"]):
         row[:] = np.nan
         return
-    row[(months < first.to_period("M")) | (months > last.to_period("M"))] = np.nan
+    first, last = (pd.Timestamp(entry[end]).to_period("M") for end in ("first", "last"))
+    row[(months < first) | (months > last)] = np.nan
