@@ -14,7 +14,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from service.dashboard.pages import add_dashboard
+from service.dashboard.pages import add_dashboard, warm_pages
 from service.evidence import Evidence, read_evidence
 from service.handlers import add_handlers
 from service.middleware import RequestMiddleware
@@ -82,6 +82,7 @@ def create_app(
 def _warm(state: State) -> None:
     try:
         state.warm()
+        warm_pages(state)
     except Exception:
         # A model that cannot be loaded is told by /ready and by the requests for it; others go on.
         logger.exception("warming up failed")

@@ -14,13 +14,12 @@ from starlette.responses import HTMLResponse
 from service.dashboard.assets import asset_url
 
 HERE = Path(__file__).parent
-# Everything a page loads comes from this service, and no script but its files runs.
+# Everything a page loads comes from this service, and no script but its files runs. plotly.js writes styles into
+# the page; they can load nothing from elsewhere, so nothing leaves through them.
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-# plotly.js writes styles into the page; they can load nothing from elsewhere, so nothing leaves through them.
-POLICY_WITH_FIGURES = POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
 
 
 @lru_cache(maxsize=1)
@@ -49,7 +48,7 @@ def page(
     *,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
-    policy: str | None = None,
+    policy: str = POLICY,
 ) -> HTMLResponse:
     """Render a template.
 
@@ -66,7 +65,7 @@ def page(
     headers
         Further headers.
     policy
-        Content security policy; by default one that lets those who are logged in see figures.
+        Content security policy, for pages that need another one.
     """
     session = getattr(request.state, "session", None)
     known = {
@@ -75,5 +74,4 @@ def page(
         **({"session": session} if session else {}),
     }
     text = environment().get_template(template).render(**(known | dict(context)))
-    policy = policy or (POLICY_WITH_FIGURES if session else POLICY)
     return HTMLResponse(text, status, {"Content-Security-Policy": policy, **(headers or {})})

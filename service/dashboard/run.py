@@ -21,7 +21,8 @@ from trading_app.measures import MEASURES
 from trading_app.report import tables
 from trading_app.report.facts import manifest_facts, method_facts, sampling
 from trading_app.report.page import SECTIONS
-from trading_app.report.theme import label_of
+from trading_app.report.payload import document, embed
+from trading_app.report.theme import LIGHT, label_of
 from trading_app.report.verdict import verdict
 
 if TYPE_CHECKING:
@@ -63,11 +64,26 @@ async def run_report(run: RunName, state: StateDep, _session: LoggedIn) -> Respo
     return FileResponse(found.report, media_type="text/html", filename=f"{run}.html")
 
 
+def warm(state: State) -> None:
+    """Read the newest backtest and draw its first figure, so that nobody waits for what is read only once."""
+    run = _newest(state.runs())
+    if run is None or run.metrics is None:
+        return
+    first = backtest_pictures(load_backtested(run, None, None, None))[0]
+    embed(document(first.figure(LIGHT), LIGHT))
+
+
+def _newest(runs: list[Run]) -> Run | None:
+    """The newest run that was backtested, or else the newest."""
+    backtested = (run for run in runs if (run.path / "metrics.json").exists())
+    return next(backtested, runs[0] if runs else None)
+
+
 def _context(state: State, name: str, view: View) -> dict[str, Any]:
     runs = state.runs()
-    if not runs:
+    run = state.open_run(name) if name else _newest(runs)
+    if run is None:
         return {"runs": [], "run": None}
-    run = state.open_run(name) if name else next((run for run in runs if run.metrics is not None), runs[0])
     context: dict[str, Any] = {
         "runs": [(other.name, f"{other.name} · {other.status}") for other in runs],
         "run": run,
@@ -83,20 +99,20 @@ def _context(state: State, name: str, view: View) -> dict[str, Any]:
 
 
 def _words(shown: Backtested, view: View) -> dict[str, Any]:
-    data, document = shown.data, shown.data.document
+    data, found = shown.data, shown.data.document
     equity = shown.equity[shown.strategy]
     first, last = (day.date() for day in (data.equity.index[0], data.equity.index[-1]))
-    made = {"measures": tables.measures_table(document), "drawdowns": tables.drawdowns_table(equity)}
+    made = {"measures": tables.measures_table(found), "drawdowns": tables.drawdowns_table(equity)}
     if shown.costs is not None:
-        made["costs"] = tables.costs_table(shown.costs, equity, document["periods"])
-    if document.get("comparisons"):
-        made["comparisons"] = tables.comparisons_table(document)
-    if seeds := tables.seeds_table(document):
+        made["costs"] = tables.costs_table(shown.costs, equity, found["periods"])
+    if found.get("comparisons"):
+        made["comparisons"] = tables.comparisons_table(found)
+    if seeds := tables.seeds_table(found):
         made["seeds"] = seeds
     return {
-        "verdict": verdict(document),
+        "verdict": verdict(found),
         "sampling": sampling(data),
-        "headlines": tables.headlines(document, shown.strategy, shown.reference),
+        "headlines": tables.headlines(found, shown.strategy, shown.reference),
         "tables": made,
         "sections": SECTIONS,
         "facts": method_facts(data),

@@ -83,7 +83,7 @@ def contribution_bars(gains: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figure
         hovertemplate="%{y}: %{text}<extra></extra>",
     )
     low, high = min(float(shown.min()), 0.0), max(float(shown.max()), 0.0)
-    room = 0.14 * (high - low or 1.0)
+    room = 0.2 * (high - low or 1.0)
     result.update_xaxes(range=[100 * (low - (room if low < 0 else 0)), 100 * (high + room)])
     result.update_yaxes(autorange="reversed", type="category", showgrid=False, dtick=1, tickfont={"size": 11})
     return result

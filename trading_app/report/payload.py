@@ -37,11 +37,13 @@ def payload(light: Mapping[str, go.Figure], dark: Mapping[str, go.Figure]) -> di
 
 def document(figure: go.Figure, theme: Theme) -> dict[str, Any]:
     """One figure in one look, by itself, for a page that asks for its figures one by one."""
-    content = _parts(figure)
+    pool = _Pool()
+    content = pool.share(_parts(figure))
     title = content["layout"].pop("title")
     meta = content["layout"].pop("meta", {})
     return {
         **content,
+        "arrays": pool.arrays,
         "title": title["text"],
         "subtitle": title["subtitle"]["text"],
         "narrow": meta.get("narrow", {}),

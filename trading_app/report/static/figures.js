@@ -17,16 +17,16 @@
     const [rows, columns] = String(value.shape).split(",").map(Number);
     return Array.from({ length: rows }, (_, i) => flat.subarray(i * columns, (i + 1) * columns));
   }
-  const arrays = source.arrays.map(decode);
+  const pool = source.arrays.map(decode);
 
   // A copy with the shared arrays in their places.
-  function filled(value) {
-    if (Array.isArray(value)) return value.map(filled);
+  function filled(value, arrays = pool) {
+    if (Array.isArray(value)) return value.map((item) => filled(item, arrays));
     if (value === null || typeof value !== "object") return value;
     if (ArrayBuffer.isView(value)) return value;
     if ("$" in value) return arrays[value.$];
     if ("bdata" in value) return decode(value);
-    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, filled(item)]));
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, filled(item, arrays)]));
   }
   function put(target, path, value) {
     const last = path[path.length - 1];
@@ -54,7 +54,9 @@
       address.searchParams.set("theme", look);
       const answer = await fetch(address);
       if (!answer.ok) throw new Error((await answer.text()).slice(0, 300) || `the service answered ${answer.status}`);
-      fetched.set(`${name} ${look}`, await answer.json());
+      const figure = await answer.json();
+      figure.arrays = figure.arrays.map(decode);
+      fetched.set(`${name} ${look}`, figure);
     }
     return known(name, look);
   }
@@ -63,9 +65,9 @@
   let zoom = null;  // dates shown in every figure of time
   const ofTime = (made) => typeof made.data[0]?.x?.[0] === "string" && /^\d{4}-\d\d-\d\d/.test(made.data[0].x[0]);
   function content(name, figure, look, width) {
-    const made = { data: filled(figure.data), layout: filled(figure.layout) };
+    const made = { data: filled(figure.data, figure.arrays), layout: filled(figure.layout, figure.arrays) };
     if (look === "dark") for (const [path, value] of figure.dark ?? []) put(made, path, value);
-    if (width < NARROW) for (const [path, value] of Object.entries(figure.narrow)) put(made, path.split("."), value);
+    if (width < NARROW) for (const [path, value] of Object.entries(figure.narrow)) put(made, path.split("."), filled(value, figure.arrays));
     made.layout.template = figure.template ?? source.templates[look];
     made.layout.margin = { ...(made.layout.margin || {}), t: 12 };
     if (matchMedia("(pointer: coarse)").matches) made.layout.dragmode = false;  // a finger scrolls the page
