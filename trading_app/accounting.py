@@ -167,6 +167,8 @@ def solve_fill(
 
 def _fixed_point(target: Array, held: Array, rate: float, factor: Array, tolerance: float) -> Array:
     kept = 1.0 - total(_magnitude(target - held)) * rate
+    if target.ndim == 1 and isinstance(target, np.ndarray):
+        return _fixed_point_of_one(target, held, rate, float(factor), tolerance, float(kept))
     moving = kept == kept
     for _ in range(_FIXED_POINT_STEPS):
         change = target * kept[..., None]
@@ -176,10 +178,23 @@ def _fixed_point(target: Array, held: Array, rate: float, factor: Array, toleran
         error = abs(new - kept) * (factor / (1.0 - factor))
         kept = new * moving + kept * (moving == 0)
         moving = moving & (error > tolerance)
-        # A single account's truth value is ten times cheaper than its `any`.
-        if not (moving.any() if moving.ndim else moving):
+        if not moving.any():
             break
     return kept
+
+
+def _fixed_point_of_one(
+    target: Floats, held: Floats, rate: float, factor: float, tolerance: float, kept: float
+) -> np.float64:
+    """The same steps for a single account, whose numbers are quicker as Python's."""
+    slack = factor / (1.0 - factor)
+    for _ in range(_FIXED_POINT_STEPS):
+        change = target * kept
+        change -= held
+        before, kept = kept, 1.0 - float(np.add.reduce(np.abs(change, out=change))) * rate
+        if abs(kept - before) * slack <= tolerance:
+            break
+    return np.float64(kept)
 
 
 def _newton(target: Array, held: Array, rate: float, impact: Array | None, tolerance: float) -> Array:
