@@ -36,7 +36,7 @@ demo: $(STAMPS)/run  ## train, backtest and report on bundled real prices (about
 	$(BIN)/equitrade demo
 
 test: $(STAMPS)/dev  ## the whole test suite, under ten minutes on two cores
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(TESTS)
 
 test-slow: $(STAMPS)/dev  ## the tests that take longer
 	$(BIN)/python -m pytest -m slow --timeout 3600 $(TESTS)
