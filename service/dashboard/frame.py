@@ -51,7 +51,7 @@ class PageRoute(APIRoute):
                 return _error(request, problem)
             except RequestValidationError as error:
                 found = error.errors()[0]
-                place = str(found["loc"][-1])
+                place = str(found["loc"][min(1, len(found["loc"]) - 1)])
                 return _error(request, Problem("invalid-request", f"{place}: {found['msg']}"))
             except DataError as error:
                 return _error(request, Problem("invalid-request", str(error)))
