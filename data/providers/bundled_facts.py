@@ -6,10 +6,14 @@ and compares. ``python -m data.providers.bundled_facts`` writes the file.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from data.errors import DataError
 
@@ -55,14 +59,15 @@ def measure_facts(name: str) -> dict[str, Any]:
         "repairs": [],
         "differences": [],
         "findings": json.loads(report.to_frame().to_json(orient="records")),
-        "gaps": [
-            [str(date.date()), symbol] for date, symbol in zip(gaps["date"], gaps["symbol"], strict=True)
-        ],
-        "listed": [
-            [row.symbol, str(row.first.date()), str(row.last.date()), int(row.sessions)]
-            for row in listed(prices).itertuples(index=False)
-        ],
+        "gaps": _rows(gaps),
+        "listed": _rows(listed(prices)),
     }
+
+
+def _rows(frame: pd.DataFrame) -> list[list[Any]]:
+    """Rows of a table as JSON has them, with dates as ``YYYY-MM-DD``."""
+    text = frame.to_csv(index=False, header=False, date_format="%Y-%m-%d")
+    return [[int(cell) if cell.isdigit() else cell for cell in row] for row in csv.reader(io.StringIO(text))]
 
 
 @cache

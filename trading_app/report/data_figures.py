@@ -36,32 +36,26 @@ def gaps_calendar(
     for row, symbol in enumerate(shown):
         if symbol != EVERY:
             _blank(counts[row], listed[listed["symbol"] == symbol].iloc[0], months)
-    count, lacking = len(missing), missing["symbol"].nunique()
-    title = f"Gaps: {count} missing sessions" if count else "Gaps: no session is missing"
-    about = (
-        f" The {ROWS} symbols with most of them; {left_out} more have their row in the CSV."
-        if left_out
-        else ""
-    )
+    count = len(missing)
     result = figure(
-        title,
-        (
-            f"Of {lacking} symbols. "
-            if count
-            else "Every symbol has a price on each session since it was listed. "
-        )
+        f"Gaps: {count} missing {'session' if count == 1 else 'sessions'}"
+        if count
+        else "Gaps: no session is missing",
+        _most(missing)
         + "A cell is a month; the darker, the more sessions lack a price. Blank: not listed."
-        + about,
+        + (f" {left_out} symbols with fewer gaps have theirs in the CSV alone." if left_out else ""),
         theme,
         height=20 * len(shown) + 120,
         hovermode="closest",
         meta={"narrow": {"layout.yaxis.tickfont.size": 9}},
     )
+    # One session is to be seen beside a month without any.
+    few = _between(theme.grid, theme.loss, 0.45)
     result.add_heatmap(
         x=[str(month.to_timestamp().date()) for month in months],
         y=["every symbol" if symbol == EVERY else symbol for symbol in shown],
         z=numbers(counts),
-        colorscale=[[0, theme.grid], [1e-9, theme.grid], [0.02, theme.cell_loss], [1, theme.loss]]
+        colorscale=[[0, theme.grid], [1e-6, few], [1, theme.loss]]
         if count
         else [[0, theme.grid], [1, theme.grid]],
         zmin=0,
@@ -110,6 +104,20 @@ def findings_by_year(findings: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figu
             showlegend=True,
         )
     return result
+
+
+def _most(missing: pd.DataFrame) -> str:
+    """A sentence on the symbols that lack most."""
+    if missing.empty:
+        return "Every symbol has a price on each session since it was listed. "
+    tally = missing["symbol"].replace({EVERY: "every symbol"}).value_counts().head(3)
+    return f"Most: {', '.join(f'{symbol} {number}' for symbol, number in tally.items())}. "
+
+
+def _between(first: str, second: str, share: float) -> str:
+    """A colour on the way from one hexadecimal colour to another."""
+    pairs = ((int(first[i : i + 2], 16), int(second[i : i + 2], 16)) for i in (1, 3, 5))
+    return "#" + "".join(f"{round((1 - share) * a + share * b):02x}" for a, b in pairs)
 
 
 def _symbols(missing: pd.DataFrame, listed: pd.DataFrame) -> tuple[list[str], int]:
