@@ -338,11 +338,15 @@ def _magnitude(values: Array) -> Array:
 
 def at_least(values: Array, bound: float) -> Array:
     """Larger of values and bound."""
+    if isinstance(values, np.floating):
+        return type(values)(bound) if values < bound else values
     return np.maximum(values, bound) if isinstance(values, _NUMPY) else values.clip(bound, None)
 
 
 def at_most(values: Array, bound: float) -> Array:
     """Smaller of values and bound."""
+    if isinstance(values, np.floating):
+        return type(values)(bound) if values > bound else values
     return np.minimum(values, bound) if isinstance(values, _NUMPY) else values.clip(None, bound)
 
 
