@@ -63,6 +63,8 @@ docs: $(STAMPS)/dev  ## build the site, warnings are errors
 $(STAMPS)/peers: benchmarks/peers.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --requirement benchmarks/peers.txt
+	# Of FinRL one environment is raced, which needs none of the brokers' clients that FinRL asks for.
+	$(PEERS)/bin/python -m pip install --quiet --no-deps finrl==0.3.7
 	@mkdir -p $(STAMPS) && touch $@
 
 peers: $(STAMPS)/peers  ## install the peers that the benchmarks race

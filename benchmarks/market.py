@@ -6,6 +6,7 @@ with compact observations, as training stores them; beside each stands the same 
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -63,6 +64,11 @@ def run(*, peers_python: Path | None = None, repeats: int = 7) -> dict[str, Any]
         name: {"steps_per_second": counts[name] / summary(taken)["median_s"], **summary(taken)}
         for name, taken in seconds.items()
     }
+    if "FinRL" in seconds:
+        one = zip(seconds["single"], seconds["FinRL"], strict=True)
+        payload["single_over_finrl"] = statistics.median(
+            (counts["single"] / mine) / (counts["FinRL"] / theirs) for mine, theirs in one
+        )
     payload["reached"] = {
         name: payload["results"][name]["steps_per_second"] >= goal for name, goal in TARGETS.items()
     }
@@ -70,7 +76,7 @@ def run(*, peers_python: Path | None = None, repeats: int = 7) -> dict[str, Any]
 
 
 def _accounts(name: str) -> int:
-    return 1 if name == "single" else int(name.split(maxsplit=1)[0])
+    return 1 if name in ("single", "FinRL") else int(name.split(maxsplit=1)[0])
 
 
 def _single(prices: Prices) -> Callable[[], float]:
@@ -146,4 +152,8 @@ def main(
     for name, result in payload["results"].items():
         goal = f"  (to reach: {TARGETS[name]:,})" if name in TARGETS else ""
         print(f"{name:>18}  {result['steps_per_second']:12,.0f} steps/s{goal}")
+    if "single_over_finrl" in payload:
+        print(
+            f"one account, over FinRL's NumPy environment in the same run: {payload['single_over_finrl']:.2f}"
+        )
     print(path)

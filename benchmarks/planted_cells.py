@@ -121,7 +121,8 @@ def cells(groups: tuple[str, ...] = GROUPS, agents: tuple[str, ...] = AGENTS) ->
     if "ablation" in groups and "relaxed" in agents:
         for variant, changes in ABLATION.items():
             found += [
-                Cell("ablation", "relaxed", *market, variant, changes, UPDATES[market[0]]) for market in markets
+                Cell("ablation", "relaxed", *market, variant, changes, UPDATES[market[0]])
+                for market in markets
             ]
     if "strengths" in groups:
         for strength in STRENGTHS:
