@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from control_benchmarks.analysis import (
     noise_returns,
     relaxations,
 )
-from control_benchmarks.published import published_bars
+from control_benchmarks.published import Bar, published_bars
 from rl_core.statistics import Band, bootstrap_band, bootstrap_interval
 
 # Okabe and Ito (2008): colours that stay apart for colour-blind readers; relaxed is always blue.
@@ -31,6 +32,7 @@ COLOURS = {
     "rpp": "#CC79A7",
     "dense-equal-parameters": "#E69F00",
 }
+OURS = "ours (dense)"
 _VARIANTS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _GRID = "#e8ebef"
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
@@ -143,16 +145,16 @@ def claim_intervals(claims: Sequence[Claim]) -> go.Figure:
     return figure.update_layout(height=160 + 32 * len(parts), margin={"l": 330})
 
 
-def published_comparison(study: Study) -> list[dict[str, str]]:
-    """Return rows of our plain agent's returns beside those that others published at the same frames.
+def published_points(study: Study) -> list[dict[str, Any]]:
+    """Return rows of our plain agent's returns and of published ones at the same frames, those of one task together.
 
     Returns
     -------
     list of dict
-        Task, frames, our interquartile mean with its interval, the published returns by source, and whether
-        ours lies within, above or below the published plain SAC results.
+        ``task``, ``frames``, ``source`` (``"ours (dense)"`` or who published it), ``return``, ``low`` and ``high``
+        (None where no interval was published) and ``plain``: whether it is plain SAC.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for task, variant in study.cells:
         run = study.run((task, variant), "dense")
         if variant != ORIGINAL or run is None:
@@ -164,20 +166,105 @@ def published_comparison(study: Study) -> list[dict[str, str]]:
             near = np.flatnonzero(np.abs(found.frames - frames) <= 0.02 * frames)
             if len(near) == 0:
                 continue
-            interval = bootstrap_interval(found.values[:, near[-1]], generator=_generator())
-            here = [bar for bar in bars if bar.frames == frames]
-            plain = [bar.mean_return for bar in here if bar.source != "TD-MPC2" and "SimBa" not in bar.source]
-            plain += [bar.mean_return for bar in here if bar.source == "SimBa repo SAC"]
+            ours = bootstrap_interval(found.values[:, near[-1]], generator=_generator())
+            at = {"task": task, "frames": frames}
             rows.append(
                 {
-                    "task": task,
-                    "frames": f"{frames:,}",
-                    "ours (dense)": f"{interval.estimate:.0f} [{interval.low:.0f}, {interval.high:.0f}]",
-                    "published": ", ".join(f"{bar.source} {bar.mean_return:.0f}" for bar in here),
-                    "beside the plain ones": _place(interval.low, interval.high, plain),
+                    **at,
+                    "source": OURS,
+                    "return": ours.estimate,
+                    "low": ours.low,
+                    "high": ours.high,
+                    "plain": True,
                 }
             )
+            rows += [
+                {
+                    **at,
+                    "source": bar.source,
+                    "return": bar.mean_return,
+                    "low": None,
+                    "high": None,
+                    "plain": _plain(bar),
+                }
+                for bar in bars
+                if bar.frames == frames
+            ]
     return rows
+
+
+def published_comparison(study: Study) -> list[dict[str, str]]:
+    """Return rows of our plain agent's returns beside those that others published at the same frames.
+
+    Returns
+    -------
+    list of dict
+        Task, frames, our interquartile mean with its interval, the published returns by source, and whether
+        ours lies within, above or below the published plain SAC results.
+    """
+    rows = []
+    for (task, frames), group in groupby(
+        published_points(study), key=lambda row: (row["task"], row["frames"])
+    ):
+        ours, *here = group
+        plain = [row["return"] for row in here if row["plain"]]
+        rows.append(
+            {
+                "task": task,
+                "frames": f"{frames:,}",
+                "ours (dense)": f"{ours['return']:.0f} [{ours['low']:.0f}, {ours['high']:.0f}]",
+                "published": ", ".join(f"{row['source']} {row['return']:.0f}" for row in here),
+                "beside the plain ones": _place(ours["low"], ours["high"], plain),
+            }
+        )
+    return rows
+
+
+def published_returns(study: Study) -> go.Figure:
+    """Draw our plain agent's returns with intervals beside published ones, a row a task and number of frames."""
+    rows = published_points(study)
+    labels = list(dict.fromkeys(_row_of(row) for row in rows))
+    parts = (
+        ("other methods, published", "#CC79A7", "diamond-open", [r for r in rows if not r["plain"]]),
+        (
+            "plain SAC, published",
+            "#6b7480",
+            "diamond",
+            [r for r in rows if r["plain"] and r["source"] != OURS],
+        ),
+        (OURS, "#0072B2", "circle", [r for r in rows if r["source"] == OURS]),
+    )
+    figure = go.Figure()
+    for name, colour, symbol, own in parts:
+        if not own:
+            continue
+        bounds = None
+        if name == OURS:
+            above = [r["high"] - r["return"] for r in own]
+            below = [r["return"] - r["low"] for r in own]
+            bounds = {"type": "data", "array": above, "arrayminus": below}
+        figure.add_scatter(
+            name=name,
+            x=[r["return"] for r in own],
+            y=[_row_of(r) for r in own],
+            mode="markers",
+            marker={"color": colour, "size": 10, "symbol": symbol},
+            error_x=bounds,
+            text=[r["source"] for r in own],
+            hovertemplate="%{text}: %{x:.0f}<extra>%{y}</extra>",
+        )
+    figure.update_yaxes(categoryorder="array", categoryarray=labels[::-1])
+    figure.update_xaxes(title="return of an episode", range=[0, 1000])
+    _finish(figure, "Plain SAC beside published results")
+    return figure.update_layout(height=160 + 28 * len(labels), margin={"l": 230})
+
+
+def _row_of(row: Mapping[str, Any]) -> str:
+    return f"{row['task']}, {row['frames']:,} frames"
+
+
+def _plain(bar: Bar) -> bool:
+    return bar.source == "SimBa repo SAC" or (bar.source != "TD-MPC2" and "SimBa" not in bar.source)
 
 
 def _place(low: float, high: float, plain: Sequence[float]) -> str:

@@ -15,12 +15,15 @@ import numpy as np
 
 from control_benchmarks.analysis import Claim, Study, claims, last_returns, scores
 from control_benchmarks.errors import ControlError
+from control_benchmarks.exports import stamp, write_exports, write_whole
 from control_benchmarks.figures import (
     claim_intervals,
     equivariance_errors,
     learning_curves,
     noise_robustness,
     published_comparison,
+    published_points,
+    published_returns,
     relaxed_weights,
 )
 from control_benchmarks.results import read_directory
@@ -48,6 +51,8 @@ def draw_all(study: Study, found: Sequence[Claim]) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     if found:
         figures["claims"] = claim_intervals(found)
+    if published_points(study):
+        figures["published"] = published_returns(study)
     for task in sorted({task for task, _ in study.cells}):
         figures[f"{task}-curves"] = learning_curves(study, task)
         figures[f"{task}-weights"] = relaxed_weights(study, task)
@@ -65,7 +70,8 @@ def write_figures(results: Path, directory: Path, *, png: bool = True) -> Writte
     results
         Folder of result files.
     directory
-        Where to write ``index.html``, ``claims.json`` beside it, and a file a figure.
+        Where to write ``index.html``, ``claims.json`` beside it, a file a figure, and what dashboards show
+        (`control_benchmarks.exports`).
     png
         Whether to write PNG files as well, where a browser for drawing them is found.
 
@@ -74,6 +80,7 @@ def write_figures(results: Path, directory: Path, *, png: bool = True) -> Writte
     ControlError
         If there are no results.
     """
+    drawn = stamp(results)
     study = Study(read_directory(results))
     if not study.runs:
         raise ControlError(f"{results} holds no results; run `equitrade control run` first")
@@ -86,15 +93,33 @@ def write_figures(results: Path, directory: Path, *, png: bool = True) -> Writte
         figure.write_html(path, include_plotlyjs="directory", full_html=True)
         files.append(path)
     note = _write_png(figures, directory, files) if png else None
-    _write_whole(directory / "claims.json", json.dumps([asdict(claim) for claim in found], indent=1) + "\n")
+    write_whole(directory / "claims.json", json.dumps([asdict(claim) for claim in found], indent=1) + "\n")
     page = directory / "index.html"
-    _write_whole(page, render(study, found, figures))
+    write_whole(page, render(study, found, figures))
+    write_exports(
+        directory,
+        study,
+        found,
+        figures,
+        stamp=drawn,
+        notes=[settings_line(study), *(f"({c.letter}) {c.text}: {c.answer}." for c in found)],
+        tables={
+            "Beside published results": published_comparison(study),
+            "Scores": score_rows(study),
+            "How broken the variants are": gap_rows(study),
+        },
+    )
     return Written(page, tuple(files), note)
 
 
 def render(study: Study, found: Sequence[Claim], figures: Mapping[str, Any]) -> str:
     """Return the page: claims, table against the published bars, scores, gaps, figures."""
-    body = ["<h1>Symmetry in control</h1>", _settings(study), "<h2>Claims</h2>", _claim_table(found)]
+    body = [
+        "<h1>Symmetry in control</h1>",
+        f"<p>{html.escape(settings_line(study))}</p>",
+        "<h2>Claims</h2>",
+        _claim_table(found),
+    ]
     first = True
     for name, figure in figures.items():
         if name == "claims":
@@ -165,12 +190,6 @@ def table(rows: Sequence[Mapping[str, str]]) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _write_whole(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-
-
 def _cells(values: Iterable[str]) -> str:
     return "".join(f"<td>{html.escape(value)}</td>" for value in values)
 
@@ -191,14 +210,15 @@ def _claim_table(found: Sequence[Claim]) -> str:
     return f"<table><tbody>{''.join(rows)}</tbody></table>" if rows else "<p>Nothing yet.</p>"
 
 
-def _settings(study: Study) -> str:
+def settings_line(study: Study) -> str:
+    """Return a sentence on what was run, where, and how the figures put seeds together."""
     header = next(iter(study.runs.values())).header
     learner, machine = header["learner"], header["machine"]
     return (
-        f"<p>{len(study.runs)} runs, each with {len(header['seeds'])} seeds; width {learner['width']}, batch "
-        f"{learner['batch_size']}, action repeat {header['settings']['action_repeat']}; "
-        f"{html.escape(str(machine['device']))}, PyTorch {html.escape(machine['torch'])}. Curves and points are "
-        "interquartile means over seeds with stratified-bootstrap 95 % intervals.</p>"
+        f"{len(study.runs)} runs, each with {len(header['seeds'])} seeds; width {learner['width']}, batch "
+        f"{learner['batch_size']}, action repeat {header['settings']['action_repeat']}; {machine['device']}, PyTorch "
+        f"{machine['torch']}. Curves and points are interquartile means over seeds with stratified-bootstrap 95 % "
+        "intervals."
     )
 
 

@@ -17,90 +17,36 @@ from control_benchmarks.analysis import (
 )
 from control_benchmarks.figures import published_comparison
 from control_benchmarks.page import write_figures
-from control_benchmarks.results import Results, Writer, file_name, read_directory
-
-LEVELS = (0.0, 0.1, 0.4)
-
-
-def write_run(directory, task, variant, agent, level, *, relaxation=0.1, loss=100.0, seeds=6, frames=100_000):
-    """A run whose returns rise to `level`, whose weights differ by `relaxation` and that noise costs `loss`."""
-    random = np.random.default_rng(len(task) * 100 + len(variant) * 10 + len(agent))
-    header = {
-        "task": task,
-        "variant": variant,
-        "agent": agent,
-        "seeds": list(range(seeds)),
-        "settings": {"pixels": False, "action_repeat": 2},
-        "learner": {"width": 8, "batch_size": 8},
-        "gaps": {
-            **{k: {"mean": 0.1, "low": 0.05, "high": 0.2, "largest": 1.0} for k in ("reward", "transition")},
-            "change": 1.0,
-        },
-        "machine": {"device": "cpu", "torch": "0"},
-    }
-    writer = Writer(directory / file_name(task, variant, agent), header)
-    errors = {"policy_error": 0.1, "policy_scale": 1.0, "critic_error": 0.2, "critic_scale": 2.0}
-    for seed in range(seeds):
-        for step in (1, 2):
-            returns = (level * step / 2 + random.normal(0, 10, 2)).tolist()
-            line = {"kind": "evaluation", "frames": step * frames // 2, "seed": seed, "returns": returns}
-            writer.write([{**line, **errors}])
-        for noise in LEVELS:
-            returns = [level - loss * noise / 0.4 + random.normal(0, 5)]
-            writer.write(
-                [{"kind": "noise", "frames": frames, "seed": seed, "level": noise, "returns": returns}]
-            )
-        if agent == "relaxed":
-            for network in ("actor", "critic"):
-                value = relaxation + random.normal(0, 0.005)
-                line = {
-                    "kind": "gains",
-                    "frames": frames,
-                    "seed": seed,
-                    "network": network,
-                    "layer": "head.w",
-                }
-                writer.write([{**line, "relaxation": value, "weights": [1.0, 1.0], "shape": [1, 2]}])
-    writer.write([{"kind": "end", "frames": frames}])
-
-
-def write_study(directory, *, variant_exact=400.0, relaxation=0.4, dense=300.0):
-    for task in ("cartpole_swingup", "reacher_easy"):
-        write_run(directory, task, "original", "relaxed", 800, loss=50)
-        write_run(directory, task, "original", "exact", 800, loss=150)
-        write_run(directory, task, "original", "dense", dense, loss=250)
-        write_run(directory, task, "gravity", "relaxed", 700, relaxation=relaxation, loss=50)
-        write_run(directory, task, "gravity", "exact", variant_exact, loss=150)
-        write_run(directory, task, "gravity", "dense", dense, loss=250)
+from control_benchmarks.results import Results, read_directory
 
 
 def answers(directory):
     return {claim.letter: claim.answer for claim in claims(Study(read_directory(directory)))}
 
 
-def test_claims_that_hold_are_answered_yes(tmp_path):
+def test_claims_that_hold_are_answered_yes(tmp_path, write_study):
     write_study(tmp_path)
     assert answers(tmp_path) == dict.fromkeys("abcde", "yes")
 
 
-def test_claims_that_fail_are_answered_no(tmp_path):
+def test_claims_that_fail_are_answered_no(tmp_path, write_study):
     write_study(tmp_path, variant_exact=900, relaxation=0.01, dense=900)
     assert answers(tmp_path) == {"a": "no", "b": "no", "c": "no", "d": "no", "e": "yes"}
 
 
-def test_claims_without_a_difference_are_undecided(tmp_path):
+def test_claims_without_a_difference_are_undecided(tmp_path, write_study):
     write_study(tmp_path, variant_exact=700, relaxation=0.1)
     found = answers(tmp_path)
     assert found["b"] == "undecided"
     assert found["d"] == "undecided"
 
 
-def test_claims_without_results_are_left_out(tmp_path):
+def test_claims_without_results_are_left_out(tmp_path, write_run):
     write_run(tmp_path, "reacher_easy", "original", "dense", 500)
     assert answers(tmp_path) == {}
 
 
-def test_scores_and_curves(tmp_path):
+def test_scores_and_curves(tmp_path, write_run):
     write_run(tmp_path, "reacher_easy", "original", "dense", 500)
     (run,) = read_directory(tmp_path)
     found = curve(run)
@@ -130,18 +76,18 @@ def test_differences_are_averaged_over_cells():
     assert found.high - found.low < 0.05
 
 
-def test_the_page_holds_everything_and_no_address(tmp_path):
+def test_the_page_holds_everything_and_no_address(tmp_path, write_study):
     write_study(tmp_path / "results")
     written = write_figures(tmp_path / "results", tmp_path / "figures", png=False)
     page = written.page.read_text()
     for text in ("Claims", "published", "reacher_easy: return", "(e)", "within", "gravity"):
         assert text in page
-    assert len(written.files) == 11
+    assert len(written.files) == 12
     assert '"letter": "a"' in (tmp_path / "figures" / "claims.json").read_text()
     assert all(path.is_file() for path in written.files)
 
 
-def test_the_table_beside_published_bars(tmp_path):
+def test_the_table_beside_published_bars(tmp_path, write_run):
     write_run(tmp_path, "cartpole_swingup", "original", "dense", 840)
     write_run(tmp_path, "reacher_easy", "original", "dense", 100)
     rows = published_comparison(Study(read_directory(tmp_path)))

@@ -1,0 +1,68 @@
+"""Which results there are for a dashboard to show: the entry point ``control`` of the group ``equitrade.dashboard``.
+
+Drawing a study takes seconds and reading it too, so `equitrade control figures` writes pictures and data once
+(`control_benchmarks.exports`), and this only says where they are and whether they are of today's results.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from control_benchmarks.exports import FORMAT, INDEX, stamp
+
+_RESULTS = Path(__file__).parent / "results"
+
+
+def offer(home: Path) -> dict[str, Any]:
+    """Say what there is to show.
+
+    Parameters
+    ----------
+    home
+        State directory; besides the package's own ``results`` it may hold folders of results under ``control/``.
+
+    Returns
+    -------
+    dict
+        ``title``, ``advice`` (what to do where there is nothing) and ``results``: for each folder its ``name``, the
+        ``folder`` of its pictures, ``state`` (``"current"``, ``"outdated"`` or ``"undrawn"``) and ``advice``.
+    """
+    return {
+        "title": "Control experiments",
+        "advice": "`equitrade control run --suite smoke` runs the smallest suite in minutes, `--suite states` the "
+        "whole one; `equitrade control figures --results FOLDER` draws what a suite found.",
+        "results": [_describe(folder) for folder in _folders(home)],
+    }
+
+
+def _folders(home: Path) -> list[Path]:
+    """Folders with results, those of the home first."""
+    places = [place for root in (home / "control", _RESULTS) for place in (root, *sorted(root.glob("*/")))]
+    return [place for place in places if any(place.glob("*.jsonl"))]
+
+
+def _describe(results: Path) -> dict[str, Any]:
+    folder = results / "figures"
+    here = os.path.relpath(results)
+    command = f"`equitrade control figures --results {results if here.startswith('..') else here}`"
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        drawn, format_ = index["stamp"], index["format"]
+    except (OSError, ValueError, KeyError, TypeError):
+        drawn = format_ = None
+    if format_ != FORMAT:
+        state, advice = (
+            "undrawn",
+            f"There are results in {results.name}, but no figures yet: {command} draws them.",
+        )
+    elif drawn != stamp(results):
+        state, advice = (
+            "outdated",
+            f"The results have grown since these figures were drawn: {command} draws them anew.",
+        )
+    else:
+        state, advice = "current", ""
+    return {"name": results.name, "folder": folder, "state": state, "advice": advice}

@@ -1,0 +1,112 @@
+"""What dashboards are offered of the control study: an index, pictures, and the numbers behind them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import plotly.io
+import pytest
+
+from control_benchmarks import dashboard
+from control_benchmarks.analysis import Study, curve
+from control_benchmarks.exports import INDEX, split, stamp
+from control_benchmarks.page import write_figures
+from control_benchmarks.results import read_directory
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory, write_study):
+    """A drawn study; copy it before a change."""
+    folder = tmp_path_factory.mktemp("drawn")
+    write_study(folder)
+    write_figures(folder, folder / "figures", png=False)
+    return folder
+
+
+@pytest.fixture
+def results(drawn, tmp_path, monkeypatch):
+    """The drawn study in a home, and no results elsewhere."""
+    monkeypatch.setattr(dashboard, "_RESULTS", tmp_path / "nowhere")
+    return shutil.copytree(drawn, tmp_path / "control" / "states-cpu")
+
+
+def rows(folder, name):
+    with (folder / "figures" / f"{name}.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_figure_of_the_index_has_a_picture_and_data(results):
+    index = json.loads((results / "figures" / INDEX).read_text())
+    names = {entry["name"] for entry in index["figures"]}
+    assert {"claims", "published", "cartpole_swingup-curves", "reacher_easy-policy-equivariance"} <= names
+    for entry in index["figures"]:
+        figure = plotly.io.from_json((results / "figures" / f"{entry['name']}.plotly.json").read_text())
+        assert len(figure.data) > 0
+        assert rows(results, entry["name"])
+        assert entry["title"]
+        assert entry["subtitle"]
+        assert entry["view"] in ("", "cartpole_swingup", "reacher_easy")
+    assert index["tables"][0]["caption"] == "Beside published results"
+    assert any("(a) " in note for note in index["notes"])
+
+
+def test_data_of_curves_is_every_seeds_return(results):
+    study = Study(read_directory(results))
+    run = study.run(("reacher_easy", "gravity"), "exact")
+    own = [
+        r for r in rows(results, "reacher_easy-curves") if (r["variant"], r["agent"]) == ("gravity", "exact")
+    ]
+    found = np.array([float(row["return"]) for row in own]).reshape(6, 2)
+    np.testing.assert_array_equal(found, curve(run).values)
+    assert {row["variant"] for row in rows(results, "reacher_easy-noise")} == {"original", "gravity"}
+    assert rows(results, "reacher_easy-weights")[0]["layer"] == "actor head"
+    assert float(rows(results, "reacher_easy-critic-equivariance")[0]["scale"]) == 2.0
+
+
+def test_published_returns_stand_beside_ours(results):
+    found = [row for row in rows(results, "published") if row["task"] == "cartpole_swingup"]
+    assert found[0]["source"] == "ours (dense)"
+    assert float(found[0]["low"]) <= float(found[0]["return"]) <= float(found[0]["high"])
+    plain = {row["source"]: row["plain"] for row in found}
+    assert plain["pytorch_sac"] == "True"
+    assert plain["SAC+SimBa"] == "False"
+
+
+def test_offer_tells_current_outdated_and_undrawn_results_apart(results, tmp_path, write_run):
+    (one,) = dashboard.offer(tmp_path)["results"]
+    assert (one["name"], one["state"], one["folder"]) == ("states-cpu", "current", results / "figures")
+    write_run(results, "pendulum_swingup", "original", "dense", 500)
+    (one,) = dashboard.offer(tmp_path)["results"]
+    assert one["state"] == "outdated"
+    assert "equitrade control figures --results" in one["advice"]
+    (results / "figures" / INDEX).write_text("{")
+    assert dashboard.offer(tmp_path)["results"][0]["state"] == "undrawn"
+
+
+def test_no_results_come_with_advice(tmp_path, monkeypatch):
+    monkeypatch.setattr(dashboard, "_RESULTS", tmp_path / "nowhere")
+    found = dashboard.offer(tmp_path)
+    assert found["results"] == []
+    assert "equitrade control run" in found["advice"]
+
+
+def test_stamp_changes_with_the_results(results, write_run):
+    before = stamp(results)
+    assert stamp(results) == before
+    write_run(results, "pendulum_swingup", "original", "dense", 500)
+    assert stamp(results) != before
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("claims", ("", "claims")),
+        ("published", ("", "published")),
+        ("walker_walk-policy-equivariance", ("walker_walk", "policy-equivariance")),
+    ],
+)
+def test_names_hold_task_and_kind(name, parts):
+    assert split(name) == parts
