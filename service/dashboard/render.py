@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, PrefixLoader, StrictUndefined
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
@@ -38,7 +40,13 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.globals["asset"] = asset_url
+    made.filters["commands"] = commands
     return made
+
+
+def commands(text: str) -> Markup:
+    """Escape a sentence and set what stands between backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def page(

@@ -174,7 +174,11 @@ def _evidence(shown: Backtested) -> Iterator[Picture]:
         )
 
     yield Picture(
-        "sharpe-intervals", "Sharpe ratio with intervals", intervals, lambda: measures(document), False
+        "sharpe-intervals",
+        "Sharpe ratio with intervals",
+        intervals,
+        lambda: measures(document),
+        wide=not comparisons,
     )
     if comparisons:
         yield Picture(

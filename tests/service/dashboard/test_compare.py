@@ -63,6 +63,8 @@ def test_what_differs_is_said(desk: Any) -> None:
 
 
 def test_run_without_a_backtest_or_name_is_told(desk: Any) -> None:
-    assert "`equitrade backtest fresh`" in desk.get("/dashboard/compare?run=fresh").replace("&#39;", "'")
+    assert "<code>equitrade backtest fresh</code>" in desk.get("/dashboard/compare?run=fresh").replace(
+        "&#39;", "'"
+    )
     desk.get("/dashboard/compare?run=nope", 404)
     assert "unknown; there are" in desk.get("/dashboard/compare?measure=luck", 422)

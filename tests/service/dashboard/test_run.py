@@ -127,7 +127,7 @@ def test_damaged_backtest_is_told(desk: Any) -> None:
 
 
 def test_report_can_be_kept_where_there_is_one(desk: Any) -> None:
-    assert "equitrade report alpha" in desk.get("/dashboard/run/alpha/report.html", 404)
+    assert "<code>equitrade report alpha</code>" in desk.get("/dashboard/run/alpha/report.html", 404)
     (desk.home / "runs/alpha/report.html").write_text("<p>a report</p>", encoding="utf-8")
     answer = desk.service.client.get("/dashboard/run/alpha/report.html")
     assert answer.headers["content-disposition"] == 'attachment; filename="alpha.html"'

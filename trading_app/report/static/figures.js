@@ -159,7 +159,7 @@
     if (!next && !change["xaxis.autorange"]) return;
     if (String(next) === String(zoom)) return;
     zoom = next;
-    keep("zoom", next && next.join("~"));
+    keep("zoom", next && next.join("_"));
     for (const other of drawn) {
       const element = plots.get(other);
       if (other === name || !element.dataset.source || !ofTime(element)) continue;
@@ -174,7 +174,7 @@
     }
   }
   const asked = new URLSearchParams(location.search);
-  const span = (asked.get("zoom") ?? "").split("~");
+  const span = (asked.get("zoom") ?? "").split("_");
   if (span.length === 2 && span.every((day) => /^\d{4}-\d\d-\d\d$/.test(day))) zoom = span;
   if (asked.get("scale") === "linear") for (const { dataset } of document.querySelectorAll("[data-axis]")) scale(dataset.axis, "linear");
 
