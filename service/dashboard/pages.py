@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from fastapi import FastAPI, Request, Response
 
-from service.dashboard import assets, compare, data, jobs, login, run, symmetry, today
+from service.dashboard import assets, compare, control, data, jobs, login, run, symmetry, today
 from service.dashboard.frame import Entry, page_router
 from service.dashboard.login import LoggedIn
 from service.dashboard.render import environment
 from service.problems import Problem
 from service.state import State
 
-PAGES = (today, run, compare, symmetry, data, jobs)
+PAGES = (today, run, compare, symmetry, control, data, jobs)
 
 _rest = page_router()
 
