@@ -81,6 +81,7 @@ def report_figures(data: ReportData, theme: Theme) -> dict[str, go.Figure]:
     document, subject, reference = data.document, data.subject, data.reference
     returns, pair = data.returns, [subject] + ([reference] if reference else [])
     periods = document["periods"]
+    gains = _gains(data)
     makers: dict[str, Callable[[], go.Figure]] = {
         "equity": lambda: figures.equity_curve(data.equity, reference=reference, theme=theme),
         "drawdown": lambda: figures.drawdown(data.equity, strategy=subject, reference=reference, theme=theme),
@@ -96,24 +97,30 @@ def report_figures(data: ReportData, theme: Theme) -> dict[str, go.Figure]:
         "distribution": lambda: figures.return_distribution(returns[subject], theme=theme),
         "weights": lambda: figures.weights_area(data.weights, theme=theme),
         "weights-map": lambda: figures.weights_heatmap(data.weights, theme=theme),
+        "contribution": lambda: figures.contribution_bars(gains, theme=theme),
         "exposure": lambda: figures.exposure(data.weights, theme=theme),
         "turnover": lambda: figures.turnover_bars(data.costs["turnover"], periods=periods, theme=theme),
         "waterfall": lambda: figures.cost_waterfall(document["strategies"][subject]["totals"], theme=theme),
+        "folds": lambda: figures.fold_strip(data.folds, theme=theme),
     }
-    if not document.get("comparisons"):
-        del makers["sharpe-differences"]
-    trades = data.trades
-    if trades is not None:
-        gains = figures.contributions(data.weights, data.equity[subject], trades)
-        makers["contribution"] = lambda: figures.contribution_bars(gains, theme=theme)
-    if data.folds:
-        makers["folds"] = lambda: figures.fold_strip(data.folds, theme=theme)
-    made = {name: make() for name, make in makers.items()}
+    missing = {
+        "sharpe-differences": not document.get("comparisons"),
+        "contribution": gains.empty,
+        "folds": not data.folds,
+    }
+    made = {name: make() for name, make in makers.items() if not missing.get(name)}
     for metric in training_metrics(data.progress):
         made[f"training-{metric.replace('/', '-')}"] = figures.training_curve(
             data.progress, metric, theme=theme
         )
     return made
+
+
+def _gains(data: ReportData) -> pd.DataFrame:
+    """What each asset gave; empty where the trades are not known."""
+    if data.trades is None:
+        return pd.DataFrame()
+    return figures.contributions(data.weights, data.equity[data.subject], data.trades)
 
 
 def training_metrics(progress: pd.DataFrame) -> list[str]:

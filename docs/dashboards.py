@@ -1,0 +1,135 @@
+"""Takes the pictures of the dashboards: ``python docs/dashboards.py --home equitrade_home`` (needs Chromium).
+
+The home needs the run of ``make demo``. Two smaller runs are trained beside it, so that there is something to
+compare; everything is done by the commands and pages that the documentation names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parent
+EQUITRADE = str(Path(sys.executable).with_name("equitrade"))
+PASSWORD = "a password for pictures"
+BESIDE = {"demo-exact": "exact", "demo-dense": "dense"}
+# Where a page is looked at: by default from its top.
+PLACES = {"run": "#growth"}
+WIDTH, HEIGHT = 1280, 960
+QUIET = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+def command(home: Path, *arguments: str, text: str | None = None) -> None:
+    """Call ``equitrade`` on a home; what fails is shown and ends the script."""
+    call = [EQUITRADE, *arguments, "--home", str(home)]
+    subprocess.run(call, input=text, text=True, check=True, stdout=subprocess.DEVNULL)
+
+
+def prepare(home: Path) -> None:
+    """Train and backtest the runs beside the demo's, and test the market's symmetries, once."""
+    if not (home / "runs" / "demo" / "metrics.json").exists():
+        sys.exit(f"{home}: has no run 'demo'; `make demo` makes it")
+    for name, agent in BESIDE.items():
+        if not (home / "runs" / name / "metrics.json").exists():
+            shutil.rmtree(home / "runs" / name, ignore_errors=True)
+            small = ["--agent", agent, "--seeds", "2", "--steps", "120"]
+            command(home, "train", "--data", "sp500-20", "--name", name, *small)
+            command(home, "backtest", name)
+    if not (home / "symmetry").exists():
+        command(home, "symmetry", "--data", "sp500-20", "--save")
+    command(home, "models", "promote", "demo")
+    command(home, "users", "create", "ann", "--scopes", "run", "--password-stdin", text=PASSWORD + "\n")
+
+
+@contextlib.contextmanager
+def serving(home: Path) -> Iterator[str]:
+    """Serve the home on a free port; gives the address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    call = [EQUITRADE, "serve", "--home", str(home), "--port", str(port)]
+    process = subprocess.Popen(call, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(240):
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=1):
+                break
+            time.sleep(0.5)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def log_in(page: Any, url: str) -> None:
+    """Log in, ask for an allocation and have a job done, so that no page is empty."""
+    page.goto(f"{url}/login")
+    page.get_by_label("Name").fill("ann")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url("**/dashboard")
+    page.get_by_role("button", name="Ask demo for its allocation now").click()
+    page.wait_for_selector("[data-figure=allocation-demo]")
+    page.goto(f"{url}/dashboard/jobs")
+    if page.get_by_text("succeeded").count() == 0:
+        page.get_by_label("What to backtest").select_option("strategy:momentum")
+        page.get_by_label("Prices to backtest on").select_option("sp500-20")
+        page.get_by_label("From").fill("2016-01-04")
+        page.get_by_label("Costs").fill("5")
+        page.get_by_role("button", name="Start backtest").click()
+        page.get_by_text("succeeded").wait_for(timeout=180_000)
+
+
+def take(page: Any, url: str, name: str, path: str, look: str) -> Path:
+    """Save one page in one look."""
+    page.evaluate("look => localStorage.setItem('equitrade-theme', look)", look)
+    page.goto(url + path)
+    place = PLACES.get(name)
+    if place:
+        page.evaluate("place => document.querySelector(place).scrollIntoView()", place)
+    page.wait_for_function(
+        """() => [...document.querySelectorAll('[data-figure]')].filter((e) => {
+            const { top, bottom } = e.getBoundingClientRect();
+            return top < innerHeight && bottom > 0;
+        }).every((e) => e.dataset.drawn)""",
+        timeout=60_000,
+    )
+    page.wait_for_timeout(500)
+    target = DOCS / "pictures" / f"dashboard-{name}-{look}.png"
+    page.screenshot(path=target)
+    return target
+
+
+def main() -> None:
+    """Take every page in both looks."""
+    from playwright.sync_api import sync_playwright
+
+    from service.dashboard.pages import PAGES
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", type=Path, default=Path("equitrade_home"))
+    home = parser.parse_args().home.resolve()
+    prepare(home)
+    with serving(home) as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", *QUIET]
+        )
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, reduced_motion="reduce")
+        log_in(page, url)
+        for look in ("light", "dark"):
+            for module in PAGES:
+                print(take(page, url, module.TITLE.lower(), module.PATH, look))
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
