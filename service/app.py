@@ -70,6 +70,8 @@ def create_app(
         redoc_url=None,
     )
     app.state.equitrade = state
+    # Routes are tried in this order; what programs ask for all day comes first.
+    app.include_router(decisions.direct)
     for module in (operations, models, decisions, jobs, runs):
         app.include_router(module.router)
     add_dashboard(app)

@@ -73,7 +73,8 @@ class KeyScheme(HTTPBearer):
         return principal
 
 
-Reader = Annotated[Principal, Security(KeyScheme("read"))]
+READ_KEY = KeyScheme("read")
+Reader = Annotated[Principal, Security(READ_KEY)]
 Runner = Annotated[Principal, Security(KeyScheme("run"))]
 Watcher = Annotated[Principal, Security(KeyScheme(None, lambda state: state.settings.service.public_metrics))]
 

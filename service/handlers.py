@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from data.errors import DataError
 from service.problems import Problem
+from service.routes.direct import is_json
 
 logger = logging.getLogger("equitrade.problems")
 
@@ -95,5 +96,4 @@ def _in_body(found: Sequence[dict[str, Any]]) -> bool:
 
 
 def _is_json(request: Request) -> bool:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+    return is_json(request.headers.get("content-type", ""))

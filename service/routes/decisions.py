@@ -9,12 +9,14 @@ from fastapi import APIRouter, Request, Response
 from service.audit import Recorded
 from service.dependencies import GUARDED, Limit, Reader, RecordId, StateDep, log_fields
 from service.problems import Problem, described
+from service.routes.direct import DirectRoute
 from service.schemas.decisions import Allocation, AllocationRequest, DecisionRequest, SignalRequest, Signals
 from service.schemas.records import AuditList, AuditRecord
 from service.scopes import Principal
 from service.state import State
 
 router = APIRouter(prefix="/api/v1", tags=["decisions"])
+direct = APIRouter(prefix="/api/v1", tags=["decisions"], route_class=DirectRoute)
 
 _REFUSALS = (
     "malformed-json",
@@ -34,13 +36,13 @@ _REFUSALS = (
 )
 
 
-@router.post("/allocations", response_model=Allocation, responses=described(*GUARDED, *_REFUSALS))
+@direct.post("/allocations", response_model=Allocation, responses=described(*GUARDED, *_REFUSALS))
 async def allocate(body: AllocationRequest, request: Request, state: StateDep, reader: Reader) -> Response:
     """Give target weights for a session's close, and the orders that lead there from what is held."""
     return await _answer(body, request, state, reader)
 
 
-@router.post("/signals", response_model=Signals, responses=described(*GUARDED, *_REFUSALS))
+@direct.post("/signals", response_model=Signals, responses=described(*GUARDED, *_REFUSALS))
 async def signal(body: SignalRequest, request: Request, state: StateDep, reader: Reader) -> Response:
     """Give each asset's score, side and rank behind the allocation."""
     return await _answer(body, request, state, reader)
