@@ -238,3 +238,26 @@ def test_settings_survive_a_round_trip() -> None:
     config = SACConfig(agent="rpp", width=32, device="cpu")
     assert SACConfig.from_dict(config.to_dict()) == config
     assert config.replace(width=8).width == 8
+
+
+@pytest.mark.parametrize(
+    ("relax", "loose", "tied"), [("actor", "actor", "critic"), ("critic", "critic", "actor")]
+)
+def test_one_network_alone_can_be_relaxed(relax: str, loose: str, tied: str) -> None:
+    agent = make("relaxed", relax=relax, gain_lr_multiplier=20.0)
+    assert [*getattr(agent, loose).gain_parameters()]
+    assert not [*getattr(agent, tied).gain_parameters()]
+    for step in range(5):
+        agent.update(batch((3,), step))
+    assert getattr(agent, tied).check_equivariance() < 1e-5
+    assert getattr(agent, loose).check_equivariance() > 1e-4
+
+
+def test_gains_can_start_apart_each_seed_by_its_own_numbers() -> None:
+    agent, alone = make("relaxed", (3, 8), gain_noise=0.1), make("relaxed", (8,), gain_noise=0.1)
+    assert agent.actor.check_equivariance() > 1e-3
+    for name, gains in agent.actor.gains().items():
+        assert torch.equal(gains[1:], alone.actor.gains()[name])
+        assert not torch.equal(gains[0], gains[1])
+    for name, gains in agent.critic.gains().items():
+        assert torch.equal(gains, agent.target.gains()[name])
