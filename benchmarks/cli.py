@@ -15,6 +15,7 @@ TABLES = {
     "backtest": "backtest of a daily target-weight matrix, against vectorbt and bt",
     "layers": "relaxed group convolution, against plain and escnn convolutions",
     "market": "portfolio environment steps per second",
+    "placebo": "net Sharpe ratios of agents trained where there is nothing to learn",
     "planted": "share of the optimum on the planted market, five agents",
     "sac": "SAC gradient updates per second, against Stable-Baselines3 and SBX",
     "service": "allocations per second, against a bare endpoint",

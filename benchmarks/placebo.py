@@ -1,0 +1,118 @@
+"""Agents trained where there is nothing to learn: net Sharpe ratios out of sample must not lie above nothing.
+
+``random`` are independent returns without drift, traded long and short; ``shuffled`` are the bundled stocks with
+their days in random order, traded long only, where holding them all earns and is what the agent is measured
+against. Markets are independent of each other and the seeds of one market are not, so a market counts once.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmarks.harness import write
+
+if TYPE_CHECKING:
+    from data.prices import Prices
+
+app = typer.Typer(help=__doc__)
+KINDS: dict[str, dict[str, Any]] = {
+    "random": {"market.actions": "long-short"},
+    "shuffled": {"market.actions": "long-only"},
+}
+
+
+def placebo_prices(kind: str, index: int) -> Prices:
+    """The prices of one placebo market."""
+    import numpy as np
+
+    from data import load_prices
+    from trading_app.placebo import random_prices, shuffled_prices
+
+    generator = np.random.default_rng([index, len(kind)])
+    if kind == "random":
+        return random_prices(generator)
+    return shuffled_prices(load_prices("sp500-20", start="2010-01-04"), generator)
+
+
+def one_market(kind: str, index: int, seeds: int) -> dict[str, Any]:
+    """Train on a placebo market and backtest on its test period, after costs."""
+    import pandas as pd
+
+    from data.store import SnapshotStore
+    from trading_app.backtest import backtest
+    from trading_app.baselines import BASELINES
+    from trading_app.config import load_config
+    from trading_app.policies import TrainedPolicy
+    from trading_app.training import train_run
+
+    prices = placebo_prices(kind, index)
+    with tempfile.TemporaryDirectory(prefix="equitrade-placebo-") as folder:
+        home = Path(folder)
+        SnapshotStore(home).save(prices, "placebo", provider={"kind": kind, "index": index})
+        settings = {"data.name": "placebo", "training.seeds": seeds, "training.first_seed": 1000 * index}
+        config = load_config(None, {}, {**settings, **KINDS[kind]})
+        run, _ = train_run(config, home=home, name="placebo")
+        first, last = (pd.Timestamp(day) for day in run.manifest["split"]["test"])
+        policy = TrainedPolicy.load(run.path)
+        path = policy.rollout(prices, first, last)
+        strategies = {"agent": path.ensemble, "equal-weight": BASELINES["equal-weight"](prices, first, last)}
+        for seed, targets in zip(policy.seeds, path.per_seed, strict=True):
+            frame = pd.DataFrame(targets, index=path.ensemble.index, columns=path.ensemble.columns)
+            strategies[f"seed-{seed}"] = frame
+        results = backtest(prices, strategies, costs=config.costs, start=first, end=last)
+    measured = {name: results.strategy(name).metrics() for name in strategies}
+    return {
+        "market": index,
+        "test": [str(first.date()), str(last.date())],
+        "sharpe": {name: values["sharpe"] for name, values in measured.items()},
+        "turnover": {name: values["turnover"] for name, values in measured.items()},
+    }
+
+
+def summary(kind: str, markets: list[dict[str, Any]]) -> dict[str, float]:
+    """Mean over markets of the seeds' mean net Sharpe ratio (above equal weight where that earns), t interval."""
+    import numpy as np
+    from scipy import stats
+
+    values = []
+    for market in markets:
+        sharpe = market["sharpe"]
+        seeds = [value for name, value in sharpe.items() if name.startswith("seed-")]
+        values.append(float(np.mean(seeds)) - (sharpe["equal-weight"] if kind == "shuffled" else 0.0))
+    mean, error = float(np.mean(values)), float(stats.sem(values))
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * error
+    p = float(stats.t.sf(mean / error, len(values) - 1))
+    return {"mean": mean, "low": mean - half, "high": mean + half, "p_above_nothing": p}
+
+
+@app.command()
+def placebo(
+    markets: Annotated[int, typer.Option(min=2, help="Placebo markets of each kind.")] = 6,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds trained on each.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the stored JSON.")] = False,
+) -> None:
+    """Train on markets without any signal and store net Sharpe ratios under benchmarks/results/placebo.json."""
+    found = {kind: [one_market(kind, index, seeds) for index in range(markets)] for kind in KINDS}
+    summaries = {kind: summary(kind, rows) for kind, rows in found.items()}
+    payload = {
+        "what": "net Sharpe ratio out of sample of relaxed agents trained on markets without a signal",
+        "seeds": seeds,
+        "markets": found,
+        "summary": summaries,
+    }
+    path = write("placebo", payload)
+    if as_json:
+        print(json.dumps(payload, indent=2))
+        return
+    for kind, row in summaries.items():
+        beside = ", above equal weight" if kind == "shuffled" else ""
+        print(
+            f"{kind}: net Sharpe{beside} {row['mean']:+.2f} ({row['low']:+.2f} … {row['high']:+.2f}), "
+            f"p = {row['p_above_nothing']:.2f} that it lies above nothing"
+        )
+    print(path)
