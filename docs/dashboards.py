@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import shutil
 import socket
 import subprocess
@@ -18,13 +19,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 DOCS = Path(__file__).resolve().parent
 EQUITRADE = str(Path(sys.executable).with_name("equitrade"))
 PASSWORD = "a password for pictures"
 BESIDE = {"demo-exact": "exact", "demo-dense": "dense"}
-# Where a page is looked at: by default from its top.
+# Where a page is looked at: by default as it opens, from its top.
+VIEWS = {"run": "?run=demo"}
 PLACES = {"run": "#growth"}
 WIDTH, HEIGHT = 1280, 960
+COLOURS = 128  # as many as pages need; a picture has half the bytes then
 QUIET = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
@@ -35,7 +40,7 @@ def command(home: Path, *arguments: str, text: str | None = None) -> None:
 
 
 def prepare(home: Path) -> None:
-    """Train and backtest the runs beside the demo's, and test the market's symmetries, once."""
+    """Make what pages show and the demo does not: runs beside its own, tests of symmetry, control results; once."""
     if not (home / "runs" / "demo" / "metrics.json").exists():
         sys.exit(f"{home}: has no run 'demo'; `make demo` makes it")
     for name, agent in BESIDE.items():
@@ -46,6 +51,10 @@ def prepare(home: Path) -> None:
             command(home, "backtest", name)
     if not (home / "symmetry").exists():
         command(home, "symmetry", "--data", "sp500-20", "--save")
+    if not (home / "control").exists():
+        results = ["--out", str(home / "control" / "smoke")]
+        subprocess.run([EQUITRADE, "control", "run", "--suite", "smoke", *results], check=True)
+        subprocess.run([EQUITRADE, "control", "figures", "--results", results[1]], check=True)
     command(home, "models", "promote", "demo")
     command(home, "users", "create", "ann", "--scopes", "run", "--password-stdin", text=PASSWORD + "\n")
 
@@ -92,7 +101,7 @@ def log_in(page: Any, url: str) -> None:
 def take(page: Any, url: str, name: str, path: str, look: str) -> Path:
     """Save one page in one look."""
     page.evaluate("look => localStorage.setItem('equitrade-theme', look)", look)
-    page.goto(url + path)
+    page.goto(url + path + VIEWS.get(name, ""))
     place = PLACES.get(name)
     if place:
         page.evaluate("place => document.querySelector(place).scrollIntoView()", place)
@@ -105,7 +114,8 @@ def take(page: Any, url: str, name: str, path: str, look: str) -> Path:
     )
     page.wait_for_timeout(500)
     target = DOCS / "pictures" / f"dashboard-{name}-{look}.png"
-    page.screenshot(path=target)
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(target, optimize=True)
     return target
 
 
