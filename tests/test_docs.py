@@ -78,3 +78,9 @@ def test_python_of_the_groups_page_runs() -> None:
     code = "\n".join(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
+
+
+def test_measured_figures_are_those_stored() -> None:
+    from benchmarks.page import PAGE, page
+
+    assert PAGE.read_text(encoding="utf-8") == page(), "run python -m benchmarks.page"

@@ -1,0 +1,134 @@
+"""The page of measured figures: ``python -m benchmarks.page`` writes it from the stored tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+__all__ = ["PAGE", "page"]
+
+ROOT = Path(__file__).resolve().parent
+RESULTS = ROOT / "results"
+PAGE = ROOT.parent / "docs" / "reference" / "measured.md"
+
+Row = tuple[str, str, str, bool | None]
+"""What, the figure, what is to be reached, and whether it is."""
+
+HEAD = """# Measured
+
+Every figure here is written by `python -m benchmarks.page` from the tables under `benchmarks/results/`, hits and misses
+alike; [how to measure](../how-to/benchmarks.md). Ratios are taken within one run, contenders alternating. Absolute
+times vary by a factor of two on the shared machine that these were taken on, so that one near its mark may be on
+either side of it another day.
+"""
+
+
+def page(results: Path = RESULTS) -> str:
+    """The page's text."""
+    parts = [HEAD]
+    for title, name, rows in SECTIONS:
+        path = results / f"{name}.json"
+        if not path.is_file():
+            continue
+        document = json.loads(path.read_text(encoding="utf-8"))
+        parts.append(f"## {title}\n\n{_machine(document['machine'])}\n")
+        parts.append("| what | measured | to reach | |\n|---|---|---|---|")
+        parts.extend(f"| {a} | {b} | {c} | {_mark(d)} |" for a, b, c, d in rows(document))
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    loads = machine.get("load_average") or ["?"]
+    return (
+        f"{machine['processor']}, {machine['cores']} cores, {machine['torch_threads']} threads, load {loads[0]}, "
+        f"torch {machine['versions'].get('torch')}; {machine['time'][:10]}."
+    )
+
+
+def _mark(reached: bool | None) -> str:
+    return {None: "", True: "reached", False: "**missed**"}[reached]
+
+
+def _sac(document: dict[str, Any]) -> Iterator[Row]:
+    for row in document["ratios"]:
+        yield (
+            f"updates/s: {row['contender']} over {row['over']}",
+            f"{row['ratio']:.2f} ×",
+            f"{row['reach']:.2f} ×",
+            row["ratio"] >= row["reach"],
+        )
+    for row in document["rows"]:
+        yield f"agent-updates/s: {row['contender']}", f"{row['agent_updates_per_second']:.0f}", "", None
+    action = document["action_of_5_seeds_p50_ms"]
+    yield "one action of a 5-seed policy, p50", f"{action:.2f} ms", "1 ms", action <= 1
+
+
+def _layers(document: dict[str, Any]) -> Iterator[Row]:
+    plain, escnn = (document["ratios"].get(k) for k in ("relaxed_over_plain", "escnn_over_relaxed"))
+    yield "relaxed convolution's time over a plain one's", f"{plain:.2f} ×", "at most 1.15 ×", plain <= 1.15
+    if escnn is not None:
+        yield "escnn's time over the relaxed convolution's", f"{escnn:.2f} ×", "1.5 ×", escnn >= 1.5
+
+
+def _market(document: dict[str, Any]) -> Iterator[Row]:
+    goals = {"single": 12_000, "64": 250_000, "4096": 1_000_000}
+    for name, result in document["results"].items():
+        rate, goal = result["steps_per_second"], goals.get(name)
+        what = {"single": "one Gymnasium account", "FinRL": "FinRL's NumPy environment"}.get(
+            name, f"{name} accounts"
+        )
+        what = what.replace(" with windows accounts", " accounts, windows of features gathered")
+        yield f"{what}, steps/s", f"{rate:,.0f}", f"{goal:,}" if goal else "", rate >= goal if goal else None
+    if "single_over_finrl" in document:
+        yield "one account over FinRL's, same run", f"{document['single_over_finrl']:.2f} ×", "", None
+
+
+def _backtest(document: dict[str, Any]) -> Iterator[Row]:
+    for name, ratio in document.get("times_faster_than_vectorbt", {}).items():
+        goal = 25.0 if name == "net asset values" else None
+        yield (
+            f"{name}, over vectorbt warm",
+            f"{ratio:.0f} ×",
+            "25 ×" if goal else "",
+            ratio >= goal if goal else None,
+        )
+    many = document["results"][f"{document['strategies']} strategies"]["median_s"]
+    yield f"{document['strategies']} strategies at once", f"{many:.1f} s", "3 s", many < 3
+    for name, value in document.get("proof", {}).items():
+        yield f"largest relative difference of net asset values: {name}", f"{value:.0e}", "1e-9", value < 1e-9
+
+
+def _service(document: dict[str, Any]) -> Iterator[Row]:
+    ratio, p99 = document["throughput_ratio"], document["service"]["p99_seconds"]
+    yield "throughput over a bare FastAPI endpoint's", f"{ratio:.2f} ×", "0.40 ×", ratio >= 0.4
+    yield f"p99 under {document['clients']} clients", f"{p99 * 1e3:.0f} ms", "50 ms", p99 <= 0.05
+    yield "allocations/s, one worker", f"{document['service']['median_rate']:.0f}", "", None
+    yield "one client alone, p50", f"{document['one_client']['p50_seconds'] * 1e3:.1f} ms", "", None
+
+
+def _placebo(document: dict[str, Any]) -> Iterator[Row]:
+    for kind, row in document["summary"].items():
+        beside = ", above equal weight" if kind == "shuffled" else ""
+        markets = len(document["markets"][kind])
+        yield (
+            f"net Sharpe ratio{beside}, {markets} {kind} markets × {document['seeds']} seeds",
+            f"{row['mean']:+.2f} ({row['low']:+.2f} … {row['high']:+.2f})",
+            "not above 0",
+            row["p_above_nothing"] > 0.05,
+        )
+
+
+SECTIONS: list[tuple[str, str, Callable[[dict[str, Any]], Iterator[Row]]]] = [
+    ("Learning: gradient updates", "sac", _sac),
+    ("Layers", "layers", _layers),
+    ("Portfolio market", "market", _market),
+    ("Backtest", "backtest", _backtest),
+    ("Service", "service", _service),
+    ("Placebo markets", "placebo", _placebo),
+]
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
