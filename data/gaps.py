@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from data.prices import Prices
@@ -27,27 +28,26 @@ def missing_sessions(prices: Prices, calendar: str | None) -> pd.DataFrame:
         Columns ``date`` and ``symbol``: sessions between the first and the last row of a symbol on which it has none,
         and, with symbol ``*``, sessions of the exchange on which no symbol has one.
     """
-    there = prices.close.notna()
-    own = there.cummax() & there[::-1].cummax()[::-1] & ~there
-    rows = [
-        pd.DataFrame({"date": prices.dates[own[symbol].to_numpy()], "symbol": symbol})
-        for symbol in prices.symbols
-        if own[symbol].any()
-    ]
+    there = np.isfinite(prices.close.to_numpy())
+    begun = np.logical_or.accumulate(there)
+    goes_on = np.logical_or.accumulate(there[::-1])[::-1]
+    rows, columns = np.nonzero(begun & goes_on & ~there)
+    found = pd.DataFrame(
+        {"date": prices.dates[rows], "symbol": np.array(prices.symbols, dtype=object)[columns]}
+    )
     if calendar is not None:
         sessions = sessions_of(calendar, prices.dates[0], prices.dates[-1])
-        closed = sessions[~sessions.isin(prices.dates)]
-        rows.append(pd.DataFrame({"date": closed, "symbol": EVERY}))
-    if not rows:
-        return pd.DataFrame({"date": pd.DatetimeIndex([]), "symbol": pd.Series([], dtype=object)})
-    return pd.concat(rows).sort_values(["date", "symbol"], kind="stable").reset_index(drop=True)
+        closed = pd.DataFrame({"date": sessions[~sessions.isin(prices.dates)], "symbol": EVERY})
+        found = pd.concat([found, closed])
+    return found.sort_values(["date", "symbol"], kind="stable").reset_index(drop=True)
 
 
 def listed(prices: Prices) -> pd.DataFrame:
     """First and last session with a close of each symbol; columns ``symbol``, ``first``, ``last``, ``sessions``."""
-    there = prices.close.notna().to_numpy()
-    rows = []
-    for number, symbol in enumerate(prices.symbols):
-        held = prices.dates[there[:, number]]
-        rows.append((symbol, held[0] if len(held) else pd.NaT, held[-1] if len(held) else pd.NaT, len(held)))
-    return pd.DataFrame(rows, columns=["symbol", "first", "last", "sessions"])
+    there = np.isfinite(prices.close.to_numpy())
+    count = there.sum(axis=0)
+    ends = {"first": there.argmax(axis=0), "last": len(there) - 1 - there[::-1].argmax(axis=0)}
+    dates = {
+        name: prices.dates.to_series().iloc[row].where(count > 0).to_numpy() for name, row in ends.items()
+    }
+    return pd.DataFrame({"symbol": list(prices.symbols), **dates, "sessions": count})

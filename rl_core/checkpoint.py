@@ -16,15 +16,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
+from rl_core.saved import FORMAT, STEP, read_document
+from rl_core.saved import latest_checkpoint as latest_checkpoint
 from rl_core.symmetry import Group, Representation, Symmetry
 
 if TYPE_CHECKING:
@@ -32,14 +32,9 @@ if TYPE_CHECKING:
     from rl_core.replay import Replay
     from rl_core.sac import SAC
 
-__all__ = ["latest_checkpoint", "load_agent", "load_gains", "load_training", "save_agent", "save_training"]
+__all__ = ["latest_checkpoint", "load_agent", "load_training", "save_agent", "save_training"]
 
-Array = npt.NDArray[np.float64]
-
-FORMAT = 1
 KEEP = 2
-_STEP = re.compile(r"step-(\d+)")
-_GAINS = re.compile(r"(actor|critic)\.layers\.(.+)\.w")
 _PIECE = re.compile(r"rows-(\d+)-(\d+)\.safetensors")
 
 
@@ -73,53 +68,11 @@ def load_agent(directory: str | Path, *, device: str = "cpu") -> SAC:
         folder = found
     from rl_core.sac import SAC
 
-    document = _document(folder)
+    document = read_document(folder)
     settings = {**document["config"], "device": device}
     agent = SAC(_load_symmetry(folder, document), SACConfig.from_dict(settings), document["seeds"])
     _load_parameters(agent, folder, document)
     return agent
-
-
-def load_gains(directory: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Read the relaxed weights of the newest checkpoint without building its networks.
-
-    Returns
-    -------
-    dict
-        The checkpoint's settings, seeds, counters and names of the symmetry.
-    dict
-        Relaxed weights w by network and layer (``"actor lifting"``), [K, L, G] or with rows [K, L, N, G]; K counts the
-        seeds and, within each, the critics of an ensemble. Empty for an agent that is not relaxed.
-
-    Raises
-    ------
-    ConfigError
-        If there is no checkpoint, or it is damaged.
-    """
-    folder = latest_checkpoint(Path(directory))
-    if folder is None:
-        raise ConfigError(f"{directory}: no checkpoint there; training has not got that far or was elsewhere")
-    document, path = _document(folder), folder / "agent.safetensors"
-    found: dict[str, Array] = {}
-    try:
-        with safe_open(path, framework="np") as file:
-            for key in file.keys():  # noqa: SIM118  # it is no mapping
-                match = _GAINS.fullmatch(key)
-                if match:
-                    found[f"{match[1]} {match[2]}"] = file.get_tensor(key).astype(np.float64)
-    except (OSError, SafetensorError) as error:
-        raise ConfigError(f"{path}: the checkpoint is damaged: {' '.join(str(error).split())}") from None
-    return document, found
-
-
-def latest_checkpoint(directory: Path) -> Path | None:
-    """The newest whole checkpoint under ``directory/checkpoints``, None where there is none."""
-    found = [
-        path
-        for path in (directory / "checkpoints").glob("step-*")
-        if _STEP.fullmatch(path.name) and (path / "checkpoint.json").is_file()
-    ]
-    return max(found, key=lambda path: path.name, default=None)
 
 
 def save_training(
@@ -145,7 +98,7 @@ def save_training(
         state = agent.optimizer.state.get(leaf, {})
         tensors |= {f"adam.{index}.{name}": value for name, value in state.items()}
     folder = _write(agent, directory, step, tensors, {"replay_steps": replay.steps, **extra})
-    for old in sorted(path for path in folder.parent.glob("step-*") if _STEP.fullmatch(path.name))[:-KEEP]:
+    for old in sorted(path for path in folder.parent.glob("step-*") if STEP.fullmatch(path.name))[:-KEEP]:
         shutil.rmtree(old)
     _drop_rows(directory, replay)
     return folder
@@ -159,7 +112,7 @@ def load_training(folder: Path, agent: SAC, env: BatchedEnv, replay: Replay) -> 
     ConfigError
         If the checkpoint belongs to other settings or seeds, or is damaged.
     """
-    document = _document(folder)
+    document = read_document(folder)
     if document["config"] != agent.config.to_dict():
         changed = [k for k, v in agent.config.to_dict().items() if document["config"].get(k) != v]
         raise ConfigError(f"{folder}: it was made with other settings: {', '.join(changed)}")
@@ -295,8 +248,8 @@ def _save_rows(directory: Path, replay: Replay) -> None:
 
 def _drop_rows(directory: Path, replay: Replay) -> None:
     """Remove pieces that no kept checkpoint needs: the ring of the older one begins a checkpoint earlier."""
-    kept = sorted(path for path in (directory / "checkpoints").glob("step-*") if _STEP.fullmatch(path.name))
-    steps = [int(_document(path)["replay_steps"]) for path in kept]
+    kept = sorted(path for path in (directory / "checkpoints").glob("step-*") if STEP.fullmatch(path.name))
+    steps = [int(read_document(path)["replay_steps"]) for path in kept]
     oldest = max(0, min(steps) - replay.capacity)
     for _, stop, path in _pieces(directory):
         if stop <= oldest:
@@ -343,16 +296,3 @@ def _tensors(path: Path) -> dict[str, Tensor]:
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _document(folder: Path) -> dict[str, Any]:
-    path = folder / "checkpoint.json"
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        raise ConfigError(f"{path}: the checkpoint is damaged") from None
-    if document.get("format") != FORMAT:
-        raise ConfigError(
-            f"{path}: format {document.get('format')} is not known; this version reads {FORMAT}"
-        )
-    return dict(document)

@@ -72,7 +72,7 @@ def _context(state: State, name: str) -> dict[str, Any]:
     return context | {
         "gallery": gallery(pictures(chosen, state.snapshots), f"{PATH}/figures", data=chosen.reference),
         "checks": checks_table(chosen),
-        "findings": chosen.findings().head(LISTED).fillna("").to_dict("records"),
+        "findings": chosen.findings(LISTED).fillna("").to_dict("records"),
         "total": sum(chosen.counts.values()),
         "repairs": repairs_of(chosen),
         "changes": CHANGES,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,8 +81,8 @@ class Dataset:
         rest = {key: value for key, value in self.facts["provider"].items() if key != "name"}
         return json.dumps(rest, indent=2, ensure_ascii=False) if rest else ""
 
-    def findings(self) -> pd.DataFrame:
-        """Every finding, a row each.
+    def findings(self, limit: int | None = None) -> pd.DataFrame:
+        """Every finding, or the first of them, a row each.
 
         Raises
         ------
@@ -91,12 +90,12 @@ class Dataset:
             ``unknown-data`` if their file cannot be read.
         """
         if self.path is None:
-            return pd.DataFrame(self.facts["findings"], columns=COLUMNS)
+            return pd.DataFrame(self.facts["findings"][:limit], columns=COLUMNS)
         file = self.path / "findings.csv"
         if not file.exists():
             return pd.DataFrame(columns=COLUMNS)
         try:
-            return pd.read_csv(file, dtype=str).reindex(columns=COLUMNS)
+            return pd.read_csv(file, dtype=str, nrows=limit).reindex(columns=COLUMNS)
         except (OSError, ValueError) as error:
             raise Problem(
                 "unknown-data", f"{file.name} of {self.reference} cannot be read: {error}"
@@ -158,10 +157,14 @@ def pictures(dataset: Dataset, snapshots: Snapshots) -> list[Picture]:
         )
     ]
     if dataset.counts:
-        found = dataset.findings()
-        drawn = themed(figures.findings_by_year, found)
         made.append(
-            Picture("findings", "Findings of the checks", drawn, partial(_whole, found), size="short")
+            Picture(
+                "findings",
+                "Findings of the checks",
+                lambda theme: figures.findings_by_year(dataset.findings(), theme=theme),
+                dataset.findings,
+                size="short",
+            )
         )
     return made
 
@@ -200,7 +203,3 @@ def _calendar(dataset: Dataset, snapshots: Snapshots) -> Any:
     missing, spans = dataset.gaps(snapshots)
     start, end = dataset.facts["start"], dataset.facts["end"]
     return themed(figures.gaps_calendar, missing, spans, start=start, end=end)
-
-
-def _whole(table: pd.DataFrame) -> pd.DataFrame:
-    return table

@@ -42,7 +42,7 @@ def gaps_calendar(
         if count
         else "Gaps: no session is missing",
         _most(missing)
-        + "A cell is a month; the darker, the more sessions lack a price. Blank: not listed."
+        + "A cell is a month; the stronger its colour, the more sessions lack a price. Blank: not listed."
         + (f" {left_out} symbols with fewer gaps have theirs in the CSV alone." if left_out else ""),
         theme,
         height=20 * len(shown) + 120,

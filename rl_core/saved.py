@@ -1,0 +1,87 @@
+"""What checkpoints hold, read without torch: which there are, their settings, and relaxed weights as arrays.
+
+`rl_core.checkpoint` writes them and makes agents of them; this is for whoever only looks.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+
+from rl_core.errors import ConfigError
+
+__all__ = ["latest_checkpoint", "load_gains", "read_document"]
+
+Array = npt.NDArray[np.float64]
+
+FORMAT = 1
+STEP = re.compile(r"step-(\d+)")
+_GAINS = re.compile(r"(actor|critic)\.layers\.(.+)\.w")
+
+
+def load_gains(directory: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Read the relaxed weights of the newest checkpoint without building its networks.
+
+    Returns
+    -------
+    dict
+        The checkpoint's settings, seeds, counters and names of the symmetry.
+    dict
+        Relaxed weights w by network and layer (``"actor lifting"``), [K, L, G] or with rows [K, L, N, G]; K counts the
+        seeds and, within each, the critics of an ensemble. Empty for an agent that is not relaxed.
+
+    Raises
+    ------
+    ConfigError
+        If there is no checkpoint, or it is damaged.
+    """
+    folder = latest_checkpoint(Path(directory))
+    if folder is None:
+        raise ConfigError(f"{directory}: no checkpoint there; training has not got that far or was elsewhere")
+    document, path = read_document(folder), folder / "agent.safetensors"
+    found: dict[str, Array] = {}
+    try:
+        with safe_open(path, framework="np") as file:
+            for key in file.keys():  # noqa: SIM118  # it is no mapping
+                match = _GAINS.fullmatch(key)
+                if match:
+                    found[f"{match[1]} {match[2]}"] = file.get_tensor(key).astype(np.float64)
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"{path}: the checkpoint is damaged: {' '.join(str(error).split())}") from None
+    return document, found
+
+
+def latest_checkpoint(directory: Path) -> Path | None:
+    """The newest whole checkpoint under ``directory/checkpoints``, None where there is none."""
+    found = [
+        path
+        for path in (directory / "checkpoints").glob("step-*")
+        if STEP.fullmatch(path.name) and (path / "checkpoint.json").is_file()
+    ]
+    return max(found, key=lambda path: path.name, default=None)
+
+
+def read_document(folder: Path) -> dict[str, Any]:
+    """Read the ``checkpoint.json`` of a checkpoint's folder.
+
+    Raises
+    ------
+    ConfigError
+        If it is damaged or of a later format.
+    """
+    path = folder / "checkpoint.json"
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        raise ConfigError(f"{path}: the checkpoint is damaged") from None
+    if document.get("format") != FORMAT:
+        raise ConfigError(
+            f"{path}: format {document.get('format')} is not known; this version reads {FORMAT}"
+        )
+    return dict(document)
