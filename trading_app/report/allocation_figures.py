@@ -58,10 +58,7 @@ def allocation_bars(allocation: pd.DataFrame, *, as_of: str, theme: Theme = LIGH
         customdata=numbers(shown["spread"]),
         hovertemplate="%{y}: %{x:.2f}" + PERCENT + " ± %{customdata:.2f}<extra></extra>",
     )
-    marks = {
-        "before": ("Last target", "circle-open", theme.palette[0]),
-        "held": ("Held", "diamond-open", theme.ink),
-    }
+    marks = {"before": ("Last target", "circle", theme.paper), "held": ("Held", "diamond", theme.palette[0])}
     for column, (label, symbol, colour) in marks.items():
         if column in shown and shown[column].notna().any():
             result.add_scatter(
@@ -69,7 +66,12 @@ def allocation_bars(allocation: pd.DataFrame, *, as_of: str, theme: Theme = LIGH
                 y=names,
                 mode="markers",
                 name=label,
-                marker={"symbol": symbol, "size": 9, "color": colour, "line": {"width": 1.8}},
+                marker={
+                    "symbol": symbol,
+                    "size": 8,
+                    "color": colour,
+                    "line": {"width": 1.5, "color": theme.ink},
+                },
                 hovertemplate=f"%{{y}}, {label.lower()}: %{{x:.2f}}" + PERCENT + "<extra></extra>",
             )
     result.update_yaxes(autorange="reversed", type="category", showgrid=False, dtick=1, tickfont={"size": 11})
