@@ -145,6 +145,14 @@ def test_tests_of_the_runs_own_prices_come_first(site: Any) -> None:
     assert "other, 3 assets" in site.client.get(f"{PATH}?market={'b' * 64}").text
 
 
+def test_tests_of_other_prices_are_not_taken_for_the_runs_own(site: Any) -> None:
+    write_run(site.home)
+    store_tests(site.home, "b", "other")
+    page = site.client.get(PATH).text
+    assert "The run was trained on toy, which was not tested" in page
+    assert "equitrade symmetry --data toy --save" in page
+
+
 def test_exact_agent_is_told_that_relaxed_ones_have_weights(site: Any) -> None:
     write_run(site.home, kind="exact")
     page = site.client.get(PATH).text
