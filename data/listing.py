@@ -19,9 +19,10 @@ LISTED = 100
 
 
 def entry(store: SnapshotStore, reference: str) -> dict[str, Any]:
-    """What the list of snapshots says about one, or why it cannot be read."""
+    """What the list of snapshots says about one version (``NAME`` is the first), or why it cannot be read."""
     try:
-        manifest = store.open(reference).manifest
+        # By itself a name means its newest version, whose row is another one.
+        manifest = store.open(reference if "@" in reference else f"{reference}@1").manifest
     except DataError as error:
         return {"reference": reference, "error": str(error)}
     return {

@@ -137,7 +137,7 @@ def _weights(run: Run, missing: dict[str, str]) -> RelaxedWeights | None:
     if not weights.layers:
         missing["weights"] = (
             f"Its agent is “{kind}”; relaxed agents alone have them: "
-            "`EQUITRADE_SAC__AGENT=relaxed equitrade train --data NAME` trains one."
+            "`equitrade train --agent relaxed --data NAME` trains one."
         )
         return None
     return weights

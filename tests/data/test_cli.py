@@ -151,6 +151,14 @@ def test_damaged_snapshots_are_listed_as_such(run: Callable[..., str], csv: Path
     assert "error" in json.loads(run("list", "--json"))["snapshots"][0]
 
 
+def test_each_version_is_listed_with_its_own_facts(run: Callable[..., str], home: Path) -> None:
+    for days in (5, 8):
+        close = pd.DataFrame({"AAA": np.arange(1.0, days + 1)}, pd.bdate_range("2024-01-01", periods=days))
+        SnapshotStore(home).save(Prices.from_frames("mine", close=close), "mine", provider={"name": "test"})
+    rows = json.loads(run("list", "--json"))["snapshots"]
+    assert [(row["reference"], row["sessions"]) for row in rows] == [("mine", 5), ("mine@2", 8)]
+
+
 def test_fetch_goes_through_the_library(
     run: Callable[..., str], chart_server: Any, make_chart: Any, answer: Any, sessions: Any
 ) -> None:
