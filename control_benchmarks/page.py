@@ -29,6 +29,7 @@ from control_benchmarks.figures import (
 from control_benchmarks.results import read_directory
 from rl_core.statistics import bootstrap_interval
 
+FEWEST = 5  # seeds below which a bootstrap over seeds says little
 _STYLE = """
 body{font:15px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,Arial,sans-serif;color:#1a1d21;max-width:1180px;
 margin:2rem auto;padding:0 1rem}table{border-collapse:collapse;margin:1rem 0;font-size:14px}
@@ -102,7 +103,11 @@ def write_figures(results: Path, directory: Path, *, png: bool = True) -> Writte
         found,
         figures,
         stamp=drawn,
-        notes=[settings_line(study), *(f"({c.letter}) {c.text}: {c.answer}." for c in found)],
+        notes=[
+            settings_line(study),
+            *_caution(study),
+            *(f"({c.letter}) {c.text}: {c.answer}." for c in found),
+        ],
         tables={
             "Beside published results": published_comparison(study),
             "Scores": score_rows(study),
@@ -220,6 +225,14 @@ def settings_line(study: Study) -> str:
         f"{machine['torch']}. Curves and points are interquartile means over seeds with stratified-bootstrap 95 % "
         "intervals."
     )
+
+
+def _caution(study: Study) -> list[str]:
+    """Return a warning where there are too few seeds for an interval over seeds to mean much."""
+    seeds = min(len(run.header["seeds"]) for run in study.runs.values())
+    if seeds >= FEWEST:
+        return []
+    return [f"Some runs have {seeds} seeds: too few to settle a claim, enough to see that everything runs."]
 
 
 def _write_png(figures: Mapping[str, Any], directory: Path, files: list[Path]) -> str | None:

@@ -53,6 +53,17 @@ def test_every_figure_of_the_index_has_a_picture_and_data(results):
     assert any("(a) " in note for note in index["notes"])
 
 
+def test_few_seeds_come_with_a_warning(results, tmp_path, write_run):
+    def notes(folder):
+        return json.loads((folder / "figures" / INDEX).read_text())["notes"]
+
+    assert not any("too few" in note for note in notes(results))
+    few = tmp_path / "few"
+    write_run(few, "reacher_easy", "original", "dense", 500, seeds=2)
+    write_figures(few, few / "figures", png=False)
+    assert any("2 seeds: too few" in note for note in notes(few))
+
+
 def test_data_of_curves_is_every_seeds_return(results):
     study = Study(read_directory(results))
     run = study.run(("reacher_easy", "gravity"), "exact")
