@@ -48,6 +48,9 @@ class Choice:
     scale: str
 
 
+DEFAULTS = Choice((), None, "sharpe", "log")
+
+
 def _choice(
     run: Annotated[list[str], Query(default_factory=list, max_length=MOST)],
     baseline: Annotated[list[str], Query(default_factory=list, max_length=MOST)],
@@ -116,6 +119,12 @@ async def compare_figure(
     return await state.run(
         lambda: picture_file(request, _pictures(_compared(state, choice, state.runs()), choice), file)
     )
+
+
+def warm(state: State) -> None:
+    """Read the backtests that are compared when nobody has chosen."""
+    for picture in _pictures(_compared(state, DEFAULTS, state.runs()), DEFAULTS):
+        picture.table()
 
 
 def _context(state: State, choice: Choice) -> dict[str, Any]:

@@ -23,10 +23,11 @@ async def nowhere(path: str, request: Request, _session: LoggedIn) -> Response:
 
 
 def warm_pages(state: State) -> None:
-    """Do what the first view of a page would wait for: read the templates and the newest run."""
+    """Do what the first view of a page would wait for: read the templates and the newest runs."""
     for name in environment().list_templates(extensions=["html"]):
         environment().get_template(name)
     run.warm(state)
+    compare.warm(state)
 
 
 def add_dashboard(app: FastAPI) -> None:
