@@ -12,8 +12,9 @@ from service.audit import AuditWriter
 from service.policies import WIDTH
 from service.scenes import Scene
 
-# Longest wait for the others that asked last time; a decision takes about as long.
+# Longest wait for the next of those that asked last time, and for all of them; a decision takes about as long.
 _PATIENCE = 0.002
+_LONGEST = 0.010
 
 
 @dataclass
@@ -23,6 +24,7 @@ class _Asked:
     question: Question
     key_id: str
     request_id: str
+    client: object
     future: asyncio.Future[Given]
 
 
@@ -31,6 +33,7 @@ class _Waiting:
     """Questions in one scene."""
 
     scene: Scene
+    until: float
     asked: list[_Asked] = field(default_factory=list)
     timer: asyncio.TimerHandle | None = None
 
@@ -55,17 +58,22 @@ class Batcher:
         self._writer = writer
         self._waiting: dict[int, _Waiting] = {}
         self._expected = 1
+        self._last: set[object] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def give(self, question: Question, *, key_id: str, request_id: str) -> Given:
-        """Give an answer whose row is committed."""
+    async def give(self, question: Question, *, key_id: str, request_id: str, client: object = None) -> Given:
+        """Give an answer whose row is committed; `client` tells connections apart."""
         loop = asyncio.get_running_loop()
         key = id(question.scene)
         waiting = self._waiting.get(key)
+        now = loop.time()
         if waiting is None:
-            waiting = self._waiting[key] = _Waiting(question.scene)
-            waiting.timer = loop.call_later(_PATIENCE, self._flush, key)
-        asked = _Asked(question, key_id, request_id, loop.create_future())
+            waiting = self._waiting[key] = _Waiting(question.scene, now + _LONGEST)
+        if waiting.timer is not None:
+            waiting.timer.cancel()
+        # Reading eight requests takes longer than the patience for one: what counts is the last that came.
+        waiting.timer = loop.call_at(min(now + _PATIENCE, waiting.until), self._flush, key)
+        asked = _Asked(question, key_id, request_id, client, loop.create_future())
         waiting.asked.append(asked)
         if len(waiting.asked) == min(self._expected, WIDTH):
             # Requests whose bytes have arrived already are read in this turn, before this is called.
@@ -78,8 +86,14 @@ class Batcher:
             return
         if waiting.timer is not None:
             waiting.timer.cancel()
-        # As many as came now will come again, if the same clients go on asking; one alone never waits.
-        self._expected = len(waiting.asked)
+        # Who asked now or just before will ask again, if the same clients go on asking: two groups that take turns
+        # become one. One alone never waits, and who waited for nothing waits no more.
+        clients = {item.client for item in waiting.asked}
+        if len(waiting.asked) < min(self._expected, WIDTH):
+            self._expected = len(waiting.asked)
+        else:
+            self._expected = max(len(waiting.asked), len(clients | self._last))
+        self._last = clients
         for first in range(0, len(waiting.asked), WIDTH):
             self._answer(waiting.scene, waiting.asked[first : first + WIDTH])
 

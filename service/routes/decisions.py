@@ -71,7 +71,9 @@ async def _answer(body: DecisionRequest, request: Request, state: State, reader:
     request_id = request.scope["state"]["request_id"]
     question = state.answers.begin(body, at_once=True) if state.database.sqlite else None
     if question is not None:
-        given = await state.batcher.give(question, key_id=reader.id, request_id=request_id)
+        given = await state.batcher.give(
+            question, key_id=reader.id, request_id=request_id, client=request.scope.get("client")
+        )
     else:
         given = await state.run(state.answers.give, body, key_id=reader.id, request_id=request_id)
         # Nothing is answered before it is written down.
