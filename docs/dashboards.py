@@ -56,7 +56,7 @@ def prepare(home: Path) -> None:
         subprocess.run([EQUITRADE, "control", "run", "--suite", "smoke", *results], check=True)
         subprocess.run([EQUITRADE, "control", "figures", "--results", results[1]], check=True)
     command(home, "models", "promote", "demo")
-    command(home, "users", "create", "ann", "--scopes", "run", "--password-stdin", text=PASSWORD + "\n")
+    command(home, "users", "create", "me", "--scopes", "run", "--password-stdin", text=PASSWORD + "\n")
 
 
 @contextlib.contextmanager
@@ -82,7 +82,7 @@ def serving(home: Path) -> Iterator[str]:
 def log_in(page: Any, url: str) -> None:
     """Log in, ask for an allocation and have a job done, so that no page is empty."""
     page.goto(f"{url}/login")
-    page.get_by_label("Name").fill("ann")
+    page.get_by_label("Name").fill("me")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
     page.wait_for_url("**/dashboard")
