@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -156,7 +157,7 @@ def _sqlite_engine(url: str) -> Engine:
         # The driver must not open transactions by itself: `_begin` says which kind.
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
+        _write_ahead(cursor)
         for pragma in _PRAGMAS:
             cursor.execute(pragma)
         cursor.close()
@@ -169,6 +170,22 @@ def _sqlite_engine(url: str) -> Engine:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _write_ahead(cursor: sqlite3.Cursor) -> None:
+    """Set the file's journal mode; several that open a new file at once wait for each other.
+
+    This one statement fails at once where another connection holds a lock: SQLite's own waiting leaves it out.
+    """
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 def _insert(table: Table, skip: bool) -> Executable:
