@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.market import TARGETS as MARKET_GOALS
 from benchmarks.planted_figures import load, table
 
 __all__ = ["PAGE", "page"]
@@ -103,9 +104,8 @@ def _layers(document: dict[str, Any]) -> Iterator[Row]:
 
 
 def _market(document: dict[str, Any]) -> Iterator[Row]:
-    goals = {"single": 12_000, "64": 250_000, "4096": 1_000_000}
     for name, result in document["results"].items():
-        rate, goal = result["steps_per_second"], goals.get(name)
+        rate, goal = result["steps_per_second"], MARKET_GOALS.get(name)
         what = {"single": "one Gymnasium account", "FinRL": "FinRL's NumPy environment"}.get(
             name, f"{name} accounts"
         )
