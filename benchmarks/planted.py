@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.planted_cells import AGENTS, GROUPS, Cell, cells
+from benchmarks.planted_cells import AGENTS, GROUPS, Cell, cells, decisive
 from rl_core.networks import Network
 from rl_core.sac import SAC
 from rl_core.symmetry.measure import policy_errors, relaxation
@@ -191,7 +191,8 @@ def run(
             continue
         if budget is not None and time.perf_counter() - started > budget:
             break
-        record = run_cell(cell, range(seeds), device, cuda_graph=cuda_graph)
+        those = range(cell.first_seed, cell.first_seed + seeds)
+        record = run_cell(cell, those, device, cuda_graph=cuda_graph)
         _write(path, record)
         done.append(path)
         last = sorted(record["share"][-1])
@@ -204,7 +205,7 @@ def _is_done(path: Path, cell: Cell, seeds: int) -> bool:
         return False
     record = json.loads(path.read_text(encoding="utf-8"))
     same = json.loads(json.dumps(cell.settings()))
-    return bool(record["cell"] == same and len(record["seeds"]) >= seeds)
+    return bool(decisive(record["cell"]) == decisive(same) and len(record["seeds"]) >= seeds)
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:

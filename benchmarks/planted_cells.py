@@ -9,7 +9,7 @@ from typing import Any
 from rl_core.config import SACConfig
 from trading_app.planted import PlantedConfig
 
-__all__ = ["AGENTS", "GROUPS", "SETTINGS", "Cell", "cells"]
+__all__ = ["AGENTS", "GROUPS", "SETTINGS", "Cell", "cells", "decisive"]
 
 AGENTS = ("relaxed", "exact", "dense", "rpp", "augmented")
 DENSE_WIDTH = 256
@@ -58,7 +58,17 @@ ABLATION: dict[str, dict[str, Any]] = {
 }
 # Changes that concern the market or its rewards, not the agent.
 NOT_THE_AGENTS = ("reward_scale", "return_noise")
-GROUPS = ("main", "ablation", "strengths")
+# What only some agents make use of: a change of one leaves the results of the others what they are.
+USED_BY = {
+    "banks": ("relaxed",),
+    "relax": ("relaxed",),
+    "gain_noise": ("relaxed",),
+    "gain_lr_multiplier": ("relaxed",),
+    "gain_penalty": ("relaxed", "rpp"),
+}
+# Settings are chosen on the seeds from 0 on; these tell whether the choice holds elsewhere.
+OTHER_SEEDS = 10
+GROUPS = ("main", "confirm", "ablation", "strengths")
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,7 @@ class Cell:
     variant: str = "default"
     changes: Mapping[str, Any] = field(default_factory=dict)
     updates: int = UPDATES[1.0]
+    first_seed: int = 0
 
     @property
     def name(self) -> str:
@@ -108,6 +119,13 @@ class Cell:
         }
 
 
+def decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What the result depends on among a cell's settings, so that stored and wanted ones can be compared."""
+    agent = settings["agent"]
+    used = {k: v for k, v in settings["agent_settings"].items() if agent in USED_BY.get(k, (agent,))}
+    return {"first_seed": 0, **settings, "agent_settings": used}
+
+
 def cells(groups: tuple[str, ...] = GROUPS, agents: tuple[str, ...] = AGENTS) -> list[Cell]:
     """All cells of these groups, those of the targets first."""
     found: list[Cell] = []
@@ -118,6 +136,10 @@ def cells(groups: tuple[str, ...] = GROUPS, agents: tuple[str, ...] = AGENTS) ->
                 long = agent in ("dense", "augmented")
                 updates = (LONG_UPDATES if long else UPDATES)[exchange]
                 found.append(Cell("main", agent, exchange, mirror, updates=updates))
+    if "confirm" in groups and "relaxed" in agents:
+        found += [
+            Cell("confirm", "relaxed", *m, "other-seeds", {}, UPDATES[m[0]], OTHER_SEEDS) for m in markets
+        ]
     if "ablation" in groups and "relaxed" in agents:
         for variant, changes in ABLATION.items():
             found += [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import planted
-from benchmarks.planted_cells import Cell, cells
+from benchmarks.planted_cells import SETTINGS, Cell, cells
 from benchmarks.planted_figures import (
     first_reaching,
     gains_figure,
@@ -63,6 +63,31 @@ def test_benchmark_goes_on_where_it_was_and_redoes_what_changed(small_cells, tmp
     assert set(record["noise"]) == {"0.0", "0.1", "0.2", "0.4", "0.8"}
     assert set(record["relaxation"]) == {"actor", "critic"}
     assert set(record["policy_error"]) == {"r", "exchange"}
+
+
+@pytest.mark.parametrize(("agent", "again"), [("exact", 1), ("relaxed", 2)])
+def test_settings_that_an_agent_has_no_use_of_do_not_make_a_cell_another(agent, again, tmp_path, monkeypatch):
+    runs = []
+    run_cell = planted.run_cell
+    monkeypatch.setattr(
+        planted, "run_cell", lambda cell, *a, **k: runs.append(cell) or run_cell(cell, *a, **k)
+    )
+    monkeypatch.setattr(planted, "cells", lambda groups, agents: [tiny(agent)])
+    for multiplier in (5.0, 20.0):
+        monkeypatch.setitem(SETTINGS, "gain_lr_multiplier", multiplier)
+        planted.run(tmp_path, seeds=1)
+    assert len(runs) == again
+
+
+def test_a_choice_is_confirmed_on_seeds_that_it_was_not_made_on(tmp_path, monkeypatch):
+    (cell, _) = cells(("confirm",))
+    small = Cell(**{**vars(cell), "changes": TINY, "updates": 2})
+    monkeypatch.setattr(planted, "cells", lambda groups, agents: [small])
+    planted.run(tmp_path, seeds=2)
+    chosen_on = {s for c in cells(("main", "ablation")) for s in range(c.first_seed, c.first_seed + 10)}
+    record = load(tmp_path)[cell.name]
+    assert record["seeds"] == [10, 11]
+    assert not chosen_on & set(record["seeds"])
 
 
 def test_seeds_of_a_cell_are_those_trained_alone(tmp_path):
