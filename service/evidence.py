@@ -85,6 +85,10 @@ def read_evidence(run: Path) -> Evidence:
     from trading_app.runs import Run
 
     manifest = _read(run / "manifest.json", "no run is there")
+    if manifest.get("folds"):
+        raise DataError(
+            f"{run}: a walk-forward run is evidence on its settings, not one model; promote a run trained with them"
+        )
     status = Run(run, manifest).status
     if status != "backtested":
         advice = {"complete": f"`equitrade backtest {run.name}` evaluates it"}

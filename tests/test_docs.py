@@ -54,7 +54,7 @@ def test_commands_of_page_run(page: str, tmp_path: Path) -> None:
         **os.environ,
         **SMALL,
         "PATH": f"{bin_directory}{os.pathsep}{os.environ['PATH']}",
-        "EQUITRADE_HOME": str(tmp_path / "home"),
+        "EQUITRADE_HOME": str(tmp_path / "equitrade_home"),
         "OMP_NUM_THREADS": "1",
     }
     for line in lines:

@@ -94,6 +94,21 @@ class TrainingConfig:
         return list(range(self.first_seed, self.first_seed + self.seeds))
 
 
+@dataclass(frozen=True)
+class SearchConfig:
+    """What was tried before these settings were kept: the deflated Sharpe ratio allows for it.
+
+    ``trials`` counts all settings that were looked at, these included; ``sharpes`` are their annualised Sharpe ratios
+    where they were logged. `equitrade tune` fills both in.
+    """
+
+    trials: int = 1
+    sharpes: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require(self.trials >= 1, "search.trials", "must be at least 1")
+
+
 def trading_learner() -> SACConfig:
     """Learner settings for daily portfolios: small, since daily returns carry little signal, and quick to settle.
 
@@ -134,6 +149,7 @@ class RunConfig:
     costs: CostModel = field(default_factory=CostModel)
     sac: SACConfig = field(default_factory=trading_learner)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
 
 
 SECTIONS: dict[str, Any] = {f.name: f for f in fields(RunConfig)}
@@ -149,7 +165,7 @@ def load_config(
     Parameters
     ----------
     file : Path, optional
-        TOML with the sections ``data``, ``split``, ``market``, ``costs``, ``sac``, ``training``.
+        TOML with the sections ``data``, ``split``, ``market``, ``costs``, ``sac``, ``training``, ``search``.
     environment : mapping, optional
         Variables such as ``EQUITRADE_SAC__WIDTH=128``.
     overrides : mapping, optional

@@ -32,7 +32,7 @@ def backtest_run(
     end: DateLike | None = None,
     costs_bps: float | None = None,
     fill: str | None = None,
-    trials: int = 1,
+    trials: int | None = None,
 ) -> SavedBacktest:
     """Backtest a run's ensemble, each of its seeds and the baselines under the same costs and fills.
 
@@ -54,8 +54,8 @@ def backtest_run(
         Commission and half-spread together, instead of the run's.
     fill : str, optional
         Instead of the run's.
-    trials : int
-        How many runs were tried before this one, for the deflated Sharpe ratio.
+    trials : int, optional
+        How many settings were tried, for the deflated Sharpe ratio; by default what the run's configuration says.
 
     Raises
     ------
@@ -84,7 +84,13 @@ def backtest_run(
     results: BatchResult = backtest(
         prices, strategies, costs=costs, fill=fill or config.market.fill, start=first, end=last
     )
-    saved = save_backtest(run, results, data_hash=prices.hash, trials=trials)
+    saved = save_backtest(
+        run,
+        results,
+        data_hash=prices.hash,
+        trials=trials or config.search.trials,
+        trial_sharpes=None if trials else config.search.sharpes or None,
+    )
     save_equivariance(run, measure_equivariance(policy, path))
     return saved
 

@@ -8,6 +8,7 @@ computed day by day, for all seeds and the ensemble at once.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -176,8 +177,30 @@ class AgentPolicy:
         return decided.transpose(1, 0, 2, 3)
 
 
+class RelayPolicy(AgentPolicy):
+    """Agents that act one after another on the same account, each from a date on until the next.
+
+    Parameters
+    ----------
+    policies
+        In order of time; they share seeds, settings and symbols.
+    starts
+        The first date of each. Earlier dates are left to the first agent.
+    """
+
+    def __init__(self, policies: Sequence[AgentPolicy], starts: pd.DatetimeIndex) -> None:
+        last = policies[-1]
+        super().__init__(last.agent, last.config, last.costs, last.symbols)
+        self.policies, self.starts = tuple(policies), starts
+
+    def targets(self, market: Market, day: int, held: Tensor) -> Tensor:
+        """Targets of the seeds of the agent whose turn it is, [S, B, N]."""
+        turn = int(self.starts.searchsorted(market.panel.dates[day], side="right")) - 1
+        return self.policies[max(turn, 0)].targets(market, day, held)
+
+
 class TrainedPolicy:
-    """The policy of a finished run, loaded from its newest checkpoint.
+    """The policy of a finished run, loaded from its newest checkpoint; of a walk-forward run, from those of its folds.
 
     Examples
     --------
@@ -205,6 +228,8 @@ class TrainedPolicy:
             manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         except (OSError, json.JSONDecodeError):
             raise DataError(f"{folder}: no run there (manifest.json is missing or damaged)") from None
+        if manifest.get("folds"):
+            return cls(folder, _relay(folder, manifest["folds"]), manifest)
         config = load_config(folder / "config.toml")
         agent = load_agent(folder)
         symbols = tuple(manifest["data"]["symbols"])
@@ -271,6 +296,19 @@ class TrainedPolicy:
         """Targets of the ensemble (date × symbol) and of each seed [S, T, N]."""
         path = self.rollout(prices, start, end)
         return path.ensemble, path.per_seed
+
+
+def _relay(folder: Path, folds: Sequence[Mapping[str, Sequence[str]]]) -> RelayPolicy:
+    """The policies of a walk-forward run's folds, each from the first date that it was kept for."""
+    from trading_app.runs import fold_path
+
+    paths = [fold_path(folder, number) for number in range(1, len(folds) + 1)]
+    for path in paths:
+        if not (path / "manifest.json").is_file():
+            advice = f"`equitrade walk-forward --resume --name {folder.name}` goes on"
+            raise DataError(f"{folder}: {path.name} of {len(folds)} is not trained yet; {advice}")
+    starts = pd.DatetimeIndex([fold["test"][0] for fold in folds])
+    return RelayPolicy([TrainedPolicy.load(path).policy for path in paths], starts)
 
 
 def _other_symbols(symbols: tuple[str, ...], prices: Prices) -> str:

@@ -19,6 +19,9 @@
 - ``symmetry.json``: how far policy and critic are from equivariance (`trading_app.run_symmetry`);
 - ``report.html``.
 
+A walk-forward run (`trading_app.walk_forward`) lists ``folds`` in its manifest and has a run in ``folds/fold-1``, … for
+each, instead of checkpoints of its own.
+
 Every file is written whole or not at all. A run's name is the name of its directory.
 """
 
@@ -66,6 +69,10 @@ class Run:
     def seeds(self) -> list[int]:
         """Seeds that were trained side by side."""
         return [int(seed) for seed in self.manifest.get("seeds", [])]
+
+    def called(self, home: Path) -> str:
+        """What to type for it: its name, or its path where it lies elsewhere than the runs of `home`."""
+        return self.name if self.path.parent == runs_directory(home) else str(self.path)
 
     @property
     def symbols(self) -> list[str]:
@@ -158,6 +165,11 @@ class Run:
 def runs_directory(home: Path) -> Path:
     """Where the runs of a state directory lie."""
     return home / "runs"
+
+
+def fold_path(run: Path, number: int) -> Path:
+    """Where a walk-forward run keeps the run of its fold of this number, counted from 1."""
+    return run / "folds" / f"fold-{number}"
 
 
 def create_run(

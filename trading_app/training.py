@@ -16,6 +16,7 @@ from torch import Tensor
 from data.errors import DataError
 from data.loading import load_prices
 from data.splits import Split, chronological
+from data.splits import split as split_at
 from rl_core.sac import SAC
 from rl_core.training import Progress, TrainResult, train
 from trading_app.config import RunConfig, load_config, to_dict, to_toml
@@ -47,13 +48,23 @@ def split_of(config: RunConfig, prices: Prices) -> Split:
     """
     s = config.split
     split = chronological(prices.dates, (s.train, s.validation, s.test), purge=s.purge, embargo=s.embargo)
+    check_training(prices, split)
+    return split
+
+
+def check_training(prices: Prices, split: Split) -> None:
+    """Refuse a split that leaves too little to train on."""
     sessions = len(prices.between(*split.train).dates)
     if sessions < MINIMUM_TRAINING_SESSIONS:
         raise DataError(
             f"{prices.name}: {sessions} sessions to train on are too few, at least "
             f"{MINIMUM_TRAINING_SESSIONS} are needed"
         )
-    return split
+
+
+def recorded_dates(parts: Mapping[str, Any]) -> Split:
+    """The split that a manifest records, ``train``, ``validation`` and ``test`` → first and last date."""
+    return split_at(parts["train"], parts["test"], parts.get("validation"))
 
 
 def train_run(
@@ -63,6 +74,7 @@ def train_run(
     name: str | None = None,
     resume: bool = False,
     directory: Path | None = None,
+    split: Split | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> tuple[Run, TrainResult]:
     """Train all seeds of a run side by side.
@@ -79,6 +91,8 @@ def train_run(
         Go on with the run of that name from its newest checkpoint.
     directory : Path, optional
         Put the run there instead.
+    split : Split, optional
+        Dates to train, validate and test on, instead of those that the configuration's shares give.
     on_progress : callable, optional
         Told about each logging step.
 
@@ -91,12 +105,15 @@ def train_run(
         run = open_run(name or directory or "", home=home)
         config = load_config(run.path / "config.toml")
     prices = prices_of(config, home)
-    split = split_of(config, prices)
     if resume and run.manifest["data"]["hash"] != prices.hash:
         raise DataError(
             f"{run.name} was trained on other prices: {prices.name} has hash {prices.hash[:12]} now, "
             f"{run.manifest['data']['hash'][:12]} then"
         )
+    if resume:
+        split = recorded_dates(run.manifest["split"])
+    elif split is None:
+        split = split_of(config, prices)
     market = training_market(config, prices, split)
     if not resume:
         run = create_run(

@@ -21,7 +21,8 @@ CostsBps = Annotated[
 ]
 Fill = Annotated[str | None, typer.Option("--fill", help="next_open or next_close.")]
 Trials = Annotated[
-    int, typer.Option("--trials", help="How many runs were tried, for the deflated Sharpe ratio.")
+    int | None,
+    typer.Option("--trials", min=1, help="How many settings were tried, for the deflated Sharpe ratio."),
 ]
 
 COLUMNS = ("cagr", "volatility", "sharpe", "max_drawdown", "turnover")
@@ -36,7 +37,7 @@ def backtest(
     end: End = None,
     costs_bps: CostsBps = None,
     fill: Fill = None,
-    trials: Trials = 1,
+    trials: Trials = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -58,7 +59,7 @@ def backtest(
             found, home=state, data=data, start=start, end=end, costs_bps=costs_bps, fill=fill, trials=trials
         )
         document = dict(saved.document)
-        say(f"equitrade report {found.name} makes the HTML report")
+        say(f"equitrade report {found.called(state)} makes the HTML report")
     show(document, as_json)
 
 

@@ -65,6 +65,11 @@ def print_table(
     Console().print(table)
 
 
+def signed(value: float) -> str:
+    """A difference with its sign and two decimals."""
+    return f"{value:+.2f}".replace("-", "−")
+
+
 def say(text: str) -> None:
     """A line for people, on standard error, so that standard output stays clean for programs."""
     sys.stderr.write(text + "\n")

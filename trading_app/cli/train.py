@@ -92,5 +92,5 @@ def run_training(
         )
     if result.stopped:
         say(f"training stopped early: {result.stopped}")
-    say(f"run {run.name}: equitrade backtest {run.name}")
+    say(f"run {run.name}: equitrade backtest {run.called(home)}")
     return {"run": run.name, "path": str(run.path), "stopped": result.stopped, "seeds": run.seeds}

@@ -1,0 +1,56 @@
+"""Put backtested runs beside each other and test their differences."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from trading_app.cli.common import HomeOption, JsonOption, home_directory, print_json, print_table, signed
+
+app = typer.Typer(help=__doc__)
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN…", help="Names or paths; the others are held against the first."),
+    ],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure runs and their baselines on the dates that all have, with intervals, and test them against the first."""
+    from trading_app.comparison import compare_runs
+    from trading_app.runs import open_run
+
+    state = home_directory(home)
+    document = compare_runs([open_run(name, home=state) for name in runs])
+    if as_json:
+        print_json(document)
+    else:
+        show(document)
+
+
+def show(document: dict[str, Any]) -> None:
+    """Print a comparison as a table: measures, and the difference in Sharpe ratio from the first run."""
+    from trading_app.measures import MEASURES, format_measure
+
+    against = {row["baseline"]: row for row in document["comparisons"]}
+    measures = ("cagr", "volatility", "sharpe", "max_drawdown")
+    first = next(iter(document["strategies"]))
+    rows = []
+    for name, entry in document["strategies"].items():
+        cells = [format_measure(m, entry["metrics"][m]) for m in measures]
+        low, high = (format_measure("sharpe", bound) for bound in entry["intervals"]["sharpe"])
+        cells[measures.index("sharpe")] += f" ({low} … {high})"
+        row = against.get(name)
+        # The comparison is of the first with this one; the reader asks how far this one is ahead of the first.
+        ahead = "" if row is None else signed(-row["sharpe_high"]) + " … " + signed(-row["sharpe_low"])
+        rows.append([name, *cells, ahead])
+    caption = list(document["notes"])
+    if document["spa"]:
+        p = document["spa"]["consistent"]
+        caption.append(f"SPA p-value that no other run is ahead of {first} by more than luck: {p:.3f}")
+    columns = ["strategy", *(MEASURES[m].label for m in measures), f"Sharpe above {first}"]
+    print_table(f"{document['start']} to {document['end']}", columns, rows, "\n".join(caption) or None)

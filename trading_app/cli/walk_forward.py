@@ -1,0 +1,87 @@
+"""Train and test again and again as time goes on: one account over years that no agent acting on it has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trading_app.cli.common import HomeOption, JsonOption, home_directory, progress_bar, say
+
+if TYPE_CHECKING:
+    from rl_core.training import Progress
+
+app = typer.Typer(help=__doc__)
+
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", help="TOML file; see the how-to on configuration.")
+]
+Folds = Annotated[int, typer.Option("--folds", min=2, help="How often to train anew.")]
+Expanding = Annotated[
+    bool, typer.Option("--expanding", help="Train from the first session on, not on a moving window.")
+]
+Trials = Annotated[
+    int | None,
+    typer.Option("--trials", min=1, help="How many settings were tried; the configuration's count."),
+]
+
+
+@app.command()
+def walk_forward(
+    config: Config = None,
+    data: Annotated[str | None, typer.Option("--data", help="Bundled dataset, snapshot or file.")] = None,
+    agent: Annotated[
+        str | None, typer.Option("--agent", help="dense, exact, relaxed, rpp, augmented.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option("--seeds", help="How many seeds to train.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Steps of each fold's training.")] = None,
+    folds: Folds = 4,
+    expanding: Expanding = False,
+    trials: Trials = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the run.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run named.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Cut the test share of the dates into folds; train before each and act until the next takes over.
+
+    The backtest is one account over all folds, beside the baselines; `equitrade report` makes its report.
+    """
+    import os
+
+    from trading_app.cli.backtest import show
+    from trading_app.config import RunConfig, load_config
+    from trading_app.out_of_sample import backtest_run
+    from trading_app.walk_forward import walk_forward_run
+
+    state = home_directory(home)
+    settings = RunConfig()
+    if resume:
+        if name is None:
+            raise typer.BadParameter("--resume needs the run's --name")
+        if expanding or any(value is not None for value in (config, data, agent, seeds, steps)):
+            raise typer.BadParameter("a resumed run keeps its own settings; give --name alone")
+    else:
+        overrides = {
+            "data.name": data,
+            "sac.agent": agent,
+            "training.seeds": seeds,
+            "training.steps": steps,
+        }
+        settings = load_config(config, os.environ, overrides)
+    run = walk_forward_run(
+        settings, home=state, folds=folds, expanding=expanding, name=name, resume=resume, watch=_watch
+    )
+    say("backtesting all folds as one account")
+    saved = backtest_run(run, home=state, trials=trials)
+    show(dict(saved.document), as_json)
+    say(f"equitrade report {run.name} makes the HTML report")
+
+
+@contextmanager
+def _watch(number: int, folds: int, steps: int) -> Iterator[Callable[[Progress], None] | None]:
+    with progress_bar(f"fold {number} of {folds}", steps) as update:
+        yield update
