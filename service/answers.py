@@ -7,22 +7,21 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import pydantic_core
-
 from data import Prices
 from service.audit import AuditTrail, Entry, Recorded, entry
-from service.inference import answer, held_weights
+from service.inference import Decision, decisions, held_weights
 from service.policies import Floats
 from service.registry import Promoted, Registry
 from service.scenes import FROM_REQUEST, Scene, Terms, panel_from_request, set_scene
 from service.schemas.decisions import AllocationRequest, DecisionRequest, SignalRequest
 from service.sessions import Calendar
 from service.snapshots import Snapshots
+from service.wording import filled_in, in_full
 
 # A scene is small; its panel and market are kept, and bounded, elsewhere.
 _SCENES = 32
@@ -41,10 +40,10 @@ class Question:
 
 @dataclass(frozen=True)
 class Given:
-    """An answer, its bytes, and the row that must be committed before it is sent."""
+    """An answer's bytes, the members that every answer has, and the row to commit before it is sent."""
 
     content: bytes
-    values: dict[str, Any]
+    values: Mapping[str, Any]
     entry: Entry
 
 
@@ -106,11 +105,11 @@ class Answers:
         scene = self._scene(promoted, prices, terms, source)
         return Question(request, scene, held_weights(scene, request), now)
 
-    def end(self, question: Question, per_seed: Floats, *, key_id: str, request_id: str) -> Given:
-        """Put a decision [S, N] into words and make its row for the audit."""
-        request = question.request
-        values = answer(question.scene, request, question.held, per_seed, new_id())
-        content = to_json(values)
+    def end(self, question: Question, decision: Decision, *, key_id: str, request_id: str) -> Given:
+        """Put a decision into words and make its row for the audit."""
+        request, scene = question.request, question.scene
+        values = {"id": new_id(), **scene.common}
+        content = filled_in(scene, request, decision, values["id"])
         kind = "allocation" if isinstance(request, AllocationRequest) else "signal"
         row = entry(
             request, content, values, now=question.now, kind=kind, key_id=key_id, request_id=request_id
@@ -149,7 +148,7 @@ class Answers:
         terms = Terms.of(request, record.created_at.date(), limit)
         scene = self._scene(promoted, prices, terms, source)
         question = Question(request, scene, held_weights(scene, request), record.created_at)
-        return to_json(answer(scene, request, question.held, _decide(question), record.id))
+        return in_full(scene, request, _decide(question), record.id)
 
     def _prices(self, request: DecisionRequest, promoted: Promoted) -> tuple[Prices, str]:
         if request.prices is not None:
@@ -179,15 +178,13 @@ class Answers:
         return (promoted.id, promoted.version, prices.hash, source, terms)
 
 
-def _decide(question: Question) -> Floats:
-    scene = question.scene
-    return scene.policy.targets(scene.prices, scene.session, question.held[None])[:, 0]
+def _decide(question: Question) -> Decision:
+    return decide(question.scene, question.held[None])[0]
 
 
-def to_json(values: dict[str, Any]) -> bytes:
-    """Bytes of an answer; every float reads back to the same bits."""
-    content: bytes = pydantic_core.to_json(values, inf_nan_mode="null")
-    return content
+def decide(scene: Scene, held: Floats) -> list[Decision]:
+    """Decide in a scene for several accounts, holding weights [B, N]."""
+    return decisions(scene.policy.targets(scene.prices, scene.session, held), held)
 
 
 def new_id() -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from service.answers import Answers, Given, Question
+from service.answers import Answers, Given, Question, decide
 from service.audit import AuditWriter
 from service.policies import WIDTH
 from service.scenes import Scene
@@ -100,16 +100,16 @@ class Batcher:
     def _answer(self, scene: Scene, asked: list[_Asked]) -> None:
         try:
             held = np.stack([item.question.held for item in asked])
-            targets = scene.policy.targets(scene.prices, scene.session, held)
+            decided = decide(scene, held)
         except Exception as error:
             for item in asked:
                 _fail(item.future, error)
             return
         found: list[tuple[_Asked, Given]] = []
-        for place, item in enumerate(asked):
+        for item, decision in zip(asked, decided, strict=True):
             try:
                 given = self._answers.end(
-                    item.question, targets[:, place], key_id=item.key_id, request_id=item.request_id
+                    item.question, decision, key_id=item.key_id, request_id=item.request_id
                 )
             except Exception as error:
                 _fail(item.future, error)

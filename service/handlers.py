@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -31,13 +31,20 @@ _BY_STATUS = {
 
 def add_handlers(app: FastAPI) -> None:
     """Register the handlers."""
-    app.add_exception_handler(DataError, _answer_error)
-    app.add_exception_handler(RequestValidationError, _answer_validation)
-    app.add_exception_handler(HTTPException, _answer_http)
-    app.add_exception_handler(SQLAlchemyError, _answer_database)
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)
 
 
-async def _answer_error(request: Request, error: Exception) -> Response:
+async def answer_error(request: Request, error: Exception) -> Response:
+    """Turn an exception into its answer; what none of the handlers knows is raised again."""
+    for kind in type(error).__mro__:
+        handler = _HANDLERS.get(kind)
+        if handler is not None:
+            return await handler(request, error)
+    raise error
+
+
+async def _answer_problem(request: Request, error: Exception) -> Response:
     problem = error if isinstance(error, Problem) else Problem("invalid-request", str(error))
     return _respond(request, problem)
 
@@ -67,6 +74,14 @@ async def _answer_http(request: Request, error: Exception) -> Response:
 async def _answer_database(request: Request, error: Exception) -> Response:
     logger.error("database: %s", getattr(error, "orig", None) or error)
     return _respond(request, Problem("not-ready", "the database cannot be used at the moment"))
+
+
+_HANDLERS: dict[type, Callable[[Request, Exception], Awaitable[Response]]] = {
+    DataError: _answer_problem,
+    RequestValidationError: _answer_validation,
+    HTTPException: _answer_http,
+    SQLAlchemyError: _answer_database,
+}
 
 
 def _respond(request: Request, problem: Problem) -> Response:

@@ -137,12 +137,13 @@ class Exchange:
         if message["type"] == "http.response.start":
             self.started = True
             self.status = message["status"]
-            present = {name.lower() for name, _ in message["headers"]}
-            extra = [(b"x-request-id", self.id.encode()), *_HEADERS]
-            extra += [pair for pair in _DEFAULTS if pair[0] not in present]
+            given = message["headers"]
+            present = {name.lower() for name, _ in given}
+            headers = [*given, (b"x-request-id", self.id.encode()), *_HEADERS]
+            headers += [pair for pair in _DEFAULTS if pair[0] not in present]
             if self._scope.get("scheme") == "https":
-                extra.append(_STRICT_TRANSPORT)
-            message = {**message, "headers": [*message["headers"], *extra]}
+                headers.append(_STRICT_TRANSPORT)
+            message = {**message, "headers": headers}
         await self._send(message)
 
     async def fail(self, problem: Problem) -> None:

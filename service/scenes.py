@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,16 @@ class Scene:
     def symbols(self) -> tuple[str, ...]:
         """Assets in the order of the weights [N]."""
         return self.promoted.evidence.symbols
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Place of each asset among the weights."""
+        return {symbol: place for place, symbol in enumerate(self.symbols)}
+
+    @cached_property
+    def forms(self) -> dict[bool, bytes]:
+        """Where `wording` keeps what all answers in this scene have in common."""
+        return {}
 
 
 @dataclass(frozen=True)

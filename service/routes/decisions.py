@@ -79,8 +79,7 @@ async def _answer(body: DecisionRequest, request: Request, state: State, reader:
         # Nothing is answered before it is written down.
         await state.record(given)
     fields["answer"] = given.values["id"]
-    state.telemetry.allocations.labels(body.model, given.entry.row["kind"]).inc()
-    state.telemetry.staleness.labels(body.model).set(given.values["staleness_days"])
+    state.telemetry.decided(body.model, given.entry.row["kind"], given.values["staleness_days"])
     return Response(given.content, media_type="application/json")
 
 
