@@ -24,6 +24,8 @@ from data.store import SnapshotStore
 from trading_app.config import RunConfig, load_config
 from trading_app.out_of_sample import backtest_run
 from trading_app.policies import AgentPolicy, RelayPolicy, TrainedPolicy
+from trading_app.report.data import load_report_data
+from trading_app.report.facts import sampling
 from trading_app.runs import Run, RunError, fold_path, open_run
 from trading_app.walk_forward import fold_splits, walk_forward_run
 
@@ -113,6 +115,10 @@ def test_folds_act_in_turn_and_the_backtest_is_one_account(run: Run, home: Path)
     folds = run.manifest["folds"]
     assert (saved.document["start"], saved.document["end"]) == (folds[0]["test"][0], folds[-1]["test"][1])
     assert open_run("forward", home=home).status == "backtested"
+    known, sentence = sampling(load_report_data(run))
+    assert known
+    assert sentence.startswith("Out of sample")
+    assert "3 times" in sentence
     prices = load_prices("factors-5")
     path = TrainedPolicy.load(run.path).rollout(prices, folds[0]["test"][0])
     alone = TrainedPolicy.load(fold_path(run.path, 1)).rollout(prices, *folds[0]["test"])

@@ -17,6 +17,12 @@ def sampling(data: ReportData) -> tuple[bool, str]:
     if not train:
         return True, f"Backtested from {start} to {end}."
     learned = data.manifest["split"].get("validation") or train
+    if learned[1] < start and len(data.folds) > 1:
+        return (
+            True,
+            f"Out of sample: {start} to {end}. {len(data.folds)} times it was trained anew; each time it learned and "
+            "was chosen on dates before those that it acts on.",
+        )
     if learned[1] < start:
         return (
             True,
