@@ -41,6 +41,7 @@ ABLATION: dict[str, dict[str, Any]] = {
     "banks-8": {"banks": 8},
     "banks-16": {"banks": 16},
     "gain-lr-1": {"gain_lr_multiplier": 1.0},
+    "gain-lr-10": {"gain_lr_multiplier": 10.0},
     "gain-lr-20": {"gain_lr_multiplier": 20.0},
     "penalty-0.001": {"gain_penalty": 1e-3},
     "penalty-0.01": {"gain_penalty": 1e-2},
