@@ -7,198 +7,22 @@ stored and chosen actions) through a network together, and reuses its memory; th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rl_core.expanded import Expansion
 from rl_core.networks import Network
-from rl_core.networks_vectors import FourierNetwork, VectorNetwork, act
+from rl_core.networks_vectors import VectorNetwork
 from rl_core.replay import Batch
 from rl_core.sac import HALF_LOG_TWO_PI, SAC, Metrics
+from rl_core.tape import Tape
+from rl_core.vector_pass import VectorPass
 
-__all__ = ["Arena", "HandGradient", "VectorPass", "can_derive"]
+__all__ = ["HandGradient", "can_derive", "log_density"]
 
-threshold_backward = torch.ops.aten.threshold_backward.grad_input
-
-
-class Arena:
-    """Buffers handed out in the order of asking, the same ones again after each `reset`."""
-
-    def __init__(self) -> None:
-        self._buffers: list[Tensor] = []
-        self._next = 0
-
-    def reset(self) -> None:
-        """Begin a new step: all buffers are free."""
-        self._next = 0
-
-    def take(self, like: Tensor, *shape: int) -> Tensor:
-        """Give a buffer of this shape, its contents arbitrary."""
-        place = self._next
-        self._next += 1
-        if place == len(self._buffers):
-            self._buffers.append(like.new_empty(shape))
-        held = self._buffers[place]
-        if held.shape != shape or held.dtype != like.dtype:
-            held = self._buffers[place] = like.new_empty(shape)
-        return held
-
-
-class VectorPass:
-    """Forward and backward through a vector network, given its expanded weights.
-
-    Activations lie as ``[K·n, B, F]``, n = 1 for plain networks and the group's order for those in the Fourier
-    form, where n products share the weights of lifting and head.
-
-    Parameters
-    ----------
-    network
-        Linear layers with rectifiers between; plain, or exact in the Fourier form.
-    arena
-        Where results are put.
-    """
-
-    def __init__(self, network: VectorNetwork, arena: Arena) -> None:
-        self.arena = arena
-        self.copies, self.ensemble = network.copies, network.ensemble or 1
-        self.n = 1
-        self.turn: Tensor | None = None
-        self.turn_back: Tensor | None = None
-        self.butterfly = False
-        if isinstance(network, FourierNetwork):
-            turn = network.transform.expand(self.copies, -1, -1)
-            self.n = turn.shape[1]
-            self.turn, self.turn_back = turn.contiguous(), turn.mT.contiguous() / self.n
-            self.butterfly = network.transform.tolist() == [[1.0, 1.0], [1.0, -1.0]]
-            self.entry_action, self.exit_action = network.lifting.action, network.head.action
-
-    def forward(self, weights: Sequence[Tensor], x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Give the output ``[K, B, out]`` for inputs ``[S, B, in]``, and what `backward` needs.
-
-        The latter holds the input of each linear layer, and after each hidden one its rectified output.
-        """
-        s, batch, size = x.shape
-        k, n = self.copies, self.n
-        h = x
-        if n > 1:
-            moved = act(self.entry_action.to(x.dtype), x[:, None, None])
-            h = moved.expand(s, self.ensemble, n, batch, size).reshape(k * n, batch, size)
-        elif self.ensemble > 1:
-            h = x[:, None].expand(s, self.ensemble, batch, size).reshape(k, batch, size)
-        saved = [h]
-        for i in range(0, len(weights) - 2, 2):
-            if i:
-                h = self._turned(h)
-                saved.append(h)
-            weight, bias = weights[i], weights[i + 1]
-            # Layers without blocks of their own see all n parts as one longer batch.
-            h = h.view(weight.shape[0], -1, h.shape[2])
-            h = torch.baddbmm(bias, h, weight, out=self.arena.take(weight, *h.shape[:2], weight.shape[2]))
-            h = h.view(k * n, batch, -1)
-            if i:
-                h = self._turned(h, back=True)
-            h.clamp_min_(0)
-            saved.append(h)
-        if n == 1:
-            return torch.baddbmm(weights[-1], h, weights[-2]), saved
-        parts = torch.bmm(h.view(k, n * batch, -1), weights[-2]).view(k, n, batch, -1)
-        return act(self.exit_action.to(x.dtype), parts).sum(1) + weights[-1], saved
-
-    def backward(
-        self,
-        weights: Sequence[Tensor],
-        saved: Sequence[Tensor],
-        g: Tensor,
-        gradients: Sequence[Tensor],
-        inputs_after: int | None = None,
-    ) -> Tensor | None:
-        """Write the gradients of the weights; give that of the last columns of the input.
-
-        Parameters
-        ----------
-        weights, saved
-            As given to, and by, `forward`.
-        g
-            Gradient of the output, ``[K, B′, out]``. With ``inputs_after`` None it concerns the first B′ samples
-            and weights alone. Otherwise B′ = B; its first half concerns the weights and its second the input.
-        gradients
-            Where to write, one for each weight and bias.
-        inputs_after
-            Give the gradient of the input's columns from this one on, ``[K, B/2, columns]``.
-        """
-        batch = g.shape[1]
-        half = batch if inputs_after is None else batch // 2
-        torch.sum(g[:, :half], 1, keepdim=True, out=gradients[-1])
-        if self.n > 1:
-            moved = act(self.exit_action.mT.to(g.dtype), g[:, None])
-            g = moved.expand(-1, self.n, -1, -1).reshape(self.copies * self.n, batch, -1)
-        place = len(saved) - 1
-        for i in range(len(weights) - 2, -1, -2):
-            h = saved[place][:, :batch]
-            self._write(gradients[i], h[:, :half].mT, g[:, :half])
-            if i < len(weights) - 2:
-                self._write_bias(gradients[i + 1], g[:, :half])
-            if i == 0:
-                break
-            weight = self._spread(weights[i])
-            g = torch.bmm(g, weight.mT, out=self.arena.take(g, *h.shape))
-            if i < len(weights) - 2:
-                g = self._turned(g, transposed=True)
-                place -= 1
-            rectified = saved[place][:, :batch]
-            g = threshold_backward(g, rectified, 0, grad_input=g)
-            place -= 1
-            if i > 2:
-                g = self._turned(g, back=True, transposed=True)
-        if inputs_after is None:
-            return None
-        inner = torch.bmm(g[:, half:], self._spread(weights[0])[:, inputs_after:].mT)
-        if self.n == 1:
-            return inner
-        action = self.entry_action.mT[..., inputs_after:].to(g.dtype)
-        if action.shape[1] > 1:
-            action = action[:, inputs_after:]
-        return act(action, inner.view(self.copies, self.n, half, -1)).sum(1)
-
-    def _turned(self, h: Tensor, back: bool = False, transposed: bool = False) -> Tensor:
-        """Apply the transform over the n parts, or its inverse, or the transpose of either."""
-        turn = self.turn_back if back else self.turn
-        if turn is None:
-            return h
-        rows, batch, size = h.shape
-        flat = h.reshape(self.copies, self.n, batch * size)
-        out = self.arena.take(h, *flat.shape)
-        if not self.butterfly:
-            turn = turn.to(h.dtype)
-            torch.bmm(turn.mT if transposed else turn, flat, out=out)
-        elif back:
-            # (a + b)/2, and (a − b)/2 = (a + b)/2 − b: one pass over memory each, quicker than a product.
-            torch.lerp(flat[:, 0], flat[:, 1], 0.5, out=out[:, 0])
-            torch.sub(out[:, 0], flat[:, 1], out=out[:, 1])
-        else:
-            torch.add(flat[:, 0], flat[:, 1], out=out[:, 0])
-            torch.sub(flat[:, 0], flat[:, 1], out=out[:, 1])
-        return out.view(rows, batch, size)
-
-    def _spread(self, weight: Tensor) -> Tensor:
-        """A weight for each of the n parts, ``[K·n, in, out]``."""
-        return weight if weight.shape[0] == self.copies * self.n else weight.repeat_interleave(self.n, 0)
-
-    def _write(self, room: Tensor, a: Tensor, b: Tensor) -> None:
-        """Put the product into ``room``, summed over the n parts where they share a weight."""
-        if room.shape[0] == a.shape[0]:
-            torch.bmm(a, b, out=room)
-        else:
-            product = torch.bmm(a, b, out=self.arena.take(room, a.shape[0], *room.shape[1:]))
-            torch.sum(product.view(-1, self.n, *room.shape[1:]), 1, out=room)
-
-    def _write_bias(self, room: Tensor, g: Tensor) -> None:
-        if room.shape[0] == g.shape[0]:
-            torch.sum(g, 1, keepdim=True, out=room)
-        else:
-            torch.sum(g.reshape(self.copies, -1, g.shape[2]), 1, keepdim=True, out=room)
+LOG_TWO = math.log(2)
 
 
 def can_derive(network: Network) -> bool:
@@ -212,125 +36,166 @@ class HandGradient:
     Parameters
     ----------
     agent
-        Its actor and critic must be ones that `can_derive` accepts.
+        Its actor and critic must be ones that `can_derive` accepts; its parameters stay where they are.
     """
 
     def __init__(self, agent: SAC) -> None:
         self.agent = agent
-        self.arena = Arena()
-        assert isinstance(agent.actor, VectorNetwork)
-        assert isinstance(agent.critic, VectorNetwork)
-        self.actor = VectorPass(agent.actor, self.arena)
-        self.critic = VectorPass(agent.critic, self.arena)
+        self._steps: dict[tuple[torch.Size, ...], _Step] = {}
 
+    @torch.no_grad()
     def __call__(self, batch: Batch, noise: Tensor) -> Metrics:
         """Derive the losses of encoded transitions; arguments and metrics as for ``agent.losses``."""
-        agent = self.agent
-        self.arena.reset()
-        agent.flat.gradients.zero_()
-        actor, critic = agent.actor.expand(), agent.critic.expand()
-        with torch.no_grad():
-            actor_weights = agent.products(weight.detach() for weight in actor)
-            critic_weights = agent.products(weight.detach() for weight in critic)
-            actor_gradients = self._rooms(actor, actor_weights)
-            critic_gradients = self._rooms(critic, critic_weights)
-            metrics = self._derive(
-                batch, noise, actor_weights, critic_weights, actor_gradients, critic_gradients
-            )
-        self._hand_over([*actor, *critic], [*actor_gradients, *critic_gradients])
-        return metrics
+        key = tuple(part.shape for part in batch)
+        if key not in self._steps:
+            self._steps[key] = _Step(self.agent, batch, noise)
+        return self._steps[key](batch, noise)
 
-    def _derive(
-        self,
-        batch: Batch,
-        noise: Tensor,
-        actor_weights: list[Tensor],
-        critic_weights: list[Tensor],
-        actor_gradients: list[Tensor],
-        critic_gradients: list[Tensor],
-    ) -> Metrics:
-        agent = self.agent
-        config = agent.config
-        s, size, actions = batch.action.shape
-        alpha = agent.log_alpha.exp()
-        observation, following = batch.observation, batch.next_observation
-        if observation.ndim > 3:
-            observation, following = observation.flatten(2), following.flatten(2)
-        both = torch.cat([observation, following], 1).to(agent.dtype)
-        output, actor_saved = self.actor.forward(actor_weights, both)
-        output = output.float()
-        raw = output[..., actions:]
-        log_std = raw.clamp(config.log_std_min, config.log_std_max)
-        stretch = log_std.exp() * noise.reshape(s, 2 * size, actions)
-        before = output[..., :actions] + stretch
-        chosen = before.tanh()
-        log_prob = log_density(before, log_std, noise.view_as(before))
 
-        inputs = torch.cat([following, chosen[:, size:]], 2).to(agent.dtype)
-        target_weights = agent.products(agent.target.expand())
-        q_next = self.critic.forward(target_weights, inputs)[0].float().view(s, -1, size).amin(1)
-        y = batch.reward + batch.discount * (q_next - alpha[:, None] * log_prob[:, size:])
+class _Step:
+    """The gradient for batches of one shape.
 
-        actions_twice = torch.cat([batch.action, chosen[:, :size]], 1)
-        twice = torch.cat([torch.cat([observation, observation], 1), actions_twice], 2).to(agent.dtype)
-        value, critic_saved = self.critic.forward(critic_weights, twice)
-        value = value.float().view(s, -1, 2 * size)
-        q, q_chosen = value[..., :size], value[..., size:]
-        error = q - y[:, None]
-        least = q_chosen.amin(1, keepdim=True)
-        ties = (q_chosen == least).to(q.dtype)
-        g = torch.cat([error, -ties / ties.sum(1, keepdim=True)], 2).div_(size)
-        g = g.view(-1, 2 * size, 1).to(agent.dtype)
-        split = observation.shape[2]
-        inner = self.critic.backward(critic_weights, critic_saved, g, critic_gradients, split)
-        assert inner is not None
-        slope = inner.float().view(s, -1, size, actions).sum(1)
+    Names: s and s′ are the observations and next observations, a the stored actions, ã = tanh(u) those that the
+    actor chooses at s, ã′ at s′. The actor sees (s, s′), the critics (s, a) and (s, ã), their targets (s′, ã′).
+    """
 
-        now = chosen[:, :size]
-        share = (alpha / size)[:, None, None]
-        g_before = slope * (1 - now.square()) + 2 * share * now
-        inside = (log_std == raw)[:, :size]
-        g_log_std = (g_before * stretch[:, :size] - share) * inside
-        g = torch.cat([g_before, g_log_std], 2).to(agent.dtype)
-        self.actor.backward(actor_weights, actor_saved, g, actor_gradients)
+    def __init__(self, agent: SAC, batch: Batch, noise: Tensor) -> None:
+        self.agent, self.tape = agent, Tape()
+        tape, dtype = self.tape, agent.dtype
+        self.seeds, self.size, self.actions = batch.action.shape
+        self.batch = Batch(*(torch.empty_like(part, memory_format=torch.contiguous_format) for part in batch))
+        self.noise = torch.empty_like(noise, memory_format=torch.contiguous_format)
+        self._read(batch, noise)
+        assert isinstance(agent.actor, VectorNetwork)
+        assert isinstance(agent.critic, VectorNetwork)
+        assert isinstance(agent.target, VectorNetwork)
+        actor = Expansion(tape, agent.actor, dtype)
+        critic = Expansion(tape, agent.critic, dtype)
+        target = Expansion(tape, agent.target, dtype, trained=False)
+        self.actor = VectorPass(tape, agent.actor, actor.weights, 2, self.size)
+        self.critic = VectorPass(tape, agent.critic, critic.weights, 2, self.size)
+        self.target = VectorPass(tape, agent.target, target.weights, 1, self.size)
 
-        mean_log_prob = log_prob[:, :size].mean(1)
-        assert agent.log_alpha.grad is not None
-        torch.neg(mean_log_prob + agent.target_entropy, out=agent.log_alpha.grad)
+        self.alpha = tape(torch.exp, agent.log_alpha.detach())
+        self._choose()
+        self._put_samples()
+        g_critic = self._critic_loss(self._returns())
+        slope = self.critic.backward(g_critic, self.start)
+        assert slope is not None
+        self.actor.backward(self._actor_loss(slope))
+        actor.derive()
+        critic.derive()
+        self._temperature()
+        if agent.config.gain_penalty > 0:
+            tape.do(self._add_penalty)
+
+    def __call__(self, batch: Batch, noise: Tensor) -> Metrics:
+        """Fill the gradient buffer; give the metrics."""
+        self._read(batch, noise)
+        self.tape.run()
+        least, error = self.least, self.error
         return {
             "critic_loss": 0.5 * error.square().sum(1).mean(1),
-            "actor_loss": alpha * mean_log_prob - least.mean((1, 2)),
-            "q": q[:, 0].mean(1),
-            "entropy": -mean_log_prob,
-            "alpha": alpha,
+            "actor_loss": -self.alpha * self.entropy - least.mean((1, 2)),
+            "q": self.q[:, 0].mean(1),
+            "entropy": self.entropy.clone(),
+            "alpha": self.alpha.clone(),
         }
 
-    def _rooms(self, expanded: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
-        """Where gradients go: straight to a parameter's own, or to a buffer, to be handed on."""
-        rooms = []
-        for tensor, weight in zip(expanded, weights, strict=True):
-            own = tensor.grad if tensor.is_leaf and tensor.dtype == weight.dtype else None
-            rooms.append(self.arena.take(weight, *weight.shape) if own is None else own)
-        return rooms
+    def _read(self, batch: Batch, noise: Tensor) -> None:
+        for room, part in zip((*self.batch, self.noise), (*batch, noise), strict=True):
+            room.copy_(part)
 
-    def _hand_over(self, expanded: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
-        """Carry gradients of expanded weights, and the penalty's, on to the parameters."""
-        agent = self.agent
-        outputs, seeds = [], []
-        for tensor, gradient in zip(expanded, gradients, strict=True):
-            if not tensor.is_leaf or gradient is not tensor.grad:
-                outputs.append(tensor)
-                seeds.append(gradient.to(tensor.dtype))
-        if agent.config.gain_penalty > 0:
-            penalty = agent.config.gain_penalty * agent.penalty()
-            if penalty.requires_grad:
-                outputs.append(penalty)
-                seeds.append(torch.ones_like(penalty))
-        if outputs:
-            torch.autograd.backward(outputs, seeds)
+    def _choose(self) -> None:
+        """ã and ã′ [S, 2B, A] with the entropy −log π of each [S, 2B]."""
+        tape, config, batch = self.tape, self.agent.config, self.batch
+        observations = [x.flatten(2) for x in (batch.observation, batch.next_observation)]
+        self.start = observations[0].shape[2]
+        for part, x in enumerate(observations):
+            self.actor.enter(x, 0, part, part + 1)
+        output = tape.cast(self.actor.forward(), torch.float32).flatten(1, 2)
+        noise = self.noise.flatten(1, 2)
+        self.raw = output[..., self.actions :]
+        self.log_std = tape(torch.clamp, self.raw, config.log_std_min, config.log_std_max)
+        self.stretch = tape(torch.mul, tape(torch.exp, self.log_std), noise)
+        u = tape(torch.add, output[..., : self.actions], self.stretch)
+        self.chosen = tape(torch.tanh, u)
+        # −log π = Σ ½ noise² + log_std + log √2π + log(1 − tanh²u), and log(1 − tanh²u) = 2 (log 2 − u −
+        # softplus(−2u)) does not underflow.
+        soft = tape(functional.softplus, tape(torch.mul, u, -2))
+        terms = tape(torch.sub, self.log_std, tape(torch.add, u, soft), alpha=2)
+        terms = tape(torch.addcmul, terms, noise, noise, value=0.5)
+        constant = self.actions * (HALF_LOG_TWO_PI + 2 * LOG_TWO)
+        self.entropies = tape(torch.add, tape.total(terms, 2), constant)
+
+    def _put_samples(self) -> None:
+        """The inputs of the critics, (s, a) and (s, ã), and of their targets, (s′, ã′)."""
+        batch, size, start = self.batch, self.size, self.start
+        self.critic.enter(batch.observation.flatten(2), 0)
+        self.critic.enter(batch.action, start, 0, 1)
+        self.critic.enter(self.chosen[:, :size], start, 1, 2)
+        self.target.enter(batch.next_observation.flatten(2), 0)
+        self.target.enter(self.chosen[:, size:], start)
+
+    def _values(self, critic: VectorPass) -> Tensor:
+        """What the critics say, [S, E, parts · B]."""
+        values = self.tape.cast(critic.forward(), torch.float32)
+        return values.view(self.seeds, -1, critic.parts * self.size)
+
+    def _returns(self) -> Tensor:
+        """y = r + γ (min Q − α log π) [S, B] at (s′, ã′)."""
+        tape, batch = self.tape, self.batch
+        least = tape(torch.amin, self._values(self.target), 1)
+        value = tape(torch.addcmul, least, self.alpha[:, None], self.entropies[:, self.size :])
+        return tape(torch.addcmul, batch.reward, batch.discount, value)
+
+    def _critic_loss(self, y: Tensor) -> Tensor:
+        """∂/∂Q [K, 2, B, 1] of ½ (Q − y)² at (s, a), and of −min Q at (s, ã), shared where critics tie."""
+        tape, size = self.tape, self.size
+        values = self._values(self.critic)
+        self.q, chosen = values[..., :size], values[..., size:]
+        self.error = tape(torch.sub, self.q, y[:, None])
+        self.least = tape(torch.amin, chosen, 1, keepdim=True)
+        g = torch.empty_like(values)
+        tape(torch.mul, self.error, 1 / size, out=g[..., :size])
+        ties = tape(torch.eq, chosen, self.least, out=torch.empty_like(self.error))
+        count = tape(torch.sum, ties, 1, keepdim=True)
+        tape(torch.div, ties, tape(torch.mul, count, -size), out=g[..., size:])
+        return tape.cast(g.view(-1, 2, size, 1), self.agent.dtype)
+
+    def _actor_loss(self, slope: Tensor) -> Tensor:
+        """∂/∂(mean, log_std) [S, 1, B, 2A] of α log π(ã) − min Q(s, ã), the slope being ∂(−min Q)/∂ã."""
+        tape, size, actions = self.tape, self.size, self.actions
+        a = self.chosen[:, :size]
+        slope = tape.cast(slope, torch.float32)
+        share = tape(torch.div, self.alpha, size)[:, None, None]
+        g = slope.new_empty(self.seeds, 1, size, 2 * actions)
+        mean, log_std = g[:, 0, :, :actions], g[:, 0, :, actions:]
+        # Through tanh, and −log(1 − ã²) of log π: slope (1 − ã²) + 2 share ã.
+        flat = tape(torch.addcmul, slope.new_ones(()), a, a, value=-1)
+        double = tape(torch.mul, a, tape(torch.mul, share, 2))
+        tape(torch.addcmul, double, slope, flat, out=mean)
+        inside = tape(torch.eq, self.log_std[:, :size], self.raw[:, :size], out=torch.empty_like(flat))
+        outer = tape(torch.mul, mean, self.stretch[:, :size])
+        tape(torch.mul, tape(torch.sub, outer, share), inside, out=log_std)
+        return tape.cast(g, self.agent.dtype)
+
+    def _temperature(self) -> None:
+        """∂/∂log α of log α (entropy − target)."""
+        tape, agent = self.tape, self.agent
+        self.entropy = tape(torch.mean, self.entropies[:, : self.size], 1)
+        assert agent.log_alpha.grad is not None
+        tape(torch.sub, self.entropy, agent.target_entropy, out=agent.log_alpha.grad)
+
+    def _add_penalty(self) -> None:
+        """Autograd adds the penalty's gradient to what is there."""
+        with torch.enable_grad():
+            penalty = self.agent.config.gain_penalty * self.agent.penalty()
+        if penalty.requires_grad:
+            torch.autograd.backward(penalty)
 
 
 def log_density(before: Tensor, log_std: Tensor, noise: Tensor) -> Tensor:
     """Log-probability of tanh(before), where before = mean + std · noise, ``[…, A]`` to ``[…]``."""
-    slope = 2 * (math.log(2) - before - functional.softplus(-2 * before))
+    slope = 2 * (LOG_TWO - before - functional.softplus(-2 * before))
     return (-0.5 * noise.square() - log_std - HALF_LOG_TWO_PI - slope).sum(-1)

@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 
-from rl_core.by_hand import Arena, HandGradient, can_derive
+from rl_core.by_hand import HandGradient, can_derive
 from rl_core.config import SACConfig
 from rl_core.fast import Learner
 from rl_core.flat import FlatParameters
@@ -13,6 +13,7 @@ from rl_core.random import Noise
 from rl_core.replay import Batch
 from rl_core.sac import SAC
 from rl_core.symmetry import Symmetry, cyclic, dihedral, sign, standard, trivial
+from rl_core.tape import Tape
 
 B = 16
 KINDS = ["dense", "exact", "relaxed", "rpp", "augmented"]
@@ -187,14 +188,19 @@ def test_flat_parameters_join_equal_rates_and_stay_what_they_were() -> None:
         flat.span([a, c])
 
 
-def test_arena_gives_the_same_buffers_after_a_reset() -> None:
-    arena, like = Arena(), torch.zeros(1)
-    first, second = arena.take(like, 2, 3), arena.take(like, 4)
-    arena.reset()
-    assert arena.take(like, 2, 3) is first
-    assert arena.take(like, 4) is second
-    arena.reset()
-    assert arena.take(like, 5).shape == (5,)
+def test_tape_writes_where_it_wrote_and_reads_anew() -> None:
+    tape, x = Tape(), torch.tensor([1.0, -2.0])
+    double = tape(torch.mul, x, 2)
+    room = torch.empty(2)
+    assert tape(torch.add, double, x, out=room) is room
+    rectified = tape.rectified_sum(double, x, -1.0, torch.empty(2))
+    rough = tape.cast(room, torch.bfloat16)
+    assert tape.cast(room, torch.float32) is room
+    assert room.tolist() == rough.tolist() == [3.0, -6.0]
+    x.copy_(torch.tensor([-1.0, 4.0]))
+    tape.run()
+    assert room.tolist() == rough.tolist() == [-3.0, 12.0]
+    assert rectified.tolist() == [0.0, 4.0]
 
 
 @pytest.mark.gpu
