@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rl_core.by_hand import HandGradient, can_derive
+from rl_core.by_hand_sets import SetGradient, can_derive_sets
 from rl_core.replay import Batch
 from rl_core.sac import SAC, Metrics
 
@@ -23,8 +24,8 @@ WARM_UP = 3
 class Learner:
     """Takes gradient steps for an agent.
 
-    Networks on vectors get their gradient by hand, others by autograd, which `SACConfig.compile` compiles. On
-    CUDA with `SACConfig.cuda_graph` all updates of a call are one graph.
+    Networks on vectors, and on the CPU those on rows, get their gradient by hand, others by autograd, which
+    `SACConfig.compile` compiles. On CUDA with `SACConfig.cuda_graph` all updates of a call are one graph.
 
     Parameters
     ----------
@@ -35,9 +36,11 @@ class Learner:
     def __init__(self, agent: SAC) -> None:
         self.agent = agent
         config = agent.config
-        derive = can_derive(agent.actor) and can_derive(agent.critic) and not config.compile
-        self._gradient: Callable[[Batch, Tensor], Metrics]
-        self._gradient = HandGradient(agent) if derive else Autograd(agent)
+        self._gradient: Callable[[Batch, Tensor], Metrics] = Autograd(agent)
+        if not config.compile:
+            for known, by_hand in ((can_derive, HandGradient), (can_derive_sets, SetGradient)):
+                if known(agent.actor) and known(agent.critic):
+                    self._gradient = by_hand(agent)
         self._graphs: dict[tuple[int, torch.Size], _Graph] = {}
         self._use_graphs = config.cuda_graph and agent.device.type == "cuda"
 

@@ -17,6 +17,7 @@ from rl_core.layers.rpp import ResidualPathway, ResidualRows
 from rl_core.layers.sets import SetHead, SetLayer, SetLifting, SetLinear
 from rl_core.networks import ACTIVATIONS, Network, Packed, Shape
 from rl_core.networks_vectors import end_representations
+from rl_core.set_passes import LayerPass, layer_pass
 from rl_core.symmetry.symmetry import Symmetry
 
 __all__ = ["SetNetwork"]
@@ -50,6 +51,7 @@ class SetNetwork(Network):
         super().__init__(symmetry, len(generators), ensemble)
         assert symmetry.rows is not None
         self.kind, self.rows = kind, symmetry.rows
+        self._activation = shape.activation
         # Rectifying in place saves a pass over memory.
         self.activate = torch.relu_ if shape.activation == "relu" else ACTIVATIONS[shape.activation]
         group, fields, relaxed = symmetry.group, shape.fields(symmetry.group.order), kind == "relaxed"
@@ -109,6 +111,16 @@ class SetNetwork(Network):
         if self.ensemble is None:
             return y.permute(0, 2, 3, 1).flatten(2)
         return y.view(-1, self.ensemble, y.shape[1])
+
+    def passes(self) -> list[LayerPass]:
+        """A pass by hand through each layer, none where not all layers have one."""
+        found = [
+            layer_pass(layer, self._activation if name in self._rectified else None)
+            for name, layer in self.layers.items()
+            if isinstance(layer, Layer)
+        ]
+        known = [one for one in found if one is not None]
+        return known if len(known) == len(found) else []
 
     def pack(self, x: Tensor, a: Tensor) -> Packed:
         """The pair (observation [S, B, N, O], action [S, B, N]): apart, so that ∂Q/∂a costs little."""

@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["low_rank_product", "row_product"]
+__all__ = [
+    "accumulate",
+    "low_rank_left",
+    "low_rank_product",
+    "product",
+    "row_product",
+    "to_input",
+    "to_weight",
+]
 
 
 def low_rank_product(left: Tensor, right: Tensor) -> Tensor:
@@ -32,12 +40,12 @@ class LowRankProduct(torch.autograd.Function):
         """The gradients of both factors."""
         left, right = ctx.saved_tensors
         return (
-            _to_left(gradient, right) if ctx.needs_input_grad[0] else None,
+            low_rank_left(gradient, right) if ctx.needs_input_grad[0] else None,
             torch.bmm(left.transpose(1, 2), gradient) if ctx.needs_input_grad[1] else None,
         )
 
 
-def _to_left(gradient: Tensor, right: Tensor) -> Tensor:
+def low_rank_left(gradient: Tensor, right: Tensor) -> Tensor:
     """gradient · rightᵀ, computed as its transpose: several times quicker for few and long rows."""
     return torch.bmm(right, gradient.transpose(1, 2)).transpose(1, 2)
 
@@ -92,9 +100,9 @@ class RowProduct(torch.autograd.Function):
         """The sum of the three products."""
         y = x.new_empty(*left.shape[:2], x.shape[2], weight.shape[3])
         torch.bmm(left, right, out=y.flatten(2))
-        _accumulate(y, x, weight)
+        accumulate(y, x, weight)
         if a is not None and weight_a is not None:
-            _accumulate(y, a, weight_a)
+            accumulate(y, a, weight_a)
         ctx.save_for_backward(left, right, x, weight, a, weight_a)
         return y
 
@@ -107,12 +115,12 @@ class RowProduct(torch.autograd.Function):
         g = gradient.contiguous()
         flat = g.flatten(2)
         return (
-            _to_left(flat, right) if needed[0] else None,
+            low_rank_left(flat, right) if needed[0] else None,
             torch.bmm(left.transpose(1, 2), flat) if needed[1] else None,
-            _to_input(g, weight, len(x)) if needed[2] else None,
-            _to_weight(g, x, weight) if needed[3] else None,
-            _to_input(g, weight_a, len(a)) if needed[4] else None,
-            _to_weight(g, a, weight_a) if needed[5] else None,
+            to_input(g, weight, len(x)) if needed[2] else None,
+            to_weight(g, x, torch.empty_like(weight)) if needed[3] else None,
+            to_input(g, weight_a, len(a)) if needed[4] else None,
+            to_weight(g, a, torch.empty_like(weight_a)) if needed[5] else None,
         )
 
 
@@ -121,7 +129,7 @@ def _plain(x: Tensor, copies: int) -> bool:
     return len(x) == copies and x.is_contiguous()
 
 
-def _accumulate(y: Tensor, x: Tensor, weight: Tensor) -> None:
+def accumulate(y: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     """Add x W to y [K, N, B, out] in place."""
     copies, rows = y.shape[:2]
     if not _plain(x, copies):
@@ -131,9 +139,22 @@ def _accumulate(y: Tensor, x: Tensor, weight: Tensor) -> None:
         y.flatten(1, 2).baddbmm_(x.flatten(1, 2), weight[:, 0])
     else:
         y.flatten(0, 1).baddbmm_(x.flatten(0, 1), weight.flatten(0, 1))
+    return y
 
 
-def _to_input(g: Tensor, weight: Tensor, seeds: int) -> Tensor:
+def product(x: Tensor, weight: Tensor, out: Tensor) -> Tensor:
+    """x W for contiguous x, into ``out`` [K, N, B, out]."""
+    copies = len(out)
+    for k, w in enumerate(weight):
+        one = x[k * len(x) // copies]
+        if len(w) == 1:
+            torch.mm(one.flatten(0, 1), w[0], out=out[k].flatten(0, 1))
+        else:
+            torch.bmm(one, w, out=out[k])
+    return out
+
+
+def to_input(g: Tensor, weight: Tensor, seeds: int) -> Tensor:
     """The gradient [S, N, B, in] of an input."""
     copies, rows, batch, _ = g.shape
     transposed = weight.transpose(2, 3)
@@ -145,19 +166,21 @@ def _to_input(g: Tensor, weight: Tensor, seeds: int) -> Tensor:
     return d_x[:, 0] if seeds == copies else d_x.sum(dim=1)
 
 
-def _to_weight(g: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """The gradient of a weight, in its shape."""
-    copies, shared = len(g), weight.shape[1] == 1
+def to_weight(g: Tensor, x: Tensor, out: Tensor) -> Tensor:
+    """The gradient of a weight, into ``out`` of its shape."""
+    copies, shared = len(g), out.shape[1] == 1
     if _plain(x, copies):
         a, b = (1, 2) if shared else (0, 1)
-        return torch.bmm(x.flatten(a, b).transpose(1, 2), g.flatten(a, b)).view(weight.shape)
-    d_weight = torch.empty_like(weight)
+        torch.bmm(x.flatten(a, b).transpose(1, 2), g.flatten(a, b), out=out.flatten(0, 1))
+        return out
     for k, part in enumerate(g):
         one = x[k * len(x) // copies]
-        if shared:
+        if not shared:
+            torch.bmm(one.transpose(1, 2), part, out=out[k])
+        elif one.is_contiguous():
+            torch.mm(one.flatten(0, 1).T, part.flatten(0, 1), out=out[k, 0])
+        else:
             # Observations come batch by batch: flattened in that order they are one matrix without a copy.
             columns = one.transpose(0, 1).reshape(-1, one.shape[-1])
-            torch.mm(columns.T, part.transpose(0, 1).reshape(len(columns), -1), out=d_weight[k, 0])
-        else:
-            torch.bmm(one.transpose(1, 2), part, out=d_weight[k])
-    return d_weight
+            torch.mm(columns.T, part.transpose(0, 1).reshape(len(columns), -1), out=out[k, 0])
+    return out
