@@ -100,9 +100,12 @@ class Answers:
             return None
         prices, source = self._prices(request, promoted)
         terms = Terms.of(request, now.date(), self._max_age_days)
-        if at_once and self._key(promoted, prices, terms, source) not in self._scenes:
-            return None
-        scene = self._scene(promoted, prices, terms, source)
+        key = self._key(promoted, prices, terms, source)
+        scene = self._scenes.get(key)
+        if scene is None:
+            if at_once:
+                return None
+            scene = self._scene(promoted, prices, terms, source)
         return Question(request, scene, held_weights(scene, request), now)
 
     def end(self, question: Question, decision: Decision, *, key_id: str, request_id: str) -> Given:
@@ -158,8 +161,7 @@ class Answers:
 
     def _scene(self, promoted: Promoted, prices: Prices, terms: Terms, source: str) -> Scene:
         key = self._key(promoted, prices, terms, source)
-        with self._lock:
-            scene = self._scenes.get(key)
+        scene = self._scenes.get(key)
         if scene is None:
             policy = self._registry.policy(promoted.id, promoted.version)
             scene = set_scene(promoted, policy, prices, terms, source=source, calendar=self._calendar)

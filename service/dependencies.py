@@ -63,7 +63,16 @@ class KeyScheme(HTTPBearer):
 
     async def __call__(self, request: Request) -> Principal:  # type: ignore[override]
         """Find who asks."""
-        state = await get_state(request)
+        return await self.admit(request, await get_state(request))
+
+    async def admit(self, request: Request, state: State) -> Principal:
+        """Find who asks.
+
+        Raises
+        ------
+        Problem
+            As `identify`; ``insufficient-scope`` if the key does not hold the scope.
+        """
         if self._optional(state):
             return Principal("-", "anybody", frozenset())
         principal = await identify(request, state)

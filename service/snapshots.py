@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -25,6 +26,7 @@ class Snapshots:
     def __init__(self, home: Path, size: int = 8) -> None:
         self._home = home
         self._store = SnapshotStore(home)
+        self._path = str(self._store.directory)
         self._size = size
         self._panels: OrderedDict[str, Prices] = OrderedDict()
         self._references: dict[str, str] = {}
@@ -72,7 +74,7 @@ class Snapshots:
 
     def _resolve(self, name: str) -> str:
         try:
-            stamp = self._store.directory.stat().st_mtime_ns
+            stamp = os.stat(self._path).st_mtime_ns
         except OSError:
             stamp = 0
         if stamp != self._stamp:
