@@ -34,6 +34,7 @@ class _Waiting:
 
     scene: Scene
     until: float
+    last: float = 0.0
     asked: list[_Asked] = field(default_factory=list)
     timer: asyncio.TimerHandle | None = None
 
@@ -69,16 +70,24 @@ class Batcher:
         now = loop.time()
         if waiting is None:
             waiting = self._waiting[key] = _Waiting(question.scene, now + _LONGEST)
-        if waiting.timer is not None:
-            waiting.timer.cancel()
-        # Reading eight requests takes longer than the patience for one: what counts is the last that came.
-        waiting.timer = loop.call_at(min(now + _PATIENCE, waiting.until), self._flush, key)
+            waiting.timer = loop.call_at(now + _PATIENCE, self._look, key)
+        waiting.last = now
         asked = _Asked(question, key_id, request_id, client, loop.create_future())
         waiting.asked.append(asked)
         if len(waiting.asked) == min(self._expected, WIDTH):
             # Requests whose bytes have arrived already are read in this turn, before this is called.
             loop.call_soon(self._flush, key)
         return await asked.future
+
+    def _look(self, key: int) -> None:
+        waiting = self._waiting[key]
+        # Reading eight requests takes longer than the patience for one: what counts is the last that came.
+        until = min(waiting.last + _PATIENCE, waiting.until)
+        loop = asyncio.get_running_loop()
+        if loop.time() < until:
+            waiting.timer = loop.call_at(until, self._look, key)
+        else:
+            self._flush(key)
 
     def _flush(self, key: int) -> None:
         waiting = self._waiting.pop(key, None)

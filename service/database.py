@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -23,6 +24,8 @@ BUSY_SECONDS = 30
 # One migration at a time over all processes of a PostgreSQL cluster; the number only has to be ours.
 MIGRATION_LOCK = 0x6571_7472
 _REVISION = "SELECT value FROM revision"
+# Additions after which what they left in the write-ahead log is copied to the file, in the background.
+_ADDITIONS = 64
 # FULL: a committed audit row survives a power cut, not only a killed process.
 _PRAGMAS = ("PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON")
 Add = Callable[[Table, Sequence[Mapping[str, Any]], bool], object]
@@ -52,6 +55,8 @@ class Database:
             Path(self.url.database or "").parent.mkdir(parents=True, exist_ok=True)
         self.engine = _sqlite_engine(url) if self.sqlite else create_engine(url, pool_pre_ping=True)
         self._local = threading.local()
+        self._additions = 0
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="copier")
         self._turn: tuple[asyncio.AbstractEventLoop, int] | None = None
         self._reading = (
             self.engine if self.sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -106,6 +111,16 @@ class Database:
         except BaseException:
             driver.execute("ROLLBACK")
             raise
+        self._additions += 1
+        if self._additions % _ADDITIONS == 0:
+            self._background.submit(self._checkpoint)
+
+    def _checkpoint(self) -> None:
+        """Copy the log to the file; it starts anew only when all of it is copied, hence the second attempt."""
+        for _ in range(3):
+            _, written, copied = self._driver("copier").execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if written == copied:
+                return
 
     def revision(self) -> int:
         """Count of changes to keys and models so far; what was read at one count holds until it moves.
@@ -141,6 +156,8 @@ class Database:
             )
             for pragma in _PRAGMAS:
                 connection.execute(pragma)
+            if name.startswith("appender"):
+                connection.execute("PRAGMA wal_autocheckpoint=0")  # see `_checkpoint`: nobody waits for it
             setattr(self._local, name, connection)
         return connection
 
@@ -153,6 +170,7 @@ class Database:
 
     def close(self) -> None:
         """Close every connection."""
+        self._background.shutdown()
         self.engine.dispose()
 
 

@@ -226,7 +226,7 @@ def _held_weights(holdings: Holdings | None, scene: Scene) -> Floats:
             detail = f"shares and cash are worth {nav:g}; the account must be worth more than nothing"
             raise Problem("invalid-holdings", detail)
         held = held * scene.closes / nav
-    gross = float(np.abs(held).sum())
+    gross = sum(map(abs, held.tolist()))
     if gross > MAX_GROSS:
         raise Problem("invalid-holdings", f"holdings of {gross:g} times the account; at most {MAX_GROSS:g}")
     return held

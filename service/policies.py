@@ -99,8 +99,7 @@ class ServedPolicy:
         full[: len(held)] = held
         batch = torch.from_numpy(full).expand(len(self._trained.seeds), -1, -1)
         decide = close.recorded or partial(self._decide, close.market)
-        found: Floats = decide(batch)[:, : len(held)].double().cpu().numpy()
-        return found
+        return decide(batch)[:, : len(held)].cpu().numpy().astype(np.float64)
 
     def _decide(self, market: Market, held: Tensor) -> Tensor:
         return self._trained.policy.targets(market, len(market.panel.dates) - 1, held)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from service.audit import Recorded
 from service.dependencies import GUARDED, Limit, Reader, RecordId, StateDep, log_fields
 from service.problems import Problem, described
-from service.routes.direct import DirectRoute
+from service.routes.direct import DirectRoute, JsonBytes
 from service.schemas.decisions import Allocation, AllocationRequest, DecisionRequest, SignalRequest, Signals
 from service.schemas.records import AuditList, AuditRecord
 from service.scopes import Principal
@@ -80,7 +80,7 @@ async def _answer(body: DecisionRequest, request: Request, state: State, reader:
         await state.record(given)
     fields["answer"] = given.values["id"]
     state.telemetry.decided(body.model, given.entry.row["kind"], given.values["staleness_days"])
-    return Response(given.content, media_type="application/json")
+    return JsonBytes(given.content)
 
 
 def shown(record: Recorded) -> AuditRecord:
