@@ -1,7 +1,7 @@
 """The gradient of `rl_core.sac.SAC.losses` derived by hand, for networks on rows.
 
-It goes seed by seed, so that all that a seed's networks leave in memory stays in the processor's cache, shares
-what the losses have in common and reuses its memory; the numbers are those of autograd.
+It goes seed by seed, so that what a seed's networks leave in memory is small, shares what the losses have in
+common and reuses its memory; the numbers are those of autograd.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from rl_core.networks import Network
 from rl_core.networks_sets import SetNetwork
 from rl_core.replay import Batch
 from rl_core.sac import HALF_LOG_TWO_PI, SAC, Metrics
-from rl_core.set_passes import Buffers, Entry, LiftingPass
+from rl_core.set_entry import Entry, LiftingPass
+from rl_core.tape import Tape
 
 __all__ = ["SetGradient", "SetPass", "can_derive_sets"]
 
@@ -32,13 +33,14 @@ class SetPass:
 
     Parameters
     ----------
-    network
+    tape : Tape
+    network : SetNetwork
         One that `can_derive_sets` accepts.
     """
 
-    def __init__(self, network: SetNetwork) -> None:
-        self.ensemble = network.ensemble
-        self.passes = network.passes()
+    def __init__(self, tape: Tape, network: SetNetwork) -> None:
+        self.tape, self.ensemble = tape, network.ensemble
+        self.passes = network.passes(tape)
         lifting = self.passes[0]
         assert isinstance(lifting, LiftingPass)
         self.lifting = lifting
@@ -53,22 +55,17 @@ class SetPass:
         self.lifting.enter(weights[0], entry)
 
     def forward(self, weights: Weights, action: Tensor | None = None) -> Tensor:
-        """Values [S, E, B] of the observation and actions [S, B, N], or an actor's output [S, B, 2N]."""
-        h = self.lifting.activate(
-            self.lifting.forward(weights[0], None if action is None else action.transpose(1, 2))
-        )
+        """Values [S, E, B] of the observation and actions [S, B, N], or an actor's output [S, N, B, 2]."""
+        action = None if action is None else action.transpose(1, 2)
+        h = self.lifting.activate(self.lifting.forward(weights[0], action))
         for one, own in zip(self.passes[1:], weights[1:], strict=True):
             h = one.activate(one.forward(own, h))
-        if self.ensemble is None:
-            return h.permute(0, 2, 3, 1).flatten(2)
-        return h.view(-1, self.ensemble, h.shape[1])
+        return h if self.ensemble is None else h.view(-1, self.ensemble, h.shape[1])
 
     def backward(self, weights: Weights, g: Tensor, rooms: Weights | None) -> Tensor:
         """Write the gradients of weights into rooms; without any, give that of the actions [S, B, N]."""
-        if self.ensemble is None:
-            g = g.view(*g.shape[:2], 2, -1).permute(0, 3, 1, 2).contiguous()
-        else:
-            g = g.reshape(-1, g.shape[2], 1)
+        if self.ensemble is not None:
+            g = g.view(-1, g.shape[2], 1)
         for place in range(len(self.passes) - 1, -1, -1):
             one = self.passes[place]
             g = one.backward(weights[place], one.deactivate(g), None if rooms is None else rooms[place])
@@ -81,7 +78,7 @@ def can_derive_sets(network: Network) -> bool:
     On the CPU alone: other devices have no use for small pieces of work one after the other.
     """
     on_cpu = next(network.parameters()).device.type == "cpu"
-    return on_cpu and isinstance(network, SetNetwork) and len(network.passes()) > 0
+    return on_cpu and isinstance(network, SetNetwork) and len(network.passes(Tape())) > 0
 
 
 class SetGradient:
@@ -95,123 +92,167 @@ class SetGradient:
 
     def __init__(self, agent: SAC) -> None:
         self.agent = agent
-        assert isinstance(agent.actor, SetNetwork)
-        assert isinstance(agent.critic, SetNetwork)
-        self.actor, self.critic = SetPass(agent.actor), SetPass(agent.critic)
-        self.buffers = Buffers()
+        self._steps: dict[tuple[torch.Size, ...], _Step] = {}
 
     def __call__(self, batch: Batch, noise: Tensor) -> Metrics:
         """Derive the losses of encoded transitions; arguments and metrics as for ``agent.losses``."""
-        agent = self.agent
-        agent.flat.gradients.zero_()
-        actor, critic = self.actor.expand(agent.actor), self.critic.expand(agent.critic)
+        key = tuple(part.shape for part in batch)
+        if key not in self._steps:
+            self._steps[key] = _Step(self.agent, batch, noise)
+        return self._steps[key](batch, noise)
+
+
+class _Step:
+    """The gradient for batches of one shape.
+
+    Weights are expanded, and their gradients handed on to the parameters, by autograd; all between is noted on
+    a tape.
+    """
+
+    def __init__(self, agent: SAC, batch: Batch, noise: Tensor) -> None:
+        assert isinstance(agent.actor, SetNetwork)
+        assert isinstance(agent.critic, SetNetwork)
+        self.agent, self.tape = agent, Tape()
+        self.actor, self.critic = SetPass(self.tape, agent.actor), SetPass(self.tape, agent.critic)
+        self.batch = Batch(*(part.clone(memory_format=torch.contiguous_format) for part in batch))
+        self.noise = noise.clone(memory_format=torch.contiguous_format)
         with torch.no_grad():
-            held = [self._products(w) for w in (actor, critic, self.critic.expand(agent.target))]
-            rooms = [self._rooms("actor", held[0]), self._rooms("critic", held[1])]
-            seeds, ensemble, found = len(batch.action), agent.config.ensemble, []
-            several = self._at_once(batch)
+            expanded = self._expand()
+            self.weights = [[tuple(w.to(agent.dtype, copy=True) for w in own) for own in e] for e in expanded]
+            self.rooms = [[tuple(torch.zeros_like(w) for w in own) for own in e] for e in self.weights[:2]]
+            self.alpha = self.tape(torch.exp, agent.log_alpha.detach())
+            seeds, ensemble = len(batch.action), agent.config.ensemble
+            several = max(1, AT_ONCE // (batch.action[0].numel() * ensemble * agent.config.width))
+            self.found: list[Metrics] = []
             for start in range(0, seeds, several):
                 one = slice(start, start + several)
                 many = slice(start * ensemble, (start + several) * ensemble)
-                parts = [
-                    _part(w, copies)
-                    for w, copies in zip((*held, *rooms), (one, many, many, one, many), strict=True)
-                ]
-                found.append(self._derive(one, Batch(*(x[one] for x in batch)), noise[one], *parts))
-        self._hand_over([*actor, *critic], [*rooms[0], *rooms[1]])
-        return {name: torch.cat([metrics[name] for metrics in found]) for name in found[0]}
+                copies = (one, many, many, one, many)
+                parts = [_part(w, c) for w, c in zip((*self.weights, *self.rooms), copies, strict=True)]
+                self.found.append(self._derive(one, *parts))
+
+    def __call__(self, batch: Batch, noise: Tensor) -> Metrics:
+        """Fill the gradient buffer; give the metrics."""
+        self.agent.flat.gradients.zero_()
+        expanded = self._expand()
+        with torch.no_grad():
+            for room, part in zip((*self.batch, self.noise), (*batch, noise), strict=True):
+                room.copy_(part)
+            for held, values in zip(self.weights, expanded, strict=True):
+                for room, value in zip(_flat(held), _flat(values), strict=True):
+                    room.copy_(value)
+            self.tape.run()
+        self._hand_over(_flat(expanded[0]) + _flat(expanded[1]))
+        return {name: torch.cat([metrics[name] for metrics in self.found]) for name in self.found[0]}
+
+    def _expand(self) -> list[Weights]:
+        """Of the actor, the critics and their targets."""
+        agent = self.agent
+        trained = [self.actor.expand(agent.actor), self.critic.expand(agent.critic)]
+        with torch.no_grad():
+            return [*trained, self.critic.expand(agent.target)]
 
     def _derive(
         self,
         seeds: slice,
-        batch: Batch,
-        noise: Tensor,
         actor: Weights,
         critic: Weights,
         target: Weights,
         actor_rooms: Weights,
         critic_rooms: Weights,
     ) -> Metrics:
-        agent, size = self.agent, batch.action.shape[1]
-        alpha = agent.log_alpha[seeds, None].exp()
-        now, following = (Entry.of(x.to(agent.dtype)) for x in (batch.observation, batch.next_observation))
+        agent, tape, dtype = self.agent, self.tape, self.agent.dtype
+        batch, noise = Batch(*(x[seeds] for x in self.batch)), self.noise[seeds]
+        size, alpha = batch.action.shape[1], self.alpha[seeds, None]
+        now = Entry.of(tape, tape.cast(batch.observation, dtype))
+        following = Entry.of(tape, tape.cast(batch.next_observation, dtype))
 
         self.actor.enter(actor, following)
-        chosen = _Choice(agent, self.actor.forward(actor).float(), noise[:, 1])
+        chosen = _Choice(tape, agent, self.actor.forward(actor), noise[:, 1])
         self.critic.enter(target, following)
-        q_next = self.critic.forward(target, chosen.action.to(agent.dtype)).float().amin(1)
-        y = batch.reward + batch.discount * (q_next - alpha * chosen.log_prob)
+        least = tape(torch.amin, self._values(target, chosen.action), 1)
+        value = tape(torch.addcmul, least, alpha, chosen.log_prob, value=-1)
+        y = tape(torch.addcmul, batch.reward, batch.discount, value)
 
         self.critic.enter(critic, now)
-        q = self.critic.forward(critic, batch.action.to(agent.dtype)).float()
-        error = q - y[:, None]
-        self.critic.backward(critic, (error / size).to(agent.dtype), critic_rooms)
+        q = self._values(critic, batch.action)
+        first = tape(torch.mean, q[:, 0], 1)
+        error = tape(torch.sub, q, y[:, None])
+        g = tape.cast(tape(torch.div, error, size), dtype)
+        self.critic.backward(critic, g, critic_rooms)
 
         self.actor.enter(actor, now)
-        chosen = _Choice(agent, self.actor.forward(actor).float(), noise[:, 0])
-        value = self.critic.forward(critic, chosen.action.to(agent.dtype)).float()
-        least = value.amin(1, keepdim=True)
-        ties = (value == least).to(value.dtype)
-        g = (-ties / ties.sum(1, keepdim=True) / size).to(agent.dtype)
-        slope = self.critic.backward(critic, g, None).float()
-        self.actor.backward(actor, chosen.gradient(slope, alpha / size).to(agent.dtype), actor_rooms)
+        chosen = _Choice(tape, agent, self.actor.forward(actor), noise[:, 0])
+        values = self._values(critic, chosen.action)
+        least = tape(torch.amin, values, 1, keepdim=True)
+        ties = tape(torch.eq, values, least, out=torch.empty_like(values))
+        count = tape.total(ties, 1)
+        g = tape(torch.div, ties, tape(torch.mul, count, -size)[:, None])
+        slope = self.critic.backward(critic, tape.cast(g, dtype), None)
+        slope = tape.cast(slope, torch.float32)
+        self.actor.backward(actor, chosen.backward(slope, tape(torch.div, alpha, size)), actor_rooms)
 
-        mean_log_prob = chosen.log_prob.mean(1)
+        log_prob = tape(torch.mean, chosen.log_prob, 1)
         assert agent.log_alpha.grad is not None
-        torch.neg(mean_log_prob + agent.target_entropy, out=agent.log_alpha.grad[seeds])
+        entropy = tape(torch.neg, log_prob)
+        tape(torch.sub, entropy, agent.target_entropy, out=agent.log_alpha.grad[seeds])
+        squares = tape.total(tape(torch.square, error), 1)
+        gain = tape(torch.mean, least, (1, 2))
         return {
-            "critic_loss": 0.5 * error.square().sum(1).mean(1),
-            "actor_loss": alpha[:, 0] * mean_log_prob - least.mean((1, 2)),
-            "q": q[:, 0].mean(1),
-            "entropy": -mean_log_prob,
+            "critic_loss": tape(torch.mul, tape(torch.mean, squares, 1), 0.5),
+            "actor_loss": tape(torch.sub, tape(torch.mul, alpha[:, 0], log_prob), gain),
+            "q": first,
+            "entropy": entropy,
             "alpha": alpha[:, 0],
         }
 
-    def _at_once(self, batch: Batch) -> int:
-        """How many seeds go together."""
-        numbers = batch.action[0].numel() * self.agent.config.ensemble * self.agent.config.width
-        return max(1, AT_ONCE // numbers)
+    def _values(self, weights: Weights, action: Tensor) -> Tensor:
+        """What critics say of the observation that they have, [S, E, B]."""
+        values = self.critic.forward(weights, self.tape.cast(action, self.agent.dtype))
+        return self.tape.cast(values, torch.float32)
 
-    def _products(self, weights: Weights) -> Weights:
-        """Cast to the precision of the matrix products, apart from the graph of the expansion."""
-        return [tuple(weight.detach().to(self.agent.dtype) for weight in own) for own in weights]
-
-    def _rooms(self, network: str, weights: Weights) -> Weights:
-        """Where gradients of weights go."""
-        return [
-            tuple(self.buffers.take(f"{network} {i} {j}", w, *w.shape) for j, w in enumerate(own))
-            for i, own in enumerate(weights)
-        ]
-
-    def _hand_over(self, expanded: Weights, rooms: Weights) -> None:
+    def _hand_over(self, expanded: list[Tensor]) -> None:
         """Carry gradients of expanded weights, and the penalty's, on to the parameters."""
         agent = self.agent
-        outputs = [tensor for own in expanded for tensor in own]
-        seeds = [room.to(outputs[0].dtype) for own in rooms for room in own]
+        seeds = [room.to(torch.float32) for rooms in self.rooms for room in _flat(rooms)]
         if agent.config.gain_penalty > 0:
             penalty = agent.config.gain_penalty * agent.penalty()
             if penalty.requires_grad:
-                outputs.append(penalty)
-                seeds.append(torch.ones_like(penalty))
-        torch.autograd.backward(outputs, seeds)
+                expanded, seeds = [*expanded, penalty], [*seeds, torch.ones_like(penalty)]
+        torch.autograd.backward(expanded, seeds)
 
 
 class _Choice:
-    """Actions drawn from an actor's output ``[S, B, 2N]``, and the way back from them."""
+    """Actions drawn from an actor's output ``[S, N, B, 2]``, and the way back from them."""
 
-    def __init__(self, agent: SAC, output: Tensor, noise: Tensor) -> None:
-        mean, self.raw = output.chunk(2, dim=-1)
-        self.log_std = self.raw.clamp(agent.config.log_std_min, agent.config.log_std_max)
-        self.stretch = self.log_std.exp() * noise
-        before = mean + self.stretch
-        self.action = before.tanh()
-        self.log_prob = log_density(before, self.log_std, noise)
+    def __init__(self, tape: Tape, agent: SAC, output: Tensor, noise: Tensor) -> None:
+        self.tape, self.output, config = tape, output, agent.config
+        mean, raw = tape.cast(output, torch.float32).transpose(1, 2).unbind(3)
+        log_std = tape(torch.clamp, raw, config.log_std_min, config.log_std_max)
+        self.inside = tape(torch.eq, log_std, raw, out=torch.empty_like(noise))
+        self.stretch = tape(torch.mul, tape(torch.exp, log_std), noise)
+        before = tape(torch.add, mean, self.stretch)
+        self.action = tape(torch.tanh, before)
+        # −log π = Σ ½ noise² + log_std + log √2π + log(1 − tanh²u), and log(1 − tanh²u) = 2 (log 2 − u −
+        # softplus(−2u)) does not underflow.
+        soft = tape(functional.softplus, tape(torch.mul, before, -2))
+        terms = tape(torch.sub, log_std, tape(torch.add, before, soft), alpha=2)
+        terms = tape(torch.addcmul, terms, noise, noise, value=0.5)
+        constant = noise.shape[2] * (HALF_LOG_TWO_PI + 2 * math.log(2))
+        self.log_prob = tape(torch.neg, tape(torch.add, tape.total(terms, 2), constant))
 
-    def gradient(self, slope: Tensor, share: Tensor) -> Tensor:
+    def backward(self, slope: Tensor, share: Tensor) -> Tensor:
         """The gradient of the output, given that of −Q in the actions; ``share`` is α/B, ``[S, 1]``."""
-        g_mean = slope * (1 - self.action.square()) + 2 * share[..., None] * self.action
-        g_log_std = (g_mean * self.stretch - share[..., None]) * (self.log_std == self.raw)
-        return torch.cat([g_mean, g_log_std], dim=2)
+        tape, a = self.tape, self.action
+        g = slope.new_empty(self.output.shape)
+        mean, log_std = g.transpose(1, 2).unbind(3)
+        # Through tanh, and −log(1 − ã²) of log π: slope (1 − ã²) + 2 share ã.
+        flat = tape(torch.addcmul, slope.new_ones(()), a, a, value=-1)
+        double = tape(torch.mul, a, tape(torch.mul, share, 2)[..., None])
+        tape(torch.addcmul, double, slope, flat, out=mean)
+        outer = tape(torch.mul, mean, self.stretch)
+        tape(torch.mul, tape(torch.sub, outer, share[..., None]), self.inside, out=log_std)
+        return tape.cast(g, self.output.dtype)
 
 
 def _part(weights: Weights, copies: slice) -> Weights:
@@ -219,7 +260,6 @@ def _part(weights: Weights, copies: slice) -> Weights:
     return [tuple(weight[copies] for weight in own) for own in weights]
 
 
-def log_density(before: Tensor, log_std: Tensor, noise: Tensor) -> Tensor:
-    """Log-probability of tanh(before), where before = mean + std · noise, ``[…, A]`` to ``[…]``."""
-    slope = 2 * (math.log(2) - before - functional.softplus(-2 * before))
-    return (-0.5 * noise.square() - log_std - HALF_LOG_TWO_PI - slope).sum(-1)
+def _flat(weights: Weights) -> list[Tensor]:
+    """All of them in one list."""
+    return [weight for own in weights for weight in own]

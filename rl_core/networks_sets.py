@@ -17,8 +17,10 @@ from rl_core.layers.rpp import ResidualPathway, ResidualRows
 from rl_core.layers.sets import SetHead, SetLayer, SetLifting, SetLinear
 from rl_core.networks import ACTIVATIONS, Network, Packed, Shape
 from rl_core.networks_vectors import end_representations
+from rl_core.set_entry import LiftingPass
 from rl_core.set_passes import LayerPass, layer_pass
 from rl_core.symmetry.symmetry import Symmetry
+from rl_core.tape import Tape
 
 __all__ = ["SetNetwork"]
 
@@ -112,13 +114,15 @@ class SetNetwork(Network):
             return y.permute(0, 2, 3, 1).flatten(2)
         return y.view(-1, self.ensemble, y.shape[1])
 
-    def passes(self) -> list[LayerPass]:
+    def passes(self, tape: Tape) -> list[LayerPass]:
         """A pass by hand through each layer, none where not all layers have one."""
-        found = [
-            layer_pass(layer, self._activation if name in self._rectified else None)
-            for name, layer in self.layers.items()
-            if isinstance(layer, Layer)
-        ]
+        found: list[LayerPass | None] = []
+        for name, layer in self.named_layers():
+            activation = self._activation if name in self._rectified else None
+            if isinstance(layer, SetLifting):
+                found.append(LiftingPass(tape, layer, activation))
+            else:
+                found.append(layer_pass(tape, layer, activation))
         known = [one for one in found if one is not None]
         return known if len(known) == len(found) else []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,11 +11,9 @@ from torch.autograd.function import once_differentiable
 
 __all__ = [
     "accumulate",
-    "low_rank_left",
     "low_rank_product",
     "product",
     "row_product",
-    "to_input",
     "to_weight",
 ]
 
@@ -40,12 +39,12 @@ class LowRankProduct(torch.autograd.Function):
         """The gradients of both factors."""
         left, right = ctx.saved_tensors
         return (
-            low_rank_left(gradient, right) if ctx.needs_input_grad[0] else None,
+            _to_left(gradient, right) if ctx.needs_input_grad[0] else None,
             torch.bmm(left.transpose(1, 2), gradient) if ctx.needs_input_grad[1] else None,
         )
 
 
-def low_rank_left(gradient: Tensor, right: Tensor) -> Tensor:
+def _to_left(gradient: Tensor, right: Tensor) -> Tensor:
     """gradient · rightᵀ, computed as its transpose: several times quicker for few and long rows."""
     return torch.bmm(right, gradient.transpose(1, 2)).transpose(1, 2)
 
@@ -115,11 +114,11 @@ class RowProduct(torch.autograd.Function):
         g = gradient.contiguous()
         flat = g.flatten(2)
         return (
-            low_rank_left(flat, right) if needed[0] else None,
+            _to_left(flat, right) if needed[0] else None,
             torch.bmm(left.transpose(1, 2), flat) if needed[1] else None,
-            to_input(g, weight, len(x)) if needed[2] else None,
+            _to_input(g, weight, len(x)) if needed[2] else None,
             to_weight(g, x, torch.empty_like(weight)) if needed[3] else None,
-            to_input(g, weight_a, len(a)) if needed[4] else None,
+            _to_input(g, weight_a, len(a)) if needed[4] else None,
             to_weight(g, a, torch.empty_like(weight_a)) if needed[5] else None,
         )
 
@@ -129,32 +128,37 @@ def _plain(x: Tensor, copies: int) -> bool:
     return len(x) == copies and x.is_contiguous()
 
 
-def accumulate(y: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+def at_once(function: Callable[..., object], *arguments: Any, **options: Any) -> None:
+    """Call a function for its effect; a tape's `do` notes it, too."""
+    function(*arguments, **options)
+
+
+def accumulate(y: Tensor, x: Tensor, weight: Tensor, do: Callable[..., None] = at_once) -> Tensor:
     """Add x W to y [K, N, B, out] in place."""
     copies, rows = y.shape[:2]
     if not _plain(x, copies):
         for k, w in enumerate(weight.expand(-1, rows, -1, -1)):
-            y[k].baddbmm_(x[k * len(x) // copies], w)
+            do(y[k].baddbmm_, x[k * len(x) // copies], w)
     elif weight.shape[1] == 1:
-        y.flatten(1, 2).baddbmm_(x.flatten(1, 2), weight[:, 0])
+        do(y.flatten(1, 2).baddbmm_, x.flatten(1, 2), weight[:, 0])
     else:
-        y.flatten(0, 1).baddbmm_(x.flatten(0, 1), weight.flatten(0, 1))
+        do(y.flatten(0, 1).baddbmm_, x.flatten(0, 1), weight.flatten(0, 1))
     return y
 
 
-def product(x: Tensor, weight: Tensor, out: Tensor) -> Tensor:
-    """x W for contiguous x, into ``out`` [K, N, B, out]."""
+def product(x: Tensor, weight: Tensor, out: Tensor, do: Callable[..., None] = at_once) -> Tensor:
+    """x W for contiguous x [S, N, B, in], into ``out`` [K, N, B, out]."""
     copies = len(out)
     for k, w in enumerate(weight):
         one = x[k * len(x) // copies]
         if len(w) == 1:
-            torch.mm(one.flatten(0, 1), w[0], out=out[k].flatten(0, 1))
+            do(torch.mm, one.flatten(0, 1), w[0], out=out[k].flatten(0, 1))
         else:
-            torch.bmm(one, w, out=out[k])
+            do(torch.bmm, one, w, out=out[k])
     return out
 
 
-def to_input(g: Tensor, weight: Tensor, seeds: int) -> Tensor:
+def _to_input(g: Tensor, weight: Tensor, seeds: int) -> Tensor:
     """The gradient [S, N, B, in] of an input."""
     copies, rows, batch, _ = g.shape
     transposed = weight.transpose(2, 3)
@@ -166,21 +170,23 @@ def to_input(g: Tensor, weight: Tensor, seeds: int) -> Tensor:
     return d_x[:, 0] if seeds == copies else d_x.sum(dim=1)
 
 
-def to_weight(g: Tensor, x: Tensor, out: Tensor) -> Tensor:
+def to_weight(g: Tensor, x: Tensor, out: Tensor, do: Callable[..., None] = at_once) -> Tensor:
     """The gradient of a weight, into ``out`` of its shape."""
     copies, shared = len(g), out.shape[1] == 1
     if _plain(x, copies):
         a, b = (1, 2) if shared else (0, 1)
-        torch.bmm(x.flatten(a, b).transpose(1, 2), g.flatten(a, b), out=out.flatten(0, 1))
+        do(torch.bmm, x.flatten(a, b).transpose(1, 2), g.flatten(a, b), out=out.flatten(0, 1))
         return out
     for k, part in enumerate(g):
         one = x[k * len(x) // copies]
         if not shared:
-            torch.bmm(one.transpose(1, 2), part, out=out[k])
+            do(torch.bmm, one.transpose(1, 2), part, out=out[k])
         elif one.is_contiguous():
-            torch.mm(one.flatten(0, 1).T, part.flatten(0, 1), out=out[k, 0])
+            do(torch.mm, one.flatten(0, 1).T, part.flatten(0, 1), out=out[k, 0])
         else:
             # Observations come batch by batch: flattened in that order they are one matrix without a copy.
-            columns = one.transpose(0, 1).reshape(-1, one.shape[-1])
-            torch.mm(columns.T, part.transpose(0, 1).reshape(len(columns), -1), out=out[k, 0])
+            columns = one.transpose(0, 1).flatten(0, 1)
+            by_batch = part.new_empty(*one.shape[1::-1], part.shape[2])
+            do(by_batch.copy_, part.transpose(0, 1))
+            do(torch.mm, columns.T, by_batch.flatten(0, 1), out=out[k, 0])
     return out
