@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 TABLES = {
+    "agent": "updates of agents on sets of assets, against our dense agent",
     "backtest": "backtest of a daily target-weight matrix, against vectorbt and bt",
     "layers": "relaxed group convolution, against plain and escnn convolutions",
     "market": "portfolio environment steps per second",
@@ -20,7 +21,7 @@ TABLES = {
     "sac": "SAC gradient updates per second, against Stable-Baselines3 and SBX",
     "service": "allocations per second, against a bare endpoint",
 }
-SPEED = ("sac", "layers", "market", "backtest", "service")
+SPEED = ("sac", "agent", "layers", "market", "backtest", "service")
 
 
 class Tables(TyperGroup):

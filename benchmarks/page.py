@@ -96,6 +96,20 @@ def _sac(document: dict[str, Any]) -> Iterator[Row]:
     yield "one action of a 5-seed policy, p50", f"{action:.2f} ms", "1 ms", action <= 1
 
 
+def _agent(document: dict[str, Any]) -> Iterator[Row]:
+    for row in document["ratios"]:
+        reach = row["reach"]
+        yield (
+            f"time of an update, {row['task']}: {row['agent']} over dense",
+            f"{row['ratio']:.2f} ×",
+            "" if reach is None else f"at most {reach} ×",
+            None if reach is None else row["ratio"] <= reach,
+        )
+    for row in document["rows"]:
+        what = f"one update, {row['task']}: {row['agent']}, {row['parameters_of_a_seed']:,} parameters"
+        yield what, f"{row['milliseconds']:.1f} ms", "", None
+
+
 def _layers(document: dict[str, Any]) -> Iterator[Row]:
     plain, escnn = (document["ratios"].get(k) for k in ("relaxed_over_plain", "escnn_over_relaxed"))
     yield "relaxed convolution's time over a plain one's", f"{plain:.2f} ×", "at most 1.15 ×", plain <= 1.15
@@ -152,6 +166,7 @@ def _placebo(document: dict[str, Any]) -> Iterator[Row]:
 
 SECTIONS: list[tuple[str, str, Callable[[dict[str, Any]], Iterator[Row]]]] = [
     ("Learning: gradient updates", "sac", _sac),
+    ("Learning: agents on sets of assets", "agent", _agent),
     ("Layers", "layers", _layers),
     ("Portfolio market", "market", _market),
     ("Backtest", "backtest", _backtest),

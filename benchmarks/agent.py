@@ -1,0 +1,233 @@
+"""One gradient update of agents on sets of assets, beside our dense agent of as many parameters.
+
+The trading agent (its default settings, 20 assets, windows of 32 × 8 features, batch 128), long-only (assets can
+be exchanged) and long-short (mirrored, too), and ten seeds of the planted market's agents. Before timing, the
+gradient that is timed is shown to be that of the losses as they are written down.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks.harness import alternate, write
+
+app = typer.Typer(help="Updates of agents on sets of assets, beside our dense agent.")
+
+ASSETS, WINDOW, FEATURES, BATCH = 20, 32, 8, 128
+PLANTED_SEEDS = 10
+REACH = 2.5
+"""Of the relaxed trading agent's time over the dense one's."""
+
+WIDE = 128
+"""Width of the agents that are timed for comparison, beside those of the default width."""
+
+
+def trading_pair(mirror: bool, width: int | None = None) -> dict[str, Any]:
+    """A relaxed trading agent and a dense one of as many parameters, each with a batch.
+
+    Parameters
+    ----------
+    mirror : bool
+        Whether the symmetry includes the mirror, as that of long-short accounts does.
+    width : int, optional
+        Of the relaxed agent's layers; by default that of the trading agent.
+    """
+    from trading_app.config import trading_learner
+    from trading_app.symmetry import market_symmetry
+
+    # The features, the weight held, three of the whole market, the net exposure; odd and even by turns.
+    parity = [1, -1] * (WINDOW * FEATURES // 2) + [-1, 1, 1, 1, -1]
+    symmetry = market_symmetry(parity, ASSETS, mirror=mirror)
+    settings = trading_learner().replace(agent="relaxed", batch_size=BATCH)
+    if width is not None:
+        settings = settings.replace(width=width)
+    dense = settings.replace(agent="dense", width=equal_dense_width(symmetry, settings))
+    return {kind.agent: _agent(symmetry, kind, 1) for kind in (settings, dense)}
+
+
+def planted_agents() -> dict[str, Any]:
+    """The agents of the planted market, all seeds at once, each with a batch."""
+    from benchmarks.planted_cells import Cell
+    from trading_app.planted import PlantedConfig, planted_symmetry
+
+    symmetry = planted_symmetry(PlantedConfig().assets)
+    return {
+        name: _agent(symmetry, Cell("main", name, 0.0, 0.0).config("cpu"), PLANTED_SEEDS)
+        for name in ("relaxed", "exact", "dense")
+    }
+
+
+def equal_dense_width(symmetry: Any, settings: Any) -> int:
+    """The width at which dense actor and critics have nearest to the parameters of these settings' agent."""
+    wanted, low, high = _parameters(symmetry, settings), 1, 2
+    while _parameters(symmetry, settings.replace(agent="dense", width=high)) < wanted:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        fewer = _parameters(symmetry, settings.replace(agent="dense", width=middle)) < wanted
+        low, high = (middle, high) if fewer else (low, middle)
+
+    def distance(width: int) -> int:
+        return abs(_parameters(symmetry, settings.replace(agent="dense", width=width)) - wanted)
+
+    return min((low, high), key=distance)
+
+
+def _parameters(symmetry: Any, settings: Any) -> int:
+    """Parameters of one seed's actor and critics."""
+    from rl_core.sac import SAC
+
+    return _count(SAC(symmetry, settings, [0]))
+
+
+def _count(agent: Any) -> int:
+    return int(agent.actor.parameter_count() + agent.config.ensemble * agent.critic.parameter_count())
+
+
+def _agent(symmetry: Any, settings: Any, seeds: int) -> tuple[Any, Any]:
+    """An agent and a batch of normal numbers."""
+    import torch
+
+    from rl_core.replay import Batch
+    from rl_core.sac import SAC
+
+    agent = SAC(symmetry, settings, range(seeds))
+    source = torch.Generator().manual_seed(1)
+    lead = (seeds, settings.batch_size)
+    observations = torch.randn(2, *lead, symmetry.rows, symmetry.observation.dimension, generator=source)
+    batch = Batch(
+        observations[0],
+        torch.randn(*lead, symmetry.rows, generator=source).tanh(),
+        torch.randn(*lead, generator=source),
+        torch.full(lead, settings.gamma),
+        observations[1],
+    )
+    return agent, batch
+
+
+def difference(agent: Any, batch: Any) -> float:
+    """The largest difference between the timed gradient and autograd's of the losses, over the largest of them."""
+    import torch
+
+    from rl_core.fast import Learner
+
+    learner, noise = Learner(agent), agent.update_noise(batch)
+    loss, _ = agent.losses(batch, noise)
+    agent.flat.gradients.zero_()
+    torch.autograd.backward(loss)
+    expected = agent.flat.gradients.clone()
+    learner._gradient(batch, noise)
+    return float((agent.flat.gradients - expected).abs().max() / expected.abs().max())
+
+
+def run(repeats: int = 9, inner: int = 4) -> dict[str, Any]:
+    """Time the updates by turns.
+
+    Parameters
+    ----------
+    repeats : int
+        Rounds; each times every contender once.
+    inner : int
+        Updates in one timing of a trading agent; of the planted agents, whose updates take longer, one.
+
+    Returns
+    -------
+    dict
+        Rows with the median milliseconds of an update, and ratios taken round by round.
+    """
+    groups = {
+        "trading, long-only": trading_pair(mirror=False),
+        "trading, long-short": trading_pair(mirror=True),
+        f"trading, long-only, width {WIDE}": trading_pair(mirror=False, width=WIDE),
+        f"planted, {PLANTED_SEEDS} seeds": planted_agents(),
+    }
+    agents = {(group, kind): one for group, members in groups.items() for kind, one in members.items()}
+    largest = max(difference(agent, batch) for agent, batch in agents.values())
+    if largest > 1e-4:
+        raise RuntimeError(f"the gradients differ by {largest:.2e} of their size: nothing to compare")
+    counts = {key: inner if key[0].startswith("trading") else 1 for key in agents}
+    turns = {" | ".join(key): updates(agent, batch, counts[key]) for key, (agent, batch) in agents.items()}
+    taken = alternate(turns, repeats)
+    seconds = {key: [value / counts[key] for value in taken[" | ".join(key)]] for key in agents}
+    rows = [
+        {
+            "task": group,
+            "agent": kind,
+            "width": agents[group, kind][0].config.width,
+            "parameters_of_a_seed": _count(agents[group, kind][0]),
+            "milliseconds": 1e3 * statistics.median(values),
+            "lowest": 1e3 * min(values),
+            "highest": 1e3 * max(values),
+        }
+        for (group, kind), values in seconds.items()
+    ]
+    task = {"assets": ASSETS, "window": WINDOW, "features": FEATURES, "batch": BATCH}
+    return {
+        "task": task,
+        "largest_difference": largest,
+        "repeats": repeats,
+        "rows": rows,
+        "ratios": _ratios(seconds),
+    }
+
+
+def _ratios(seconds: dict[tuple[str, str], list[float]]) -> list[dict[str, Any]]:
+    """Of each agent's time over that of the dense one in the same round."""
+    return [
+        {
+            "task": group,
+            "agent": kind,
+            "over": "dense",
+            "ratio": statistics.median(a / b for a, b in zip(values, seconds[group, "dense"], strict=True)),
+            "reach": REACH if group in ("trading, long-only", "trading, long-short") else None,
+        }
+        for (group, kind), values in seconds.items()
+        if kind != "dense"
+    ]
+
+
+def updates(agent: Any, batch: Any, count: int) -> Callable[[], None]:
+    """What takes some updates of an agent."""
+    from rl_core.fast import Learner
+
+    learner = Learner(agent)
+
+    def take() -> None:
+        for _ in range(count):
+            learner.update(batch)
+
+    return take
+
+
+@app.command()
+def agent(
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; each times every contender once.")] = 9,
+    threads: Annotated[int, typer.Option(min=1)] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    save: Annotated[bool, typer.Option(help="Store the result.")] = True,
+) -> None:
+    """Time an update of agents on sets of assets, beside our dense agent."""
+    import torch
+
+    torch.set_num_threads(threads)
+    result = run(repeats)
+    if save:
+        write("agent", result)
+    if as_json:
+        typer.echo(json.dumps(result))
+        return
+    for row in result["rows"]:
+        name = f"{row['task']}: {row['agent']}, width {row['width']}"
+        typer.echo(f"{name:52}{row['parameters_of_a_seed']:9,} parameters{row['milliseconds']:9.1f} ms")
+    for row in result["ratios"]:
+        goal = "" if row["reach"] is None else f"  (reach at most {row['reach']})"
+        typer.echo(f"{row['task']}: {row['agent']} over dense {row['ratio']:.2f}{goal}")
+
+
+if __name__ == "__main__":
+    app()
