@@ -74,9 +74,10 @@ class _Step:
         target = Expansion(tape, agent.target, dtype, trained=False)
         self.actor = VectorPass(tape, agent.actor, actor.weights, 2, self.size)
         self.critic = VectorPass(tape, agent.critic, critic.weights, 2, self.size)
-        self.target = VectorPass(tape, agent.target, target.weights, 1, self.size)
+        self.target = VectorPass(tape, agent.target, target.weights, 1, self.size, trained=False)
 
         self.alpha = tape(torch.exp, agent.log_alpha.detach())
+        self.share = tape(torch.mul, self.alpha, 1 / self.size)
         self._choose()
         self._put_samples()
         g_critic = self._critic_loss(self._returns())
@@ -93,10 +94,10 @@ class _Step:
         """Fill the gradient buffer; give the metrics."""
         self._read(batch, noise)
         self.tape.run()
-        least, error = self.least, self.error
+        least = self.least.mean((1, 2))
         return {
-            "critic_loss": 0.5 * error.square().sum(1).mean(1),
-            "actor_loss": -self.alpha * self.entropy - least.mean((1, 2)),
+            "critic_loss": self.error.square().sum((1, 2)) * (0.5 / self.size),
+            "actor_loss": -torch.addcmul(least, self.alpha, self.entropy),
             "q": self.q[:, 0].mean(1),
             "entropy": self.entropy.clone(),
             "alpha": self.alpha.clone(),
@@ -168,7 +169,7 @@ class _Step:
         tape, size, actions = self.tape, self.size, self.actions
         a = self.chosen[:, :size]
         slope = tape.cast(slope, torch.float32)
-        share = tape(torch.div, self.alpha, size)[:, None, None]
+        share = self.share[:, None, None]
         g = slope.new_empty(self.seeds, 1, size, 2 * actions)
         mean, log_std = g[:, 0, :, :actions], g[:, 0, :, actions:]
         # Through tanh, and −log(1 − ã²) of log π: slope (1 − ã²) + 2 share ã.
@@ -183,7 +184,8 @@ class _Step:
     def _temperature(self) -> None:
         """∂/∂log α of log α (entropy − target)."""
         tape, agent = self.tape, self.agent
-        self.entropy = tape(torch.mean, self.entropies[:, : self.size], 1)
+        total = tape.total(self.entropies[:, : self.size], 1)
+        self.entropy = tape(torch.mul, total, 1 / self.size)
         assert agent.log_alpha.grad is not None
         tape(torch.sub, self.entropy, agent.target_entropy, out=agent.log_alpha.grad)
 

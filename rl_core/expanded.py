@@ -6,7 +6,7 @@ is read and written once, and no graph of operations is built at a step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,7 @@ from rl_core.layers.fourier import FourierLinear
 from rl_core.layers.linear import DenseLinear, GroupLinear, Head, Lifting, RegularLinear
 from rl_core.layers.rpp import ResidualPathway
 from rl_core.networks_vectors import FourierNetwork, VectorNetwork
+from rl_core.symmetry.groups import Group
 from rl_core.tape import Tape
 
 __all__ = ["Expansion", "Weight"]
@@ -121,8 +122,13 @@ class Expansion:
         if w is not None:
             factor = tape(torch.mul, w.detach()[:, :, None], signs)[..., None]
         weight = psi.new_empty(layer.copies, layer.input_size, layer.output_size)
-        start = None if free is None else blocks(free.free_weight.detach())
-        self._mix(blocks(weight), source.unbind(1), factor.unbind(1), start)
+        room = blocks(weight)
+        if free is None:
+            tape(torch.mul, source[:, 0], factor[:, 0], out=room)
+        else:
+            tape(torch.addcmul, blocks(free.free_weight.detach()), source[:, 0], factor[:, 0], out=room)
+        for bank in range(1, layer.banks):
+            tape(torch.addcmul, room, source[:, bank], factor[:, bank], out=room)
         gradient = self._add(weight, None if free is None else lambda: _gradient(free.free_weight))
 
         def derive() -> None:
@@ -136,64 +142,37 @@ class Expansion:
 
     def _regular(self, layer: RegularLinear, free: ResidualPathway | None) -> None:
         """Block (h, g) of W is Σ_l w_l(g) ψ_l(u) with u = g⁻¹h."""
-        tape, n, w, psi = self.tape, layer.group.order, layer.w, layer.psi
-        k, fields, banks = layer.copies, layer.fields_in, layer.banks
-        places = [(g, h, int(layer.group.difference[g, h])) for g in range(n) for h in range(n)]
+        tape, w, psi = self.tape, layer.w, layer.psi
+        k, n, fields, size = layer.copies, layer.group.order, layer.fields_in, layer.fields
         weight = psi.new_empty(k, layer.input_size, layer.output_size)
 
         def blocks(x: Tensor) -> Tensor:
-            return x.view(k, n, fields, n, -1)
+            return x.view(k, n, fields, n, size)
 
-        filters = psi.detach().unbind(1)
-        factors = None if w is None else w.detach()[..., None, None].unbind(1)
-        for g, h, u in places:
-            self._mix(
-                blocks(weight)[:, h, :, g],
-                [psi_l[:, u] for psi_l in filters],
-                None if factors is None else [w_l[:, g] for w_l in factors],
-                None if free is None else blocks(free.free_weight.detach())[:, h, :, g],
-            )
-        gradient = self._add(weight, None if free is None else lambda: _gradient(free.free_weight))
-
-        def derive() -> None:
-            gathered = psi.new_empty(k, n, n, fields, layer.fields)
-            for g, h, u in places:
-                tape.do(gathered[:, g, u].copy_, blocks(gradient)[:, h, :, g])
-            if w is None:
-                tape.total(gathered, 1, out=_gradient(psi)[:, 0])
-                return
-            by_element = gathered.unbind(1)
-            for bank in range(banks):
-                factor = [w.detach()[:, bank, g, None, None, None] for g in range(n)]
-                self._mix(_gradient(psi)[:, bank], by_element, factor)
-            tape(torch.bmm, psi.detach().flatten(2), gathered.view(k, n, -1).mT, out=_gradient(w))
-
-        self._later(derive)
-
-    def _mix(
-        self,
-        room: Tensor,
-        terms: list[Tensor] | tuple[Tensor, ...],
-        factors: list[Tensor] | tuple[Tensor, ...] | None,
-        free: Tensor | None = None,
-    ) -> None:
-        """room = free + Σ factor · term; no factors mean ones, for one term."""
-        tape = self.tape
-        if factors is None:
-            (term,) = terms
+        if w is None:
+            mixed = psi.detach().expand(-1, n, -1, -1, -1)
+        else:
+            mixed = tape(torch.bmm, w.detach().mT, psi.detach().flatten(2)).view(k, n, n, fields, size)
+        for g, h, u in _runs(layer.group):
+            room, term = blocks(weight)[:, h, :, g], mixed[:, g, u]
             if free is None:
                 tape.do(room.copy_, term)
             else:
-                tape(torch.add, free, term, out=room)
-            return
-        first = 0
-        if free is None:
-            tape(torch.mul, terms[0], factors[0], out=room)
-            first = 1
-        for place in range(first, len(terms)):
-            start = room if place else free
-            assert start is not None
-            tape(torch.addcmul, start, terms[place], factors[place], out=room)
+                tape(torch.add, blocks(free.free_weight.detach())[:, h, :, g], term, out=room)
+        gradient = self._add(weight, None if free is None else lambda: _gradient(free.free_weight))
+
+        def derive() -> None:
+            by_element = psi.new_empty(k, n, n, fields, size)
+            for g, h, u in _runs(layer.group):
+                tape.do(by_element[:, g, u].copy_, blocks(gradient)[:, h, :, g])
+            if w is None:
+                tape.total(by_element, 1, out=_gradient(psi)[:, 0])
+                return
+            flat = by_element.view(k, n, -1)
+            tape(torch.bmm, w.detach(), flat, out=_gradient(psi).flatten(2))
+            tape(torch.bmm, psi.detach().flatten(2), flat.mT, out=_gradient(w))
+
+        self._later(derive)
 
     def _repeated_bias(self, bias: nn.Parameter, free: ResidualPathway) -> None:
         """A bias of each field plus a free one of each feature."""
@@ -265,6 +244,18 @@ class Expansion:
     def _later(self, derivation: Callable[[], object]) -> None:
         if self.trained:
             self._derivations.append(lambda: (derivation(), None)[1])
+
+
+def _runs(group: Group) -> Iterator[tuple[int, slice, slice]]:
+    """For each g the ranges of h, and of u = g⁻¹h, over which both grow by one: (g, h, u)."""
+    n = group.order
+    for g in range(n):
+        u = group.difference[g].tolist()
+        start = 0
+        for h in range(1, n + 1):
+            if h == n or u[h] != u[h - 1] + 1:
+                yield g, slice(start, h), slice(u[start], u[start] + h - start)
+                start = h
 
 
 def _gradient(parameter: Tensor) -> Tensor:

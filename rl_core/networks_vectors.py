@@ -175,11 +175,11 @@ class FourierNetwork(VectorNetwork):
         return layer.transform
 
 
-def act(action: Tensor, x: Tensor, out: Tensor | None = None) -> Tensor:
+def act(action: Tensor, x: Tensor) -> Tensor:
     """xᵀρ(g) for all g and rows x [..., G or 1, B, d]; a diagonal ρ comes as signs [G, d, 1] or [G, 1, d]."""
     if action.shape[1] == 1 or action.shape[2] == 1:
-        return torch.mul(x, action.reshape(action.shape[0], 1, -1), out=out)
-    return torch.matmul(x, action, out=out)
+        return x * action.reshape(action.shape[0], 1, -1)
+    return torch.matmul(x, action)
 
 
 def vector_network(

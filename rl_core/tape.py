@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ class Tape:
 
     def __init__(self) -> None:
         self._calls: list[Callable[[], object]] = []
+        self._free: dict[tuple[torch.dtype, int], list[Tensor]] = {}
 
     def __call__(
         self, function: Callable[..., Tensor], *arguments: Any, out: Tensor | None = None, **options: Any
@@ -50,6 +52,16 @@ class Tape:
         """Make all calls, in the order in which they were noted."""
         for call in self._calls:
             call()
+
+    def room(self, like: Tensor, *shape: int) -> Tensor:
+        """Memory with arbitrary contents, if possible some that was freed, as that may still be in a cache."""
+        free = self._free.get((like.dtype, math.prod(shape)))
+        # Zeros at first, since products that ignore what they overwrite may yet fall over what is no number.
+        return free.pop().view(shape) if free else like.new_zeros(shape)
+
+    def free(self, room: Tensor) -> None:
+        """Let later calls have the memory of a room whose last reader has been noted."""
+        self._free.setdefault((room.dtype, room.numel()), []).append(room.view(-1))
 
     def cast(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """The same numbers in another precision; x itself where it has that already."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rl_core.expanded import Weight
-from rl_core.networks_vectors import FourierNetwork, VectorNetwork, act
+from rl_core.networks_vectors import FourierNetwork, VectorNetwork
 from rl_core.tape import Tape
 
 __all__ = ["VectorPass"]
@@ -35,29 +35,37 @@ class VectorPass:
         From `rl_core.expanded.Expansion`.
     parts, batch : int
         Samples are [S, parts · B].
+    trained : bool
+        Whether there is a way back.
     """
 
     def __init__(
-        self, tape: Tape, network: VectorNetwork, weights: Sequence[Weight], parts: int, batch: int
+        self,
+        tape: Tape,
+        network: VectorNetwork,
+        weights: Sequence[Weight],
+        parts: int,
+        batch: int,
+        trained: bool = True,
     ) -> None:
-        self.tape, self.parts, self.batch = tape, parts, batch
-        self.layers = list(zip(weights[::2], weights[1::2], strict=True))
+        self.tape, self.parts, self.batch, self.trained = tape, parts, batch, trained
+        *self.layers, (self.head, self.exit_bias) = zip(weights[::2], weights[1::2], strict=True)
         self.copies, self.ensemble = network.copies, network.ensemble or 1
-        self.fourier = network if isinstance(network, FourierNetwork) else None
+        like = self.head.value
         self.n = 1
-        like = self.layers[0][0].value
-        if self.fourier is not None:
-            self.n = len(self.fourier.transform)
-            self.signs: list[list[float]] = self.fourier.transform.tolist()
-            self.entry_action = self.fourier.lifting.action.to(like)
-            self.exit_action = self.fourier.head.action.to(like)
-        seeds = self.copies // self.ensemble
-        self.input = like.new_empty(seeds, self.ensemble, parts, self.n, batch, network.input_size)
+        self.signs: list[list[float]] = []
+        if isinstance(network, FourierNetwork):
+            self.n, self.signs = len(network.transform), network.transform.tolist()
+            self.entry = _Action(tape, network.lifting.action.to(like), batch)
+            self.exit = _Action(tape, network.head.action.to(like), batch)
+        self.signs_back = list(zip(*self.signs, strict=True))
+        seeds, size = self.copies // self.ensemble, network.input_size
+        self.input = like.new_empty(seeds, 1, parts, 1, batch, size)
+        self.saved: list[Tensor] = []
         self.spectra: list[Tensor] = []
-        self.saved: list[Tensor] = [self.input.view(self.copies, parts, self.n, batch, -1)]
 
     def enter(self, x: Tensor, column: int, first: int = 0, last: int | None = None) -> None:
-        """Put columns of the input, moved by the group and for each critic.
+        """Put columns of the input.
 
         Parameters
         ----------
@@ -68,39 +76,33 @@ class VectorPass:
         first, last
             The range of parts; by default all.
         """
-        tape, columns = self.tape, slice(column, column + x.shape[2])
-        room = self.input[:, :, first:last, ..., columns]
-        x = tape.cast(x, room.dtype)
-        x = x.view(len(x), -1, self.batch, x.shape[2])[:, None, :, None]
-        if self.fourier is None:
-            tape.do(room.copy_, x)
-            return
-        action = self._entry_action(columns)
-        if action.shape[2] > 1:
-            tape.do(room.copy_, tape(act, action, x))
-        else:
-            tape(act, action, x.expand_as(room), out=room)
+        room = self.input[:, 0, first:last, 0, :, column : column + x.shape[2]]
+        self.tape.do(room.copy_, x.view(len(x), -1, self.batch, x.shape[2]))
 
     def forward(self) -> Tensor:
         """The output [K, parts, B, out] for the input that was put."""
-        tape, k = self.tape, self.copies
-        for i, (weight, bias) in enumerate(self.layers[:-1]):
-            h = self.saved[-1]
-            if i and self.fourier is not None:
-                self.saved.append(self._forward_blocks(h, weight.value, bias.value))
-                continue
-            y = tape(torch.bmm, h.view(k, -1, h.shape[-1]), weight.value)
-            fields = y.view(*y.shape[:2], -1, bias.value.shape[2])
-            tape.rectified_sum(fields, bias.value[:, :, None], 1.0, out=fields)
-            self.saved.append(y.view(*h.shape[:-1], -1))
-        weight, bias = self.layers[-1]
-        h = self.saved[-1]
-        y = self._times_head(h.view(k, -1, h.shape[-1]), weight.value).view(*h.shape[:-1], -1)
-        if self.fourier is None:
-            y = y[:, :, 0]
+        tape, h = self.tape, self._first()
+        for i, (weight, bias) in enumerate(self.layers):
+            step = self._forward_blocks if i and self.signs else self._forward_linear
+            y = step(h, weight.value, bias.value)
+            self._keep(h)
+            h = y
+        rows, head = h.view(len(h), -1, h.shape[-1]), self.head.value
+        y = h.new_empty(*rows.shape[:2], head.shape[2])
+        if head.shape[2] > 1 or h.device.type != "cpu":
+            tape(torch.bmm, rows, head, out=y)
         else:
-            y = tape.total(tape(act, self.exit_action, y), 2)
-        return tape(torch.add, y, bias.value[:, None])
+            # On a CPU the product with one column takes three times as long as products with a vector.
+            for k in range(len(h)):
+                tape(torch.mv, rows[k], head[k, :, 0], out=y[k, :, 0])
+        self._keep(h)
+        y = y.view(*h.shape[:-1], -1)
+        if self.signs:
+            y = self.exit.move(y)
+        output = tape(torch.add, y[:, :, 0], self.exit_bias.value[:, None])
+        for g in range(1, self.n):
+            tape(torch.add, output, y[:, :, g], out=output)
+        return output
 
     def backward(self, g: Tensor, column: int | None = None) -> Tensor | None:
         """Note the gradients of the weights, from the first part of the samples; give that of the input.
@@ -113,88 +115,145 @@ class VectorPass:
             Where the input's gradient is wanted, its first column: the result is [S, B, columns], for the
             second part.
         """
-        tape, k, parts = self.tape, self.copies, g.shape[1]
-        weight, bias = self.layers[-1]
-        tape(torch.sum, g[:, 0], 1, keepdim=True, out=bias.gradient)
-        if self.fourier is None:
-            g = g[:, :, None]
-        else:
-            g = tape(act, self.exit_action.mT, g[:, :, None])
-        g = self._backward_head(g, self.saved[-1][:, :parts], weight)
-        for i in range(len(self.layers) - 2, -1, -1):
-            weight, bias = self.layers[i]
-            h = self.saved[i][:, :parts]
-            if i and self.fourier is not None:
-                g = self._rectifier(self._backward_blocks(g, weight, bias), h)
-                continue
-            learned = g[:, 0].flatten(1, 2)
-            tape(torch.bmm, h[:, 0].flatten(1, 2).mT, learned, out=weight.gradient)
-            fields = learned.view(*learned.shape[:2], -1, bias.gradient.shape[2])
-            tape.total(fields, (1, 2), out=bias.gradient[:, 0])
-            if i:
-                g = tape(torch.bmm, g.view(k, -1, g.shape[-1]), weight.value.mT).view(h.shape)
-                g = self._rectifier(g, h)
-        return None if column is None else self._input_gradient(g[:, 1], column)
-
-    def _times_head(self, h: Tensor, weight: Tensor) -> Tensor:
-        """h [K, rows, F] times a head's weight [K, F, out]."""
         tape = self.tape
-        if weight.shape[2] > 1 or h.device.type != "cpu":
-            return tape(torch.bmm, h, weight)
-        # On a CPU the product with one column is a third of the time as products with a vector.
-        y = h.new_empty(*h.shape[:2], 1)
-        for rows, vector, out in zip(h, weight, y, strict=True):
-            tape(torch.mv, rows, vector[:, 0], out=out[:, 0])
-        return y
+        tape(torch.sum, g[:, 0], 1, keepdim=True, out=self.exit_bias.gradient)
+        g = self.exit.move(g[:, :, None], back=True) if self.signs else g[:, :, None]
+        h = self.saved.pop()
+        back = self._backward_head(g, h[:, : g.shape[1]])
+        tape.free(h)
+        for i in range(len(self.layers) - 1, -1, -1):
+            weight, bias = self.layers[i]
+            h = self.saved.pop()
+            inner = h[:, : g.shape[1]]
+            if i and self.signs:
+                back = self._backward_blocks(back, weight, bias)
+            else:
+                self._learn(inner, back, weight, bias)
+                if i:
+                    back = self._through(back, weight.value)
+            if i:
+                self._rectifier(back, inner)
+            tape.free(h)
+        slope = None if column is None else self._input_gradient(back[:, 1].flatten(1, 2), column)
+        tape.free(back)
+        return slope
 
-    def _backward_head(self, g: Tensor, h: Tensor, weight: Weight) -> Tensor:
-        """The head's weight, and the gradient of its input's rectifier's input, from [K, parts, n, B, out]."""
-        tape, learned, rows = self.tape, g[:, 0].flatten(1, 2), h[:, 0].flatten(1, 2)
-        if weight.value.shape[2] == 1:
-            tape(torch.bmm, learned.mT, rows, out=weight.gradient.mT)
-            back = tape(torch.mul, g, weight.value.mT[:, None, None])
+    def _first(self) -> Tensor:
+        """The input of all copies, moved by the group, [K, parts, n, B, in]."""
+        tape, room = self.tape, self.input.expand(-1, self.ensemble, -1, self.n, -1, -1)
+        shape = (self.copies, *room.shape[2:])
+        if room.shape == self.input.shape:
+            first = tape.room(room, *shape)
+            tape.do(first.copy_, room.view(shape))
+            return first
+        first = tape.room(room, *room.shape)
+        if self.signs:
+            self.entry.move(room, out=first)
         else:
-            tape(torch.bmm, rows.mT, learned, out=weight.gradient)
-            flat = g.reshape(self.copies, -1, g.shape[-1])
-            back = tape(torch.bmm, flat, weight.value.mT).view(*g.shape[:-1], -1)
-        return self._rectifier(back, h)
+            tape.do(first.copy_, room)
+        return first.view(shape)
 
-    def _rectifier(self, g: Tensor, h: Tensor) -> Tensor:
-        """The gradient behind a rectifier whose output was h, in place."""
+    def _keep(self, h: Tensor) -> None:
+        """Keep what the way back needs."""
+        if self.trained:
+            self.saved.append(h)
+        else:
+            self.tape.free(h)
+
+    def _forward_linear(self, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """max(h W + b, 0)."""
+        tape, rows = self.tape, h.view(len(h), -1, h.shape[-1])
+        y = tape.room(h, *rows.shape[:2], weight.shape[2])
+        tape(torch.bmm, rows, weight, out=y)
+        fields = y.view(*y.shape[:2], -1, bias.shape[2])
+        tape.rectified_sum(fields, bias[:, :, None], 1.0, out=fields)
+        return y.view(*h.shape[:-1], -1)
+
+    def _learn(self, h: Tensor, g: Tensor, weight: Weight, bias: Weight) -> None:
+        """Note the gradients of a layer's weight and bias, for the first part of inputs h and outputs' g."""
+        tape, rows, learned = self.tape, h[:, 0].flatten(1, 2), g[:, 0].flatten(1, 2)
+        tape(torch.bmm, rows.mT, learned, out=weight.gradient)
+        fields = learned.view(*learned.shape[:2], -1, bias.gradient.shape[2])
+        tape.total(fields, (1, 2), out=bias.gradient[:, 0])
+
+    def _through(self, g: Tensor, weight: Tensor) -> Tensor:
+        """The gradient of a layer's input, in place of its output's."""
+        tape, rows = self.tape, g.view(len(g), -1, g.shape[-1])
+        back = tape.room(g, *g.shape[:-1], weight.shape[1])
+        tape(torch.bmm, rows, weight.mT, out=back.view(*rows.shape[:2], -1))
+        tape.free(g)
+        return back
+
+    def _rectifier(self, g: Tensor, h: Tensor) -> None:
+        """Pass a gradient back through the rectifier whose output was h, in place."""
         self.tape.do(threshold_backward, g, h, 0, grad_input=g)
-        return g
+
+    def _input_gradient(self, g: Tensor, column: int) -> Tensor:
+        """Of the columns from ``column`` on, summed over the critics: from [K, n · B, F] to [S, B, columns]."""
+        tape, weight = self.tape, self.layers[0][0].value[:, column:].mT
+        inner = tape(torch.bmm, g, weight)
+        inner = inner.view(-1, self.ensemble, self.n, self.batch, inner.shape[2])
+        if self.signs:
+            inner = self.entry.after(column).move(inner, back=True)
+        return tape.total(inner, (1, 2))
+
+    def _backward_head(self, g: Tensor, h: Tensor) -> Tensor:
+        """Note the gradient of the head's weight; give that of its input, before the rectifier."""
+        tape, weight = self.tape, self.head.value
+        learned, rows = g[:, 0].flatten(1, 2), h[:, 0].flatten(1, 2)
+        back = tape.room(h, *g.shape[:-1], h.shape[-1])
+        if weight.shape[2] == 1:
+            tape(torch.bmm, learned.mT, rows, out=self.head.gradient.mT)
+            tape(torch.mul, g, weight.mT[:, None, None], out=back)
+        else:
+            # The transpose's product takes half the time.
+            turned = tape(torch.bmm, learned.mT, rows)
+            tape.do(self.head.gradient.copy_, turned.mT)
+            flat = g.reshape(len(g), -1, g.shape[-1])
+            tape(torch.bmm, flat, weight.mT, out=back.view(len(g), -1, h.shape[-1]))
+        self._rectifier(back, h)
+        return back
 
     def _forward_blocks(self, h: Tensor, blocks: Tensor, bias: Tensor) -> Tensor:
         """A hidden layer in the Fourier form: y(g) = max(n⁻¹ Σ_χ χ(g) ψ^χ h^χ + b, 0), h^χ = Σ_g χ(g) h(g)."""
-        k, parts, n, batch, fields = h.shape
-        spectrum = h.new_empty(k, n, parts, batch, fields)
+        tape, (k, parts, n, batch, fields), size = self.tape, h.shape, blocks.shape[2]
+        spectrum = tape.room(h, k, n, parts, batch, fields)
         self._turn(h.unbind(2), spectrum.unbind(1), self.signs)
-        self.spectra.append(spectrum)
-        product = self._block_product(spectrum.view(k * n, -1, fields), blocks).view(k, n, parts, batch, -1)
-        self.tape.do(product[:, 0].add_, bias[:, None])
-        y = h.new_empty(k, parts, n, batch, product.shape[-1])
-        self._turn(product.unbind(1), y.unbind(2), list(zip(*self.signs, strict=True)), rectified=True)
+        product = tape.room(h, k, n, parts, batch, size)
+        self._block_product(spectrum.view(k * n, -1, fields), blocks, product.view(k * n, -1, size))
+        if self.trained:
+            self.spectra.append(spectrum)
+        else:
+            tape.free(spectrum)
+        tape.do(product[:, 0].add_, bias[:, None])
+        y = tape.room(h, k, parts, n, batch, size)
+        self._turn(product.unbind(1), y.unbind(2), self.signs_back, rectified=True)
+        tape.free(product)
         return y
 
     def _backward_blocks(self, g: Tensor, blocks: Weight, bias: Weight) -> Tensor:
-        """Note what a hidden layer's blocks and bias learn; give the gradient of its input."""
-        tape, spectrum = self.tape, self.spectra.pop()
-        k, parts, n, batch, fields = g.shape
-        g_spectrum = g.new_empty(k, n, parts, batch, fields)
-        self._turn(g.unbind(2), g_spectrum.unbind(1), self.signs)
-        tape(torch.sum, g_spectrum[:, 0, 0], 1, keepdim=True, out=bias.gradient)
-        learned, rows = g_spectrum[:, :, 0].flatten(0, 1), spectrum[:, :, 0].flatten(0, 1)
-        self._block_product(rows.mT, learned, out=blocks.gradient)
-        inner = self._block_product(g_spectrum.view(k * n, -1, fields), blocks.value.mT)
-        back = g.new_empty(k, parts, n, batch, spectrum.shape[-1])
-        sources = inner.view(k, n, parts, batch, -1).unbind(1)
-        self._turn(sources, back.unbind(2), list(zip(*self.signs, strict=True)))
+        """Note what a hidden layer's blocks and bias learn; give the gradient of its input in place of g."""
+        tape, spectrum, (k, parts, n, batch, size) = self.tape, self.spectra.pop(), g.shape
+        fields = spectrum.shape[-1]
+        turned = tape.room(g, k, n, parts, batch, size)
+        self._turn(g.unbind(2), turned.unbind(1), self.signs)
+        tape.free(g)
+        tape(torch.sum, turned[:, 0, 0], 1, keepdim=True, out=bias.gradient)
+        learned, rows = turned[:, :, 0].flatten(0, 1), spectrum[:, :, 0].flatten(0, 1)
+        self._block_product(rows.mT, learned, blocks.gradient)
+        tape.free(spectrum)
+        inner = tape.room(g, k, n, parts, batch, fields)
+        rows = turned.view(k * n, -1, size)
+        self._block_product(rows, blocks.value.mT, inner.view(k * n, -1, fields))
+        tape.free(turned)
+        back = tape.room(g, k, parts, n, batch, fields)
+        self._turn(inner.unbind(1), back.unbind(2), self.signs_back)
+        tape.free(inner)
         return back
 
-    def _block_product(self, a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
+    def _block_product(self, a: Tensor, b: Tensor, out: Tensor) -> None:
         """n⁻¹ a b for each character: the product scales at no cost."""
-        room = a.new_zeros(a.shape[0], a.shape[1], b.shape[2]) if out is None else out
-        return self.tape(torch.baddbmm, room, a, b, beta=0, alpha=1 / self.n, out=room)
+        self.tape(torch.baddbmm, out, a, b, beta=0, alpha=1 / len(self.signs), out=out)
 
     def _turn(
         self,
@@ -208,7 +267,7 @@ class VectorPass:
         for room, row in zip(rooms, signs, strict=True):
             first = list(row).index(1.0)
             total = sources[first]
-            others = [j for j in range(self.n) if j != first]
+            others = [j for j in range(len(row)) if j != first]
             for j in others:
                 if rectified and j == others[-1]:
                     tape.rectified_sum(total, sources[j], row[j], out=room)
@@ -216,16 +275,23 @@ class VectorPass:
                     tape(torch.add, total, sources[j], alpha=row[j], out=room)
                 total = room
 
-    def _input_gradient(self, g: Tensor, column: int) -> Tensor:
-        """Of the columns from ``column`` on, summed over the critics: from [K, n, B, F] to [S, B, columns]."""
-        tape, weight = self.tape, self.layers[0][0].value
-        inner = tape(torch.bmm, g.flatten(1, 2), weight[:, column:].mT)
-        inner = inner.view(-1, self.ensemble, self.n, self.batch, inner.shape[2])
-        if self.fourier is not None:
-            inner = tape(act, self._entry_action(slice(column, None)).mT, inner)
-        return tape.total(inner, (1, 2))
 
-    def _entry_action(self, columns: slice) -> Tensor:
-        """How the group acts on these columns, which no element mixes with others."""
-        action = self.entry_action[:, columns]
-        return action if action.shape[2] == 1 else action[..., columns]
+class _Action:
+    """How the group acts on samples [..., n or 1, B, d], from a constant [n, d, d], [n, d, 1] or [n, 1, d]."""
+
+    def __init__(self, tape: Tape, action: Tensor, batch: int) -> None:
+        self.tape, self.diagonal, self.batch = tape, 1 in action.shape[1:], batch
+        self.action = action.reshape(len(action), 1, -1) if self.diagonal else action
+        # Signs of all samples side by side: the product runs through memory in one go.
+        self.factor = self.action.repeat(1, batch, 1) if self.diagonal else action
+
+    def move(self, x: Tensor, back: bool = False, out: Tensor | None = None) -> Tensor:
+        """xᵀρ(g), or the gradient of x for that of xᵀρ(g)."""
+        if self.diagonal:
+            return self.tape(torch.mul, x, self.factor, out=out)
+        return self.tape(torch.matmul, x, self.factor.mT if back else self.factor, out=out)
+
+    def after(self, column: int) -> _Action:
+        """On the columns from this one on, which no element mixes with others."""
+        action = self.action[..., column:] if self.diagonal else self.action[:, column:, column:]
+        return _Action(self.tape, action, self.batch)
