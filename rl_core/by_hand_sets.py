@@ -46,9 +46,19 @@ class SetPass:
         self.lifting = lifting
 
     def expand(self, network: Network) -> Weights:
-        """The weights of this network or of its target, differentiable in the parameters."""
+        """What the weights of this network or of its target are made of, differentiable in the parameters."""
         layers = (layer for _, layer in network.named_layers())
         return [one.expand(layer) for one, layer in zip(self.passes, layers, strict=True)]
+
+    def prepare(self, sources: Weights, dtype: torch.dtype, trained: bool) -> Weights:
+        """The weights, from what `expand` gives, in the precision of the products."""
+        prepared = (one.prepare(own, trained) for one, own in zip(self.passes, sources, strict=True))
+        return [tuple(self.tape.cast(w, dtype) for w in own) for own in prepared]
+
+    def collect(self, sources: Weights, rooms: Weights) -> Weights:
+        """From the gradients of weights those of what `expand` gives."""
+        cast = [tuple(self.tape.cast(room, torch.float32) for room in own) for own in rooms]
+        return [one.collect(*both) for one, *both in zip(self.passes, sources, cast, strict=True)]
 
     def enter(self, weights: Weights, entry: Entry) -> None:
         """Take an observation."""
@@ -105,8 +115,8 @@ class SetGradient:
 class _Step:
     """The gradient for batches of one shape.
 
-    Weights are expanded, and their gradients handed on to the parameters, by autograd; all between is noted on
-    a tape.
+    Filters become matrices, whose gradients are handed on to the parameters, by autograd; all between is noted
+    on a tape.
     """
 
     def __init__(self, agent: SAC, batch: Batch, noise: Tensor) -> None:
@@ -116,10 +126,14 @@ class _Step:
         self.actor, self.critic = SetPass(self.tape, agent.actor), SetPass(self.tape, agent.critic)
         self.batch = Batch(*(part.clone(memory_format=torch.contiguous_format) for part in batch))
         self.noise = noise.clone(memory_format=torch.contiguous_format)
+        passes = self.actor, self.critic, self.critic
         with torch.no_grad():
-            expanded = self._expand()
-            self.weights = [[tuple(w.to(agent.dtype, copy=True) for w in own) for own in e] for e in expanded]
-            self.rooms = [[tuple(torch.zeros_like(w) for w in own) for own in e] for e in self.weights[:2]]
+            self.sources = [[tuple(map(_clone, own)) for own in network] for network in self._expand()]
+            weights = [
+                one.prepare(own, agent.dtype, trained)
+                for one, own, trained in zip(passes, self.sources, (True, True, False), strict=True)
+            ]
+            rooms = [[tuple(map(torch.zeros_like, own)) for own in network] for network in weights[:2]]
             self.alpha = self.tape(torch.exp, agent.log_alpha.detach())
             seeds, ensemble = len(batch.action), agent.config.ensemble
             several = max(1, AT_ONCE // (batch.action[0].numel() * ensemble * agent.config.width))
@@ -128,8 +142,10 @@ class _Step:
                 one = slice(start, start + several)
                 many = slice(start * ensemble, (start + several) * ensemble)
                 copies = (one, many, many, one, many)
-                parts = [_part(w, c) for w, c in zip((*self.weights, *self.rooms), copies, strict=True)]
+                parts = [_part(w, c) for w, c in zip((*weights, *rooms), copies, strict=True)]
                 self.found.append(self._derive(one, *parts))
+            collected = zip(passes, self.sources, rooms, strict=False)
+            self.gradients = [g for one, *both in collected for g in _flat(one.collect(*both))]
 
     def __call__(self, batch: Batch, noise: Tensor) -> Metrics:
         """Fill the gradient buffer; give the metrics."""
@@ -138,7 +154,7 @@ class _Step:
         with torch.no_grad():
             for room, part in zip((*self.batch, self.noise), (*batch, noise), strict=True):
                 room.copy_(part)
-            for held, values in zip(self.weights, expanded, strict=True):
+            for held, values in zip(self.sources, expanded, strict=True):
                 for room, value in zip(_flat(held), _flat(values), strict=True):
                     room.copy_(value)
             self.tape.run()
@@ -214,7 +230,7 @@ class _Step:
     def _hand_over(self, expanded: list[Tensor]) -> None:
         """Carry gradients of expanded weights, and the penalty's, on to the parameters."""
         agent = self.agent
-        seeds = [room.to(torch.float32) for rooms in self.rooms for room in _flat(rooms)]
+        seeds = self.gradients
         if agent.config.gain_penalty > 0:
             penalty = agent.config.gain_penalty * agent.penalty()
             if penalty.requires_grad:
@@ -253,6 +269,10 @@ class _Choice:
         outer = tape(torch.mul, mean, self.stretch)
         tape(torch.mul, tape(torch.sub, outer, share[..., None]), self.inside, out=log_std)
         return tape.cast(g, self.output.dtype)
+
+
+def _clone(weight: Tensor) -> Tensor:
+    return weight.clone(memory_format=torch.contiguous_format)
 
 
 def _part(weights: Weights, copies: slice) -> Weights:

@@ -11,7 +11,7 @@ from torch import Tensor
 from rl_core.layers.base import Layer
 from rl_core.layers.products import accumulate, product, to_weight
 from rl_core.layers.sets import SetLifting
-from rl_core.set_passes import LayerPass, MeanPath
+from rl_core.set_passes import MeanPath, SpreadPass
 from rl_core.tape import Tape
 
 __all__ = ["Entry", "LiftingPass"]
@@ -50,7 +50,7 @@ class Entry(NamedTuple):
         return cls(x, mean, joined)
 
 
-class LiftingPass(LayerPass):
+class LiftingPass(SpreadPass):
     """From observations, for a critic with each row's action, to regular fields for each row.
 
     Weights: for narrow rows one tensor over (row, mean, one), [K, N, 2·O + 1, out] (exact: N = 1), and for a
@@ -62,6 +62,7 @@ class LiftingPass(LayerPass):
         super().__init__(tape, layer, activation)
         self.critic = layer.last_apart
         self.size = layer.input_size - int(self.critic)
+        self.spreads = layer.w is not None and self.size > NARROW
         self.path = MeanPath(tape, layer)
 
     def expand(self, layer: Layer) -> tuple[Tensor, ...]:
@@ -81,7 +82,7 @@ class LiftingPass(LayerPass):
             return (torch.cat([entry, bias[:, None].expand(-1, entry.shape[1], -1, -1), *tail], dim=2),)
         side_by_side = mean[:, :, :size].transpose(1, 2).flatten(2)
         ones = [] if gates is None else [torch.nn.functional.pad(gates, (0, 1), value=1.0)]
-        return spread(rows[:, :, :size]), *tail, side_by_side, bias, *ones
+        return rows[:, :, :size], *tail, side_by_side, bias, *ones
 
     def enter(self, weights: Sequence[Tensor], entry: Entry) -> None:
         """Take an observation, which several calls of `forward` may share."""

@@ -20,7 +20,7 @@ from rl_core.layers.rows import SetPool
 from rl_core.layers.sets import SetHead, SetLayer, SetLinear
 from rl_core.tape import Tape
 
-__all__ = ["LayerPass", "MeanPath", "layer_pass"]
+__all__ = ["LayerPass", "MeanPath", "SpreadPass", "layer_pass"]
 
 silu = torch.ops.aten.silu.out
 silu_backward = torch.ops.aten.silu_backward.grad_input
@@ -45,8 +45,16 @@ class LayerPass(ABC):
         self._held: dict[tuple[str, tuple[int, ...]], Tensor] = {}
 
     def expand(self, layer: Layer) -> tuple[Tensor, ...]:
-        """The weights that the pass works with, differentiable in the layer's parameters."""
+        """What the weights are made of, differentiable in the layer's parameters."""
         return layer.expand()
+
+    def prepare(self, sources: tuple[Tensor, ...], trained: bool) -> tuple[Tensor, ...]:
+        """From what ``expand`` gives, the weights of `forward`; a trained layer's are noted for `collect`."""
+        return sources
+
+    def collect(self, sources: tuple[Tensor, ...], rooms: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """From the gradients of weights those of what ``expand`` gives."""
+        return rooms
 
     @abstractmethod
     def forward(self, weights: Sequence[Tensor], x: Tensor) -> Tensor:
@@ -150,12 +158,63 @@ class MeanPath(LayerPass):
         return tape(torch.bmm, parts, weights[0].mT, out=self.take("d_mean", g, *self._mean.shape))
 
 
-class RowsPass(LayerPass):
+class SpreadPass(LayerPass):
+    """Relaxed, the matrix of each row comes from banks and gates: Σ_l w_l(i, g) ψ_l with g that of the output.
+
+    ``expand`` gives banks [K, L, in, out] first and, at the end, gates and a one [K, N, L·G + 1].
+    """
+
+    spreads: bool
+
+    def prepare(self, sources: tuple[Tensor, ...], trained: bool) -> tuple[Tensor, ...]:
+        """See `LayerPass`."""
+        if not self.spreads:
+            return sources
+        banks, gates = sources[0], sources[-1][..., :-1]
+        copies, _, size, out = banks.shape
+        # A copy of each bank for each g holds the columns of that g alone; one product with w then adds them up.
+        masked = banks.new_zeros(copies, self.banks, self.n, size, self.n, out // self.n)
+        self.tape.do(masked.diagonal(dim1=2, dim2=4).copy_, self._columns(banks))
+        flat = masked.view(copies, self.banks * self.n, -1)
+        if trained:
+            self._masked = flat
+        rows = self.tape(torch.bmm, gates, flat)
+        return rows.view(copies, -1, size, out), *sources[1:]
+
+    def collect(self, sources: tuple[Tensor, ...], rooms: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """See `LayerPass`."""
+        if not self.spreads:
+            return rooms
+        banks, gates, tape, g = sources[0], sources[-1][..., :-1], self.tape, rooms[0].flatten(2)
+        each = tape(torch.bmm, gates.mT, g)
+        d_banks = torch.empty_like(banks)
+        own = each.view(len(banks), self.banks, self.n, banks.shape[2], self.n, -1).diagonal(dim1=2, dim2=4)
+        tape.do(self._columns(d_banks).copy_, own)
+        # Computed as its transpose: several times quicker for few and long rows.
+        tape.do(rooms[-1][..., :-1].add_, tape(torch.bmm, self._masked, g.mT).mT)
+        return d_banks, *rooms[1:]
+
+    def _columns(self, banks: Tensor) -> Tensor:
+        """Banks as [K, L, in, F, G]."""
+        return banks.view(*banks.shape[:3], self.n, -1).transpose(3, 4)
+
+
+class RowsPass(SpreadPass):
     """From regular fields for each row to regular fields for each row."""
 
     def __init__(self, tape: Tape, layer: SetLayer, activation: str | None) -> None:
         super().__init__(tape, layer, activation)
+        self.spreads = layer.w is not None
         self.path = MeanPath(tape, layer)
+
+    def expand(self, layer: Layer) -> tuple[Tensor, ...]:
+        """See `LayerPass`."""
+        assert isinstance(layer, SetLayer)
+        if layer.w is None:
+            return layer.expand()
+        mean = layer.bank_weights(layer.psi_mean).transpose(1, 2).flatten(2)
+        gates = torch.nn.functional.pad(layer.gates(), (0, 1), value=1.0)
+        return layer.bank_weights(layer.psi), mean, layer.full_bias(), gates
 
     def forward(self, weights: Sequence[Tensor], x: Tensor) -> Tensor:
         """See `LayerPass`."""
