@@ -77,7 +77,7 @@ class _Step:
         self.target = VectorPass(tape, agent.target, target.weights, 1, self.size, trained=False)
 
         self.alpha = tape(torch.exp, agent.log_alpha.detach())
-        self.share = tape(torch.mul, self.alpha, 1 / self.size)
+        self.mean = self._constant(1 / self.size)
         self._choose()
         self._put_samples()
         g_critic = self._critic_loss(self._returns())
@@ -122,11 +122,11 @@ class _Step:
         u = tape(torch.add, output[..., : self.actions], self.stretch)
         self.chosen = tape(torch.tanh, u)
         # −log π = Σ ½ noise² + log_std + log √2π + log(1 − tanh²u), and log(1 − tanh²u) = 2 (log 2 − u −
-        # softplus(−2u)) does not underflow.
-        soft = tape(functional.softplus, tape(torch.mul, u, -2))
-        terms = tape(torch.sub, self.log_std, tape(torch.add, u, soft), alpha=2)
+        # softplus(−2u)) does not underflow. With β = −2 the function gives −½ softplus(−2u).
+        slope = tape(torch.add, u, tape(functional.softplus, u, beta=-2), alpha=-2)
+        terms = tape(torch.sub, self.log_std, slope, alpha=2)
         terms = tape(torch.addcmul, terms, noise, noise, value=0.5)
-        constant = self.actions * (HALF_LOG_TWO_PI + 2 * LOG_TWO)
+        constant = self._constant(self.actions * (HALF_LOG_TWO_PI + 2 * LOG_TWO))
         self.entropies = tape(torch.add, tape.total(terms, 2), constant)
 
     def _put_samples(self) -> None:
@@ -158,10 +158,10 @@ class _Step:
         self.error = tape(torch.sub, self.q, y[:, None])
         self.least = tape(torch.amin, chosen, 1, keepdim=True)
         g = torch.empty_like(values)
-        tape(torch.mul, self.error, 1 / size, out=g[..., :size])
+        tape(torch.mul, self.error, self.mean, out=g[..., :size])
         ties = tape(torch.eq, chosen, self.least, out=torch.empty_like(self.error))
         count = tape(torch.sum, ties, 1, keepdim=True)
-        tape(torch.div, ties, tape(torch.mul, count, -size), out=g[..., size:])
+        tape(torch.div, ties, tape(torch.mul, count, self._constant(-size)), out=g[..., size:])
         return tape.cast(g.view(-1, 2, size, 1), self.agent.dtype)
 
     def _actor_loss(self, slope: Tensor) -> Tensor:
@@ -169,25 +169,27 @@ class _Step:
         tape, size, actions = self.tape, self.size, self.actions
         a = self.chosen[:, :size]
         slope = tape.cast(slope, torch.float32)
-        share = self.share[:, None, None]
         g = slope.new_empty(self.seeds, 1, size, 2 * actions)
         mean, log_std = g[:, 0, :, :actions], g[:, 0, :, actions:]
-        # Through tanh, and −log(1 − ã²) of log π: slope (1 − ã²) + 2 share ã.
-        flat = tape(torch.addcmul, slope.new_ones(()), a, a, value=-1)
-        double = tape(torch.mul, a, tape(torch.mul, share, 2))
-        tape(torch.addcmul, double, slope, flat, out=mean)
-        inside = tape(torch.eq, self.log_std[:, :size], self.raw[:, :size], out=torch.empty_like(flat))
-        outer = tape(torch.mul, mean, self.stretch[:, :size])
-        tape(torch.mul, tape(torch.sub, outer, share), inside, out=log_std)
+        share = tape(torch.mul, self.alpha, self.mean)[:, None, None]
+        # Through tanh, and −log(1 − ã²) of log π: slope (1 − ã²) + 2 share ã = slope + ã (2 share − slope ã).
+        inner = tape(torch.addcmul, tape(torch.add, share, share), slope, a, value=-1)
+        tape(torch.addcmul, slope, a, inner, out=mean)
+        outer = tape(torch.addcmul, tape(torch.neg, share), mean, self.stretch[:, :size])
+        inside = tape(torch.eq, self.log_std[:, :size], self.raw[:, :size], out=torch.empty_like(outer))
+        tape(torch.mul, outer, inside, out=log_std)
         return tape.cast(g, self.agent.dtype)
 
     def _temperature(self) -> None:
         """∂/∂log α of log α (entropy − target)."""
         tape, agent = self.tape, self.agent
-        total = tape.total(self.entropies[:, : self.size], 1)
-        self.entropy = tape(torch.mul, total, 1 / self.size)
+        self.entropy = tape(torch.mul, tape.total(self.entropies[:, : self.size], 1), self.mean)
         assert agent.log_alpha.grad is not None
-        tape(torch.sub, self.entropy, agent.target_entropy, out=agent.log_alpha.grad)
+        tape(torch.sub, self.entropy, self._constant(agent.target_entropy), out=agent.log_alpha.grad)
+
+    def _constant(self, value: float) -> Tensor:
+        """A number as a tensor, which calls need not make each time."""
+        return torch.full((), value, device=self.agent.device)
 
     def _add_penalty(self) -> None:
         """Autograd adds the penalty's gradient to what is there."""

@@ -14,16 +14,13 @@ from torch import Tensor, nn
 
 from rl_core.layers.base import Layer
 from rl_core.layers.fourier import FourierLinear
-from rl_core.layers.linear import DenseLinear, GroupLinear, Head, Lifting, RegularLinear
+from rl_core.layers.linear import DenseLinear, Head, Lifting, RegularLinear
 from rl_core.layers.rpp import ResidualPathway
 from rl_core.networks_vectors import FourierNetwork, VectorNetwork
 from rl_core.symmetry.groups import Group
 from rl_core.tape import Tape
 
 __all__ = ["Expansion", "Weight"]
-
-LARGEST_ORDER = 4
-"""Up to this order of the group the n² blocks of a weight are written one by one."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +82,11 @@ class Expansion:
         free: ResidualPathway | None = None
         if isinstance(layer, ResidualPathway):
             free, whole = layer, layer.exact
-        if isinstance(whole, RegularLinear) and whole.group.order <= LARGEST_ORDER:
+        if isinstance(whole, RegularLinear):
             self._regular(whole, free)
-        elif isinstance(whole, (Lifting, Head)) and 1 in whole.action.shape[1:]:
-            self._end(whole, free)
         else:
-            self._by_autograd(layer)
-            return
+            assert isinstance(whole, Lifting | Head)
+            self._end(whole, free)
         if isinstance(whole, Head):
             self._invariant_bias(whole, free)
         elif free is None:
@@ -100,79 +95,76 @@ class Expansion:
             self._repeated_bias(whole.bias, free)
 
     def _end(self, layer: Lifting | Head, free: ResidualPathway | None) -> None:
-        """W(·, g) = Σ_l w_l(g) ρ(g) ψ_l for a diagonal ρ, of a head with its rows and columns exchanged.
-
-        In the names below ψ is [K, L, d, F] and W [K, d, n, F], d the size of the vector.
-        """
-        tape, n, w = self.tape, layer.group.order, layer.w
-        lifting = isinstance(layer, Lifting)
+        """Of a lifting W(·, g) = ρ(g) ψ(g), of a head W(g, ·) = ψ(g) ρ(g)ᵀ/n, for ψ(g) = Σ_l w_l(g) ψ_l."""
+        tape, w, action = self.tape, layer.w, layer.action
         psi = layer.psi if isinstance(layer, Lifting) else layer.phi
-        signs = layer.action[:, :, 0].T if lifting else layer.action[:, 0].T
-
-        def filters(x: Tensor) -> Tensor:
-            return x if lifting else x.transpose(2, 3)
+        diagonal = 1 in action.shape[1:]
 
         def blocks(x: Tensor) -> Tensor:
-            if lifting:
-                return x.view(*x.shape[:2], n, -1)
-            return x.view(len(x), n, -1, x.shape[2]).permute(0, 3, 1, 2)
+            """The block of each g, [K, n, d, F] or [K, n, F, d]."""
+            if isinstance(layer, Lifting):
+                return x.view(*x.shape[:2], len(action), -1).transpose(1, 2)
+            return x.view(len(x), len(action), -1, x.shape[2])
 
-        source = filters(psi.detach())[:, :, :, None]
-        factor = signs[None, None, ..., None]
-        if w is not None:
-            factor = tape(torch.mul, w.detach()[:, :, None], signs)[..., None]
+        def moved(x: Tensor, by: Tensor, out: Tensor) -> None:
+            if diagonal:
+                tape(torch.mul, x, by, out=out)
+            elif isinstance(layer, Lifting):
+                tape.do(out.copy_, tape(torch.matmul, by, x))
+            else:
+                tape.do(out.copy_, tape(torch.matmul, x, by))
+
         weight = psi.new_empty(layer.copies, layer.input_size, layer.output_size)
-        room = blocks(weight)
-        if free is None:
-            tape(torch.mul, source[:, 0], factor[:, 0], out=room)
-        else:
-            tape(torch.addcmul, blocks(free.free_weight.detach()), source[:, 0], factor[:, 0], out=room)
-        for bank in range(1, layer.banks):
-            tape(torch.addcmul, room, source[:, bank], factor[:, bank], out=room)
-        gradient = self._add(weight, None if free is None else lambda: _gradient(free.free_weight))
+        mixed = self._mixed(psi, w, len(action))
+        moved(mixed, action, blocks(weight))
+        gradient = self._with_free(weight, free)
 
         def derive() -> None:
-            g = blocks(gradient)[:, None]
-            tape.total(tape(torch.mul, g, factor), 3, out=filters(_gradient(psi)))
-            if w is not None:
-                by_number = tape.total(tape(torch.mul, g, source), 4)
-                tape.total(tape(torch.mul, by_number, signs), 2, out=_gradient(w))
+            g = psi.new_empty(mixed.shape)
+            moved(blocks(gradient), action if diagonal else action.mT, g)
+            self._derive_mixed(psi, w, g)
 
         self._later(derive)
 
     def _regular(self, layer: RegularLinear, free: ResidualPathway | None) -> None:
         """Block (h, g) of W is Σ_l w_l(g) ψ_l(u) with u = g⁻¹h."""
-        tape, w, psi = self.tape, layer.w, layer.psi
-        k, n, fields, size = layer.copies, layer.group.order, layer.fields_in, layer.fields
-        weight = psi.new_empty(k, layer.input_size, layer.output_size)
-
-        def blocks(x: Tensor) -> Tensor:
-            return x.view(k, n, fields, n, size)
-
-        if w is None:
-            mixed = psi.detach().expand(-1, n, -1, -1, -1)
-        else:
-            mixed = tape(torch.bmm, w.detach().mT, psi.detach().flatten(2)).view(k, n, n, fields, size)
+        tape, psi, n = self.tape, layer.psi, layer.group.order
+        shape = layer.copies, n, layer.fields_in, n, layer.fields
+        weight = psi.new_empty(layer.copies, layer.input_size, layer.output_size)
+        mixed = self._mixed(psi, layer.w, n)
         for g, h, u in _runs(layer.group):
-            room, term = blocks(weight)[:, h, :, g], mixed[:, g, u]
-            if free is None:
-                tape.do(room.copy_, term)
-            else:
-                tape(torch.add, blocks(free.free_weight.detach())[:, h, :, g], term, out=room)
-        gradient = self._add(weight, None if free is None else lambda: _gradient(free.free_weight))
+            tape.do(weight.view(shape)[:, h, :, g].copy_, mixed[:, g, u])
+        gradient = self._with_free(weight, free)
 
         def derive() -> None:
-            by_element = psi.new_empty(k, n, n, fields, size)
+            by_element = psi.new_empty(mixed.shape)
             for g, h, u in _runs(layer.group):
-                tape.do(by_element[:, g, u].copy_, blocks(gradient)[:, h, :, g])
-            if w is None:
-                tape.total(by_element, 1, out=_gradient(psi)[:, 0])
-                return
-            flat = by_element.view(k, n, -1)
-            tape(torch.bmm, w.detach(), flat, out=_gradient(psi).flatten(2))
-            tape(torch.bmm, psi.detach().flatten(2), flat.mT, out=_gradient(w))
+                tape.do(by_element[:, g, u].copy_, gradient.view(shape)[:, h, :, g])
+            self._derive_mixed(psi, layer.w, by_element)
 
         self._later(derive)
+
+    def _mixed(self, psi: Tensor, w: Tensor | None, n: int) -> Tensor:
+        """Σ_l w_l(g) ψ_l for each g, from [K, L, ...] to [K, n, ...]; an exact layer's one bank serves all g."""
+        psi = psi.detach()
+        if w is None:
+            return psi.expand(-1, n, *psi.shape[2:])
+        return self.tape(torch.bmm, w.detach().mT, psi.flatten(2)).view(len(psi), n, *psi.shape[2:])
+
+    def _derive_mixed(self, psi: Tensor, w: Tensor | None, g: Tensor) -> None:
+        """Note the gradients of filters and gains for that of `_mixed`."""
+        if w is None:
+            self.tape.total(g, 1, out=_gradient(psi)[:, 0])
+            return
+        self.tape(torch.bmm, w.detach(), g.flatten(2), out=_gradient(psi).flatten(2))
+        self.tape(torch.bmm, psi.detach().flatten(2), g.flatten(2).mT, out=_gradient(w))
+
+    def _with_free(self, weight: Tensor, free: ResidualPathway | None) -> Tensor:
+        """Put a weight, plus a free one, on the list; give where its gradient will lie."""
+        if free is None:
+            return self._add(weight)
+        self.tape(torch.add, weight, free.free_weight.detach(), out=weight)
+        return self._add(weight, lambda: _gradient(free.free_weight))
 
     def _repeated_bias(self, bias: nn.Parameter, free: ResidualPathway) -> None:
         """A bias of each field plus a free one of each feature."""
@@ -185,35 +177,18 @@ class Expansion:
     def _invariant_bias(self, layer: Head, free: ResidualPathway | None = None) -> None:
         """The invariant part of a bias, plus a free one."""
         tape, bias, projection = self.tape, layer.bias, layer.invariant
-        value = tape(torch.matmul, bias.detach(), projection)
+        signs = projection.diagonal()
+        diagonal = torch.equal(signs.diag(), projection)
+        if diagonal and bool((signs == 1).all()) and free is None:
+            self._parameter(bias)
+            return
+        function, factor = (torch.mul, signs) if diagonal else (torch.matmul, projection)
+        value = tape(function, bias.detach(), factor)
         if free is not None:
             tape(torch.add, value, free.free_bias.detach(), out=value)
         gradient = self._add(value, None if free is None else lambda: _gradient(free.free_bias))
-        self._later(lambda: tape(torch.matmul, gradient, projection.T, out=_gradient(bias)))
-
-    def _by_autograd(self, layer: Layer) -> None:
-        """Expand as the layer itself does, for groups and representations without a form of their own here."""
-        assert isinstance(layer, GroupLinear)
-        held: list[tuple[Tensor, ...]] = [layer.expand()]
-        rooms = [torch.empty_like(value) for value in held[0]]
-
-        def expand() -> None:
-            with torch.set_grad_enabled(self.trained):
-                held[0] = layer.expand()
-            for room, value in zip(rooms, held[0], strict=True):
-                room.copy_(value.detach())
-
-        self.tape.do(expand)
-        gradients = [self._add(room) for room in rooms]
-
-        def derive() -> None:
-            own = [p for p in layer.parameters() if p.requires_grad]
-            values = torch.autograd.grad(held[0], own, gradients, retain_graph=True, allow_unused=True)
-            for parameter, value in zip(own, values, strict=True):
-                if value is not None:
-                    _gradient(parameter).copy_(value)
-
-        self._later(lambda: self.tape.do(derive))
+        # The projection is its own transpose, as representations here are orthogonal.
+        self._later(lambda: tape(function, gradient, factor, out=_gradient(bias)))
 
     def _parameter(self, parameter: nn.Parameter) -> None:
         """A weight that is a parameter."""

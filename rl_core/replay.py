@@ -133,25 +133,24 @@ class Replay:
         if starts < 1:
             raise ConfigError(f"the replay holds {self.steps} steps, fewer than n_step = {self.n_step}")
         chosen = numbers.remainder(starts * n)
-        env = chosen.remainder(n)
-        first = chosen.div(n, rounding_mode="floor") + self.oldest
-        seed = self._seed * self.rows
-        here = (seed + first.remainder(self.rows)) * n + env
+        # Where a step and an environment lie among the rows of a seed.
+        place = (chosen + self.oldest * n).remainder(self.rows * n)
+        here = self._seed * (self.rows * n) + place
         if self.n_step == 1:
             last = here
-            reward = self.reward.view(-1)[here]
+            reward = _take(self.reward, here)
             horizon: float | Tensor = self.gamma
         else:
-            last, reward, horizon = self._sum_rewards(seed, first, env)
-        discount = torch.where(self.terminated.view(-1)[last], 0.0, horizon)
-        row_next = self.next_row.view(-1)[last]
-        flat = self.observation.view(-1, *self.observation.shape[3:])
-        seed = self._seed * self.observation.shape[1]
-        both = torch.cat([first.remainder(self.rows), row_next], dim=1)
-        both = (seed + both) * n + torch.cat([env, env], dim=1)
-        observations = flat[both]
+            first = chosen.div(n, rounding_mode="floor") + self.oldest
+            last, reward, horizon = self._sum_rewards(self._seed * self.rows, first, chosen.remainder(n))
+        discount = torch.where(_take(self.terminated, last), 0.0, horizon)
+        following = _take(self.next_row, last)
+        if n > 1:
+            following = following.long() * n + chosen.remainder(n)
+        both = torch.cat([place, following], dim=1) + self._seed * (self.observation.shape[1] * n)
+        observations = _take(self.observation, both)
         size = here.shape[1]
-        action = self.action.view(-1, self.action.shape[3])[here]
+        action = _take(self.action, here)
         return Batch(observations[:, :size], action, reward, discount, observations[:, size:])
 
     def _sum_rewards(self, seed: Tensor, first: Tensor, env: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -222,3 +221,9 @@ class Replay:
 
 
 _ARRAYS = ("action", "reward", "terminated", "truncated", "next_row")
+
+
+def _take(values: Tensor, places: Tensor) -> Tensor:
+    """What lies at places [S, B] of values [S, rows, n, …], counted through."""
+    taken = values.flatten(0, 2).index_select(0, places.view(-1))
+    return taken.view(*places.shape, *values.shape[3:])
