@@ -14,6 +14,7 @@ from typer.main import get_command
 TABLES = {
     "agent": "updates of agents on sets of assets, against our dense agent",
     "backtest": "backtest of a daily target-weight matrix, against vectorbt and bt",
+    "dashboards": "seconds until a page can be read, in a browser that has never seen it",
     "layers": "relaxed group convolution, against plain and escnn convolutions",
     "market": "portfolio environment steps per second",
     "placebo": "net Sharpe ratios of agents trained where there is nothing to learn",

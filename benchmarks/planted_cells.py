@@ -27,7 +27,7 @@ SETTINGS: dict[str, Any] = {
     "batch_size": 256,
     "capacity": 100_000,
     "learning_starts": 256,
-    "gain_lr_multiplier": 5.0,
+    "gain_lr_multiplier": 20.0,
 }
 # By strength of breaking: somewhat more than the updates in which a symmetric agent should get there.
 UPDATES = {0.0: 2000, 1.0: 3000}
@@ -41,8 +41,8 @@ ABLATION: dict[str, dict[str, Any]] = {
     "banks-8": {"banks": 8},
     "banks-16": {"banks": 16},
     "gain-lr-1": {"gain_lr_multiplier": 1.0},
+    "gain-lr-5": {"gain_lr_multiplier": 5.0},
     "gain-lr-10": {"gain_lr_multiplier": 10.0},
-    "gain-lr-20": {"gain_lr_multiplier": 20.0},
     "penalty-0.001": {"gain_penalty": 1e-3},
     "penalty-0.01": {"gain_penalty": 1e-2},
     "penalty-0.1": {"gain_penalty": 1e-1},

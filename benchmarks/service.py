@@ -59,7 +59,7 @@ def measure(repeats: int, seconds: float) -> dict[str, Any]:
         home = Path(folder)
         key, symbols = _prepare(home)
         bodies = _bodies(symbols)
-        port = stack.enter_context(_serving(home))
+        port = stack.enter_context(serving(home))
         messages = requests(PATH, bodies, [f"Authorization: Bearer {key}"])
         sample = _check(port, key, bodies)
         (home / "answer.json").write_bytes(sample)
@@ -163,7 +163,7 @@ def _bodies(symbols: list[str]) -> list[bytes]:
 
 
 @contextmanager
-def _serving(home: Path) -> Iterator[int]:
+def serving(home: Path) -> Iterator[int]:
     """Run ``equitrade serve`` with one worker; give its port."""
     log = home / "serve.log"
     environment = {

@@ -55,7 +55,7 @@ class Settings:
     depth: int = 2
     banks: int = 2
     batch_size: int = 256
-    gain_lr_multiplier: float = 5.0
+    gain_lr_multiplier: float = 20.0
     matmul_dtype: str = "float32"
     frames: int = 100_000
     action_repeat: int = 2

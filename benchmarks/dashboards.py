@@ -1,0 +1,206 @@
+"""Seconds until a page of the dashboards can be read, in a browser that has never seen any of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmarks.harness import write
+from benchmarks.service import serving
+
+if TYPE_CHECKING:
+    from service.state import State
+
+app = typer.Typer(help=__doc__)
+
+RUNS = 10
+TARGETS = {"visible_seconds": 1.0, "bytes": 5_000_000}
+NAME, PASSWORD = "reader", "a long enough password"
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+]
+
+# Notes the first frame in which every figure in sight is there, and the one in which plotly.js has drawn them all.
+WATCH = """
+(() => {
+  const seen = window.__seen = {};
+  const look = () => {
+    const main = document.getElementById("main");
+    if (main && document.readyState !== "loading") {
+      const sight = [...document.querySelectorAll("[data-figure]")]
+        .filter((e) => e.getBoundingClientRect().top < innerHeight);
+      if (!seen.visible && sight.every((e) => e.childElementCount > 0)) {
+        requestAnimationFrame(() => { seen.visible ??= performance.now(); });
+      }
+      if (sight.every((e) => e.dataset.drawn)) { seen.drawn = performance.now(); return; }
+    }
+    requestAnimationFrame(look);
+  };
+  requestAnimationFrame(look);
+})();
+"""
+BYTES = """() => performance.getEntriesByType("resource")
+  .reduce((sum, entry) => sum + entry.transferSize, performance.getEntriesByType("navigation")[0].transferSize)"""
+
+
+@app.command()
+def dashboards(
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Browsers a page.")] = 5,
+    home: Annotated[
+        Path | None, typer.Option("--home", help="A home with runs; by default one is made.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Open each page by its link in a new browser, and store when its text and figures can be seen."""
+    chromium = find_chromium()
+    if chromium is None:
+        typer.echo("no Chromium or no playwright: install Debian's package chromium, and `.[dev]`", err=True)
+        raise typer.Exit(2)
+    payload = measure(chromium, repeats, home)
+    path = write("dashboards", payload)
+    if as_json:
+        print(json.dumps(payload, indent=2))
+        return
+    for name, row in payload["pages"].items():
+        print(
+            f"{name:10} seen after {row['visible_seconds']:5.2f} s, drawn after {row['drawn_seconds']:5.2f} s, "
+            f"{row['bytes'] / 1e6:.2f} MB"
+        )
+    print(path)
+
+
+def find_chromium() -> str | None:
+    """The browser, where it and what steers it are installed."""
+    try:
+        import playwright.sync_api  # noqa: F401
+    except ImportError:
+        return None
+    return next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
+
+
+def measure(chromium: str, repeats: int, home: Path | None = None) -> dict[str, Any]:
+    """Open every page in turn, each time in a browser that was just started; the service has answered nothing yet."""
+    from service.dashboard.pages import PAGES
+
+    pages = {module.TITLE: module.PATH for module in PAGES}
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in pages}
+    with _home(home) as folder:
+        for _ in range(repeats):
+            with serving(folder) as port:
+                url = f"http://127.0.0.1:{port}"
+                cookies = _log_in(chromium, url)
+                for name, path in pages.items():
+                    found[name].append(_open(chromium, cookies, url + path))
+    keys = ("visible_seconds", "drawn_seconds", "bytes")
+    rows = {
+        name: {key: statistics.median(row[key] for row in rows) for key in keys}
+        | {"slowest_visible_seconds": max(row["visible_seconds"] for row in rows)}
+        for name, rows in found.items()
+    }
+    return {
+        "what": f"each page opened by its link in a new browser that has read none of it; {RUNS} runs; browser and "
+        "service on the same cores",
+        "repeats": repeats,
+        "pages": rows,
+        "targets": TARGETS,
+    }
+
+
+def _open(chromium: str, cookies: list[Any], url: str) -> dict[str, float]:
+    with _browser(chromium) as browser:
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        context.add_cookies(cookies)
+        context.add_init_script(WATCH)
+        page = context.new_page()
+        page.goto(url, wait_until="commit")
+        page.wait_for_function("() => window.__seen.visible && window.__seen.drawn", timeout=60_000)
+        seen, size = page.evaluate("window.__seen"), page.evaluate(BYTES)
+    return {"visible_seconds": seen["visible"] / 1e3, "drawn_seconds": seen["drawn"] / 1e3, "bytes": size}
+
+
+def _log_in(chromium: str, url: str) -> list[Any]:
+    with _browser(chromium) as browser:
+        context = browser.new_context()
+        page = context.new_page()
+        page.route("**/*.js*", lambda route: route.abort())
+        page.goto(f"{url}/login")
+        page.fill("#name", NAME)
+        page.fill("#password", PASSWORD)
+        page.click("main button[type=submit]", no_wait_after=True)
+        page.wait_for_url("**/dashboard", wait_until="commit")
+        return list(context.cookies())
+
+
+@contextmanager
+def _browser(chromium: str) -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def _home(given: Path | None) -> Iterator[Path]:
+    """A copy of a home, or a new one with runs of the demo's size; somebody can log in, and a model is served."""
+    from service.settings import load_settings
+    from service.state import State
+
+    with tempfile.TemporaryDirectory(prefix="equitrade-bench-") as folder:
+        home = Path(folder) / "home"
+        if given is not None:
+            shutil.copytree(given, home, ignore=shutil.ignore_patterns("service.db*"))
+        else:
+            _make_runs(home)
+        state = State(load_settings(home=home))
+        state.database.migrate()
+        state.users.create(NAME, PASSWORD, ("read",))
+        state.registry.promote(state.runs()[0].path, "demo")
+        for day in (-2, -1):  # so that the first page has something to compare
+            _ask(state, day)
+        state.close()
+        yield home
+
+
+def _ask(state: State, day: int) -> None:
+    from service.schemas.decisions import AllocationRequest
+
+    session = state.snapshots.get(state.registry.current("demo").evidence.data).dates[day]
+    asked = {"model": "demo", "as_of": str(session.date())}
+    given = state.answers.give(AllocationRequest.model_validate(asked), key_id="bench", request_id="bench")
+    state.writer.submit(given.entry).result()
+
+
+def _make_runs(home: Path) -> None:
+    """One backtested run, hardly trained, under ten names: what a page does with it does not depend on its skill."""
+    from trading_app.config import load_config
+    from trading_app.out_of_sample import backtest_run
+    from trading_app.training import train_run
+
+    steps = {"training.steps": 20, "training.evaluate_every": 10, "training.checkpoint_every": 20}
+    run, _ = train_run(load_config(None, {}, {"data.name": "sp500-20", **steps}), home=home, name="run-0")
+    backtest_run(run, home=home)
+    for number in range(1, RUNS):
+        copy = run.path.with_name(f"run-{number}")
+        shutil.copytree(run.path, copy)
+        manifest = json.loads((copy / "manifest.json").read_text(encoding="utf-8"))
+        (copy / "manifest.json").write_text(json.dumps(manifest | {"name": copy.name}), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    app()
