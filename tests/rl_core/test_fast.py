@@ -74,6 +74,25 @@ def test_gradient_by_hand_is_autograds(kind: str, name: str) -> None:
             torch.testing.assert_close(metrics[key], value, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["dense", "exact", "relaxed", "rpp"])
+def test_gradient_by_hand_follows_batch_sizes_and_changes_from_outside(kind: str) -> None:
+    symmetry = symmetries()["C2"]
+    agent = make(kind, symmetry)
+    by_hand = HandGradient(agent)
+    for step, size in enumerate((16, 5, 16, 5)):
+        sample = batch(symmetry, (0, 1), step, size)
+        noise = agent.update_noise(sample)
+        agent.flat.gradients.zero_()
+        torch.autograd.backward(agent.losses(sample, noise)[0])
+        gradients = agent.flat.gradients.clone()
+        by_hand(sample, noise)
+        torch.testing.assert_close(agent.flat.gradients, gradients, atol=1e-5, rtol=1e-4)
+        for values in (agent.flat.values, agent.target_values):
+            values.add_(0.1 * torch.randn(values.shape, generator=torch.Generator().manual_seed(step)))
+    agent.flat.values.fill_(torch.nan)
+    assert bool(by_hand(sample, noise)["critic_loss"].isnan().all())
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["C2", "rows"])
 def test_fast_steps_equal_readable_ones(kind: str, name: str) -> None:
@@ -186,6 +205,32 @@ def test_flat_parameters_join_equal_rates_and_stay_what_they_were() -> None:
         torch.testing.assert_close(parameter.detach(), old + change)
     with pytest.raises(ValueError, match="side by side"):
         flat.span([a, c])
+
+
+def test_adam_takes_the_steps_of_pytorch() -> None:
+    start = [torch.randn(size) for size in (3, 40)]
+    ours, theirs = ([torch.nn.Parameter(x.clone()) for x in start] for _ in range(2))
+    flat = FlatParameters([(0.1, [ours[0]]), (0.2, [ours[1]])])
+    optimizer = flat.adam()
+    groups = [{"params": [p], "lr": rate} for p, rate in zip(theirs, (0.1, 0.2), strict=True)]
+    reference = torch.optim.Adam(groups, fused=True)
+    for _ in range(5):
+        for mine, other in zip(ours, theirs, strict=True):
+            assert mine.grad is not None
+            other.grad = torch.randn(other.shape)
+            mine.grad.copy_(other.grad)
+        optimizer.step()
+        reference.step()
+    for mine, other in zip(ours, theirs, strict=True):
+        assert torch.equal(mine, other)
+
+
+def test_tape_hands_out_freed_memory_again() -> None:
+    tape, like = Tape(), torch.zeros(1)
+    first = tape.room(like, 2, 3)
+    tape.free(first)
+    assert tape.room(like, 6).data_ptr() == first.data_ptr()
+    assert tape.room(like, 6).data_ptr() != first.data_ptr()
 
 
 def test_tape_writes_where_it_wrote_and_reads_anew() -> None:
