@@ -122,9 +122,10 @@ async def compare_figure(
 
 
 def warm(state: State) -> None:
-    """Read the backtests that are compared when nobody has chosen."""
-    for picture in _pictures(_compared(state, DEFAULTS, state.runs()), DEFAULTS):
-        picture.table()
+    """Draw what is compared when nobody has chosen."""
+    context = _context(state, DEFAULTS)
+    if "gallery" in context:
+        context["gallery"].sketch_all()
 
 
 def _context(state: State, choice: Choice) -> dict[str, Any]:
@@ -144,6 +145,8 @@ def _context(state: State, choice: Choice) -> dict[str, Any]:
     known = dict.fromkeys(
         b for s in compared.backtests.values() for b in s.strategies if kind_of(b) == "baseline"
     )
+    chosen = {run.name: run for run in runs}
+    stamp = (choice.scale, *(opened(chosen[name]) for name in compared.backtests))
     view: dict[str, str | list[str]] = {
         "run": list(compared.backtests),
         "baseline": list(compared.baselines),
@@ -151,7 +154,7 @@ def _context(state: State, choice: Choice) -> dict[str, Any]:
     }
     return context | {
         "baselines": [(name, label_of(name), name in compared.baselines) for name in known],
-        "gallery": gallery(_pictures(compared, choice), f"{PATH}/figures", **view),
+        "gallery": gallery(_pictures(compared, choice), f"{PATH}/figures", stamp=stamp, **view),
         "table": _table(compared),
         "differences": _differences(compared),
     }

@@ -70,7 +70,12 @@ def _context(state: State, name: str) -> dict[str, Any]:
     if not chosen.facts:
         return context
     return context | {
-        "gallery": gallery(pictures(chosen, state.snapshots), f"{PATH}/figures", data=chosen.reference),
+        "gallery": gallery(
+            pictures(chosen, state.snapshots),
+            f"{PATH}/figures",
+            stamp=chosen.facts["hash"],
+            data=chosen.reference,
+        ),
         "checks": checks_table(chosen),
         "findings": chosen.findings(LISTED).fillna("").to_dict("records"),
         "total": sum(chosen.counts.values()),

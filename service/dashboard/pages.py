@@ -23,11 +23,11 @@ async def nowhere(path: str, request: Request, _session: LoggedIn) -> Response:
 
 
 def warm_pages(state: State) -> None:
-    """Do what the first view of a page would wait for: read the templates and the newest runs."""
+    """Do what the first view of a page would wait for: read the templates, draw what is seen first."""
     for name in environment().list_templates(extensions=["html"]):
         environment().get_template(name)
-    run.warm(state)
-    compare.warm(state)
+    for module in (today, run, compare, symmetry):
+        module.warm(state)
 
 
 def add_dashboard(app: FastAPI) -> None:

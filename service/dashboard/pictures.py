@@ -1,28 +1,37 @@
 """Figures on pages: a picture is a figure function with its exact data, drawn by the browser, saved as CSV or PNG.
 
 A page lays out cards (`templates/parts.html`); the browser asks for each figure when it comes into view, in the
-look of the moment, so that the first view waits for no more than it shows.
+look of the moment, so that the first view waits for no more than it shows. What a reader sees first is in the page
+as a sketch, until plotly.js is there.
 """
 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 from urllib.parse import urlencode
 
 import pandas as pd
 import plotly.graph_objects as go
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service.dashboard.assets import accepts_gzip
+from service.dashboard.sketch import MARKED, sketch
 from service.problems import Problem
 from trading_app.report.payload import document, embed
 from trading_app.report.theme import Theme, theme_named
 
+logger = logging.getLogger("equitrade.dashboard")
+
 _SMALL = 1400
+#: Pictures of a page that are in it from the start.
+SKETCHED = 3
 
 
 @dataclass(frozen=True)
@@ -57,20 +66,67 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Sketched:
+    """A figure's words, and what it looks like."""
+
+    title: str
+    subtitle: str
+    drawing: Markup
+
+
+@dataclass(frozen=True)
+class _Order:
+    """A picture to sketch, known by where it is and what it shows."""
+
+    place: tuple[Any, ...]
+    picture: Picture = field(compare=False)
+
+
+@dataclass(frozen=True)
 class Gallery:
-    """What a template needs to lay out pictures: where their files are, and the view that they are of."""
+    """What a template needs to lay out pictures: where their files are, and the view that they are of.
+
+    ``stamp`` is another one whenever the data behind the pictures are; without one sketches are made anew each time.
+    """
 
     path: str
     view: dict[str, str | list[str]]
     pictures: dict[str, Picture]
+    stamp: Hashable = None
 
     def url(self, name: str, form: str) -> str:
         """Address of a picture's file."""
         return address(f"{self.path}/{name}.{form}", self.view)
 
+    def sketch(self, name: str) -> Sketched | None:
+        """A picture as the page itself holds it, of those that a reader sees first; None for the others."""
+        if name not in list(self.pictures)[:SKETCHED]:
+            return None
+        order = _Order((self.url(name, "svg"), self.stamp), self.pictures[name])
+        return _sketched(order) if self.stamp is None else _kept(order)
+
+    def sketch_all(self) -> None:
+        """Sketch what a reader sees first, so that nobody waits for it."""
+        for name in self.pictures:
+            self.sketch(name)
+
     def starting(self, *prefixes: str) -> list[str]:
         """Names of the pictures that begin so, in their order."""
         return [name for name in self.pictures if name.startswith(prefixes)]
+
+
+def _sketched(order: _Order) -> Sketched | None:
+    try:
+        figure = order.picture.figure(MARKED)
+        title = figure.layout.title
+        return Sketched(title.text, title.subtitle.text, Markup(sketch(figure)))
+    except Exception:
+        # It only bridges the time until the figure itself comes, which tells what is wrong.
+        logger.exception("figure %r cannot be sketched", order.picture.name)
+        return None
+
+
+_kept = lru_cache(maxsize=128)(_sketched)
 
 
 def address(path: str, view: Mapping[str, str | list[str] | None]) -> str:
@@ -79,7 +135,9 @@ def address(path: str, view: Mapping[str, str | list[str] | None]) -> str:
     return f"{path}?{query}" if query else path
 
 
-def gallery(pictures: Iterable[Picture], path: str, **view: str | list[str] | None) -> Gallery:
+def gallery(
+    pictures: Iterable[Picture], path: str, *, stamp: Hashable = None, **view: str | list[str] | None
+) -> Gallery:
     """Pictures for a template.
 
     Parameters
@@ -88,10 +146,13 @@ def gallery(pictures: Iterable[Picture], path: str, **view: str | list[str] | No
         What to show.
     path : str
         Where the page's figure route is, without the file.
+    stamp : hashable, optional
+        Changes with the data behind the pictures.
     **view : str, optional
         What of the query string the figures depend on; what is None or empty is left out.
     """
-    return Gallery(path, {key: value for key, value in view.items() if value}, {p.name: p for p in pictures})
+    known = {key: value for key, value in view.items() if value}
+    return Gallery(path, known, {p.name: p for p in pictures}, stamp)
 
 
 def themed(function: Callable[..., go.Figure], *args: Any, **kwargs: Any) -> Callable[[Theme], go.Figure]:

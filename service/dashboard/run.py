@@ -10,9 +10,9 @@ from fastapi.responses import FileResponse
 
 from service.dashboard.frame import page_router
 from service.dashboard.login import LoggedIn
-from service.dashboard.pictures import gallery, picture_file
+from service.dashboard.pictures import Gallery, gallery, picture_file
 from service.dashboard.render import page
-from service.dashboard.run_pictures import backtest_pictures, load_backtested, progress_pictures
+from service.dashboard.run_pictures import backtest_pictures, load_backtested, opened, progress_pictures
 from service.dashboard.views import View, ViewDep, presets
 from service.dependencies import RunName, StateDep
 from service.problems import Problem
@@ -21,8 +21,7 @@ from trading_app.measures import MEASURES
 from trading_app.report import tables
 from trading_app.report.facts import manifest_facts, method_facts, sampling
 from trading_app.report.page import SECTIONS
-from trading_app.report.payload import document, embed
-from trading_app.report.theme import LIGHT, label_of
+from trading_app.report.theme import label_of
 from trading_app.report.verdict import verdict
 
 if TYPE_CHECKING:
@@ -67,10 +66,8 @@ async def run_report(run: RunName, state: StateDep, _session: LoggedIn) -> Respo
 def warm(state: State) -> None:
     """Read the newest backtest and draw its first figure, so that nobody waits for what is read only once."""
     run = _newest(state.runs())
-    if run is None or run.metrics is None:
-        return
-    first = backtest_pictures(load_backtested(run, None, None, None))[0]
-    embed(document(first.figure(LIGHT), LIGHT))
+    if run is not None and run.metrics is not None:
+        _gallery(run, View()).sketch_all()
 
 
 def _newest(runs: list[Run]) -> Run | None:
@@ -89,7 +86,7 @@ def _context(state: State, name: str, view: View) -> dict[str, Any]:
         "run": run,
         "summary": summary(run),
         "view": view,
-        "gallery": gallery(_pictures(run, view), f"{PATH}/{run.name}/figures", **view.query),
+        "gallery": _gallery(run, view),
         "manifest_json": json.dumps(dict(run.manifest), indent=2, ensure_ascii=False, default=str),
     }
     if run.metrics is None:
@@ -122,6 +119,11 @@ def _words(shown: Backtested, view: View) -> dict[str, Any]:
         "presets": presets(view, first, last, PATH, data.name),
         "bounds": (first, last),
     }
+
+
+def _gallery(run: Run, view: View) -> Gallery:
+    stamp = None if run.metrics is None else (opened(run), view.scale)
+    return gallery(_pictures(run, view), f"{PATH}/{run.name}/figures", stamp=stamp, **view.query)
 
 
 def _pictures(run: Run, view: View) -> list[Picture]:

@@ -93,5 +93,18 @@ def _context(state: State, view: SymmetryView) -> dict[str, Any]:
             *((str(seed), str(seed)) for seed in (agent.run.seeds if agent else ())),
         ],
         "seed": "" if view.seed is None else str(view.seed),
-        "gallery": gallery(figures, f"{PATH}/figures", **shown.query),
+        "gallery": gallery(figures, f"{PATH}/figures", stamp=_stamp(state, shown, agent), **shown.query),
     }
+
+
+def warm(state: State) -> None:
+    """Draw what the page shows when nobody has chosen."""
+    _context(state, SymmetryView())["gallery"].sketch_all()
+
+
+def _stamp(state: State, shown: SymmetryView, agent: AgentSymmetry | None) -> tuple[int, ...]:
+    """When the files were written that the figures are of."""
+    files = [state.settings.home / "symmetry" / f"{shown.market}.json"]
+    if agent is not None:
+        files += [agent.run.path / "checkpoints", agent.run.path / "symmetry.json"]
+    return tuple(file.stat().st_mtime_ns if file.exists() else 0 for file in files)

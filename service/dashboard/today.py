@@ -143,6 +143,12 @@ def _context(state: State) -> dict[str, Any]:
     }
 
 
+def warm(state: State) -> None:
+    """Draw what was given out last."""
+    for drawn in _context(state)["galleries"].values():
+        drawn.sketch_all()
+
+
 def _card(state: State, promoted: Promoted) -> Card:
     try:
         prices_end = state.snapshots.get(promoted.evidence.data).dates[-1].date()
@@ -211,7 +217,8 @@ def _pictures(card: Card) -> list[Picture]:
 
 
 def _gallery(card: Card) -> Gallery:
-    return gallery(_pictures(card), f"/dashboard/today/{card.model.id}/figures")
+    stamp = tuple(answer and answer["id"] for answer in (card.allocation, card.before))
+    return gallery(_pictures(card), f"/dashboard/today/{card.model.id}/figures", stamp=stamp)
 
 
 def _slug(card: Card) -> str:

@@ -77,12 +77,21 @@
     return factor === 1 ? made : { data: grown(made.data, factor), layout: grown(made.layout, factor) };
   }
 
-  // plotly.js may still be on its way.
+  // plotly.js may still be on its way; where the page only preloads it, it is run after the first frame.
+  function script() {
+    const found = document.getElementById("plotly");
+    if (found?.localName !== "link") return found;
+    const made = Object.assign(document.createElement("script"), { id: "plotly", async: true });
+    const start = () => { made.src = found.href; };
+    found.replaceWith(made);
+    if (document.hidden) start(); else requestAnimationFrame(() => setTimeout(start));
+    return made;
+  }
   const library = () => window.Plotly ? Promise.resolve() : new Promise((done, failed) => {
-    const script = document.getElementById("plotly");
-    if (!script) return failed(new Error("plotly.js is missing"));
-    script.addEventListener("load", () => done());
-    script.addEventListener("error", () => failed(new Error("plotly.js could not be loaded; reload the page")));
+    const element = script();
+    if (!element) return failed(new Error("plotly.js is missing"));
+    element.addEventListener("load", () => done());
+    element.addEventListener("error", () => failed(new Error("plotly.js could not be loaded; reload the page")));
   });
 
   const drawn = new Set();
