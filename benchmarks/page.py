@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.market import TARGETS as MARKET_GOALS
-from benchmarks.planted_figures import load, table
+from benchmarks.planted_figures import load, table, under_noise
 
 __all__ = ["PAGE", "page"]
 
@@ -37,6 +37,12 @@ from 1,000 on, intervals apart. Cells without a row have not been run.
 """
 
 
+NOISE = """Share at the end of training under noise on observations when acting, by its standard deviation over the
+signals' (to reach: the relaxed agent loses least):
+"""
+COUNTS = (1000, 1500, 2000, 2500, 3000, 5000, 7500, 10_000)
+
+
 def page(results: Path = RESULTS) -> str:
     """The page's text."""
     parts = [HEAD]
@@ -55,10 +61,11 @@ def page(results: Path = RESULTS) -> str:
 
 def _planted(folder: Path) -> Iterator[str]:
     """The stored cells of the planted benchmark; what has not been run has no row."""
-    rows = table(load(folder))
+    records = load(folder)
+    rows = table(records, COUNTS)
     if not rows:
         return
-    counts = (1000, 1500, 2000, 2500, 3000)
+    counts = COUNTS
     yield PLANTED
     yield "| cell | seeds | " + " | ".join(f"{count:,}" for count in counts) + " | updates to 95 % |"
     yield "|---|---|" + "---|" * (len(counts) + 1)
@@ -67,6 +74,17 @@ def _planted(folder: Path) -> Iterator[str]:
         shown = ["" if v is None else f"{v[0]:.3f} ({v[1]:.3f} … {v[2]:.3f})" for v in shares]
         first = row["to 95 %"]
         yield f"| `{row['cell']}` | {row['seeds']} | {' | '.join(shown)} | {first or 'not reached'} |"
+    yield ""
+    main = {name: under_noise(r) for name, r in records.items() if name.startswith(("main", "confirm"))}
+    if not main:
+        return
+    levels = list(next(iter(main.values())))
+    yield NOISE
+    yield "| cell | " + " | ".join(levels) + " |"
+    yield "|---|" + "---|" * len(levels)
+    for name, shares in main.items():
+        shown = [f"{v.estimate:.3f} ({v.low:.3f} … {v.high:.3f})" for v in shares.values()]
+        yield f"| `{name}` | {' | '.join(shown)} |"
     yield ""
 
 

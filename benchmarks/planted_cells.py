@@ -34,6 +34,7 @@ UPDATES = {0.0: 2000, 1.0: 3000}
 # Five times the updates in which a symmetric agent should get there, four times for a broken market.
 LONG_UPDATES = {0.0: 7500, 1.0: 10_000}
 STRENGTHS = (0.25, 0.5, 1.0)
+STRENGTH_UPDATES = 2000
 # One change of the relaxed agent's settings a line.
 ABLATION: dict[str, dict[str, Any]] = {
     "banks-1": {"banks": 1},
@@ -56,6 +57,16 @@ ABLATION: dict[str, dict[str, Any]] = {
     "gamma-0.9": {"gamma": 0.9},
     "rewards-unscaled": {"reward_scale": 1.0, "initial_alpha": 1.0},
     "return-noise-1": {"return_noise": 1.0},
+}
+# The same of the dense agent's: whether it is weak, or held back by settings that suit the others.
+DENSE_ABLATION: dict[str, dict[str, Any]] = {
+    "lr-0.0003": {"actor_lr": 3e-4, "critic_lr": 3e-4, "alpha_lr": 3e-4},
+    "relu": {"activation": "relu"},
+    "width-64": {"width": 64},
+    "layer-norm": {"layer_norm": True},
+    "gamma-0.9": {"gamma": 0.9},
+    "rewards-unscaled": {"reward_scale": 1.0, "initial_alpha": 1.0},
+    "batch-64": {"batch_size": 64},
 }
 # Changes that concern the market or its rewards, not the agent.
 NOT_THE_AGENTS = ("reward_scale", "return_noise")
@@ -147,9 +158,12 @@ def cells(groups: tuple[str, ...] = GROUPS, agents: tuple[str, ...] = AGENTS) ->
                 Cell("ablation", "relaxed", *market, variant, changes, UPDATES[market[0]])
                 for market in markets
             ]
+    if "ablation" in groups and "dense" in agents:
+        for variant, changes in DENSE_ABLATION.items():
+            found += [Cell("ablation", "dense", *m, variant, changes, UPDATES[m[0]]) for m in markets]
     if "strengths" in groups:
         for strength in STRENGTHS:
             for agent in agents:
-                found.append(Cell("strengths", agent, strength, 0.0))
-                found.append(Cell("strengths", agent, 0.0, strength))
+                found.append(Cell("strengths", agent, strength, 0.0, updates=STRENGTH_UPDATES))
+                found.append(Cell("strengths", agent, 0.0, strength, updates=STRENGTH_UPDATES))
     return found
