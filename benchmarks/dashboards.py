@@ -51,6 +51,7 @@ WATCH = """
   requestAnimationFrame(look);
 })();
 """
+FIRST_BYTE = "() => performance.getEntriesByType('navigation')[0].responseStart"
 BYTES = """() => performance.getEntriesByType("resource")
   .reduce((sum, entry) => sum + entry.transferSize, performance.getEntriesByType("navigation")[0].transferSize)"""
 
@@ -103,7 +104,7 @@ def measure(chromium: str, repeats: int, home: Path | None = None) -> dict[str, 
                 cookies = _log_in(chromium, url)
                 for name, path in pages.items():
                     found[name].append(_open(chromium, cookies, url + path))
-    keys = ("visible_seconds", "drawn_seconds", "bytes")
+    keys = ("first_byte_seconds", "visible_seconds", "drawn_seconds", "bytes")
     rows = {
         name: {key: statistics.median(row[key] for row in rows) for key in keys}
         | {"slowest_visible_seconds": max(row["visible_seconds"] for row in rows)}
@@ -126,8 +127,13 @@ def _open(chromium: str, cookies: list[Any], url: str) -> dict[str, float]:
         page = context.new_page()
         page.goto(url, wait_until="commit")
         page.wait_for_function("() => window.__seen.visible && window.__seen.drawn", timeout=60_000)
-        seen, size = page.evaluate("window.__seen"), page.evaluate(BYTES)
-    return {"visible_seconds": seen["visible"] / 1e3, "drawn_seconds": seen["drawn"] / 1e3, "bytes": size}
+        seen, first, size = (page.evaluate(script) for script in ("window.__seen", FIRST_BYTE, BYTES))
+    return {
+        "first_byte_seconds": first / 1e3,
+        "visible_seconds": seen["visible"] / 1e3,
+        "drawn_seconds": max(seen["visible"], seen["drawn"]) / 1e3,
+        "bytes": size,
+    }
 
 
 def _log_in(chromium: str, url: str) -> list[Any]:

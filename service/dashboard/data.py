@@ -85,6 +85,13 @@ def _context(state: State, name: str) -> dict[str, Any]:
     }
 
 
+def warm(state: State) -> None:
+    """Look through the prices, and draw what the page shows when nobody has chosen."""
+    context = _context(state, "")
+    if "gallery" in context:
+        context["gallery"].sketch_all()
+
+
 def _used_by(state: State, dataset: Dataset) -> list[str]:
     """Runs that were trained on exactly these prices."""
     same = dataset.facts["hash"]

@@ -26,7 +26,7 @@ def warm_pages(state: State) -> None:
     """Do what the first view of a page would wait for: read the templates, draw what is seen first."""
     for name in environment().list_templates(extensions=["html"]):
         environment().get_template(name)
-    for module in (today, run, compare, symmetry):
+    for module in (today, run, compare, symmetry, data):
         module.warm(state)
 
 
