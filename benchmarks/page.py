@@ -170,6 +170,18 @@ def _service(document: dict[str, Any]) -> Iterator[Row]:
     yield "one client alone, p50", f"{document['one_client']['p50_seconds'] * 1e3:.1f} ms", "", None
 
 
+def _dashboards(document: dict[str, Any]) -> Iterator[Row]:
+    for name, row in document["pages"].items():
+        seen, size = row["visible_seconds"], row["bytes"] / 1e6
+        yield f"{name}: text and figures in sight, median", f"{seen:.2f} s", "1 s", seen < 1
+        yield (
+            f"{name}: drawn by plotly.js; sent",
+            f"{row['drawn_seconds']:.1f} s; {size:.1f} MB",
+            "5 MB",
+            size < 5,
+        )
+
+
 def _placebo(document: dict[str, Any]) -> Iterator[Row]:
     for kind, row in document["summary"].items():
         beside = ", above equal weight" if kind == "shuffled" else ""
@@ -189,6 +201,7 @@ SECTIONS: list[tuple[str, str, Callable[[dict[str, Any]], Iterator[Row]]]] = [
     ("Portfolio market", "market", _market),
     ("Backtest", "backtest", _backtest),
     ("Service", "service", _service),
+    ("Dashboards in a browser that has read nothing", "dashboards", _dashboards),
     ("Placebo markets", "placebo", _placebo),
 ]
 
