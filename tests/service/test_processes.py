@@ -171,7 +171,7 @@ def weights_by_version(state: State, runs: Path) -> dict[str, Any]:
     for name in ("second", "first"):
         version = state.registry.promote(runs / name, "live").version
         given = state.answers.give(AllocationRequest(model="live", **BODY), key_id="t", request_id="t")
-        found[version] = given.values["weights"]
+        found[version] = json.loads(given.content)["weights"]
     return found
 
 
