@@ -82,8 +82,8 @@ def _planted(folder: Path) -> Iterator[str]:
     yield NOISE
     yield "| cell | " + " | ".join(levels) + " |"
     yield "|---|" + "---|" * len(levels)
-    for name, shares in main.items():
-        shown = [f"{v.estimate:.3f} ({v.low:.3f} … {v.high:.3f})" for v in shares.values()]
+    for name, noisy in main.items():
+        shown = [f"{v.estimate:.3f} ({v.low:.3f} … {v.high:.3f})" for v in noisy.values()]
         yield f"| `{name}` | {' | '.join(shown)} |"
     yield ""
 
