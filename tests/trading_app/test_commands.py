@@ -116,7 +116,7 @@ def test_symmetry_is_kept_where_the_dashboard_finds_it(command: Command, tmp_pat
         (("walk-forward", "--data", "factors-5", "--folds", "2000"), ["2000 folds"]),
         (("walk-forward", "--resume"), ["--name"]),
         (("compare", "nothing"), ["nothing"]),
-        (("compare",), ["run"]),
+        (("compare",), ["RUN"]),
         (("tune", "--data", "factors-5", "--vary", "sac.width"), ["sac.width", "LOW:HIGH"]),
         (("tune", "--data", "factors-5", "--vary", "sac.wdth=3,4"), ["wdth"]),
         (("tune", "--trials", "0"), ["trials"]),
