@@ -68,7 +68,9 @@ def test_the_backtest_up_to_a_day_does_not_know_the_next(
     if sparse:
         weights[rng.random(SESSIONS) < 0.7] = np.nan
     one, two = (backtest(p, weights, costs=COSTS, fill=fill) for p in (prices, other))
-    np.testing.assert_allclose(one.nav[: day + 1], two.nav[: day + 1], rtol=1e-14)
+    # Other days to come may group the same sums and products differently: one rounding a session.
+    rounding = SESSIONS * np.finfo(np.float64).eps
+    np.testing.assert_allclose(one.nav[: day + 1], two.nav[: day + 1], rtol=rounding)
     assert one.weights.iloc[: day + 1].equals(two.weights.iloc[: day + 1])
     assert one.costs.iloc[: day + 1].equals(two.costs.iloc[: day + 1])
     until = prices.dates[day]
