@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,8 +152,6 @@ def _train_fold(
     begun = (directory / "manifest.json").is_file()
     if begun and open_run(directory, home=home).status != "incomplete":
         return
-    if watch is None:
-        train_run(config, home=home, directory=directory, split=split, resume=begun)
-        return
-    with watch(number, len(splits), config.training.steps) as on_progress:
+    view = nullcontext() if watch is None else watch(number, len(splits), config.training.steps)
+    with view as on_progress:
         train_run(config, home=home, directory=directory, split=split, resume=begun, on_progress=on_progress)

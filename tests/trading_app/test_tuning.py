@@ -102,7 +102,9 @@ def test_unknown_settings_are_refused_before_anything_is_written(key: str, tmp_p
 
 def test_default_space_fits_the_default_settings() -> None:
     for dimension in DEFAULT_SPACE:
-        changed(RunConfig(), {dimension.key: dimension.choices[0] if dimension.choices else dimension.low})
+        value = dimension.choices[0] if dimension.choices else dimension.low
+        section, name = dimension.key.split(".")
+        assert getattr(getattr(changed(RunConfig(), {dimension.key: value}), section), name) == value
 
 
 def test_a_log_is_kept_that_is_json(tmp_path: Path) -> None:

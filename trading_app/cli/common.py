@@ -14,7 +14,17 @@ import typer
 
 if TYPE_CHECKING:
     from rl_core.training import Progress
+    from trading_app.config import RunConfig
 
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help="TOML file; see the how-to on configuration.")
+]
+DataOption = Annotated[str | None, typer.Option("--data", help="Bundled dataset, snapshot or file.")]
+AgentOption = Annotated[str | None, typer.Option("--agent", help="dense, exact, relaxed, rpp or augmented.")]
+SeedsOption = Annotated[int | None, typer.Option("--seeds", help="How many seeds to train.")]
+StepsOption = Annotated[
+    int | None, typer.Option("--steps", help="Steps of the environments, an update each.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 HomeOption = Annotated[
     Path | None,
@@ -32,6 +42,26 @@ def home_directory(home: Path | None) -> Path:
     from data.store import home_directory as default
 
     return home if home is not None else default()
+
+
+def settings_of(
+    config: Path | None,
+    data: str | None,
+    agent: str | None,
+    seeds: int | None,
+    steps: int | None,
+    **others: Any,
+) -> RunConfig:
+    """The configuration that a training command's options, the environment and the file make together.
+
+    Further options come by the path of their key, ``{"market.fill": fill}``; those that were not given are None.
+    """
+    import os
+
+    from trading_app.config import load_config
+
+    named = {"data.name": data, "sac.agent": agent, "training.seeds": seeds, "training.steps": steps}
+    return load_config(config, os.environ, {**named, **others})
 
 
 def print_json(payload: Any) -> None:

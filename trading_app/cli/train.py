@@ -7,17 +7,23 @@ from typing import Annotated, Any
 
 import typer
 
-from trading_app.cli.common import HomeOption, JsonOption, home_directory, print_json, progress_bar, say
+from trading_app.cli.common import (
+    AgentOption,
+    ConfigOption,
+    DataOption,
+    HomeOption,
+    JsonOption,
+    SeedsOption,
+    StepsOption,
+    home_directory,
+    print_json,
+    progress_bar,
+    say,
+    settings_of,
+)
 
 app = typer.Typer(help=__doc__)
 
-Config = Annotated[
-    Path | None, typer.Option("--config", "-c", help="TOML file; see the how-to on configuration.")
-]
-Data = Annotated[str | None, typer.Option("--data", help="Bundled dataset, snapshot or file.")]
-Agent = Annotated[str | None, typer.Option("--agent", help="dense, exact, relaxed, rpp or augmented.")]
-Seeds = Annotated[int | None, typer.Option("--seeds", help="How many seeds to train.")]
-Steps = Annotated[int | None, typer.Option("--steps", help="Steps of the environments, an update each.")]
 Actions = Annotated[str | None, typer.Option("--actions", help="long-short or long-only.")]
 Fill = Annotated[str | None, typer.Option("--fill", help="next_open or next_close.")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu or cuda.")]
@@ -30,11 +36,11 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on from the newest ch
 
 @app.command()
 def train(
-    config: Config = None,
-    data: Data = None,
-    agent: Agent = None,
-    seeds: Seeds = None,
-    steps: Steps = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    agent: AgentOption = None,
+    seeds: SeedsOption = None,
+    steps: StepsOption = None,
     actions: Actions = None,
     fill: Fill = None,
     device: Device = None,
@@ -48,8 +54,6 @@ def train(
 
     Settings: command line over environment (EQUITRADE_SAC__WIDTH=128) over --config over defaults.
     """
-    import os
-
     from trading_app.config import load_config
     from trading_app.runs import open_run
 
@@ -62,16 +66,8 @@ def train(
         run = open_run(out if out is not None else str(name), home=state)
         settings = load_config(run.path / "config.toml")
     else:
-        overrides: dict[str, Any] = {
-            "data.name": data,
-            "sac.agent": agent,
-            "sac.device": device,
-            "market.actions": actions,
-            "market.fill": fill,
-            "training.seeds": seeds,
-            "training.steps": steps,
-        }
-        settings = load_config(config, os.environ, overrides)
+        others = {"sac.device": device, "market.actions": actions, "market.fill": fill}
+        settings = settings_of(config, data, agent, seeds, steps, **others)
     summary = run_training(settings, state, name, out, resume)
     if as_json:
         print_json(summary)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from trading_app.cli.common import (
+    AgentOption,
+    ConfigOption,
+    DataOption,
     HomeOption,
     JsonOption,
+    SeedsOption,
+    StepsOption,
     home_directory,
     print_json,
     print_table,
     say,
+    settings_of,
     signed,
 )
 
@@ -22,15 +27,11 @@ app = typer.Typer(help=__doc__)
 
 @app.command()
 def tune(
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="TOML file; see the how-to on configuration.")
-    ] = None,
-    data: Annotated[str | None, typer.Option("--data", help="Bundled dataset, snapshot or file.")] = None,
-    agent: Annotated[
-        str | None, typer.Option("--agent", help="dense, exact, relaxed, rpp, augmented.")
-    ] = None,
-    seeds: Annotated[int | None, typer.Option("--seeds", help="Seeds of each trial.")] = None,
-    steps: Annotated[int | None, typer.Option("--steps", help="Steps of each trial's training.")] = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    agent: AgentOption = None,
+    seeds: SeedsOption = None,
+    steps: StepsOption = None,
     trials: Annotated[int, typer.Option("--trials", min=1, help="Trials in all; a study goes on.")] = 20,
     vary: Annotated[
         list[str] | None,
@@ -46,14 +47,10 @@ def tune(
 
     Writes tuning/NAME/best.toml: train with it, and its backtest's deflated Sharpe ratio allows for all trials.
     """
-    import os
-
-    from trading_app.config import load_config
     from trading_app.tuning import DEFAULT_SPACE, parse_dimension
     from trading_app.tuning import tune as search
 
-    overrides = {"data.name": data, "sac.agent": agent, "training.seeds": seeds, "training.steps": steps}
-    settings = load_config(config, os.environ, overrides)
+    settings = settings_of(config, data, agent, seeds, steps)
     space = [parse_dimension(text) for text in vary] if vary else DEFAULT_SPACE
 
     def told(number: int, value: float | None) -> None:
@@ -73,11 +70,15 @@ def tune(
             "" if row["sharpe"] is None else signed(row["sharpe"]),
             *_cells(row["settings"], keys),
         ]
-        for row in sorted(document["trials"], key=lambda row: -(row["sharpe"] or -1e9))
+        for row in sorted(document["trials"], key=_failed_last)
     ]
     print_table(f"Study {name}, best first", ["trial", "Sharpe", *keys], rows)
     if document["config"]:
         say(f"equitrade train --config {document['config']}")
+
+
+def _failed_last(row: dict[str, Any]) -> tuple[bool, float]:
+    return (True, 0.0) if row["sharpe"] is None else (False, -row["sharpe"])
 
 
 def _cells(settings: dict[str, float | str], keys: list[str]) -> list[str]:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from contextlib import AbstractContextManager
+from typing import Annotated, Any
 
 import typer
 
-from trading_app.cli.common import HomeOption, JsonOption, home_directory, progress_bar, say
-
-if TYPE_CHECKING:
-    from rl_core.training import Progress
+from trading_app.cli.common import (
+    AgentOption,
+    ConfigOption,
+    DataOption,
+    HomeOption,
+    JsonOption,
+    SeedsOption,
+    StepsOption,
+    home_directory,
+    progress_bar,
+    say,
+    settings_of,
+)
 
 app = typer.Typer(help=__doc__)
 
-Config = Annotated[
-    Path | None, typer.Option("--config", "-c", help="TOML file; see the how-to on configuration.")
-]
 Folds = Annotated[int, typer.Option("--folds", min=2, help="How often to train anew.")]
 Expanding = Annotated[
     bool, typer.Option("--expanding", help="Train from the first session on, not on a moving window.")
@@ -31,13 +35,11 @@ Trials = Annotated[
 
 @app.command()
 def walk_forward(
-    config: Config = None,
-    data: Annotated[str | None, typer.Option("--data", help="Bundled dataset, snapshot or file.")] = None,
-    agent: Annotated[
-        str | None, typer.Option("--agent", help="dense, exact, relaxed, rpp, augmented.")
-    ] = None,
-    seeds: Annotated[int | None, typer.Option("--seeds", help="How many seeds to train.")] = None,
-    steps: Annotated[int | None, typer.Option("--steps", help="Steps of each fold's training.")] = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    agent: AgentOption = None,
+    seeds: SeedsOption = None,
+    steps: StepsOption = None,
     folds: Folds = 4,
     expanding: Expanding = False,
     trials: Trials = None,
@@ -50,10 +52,8 @@ def walk_forward(
 
     The backtest is one account over all folds, beside the baselines; `equitrade report` makes its report.
     """
-    import os
-
     from trading_app.cli.backtest import show
-    from trading_app.config import RunConfig, load_config
+    from trading_app.config import RunConfig
     from trading_app.out_of_sample import backtest_run
     from trading_app.walk_forward import walk_forward_run
 
@@ -65,13 +65,7 @@ def walk_forward(
         if expanding or any(value is not None for value in (config, data, agent, seeds, steps)):
             raise typer.BadParameter("a resumed run keeps its own settings; give --name alone")
     else:
-        overrides = {
-            "data.name": data,
-            "sac.agent": agent,
-            "training.seeds": seeds,
-            "training.steps": steps,
-        }
-        settings = load_config(config, os.environ, overrides)
+        settings = settings_of(config, data, agent, seeds, steps)
     run = walk_forward_run(
         settings, home=state, folds=folds, expanding=expanding, name=name, resume=resume, watch=_watch
     )
@@ -81,7 +75,5 @@ def walk_forward(
     say(f"equitrade report {run.name} makes the HTML report")
 
 
-@contextmanager
-def _watch(number: int, folds: int, steps: int) -> Iterator[Callable[[Progress], None] | None]:
-    with progress_bar(f"fold {number} of {folds}", steps) as update:
-        yield update
+def _watch(number: int, folds: int, steps: int) -> AbstractContextManager[Any]:
+    return progress_bar(f"fold {number} of {folds}", steps)
