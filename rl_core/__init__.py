@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from rl_core.errors import ConfigError, SymmetryError
     from rl_core.evaluation import Evaluator, evaluate
     from rl_core.random import Noise
+    from rl_core.repeat import ActionRepeat
     from rl_core.replay import Batch, Replay
     from rl_core.sac import SAC
     from rl_core.symmetry import Group, Representation, Symmetry
     from rl_core.training import Progress, TrainResult, train
 
 _HOMES = {
+    "ActionRepeat": "repeat",
     "Batch": "replay",
     "BatchedEnv": "env",
     "ConfigError": "errors",
@@ -41,6 +43,7 @@ _HOMES = {
 
 __all__ = [
     "SAC",
+    "ActionRepeat",
     "Batch",
     "BatchedEnv",
     "ConfigError",

@@ -28,6 +28,7 @@ from rl_core.env import BatchedEnv
 from rl_core.errors import ConfigError
 from rl_core.fast import Learner
 from rl_core.random import Noise
+from rl_core.repeat import ActionRepeat
 from rl_core.replay import Replay
 from rl_core.sac import SAC, Metrics
 
@@ -94,6 +95,7 @@ def train(
     evaluate_every: int = 1000,
     log_every: int = 100,
     checkpoint_every: int = 10_000,
+    action_repeat: int = 1,
     resume: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TrainResult:
@@ -115,6 +117,9 @@ def train(
         Gives numbers ``[S]`` by name for an agent at a step; called every ``evaluate_every`` steps and at the end.
     evaluate_every, log_every, checkpoint_every
         In steps. Metrics are read from the device when logged only.
+    action_repeat
+        Steps of ``env`` that each action is taken for; all counts of steps are then counts of decisions. See
+        `rl_core.ActionRepeat`.
     resume
         Go on from the newest checkpoint in ``directory``, or from the start where there is none.
     on_progress
@@ -129,6 +134,8 @@ def train(
         raise ConfigError(f"seeds: the environment was made with {list(env.seeds)}, not {list(seeds)}")
     if steps < 1 or min(evaluate_every, log_every, checkpoint_every) < 1:
         raise ConfigError("steps, evaluate_every, log_every and checkpoint_every must be at least 1")
+    if action_repeat != 1:
+        env = ActionRepeat(env, action_repeat)
     if directory is not None and not resume and (directory / "checkpoints").exists():
         raise ConfigError(f"{directory}: a training is there already; resume it or choose another directory")
     with _determinism(config.deterministic), _Log(directory, resume) as log:
