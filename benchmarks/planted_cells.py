@@ -35,8 +35,11 @@ UPDATES = {0.0: 2000, 1.0: 3000}
 LONG_UPDATES = {0.0: 7500, 1.0: 10_000}
 STRENGTHS = (0.25, 0.5, 1.0)
 STRENGTH_UPDATES = 2000
-# One change of the relaxed agent's settings a line.
+# One change of the relaxed agent's settings a line, but that gains were first tried with He's initial weights.
 ABLATION: dict[str, dict[str, Any]] = {
+    "initial-gain-2": {"initial_gain": 2.0},
+    "initial-gain-2-gain-lr-10": {"initial_gain": 2.0, "gain_lr_multiplier": 10.0},
+    "initial-gain-2-gain-lr-5": {"initial_gain": 2.0, "gain_lr_multiplier": 5.0},
     "banks-1": {"banks": 1},
     "banks-4": {"banks": 4},
     "banks-8": {"banks": 8},
@@ -60,6 +63,13 @@ ABLATION: dict[str, dict[str, Any]] = {
 }
 # The same of the dense agent's: whether it is weak, or held back by settings that suit the others.
 DENSE_ABLATION: dict[str, dict[str, Any]] = {
+    "initial-gain-2": {"initial_gain": 2.0},
+    "initial-gain-2-lr-0.0003": {
+        "initial_gain": 2.0,
+        "actor_lr": 3e-4,
+        "critic_lr": 3e-4,
+        "alpha_lr": 3e-4,
+    },
     "lr-0.0003": {"actor_lr": 3e-4, "critic_lr": 3e-4, "alpha_lr": 3e-4},
     "relu": {"activation": "relu"},
     "width-64": {"width": 64},
@@ -145,8 +155,7 @@ def cells(groups: tuple[str, ...] = GROUPS, agents: tuple[str, ...] = AGENTS) ->
     if "main" in groups:
         for agent in agents:
             for exchange, mirror in markets:
-                long = agent in ("dense", "augmented")
-                updates = (LONG_UPDATES if long else UPDATES)[exchange]
+                updates = (LONG_UPDATES if agent == "dense" else UPDATES)[exchange]
                 found.append(Cell("main", agent, exchange, mirror, updates=updates))
     if "confirm" in groups and "relaxed" in agents:
         found += [
@@ -160,7 +169,11 @@ def cells(groups: tuple[str, ...] = GROUPS, agents: tuple[str, ...] = AGENTS) ->
             ]
     if "ablation" in groups and "dense" in agents:
         for variant, changes in DENSE_ABLATION.items():
-            found += [Cell("ablation", "dense", *m, variant, changes, UPDATES[m[0]]) for m in markets]
+            budget = LONG_UPDATES if variant == "initial-gain-2" else UPDATES
+            found += [Cell("ablation", "dense", *m, variant, changes, budget[m[0]]) for m in markets]
+    if "ablation" in groups and "exact" in agents:
+        he = {"initial_gain": 2.0}
+        found += [Cell("ablation", "exact", *m, "initial-gain-2", he, UPDATES[m[0]]) for m in markets]
     if "strengths" in groups:
         for strength in STRENGTHS:
             for agent in agents:

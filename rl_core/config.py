@@ -38,6 +38,9 @@ class SACConfig:
     """Normalise hidden layers."""
     activation: Literal["relu", "silu"] = "relu"
     """Of hidden layers; a smooth one finds the best action of smooth tasks from far fewer updates."""
+    initial_gain: float = 1.0 / 3.0
+    """Variance of hidden layers' initial weights times their fan-in: a third is PyTorch's default for linear layers,
+    as in Stable-Baselines3 and CleanRL; 2, He's for rectifiers, makes critics steep before they know anything."""
     interaction: Literal["mean", "attention"] = "mean"
     """How rows (assets) see one another."""
     heads: int = 1
@@ -110,7 +113,7 @@ class SACConfig:
             _between(name, getattr(self, name), 0.0, math.inf)
         _between("gamma", self.gamma, 0.0, 1.0)
         _between("tau", self.tau, 0.0, 1.0)
-        for name in ("initial_alpha", "divergence_limit"):
+        for name in ("initial_alpha", "initial_gain", "divergence_limit"):
             _between(name, getattr(self, name), 0.0, math.inf)
             if getattr(self, name) == 0:
                 raise ConfigError(f"{name} must be above 0")

@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 
 from rl_core.errors import ConfigError
 from rl_core.layers.base import Layer, equivariance_error
+from rl_core.layers.initial import HE_GAIN
 from rl_core.symmetry.symmetry import Element, Symmetry
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Shape:
         Attention heads.
     activation : {"relu", "silu"}
         Of hidden layers, entrywise, so that any permutation of fields commutes with it.
+    gain : float
+        Initial variance of hidden layers' expanded weights times their fan-in.
     """
 
     width: int = 256
@@ -56,6 +59,7 @@ class Shape:
     interaction: str = "mean"
     heads: int = 1
     activation: str = "relu"
+    gain: float = HE_GAIN
 
     def __post_init__(self) -> None:
         for name in ("width", "depth", "banks", "heads"):
@@ -186,6 +190,7 @@ def build_actor(
     interaction: str = "mean",
     heads: int = 1,
     activation: str = "relu",
+    gain: float = HE_GAIN,
     encoder: EncoderShape | None = None,
 ) -> Network:
     """An actor for each seed: observation [S, B, …] to mean and log-std [S, B, 2A] of a tanh-Gaussian.
@@ -198,7 +203,7 @@ def build_actor(
         How the group acts on observations and actions.
     generators : sequence of torch.Generator
         One for each seed; copy k is initialised from ``generators[k]`` alone.
-    width, depth, banks, layer_norm, interaction, heads, activation
+    width, depth, banks, layer_norm, interaction, heads, activation, gain
         See `Shape`.
     encoder : EncoderShape, optional
         Of images and time windows; its defaults fit images of 85 × 85.
@@ -208,7 +213,7 @@ def build_actor(
     Network
         The mean carries ρ_a and the log-std |ρ_a|; with rows they are [S, B, N] each.
     """
-    shape = Shape(width, depth, banks, layer_norm, interaction, heads, activation)
+    shape = Shape(width, depth, banks, layer_norm, interaction, heads, activation, gain)
     return _build(kind, symmetry, shape, encoder, None, generators)
 
 
@@ -225,6 +230,7 @@ def build_critic(
     interaction: str = "mean",
     heads: int = 1,
     activation: str = "relu",
+    gain: float = HE_GAIN,
     encoder: EncoderShape | None = None,
 ) -> Network:
     """E critics for each seed: ``pack(observation, action)`` to values [S, E, B], invariant under the group.
@@ -233,12 +239,12 @@ def build_critic(
     ----------
     ensemble : int
         E; copies are ordered seed by seed, and a seed's critics are drawn from its one generator.
-    kind, symmetry, generators, width, depth, banks, layer_norm, interaction, heads, activation, encoder
+    kind, symmetry, generators, width, depth, banks, layer_norm, interaction, heads, activation, gain, encoder
         As for `build_actor`.
     """
     if ensemble < 1:
         raise ConfigError(f"ensemble: must be at least 1, got {ensemble}")
-    shape = Shape(width, depth, banks, layer_norm, interaction, heads, activation)
+    shape = Shape(width, depth, banks, layer_norm, interaction, heads, activation, gain)
     return _build(kind, symmetry, shape, encoder, ensemble, [g for g in generators for _ in range(ensemble)])
 
 

@@ -60,7 +60,13 @@ class SetNetwork(Network):
         source, target = end_representations(symmetry, ensemble)
         banks = min(shape.banks, group.order * symmetry.rows) if relaxed else 1
         row = {"rows": symmetry.rows, "banks": banks, "relaxed": relaxed, "generators": generators}
-        lifting = SetLifting(source, fields, last_apart=ensemble is not None, **row)  # type: ignore[arg-type]
+        lifting = SetLifting(
+            source,
+            fields,
+            last_apart=ensemble is not None,
+            gain=shape.gain,
+            **row,  # type: ignore[arg-type]
+        )
         self._add_hidden(shape, row, lifting)
         if ensemble is None:
             self._add("head", SetHead(target, fields, **row), generators)  # type: ignore[arg-type]
@@ -68,7 +74,8 @@ class SetNetwork(Network):
             flat: dict[str, Any] = {**row, "banks": min(banks, group.order)}
             del flat["rows"]
             self._add("pool", SetPool(group, fields, **row), generators)  # type: ignore[arg-type]
-            self._add("pooled", RegularLinear(group, banks * fields, fields, **flat), generators)
+            pooled = RegularLinear(group, banks * fields, fields, gain=shape.gain, **flat)
+            self._add("pooled", pooled, generators)
             self._add("head", Head(target, fields, **flat), generators)
         with torch.no_grad():
             self._counts = {name: len(layer.expand()) for name, layer in self.named_layers()}
@@ -79,7 +86,7 @@ class SetNetwork(Network):
         self._rectified = {"pooled"}
         for i in range(shape.depth):
             name = "lifting" if i == 0 else f"hidden{i}"
-            layer = lifting if i == 0 else SetLinear(group, fields, fields, **options)
+            layer = lifting if i == 0 else SetLinear(group, fields, fields, gain=shape.gain, **options)
             self._add(name, layer, generators)
             if shape.layer_norm:
                 name = f"norm{i}"

@@ -60,7 +60,9 @@ class VectorNetwork(Network):
 
     def _dense(self, shape: Shape, generators: Sequence[Generator]) -> list[GroupLinear]:
         sizes = [self.input_size, *[shape.width] * shape.depth]
-        layers: list[GroupLinear] = [DenseLinear(a, b, generators=generators) for a, b in pairwise(sizes)]
+        layers: list[GroupLinear] = [
+            DenseLinear(a, b, gain=shape.gain, generators=generators) for a, b in pairwise(sizes)
+        ]
         return [*layers, DenseLinear(shape.width, self.output_size, gain=HEAD_GAIN, generators=generators)]
 
     def _group(self, kind: str, shape: Shape, generators: Sequence[Generator]) -> list[GroupLinear]:
@@ -70,17 +72,26 @@ class VectorNetwork(Network):
         fields = shape.fields(group.order)
         source, target = end_representations(symmetry, self.ensemble)
         layers: list[GroupLinear] = [
-            Lifting(source, fields, banks=banks, relaxed=relaxed, generators=generators),
-            *(self._hidden(kind, fields, banks, generators) for _ in range(shape.depth - 1)),
+            Lifting(source, fields, gain=shape.gain, banks=banks, relaxed=relaxed, generators=generators),
+            *(self._hidden(kind, fields, banks, shape.gain, generators) for _ in range(shape.depth - 1)),
             Head(target, fields, banks=banks, relaxed=relaxed, generators=generators),
         ]
         if kind == "rpp":
             return [ResidualPathway(layer, generators=generators) for layer in layers]
         return layers
 
-    def _hidden(self, kind: str, fields: int, banks: int, generators: Sequence[Generator]) -> GroupLinear:
-        relaxed, group = kind == "relaxed", self.symmetry.group
-        return RegularLinear(group, fields, fields, banks=banks, relaxed=relaxed, generators=generators)
+    def _hidden(
+        self, kind: str, fields: int, banks: int, gain: float, generators: Sequence[Generator]
+    ) -> GroupLinear:
+        return RegularLinear(
+            self.symmetry.group,
+            fields,
+            fields,
+            banks=banks,
+            relaxed=kind == "relaxed",
+            gain=gain,
+            generators=generators,
+        )
 
     def apply(self, expanded: Sequence[Tensor], x: Packed) -> Tensor:  # type: ignore[override]
         """The output for effective weights, two tensors a layer."""
@@ -121,8 +132,10 @@ class VectorNetwork(Network):
 class FourierNetwork(VectorNetwork):
     """An exact network, its hidden layers block-diagonal over the group's characters: n times less work."""
 
-    def _hidden(self, kind: str, fields: int, banks: int, generators: Sequence[Generator]) -> GroupLinear:
-        return FourierLinear(self.symmetry.group, fields, fields, generators=generators)
+    def _hidden(
+        self, kind: str, fields: int, banks: int, gain: float, generators: Sequence[Generator]
+    ) -> GroupLinear:
+        return FourierLinear(self.symmetry.group, fields, fields, gain=gain, generators=generators)
 
     def expand(self) -> list[Tensor]:
         """Lifting [K, d, F], blocks [K·n, F, F'] and head [K, F, O], each with its bias: views of parameters."""

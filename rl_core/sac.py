@@ -46,6 +46,7 @@ class SAC:
             name: getattr(config, name)
             for name in ("width", "depth", "banks", "layer_norm", "interaction", "heads", "activation")
         }
+        sizes["gain"] = config.initial_gain
         one_alone = config.agent == "relaxed" and config.relax != "both"
         self.actor = build_actor(
             "exact" if one_alone and config.relax == "critic" else config.agent,

@@ -126,8 +126,9 @@ def trading_learner() -> SACConfig:
         critic_lr=1e-3,
         alpha_lr=1e-3,
         initial_alpha=0.02,
-        # What the demo's figures were taken with; daily returns say too little to choose it anew.
+        # Both are what the demo's figures were taken with; daily returns say too little to choose them anew.
         gain_lr_multiplier=5.0,
+        initial_gain=2.0,
     )
 
 

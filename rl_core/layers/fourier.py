@@ -44,19 +44,29 @@ class FourierLinear(GroupLinear):
         With every element its own inverse: products of C2, among them D1 and D2.
     fields_in, fields : int
         F and F'.
+    gain : float
+        Initial variance of the expanded weights times the fan-in.
     generators : sequence of torch.Generator
         One for each of the K copies.
     """
 
     transform: Tensor
 
-    def __init__(self, group: Group, fields_in: int, fields: int, *, generators: Sequence[Generator]) -> None:
+    def __init__(
+        self,
+        group: Group,
+        fields_in: int,
+        fields: int,
+        *,
+        gain: float = HE_GAIN,
+        generators: Sequence[Generator],
+    ) -> None:
         super().__init__(group, 1, False, generators)
         n = group.order
-        self.fields_in, self.fields = fields_in, fields
+        self.fields_in, self.fields, self.gain = fields_in, fields, gain
         self.input_size, self.output_size = n * fields_in, n * fields
         # ψ^χ = Σ_u χ(u) ψ(u) has n times the variance of ψ(u).
-        self.blocks = uniform([n, fields_in, fields], HE_GAIN / fields_in, generators)
+        self.blocks = uniform([n, fields_in, fields], gain / fields_in, generators)
         self.bias = zeros([1, fields], generators)
         matrix = transform_matrix(group, "FourierLinear").to(self.blocks)
         self.register_buffer("transform", matrix, persistent=False)

@@ -94,6 +94,8 @@ class Lifting(GroupLinear):
         F; the output is [K, B, G·F].
     banks, relaxed, generators
         As for `GroupLinear`.
+    gain : float
+        Initial variance of the expanded weights times the fan-in.
     """
 
     def __init__(
@@ -103,16 +105,15 @@ class Lifting(GroupLinear):
         *,
         banks: int = 1,
         relaxed: bool = False,
+        gain: float = HE_GAIN,
         generators: Sequence[Generator],
     ) -> None:
         super().__init__(source.group, banks, relaxed, generators)
-        self.source = source
+        self.source, self.gain = source, gain
         self.fields = fields
         self.input_size = source.dimension
         self.output_size = source.group.order * fields
-        self.psi = uniform(
-            [banks, source.dimension, fields], HE_GAIN / (source.dimension * banks), generators
-        )
+        self.psi = uniform([banks, source.dimension, fields], gain / (source.dimension * banks), generators)
         self.bias = zeros([1, fields], generators)
         self.register_buffer("action", constant(action_constant(source), generators), persistent=False)
 
@@ -138,8 +139,8 @@ class RegularLinear(GroupLinear):
     group : Group
     fields_in, fields : int
         F and F'; the input is [K, B, G·F] and the output [K, B, G·F'].
-    banks, relaxed, generators
-        As for `GroupLinear`.
+    banks, relaxed, gain, generators
+        As for `Lifting`.
     """
 
     def __init__(
@@ -150,13 +151,14 @@ class RegularLinear(GroupLinear):
         *,
         banks: int = 1,
         relaxed: bool = False,
+        gain: float = HE_GAIN,
         generators: Sequence[Generator],
     ) -> None:
         super().__init__(group, banks, relaxed, generators)
         n = group.order
-        self.fields_in, self.fields = fields_in, fields
+        self.fields_in, self.fields, self.gain = fields_in, fields, gain
         self.input_size, self.output_size = n * fields_in, n * fields
-        self.psi = uniform([banks, n, fields_in, fields], HE_GAIN / (n * fields_in * banks), generators)
+        self.psi = uniform([banks, n, fields_in, fields], gain / (n * fields_in * banks), generators)
         self.bias = zeros([1, fields], generators)
         self.register_buffer(
             "places",

@@ -151,6 +151,8 @@ class SetLifting(SetLayer):
         Whether the last input comes apart, as the action of a critic does: its gradient then costs little.
     rows, banks, relaxed, generators
         As for `RowLayer`.
+    gain : float
+        Initial variance of the expanded weights over [x_i, mean] times the fan-in.
     """
 
     def __init__(
@@ -162,12 +164,13 @@ class SetLifting(SetLayer):
         rows: int | None = None,
         banks: int = 1,
         relaxed: bool = False,
+        gain: float = HE_GAIN,
         generators: Sequence[Generator],
     ) -> None:
         super().__init__(source.group, rows, banks, relaxed, generators)
-        self.source, self.last_apart = source, last_apart
+        self.source, self.last_apart, self.gain = source, last_apart, gain
         self.input_size, self.output_size = source.dimension, source.group.order * fields
-        shape, variance = [banks, source.dimension, fields], HE_GAIN / (2 * source.dimension * banks)
+        shape, variance = [banks, source.dimension, fields], gain / (2 * source.dimension * banks)
         self.psi = uniform(shape, variance, generators)
         self.psi_mean = uniform(shape, variance, generators)
         self.bias = zeros([1, fields], generators)
@@ -199,8 +202,8 @@ class SetLinear(SetLayer):
     group : Group
     fields_in, fields : int
         F and F'; the input is [K, N, B, G·F] and the output [K, N, B, G·F'].
-    rows, banks, relaxed, generators
-        As for `RowLayer`.
+    rows, banks, relaxed, gain, generators
+        As for `SetLifting`.
     """
 
     def __init__(
@@ -212,12 +215,13 @@ class SetLinear(SetLayer):
         rows: int | None = None,
         banks: int = 1,
         relaxed: bool = False,
+        gain: float = HE_GAIN,
         generators: Sequence[Generator],
     ) -> None:
         super().__init__(group, rows, banks, relaxed, generators)
         n = group.order
-        self.input_size, self.output_size = n * fields_in, n * fields
-        shape, variance = [banks, n, fields_in, fields], HE_GAIN / (2 * n * fields_in * banks)
+        self.gain, self.input_size, self.output_size = gain, n * fields_in, n * fields
+        shape, variance = [banks, n, fields_in, fields], gain / (2 * n * fields_in * banks)
         self.psi = uniform(shape, variance, generators)
         self.psi_mean = uniform(shape, variance, generators)
         self.bias = zeros([1, fields], generators)

@@ -204,9 +204,9 @@ def test_acting_uses_the_latest_weights() -> None:
 
 def test_temperature_finds_the_target_entropy() -> None:
     sac = make(alpha_lr=3e-2, actor_lr=1e-2, target_entropy_per_dimension=-0.5)
-    for step in range(400):
-        metrics = sac.update(batch((3,), step % 50))
-    assert float(metrics["entropy"]) == pytest.approx(-1.0, abs=0.4)
+    entropies = [float(sac.update(batch((3,), step % 50))["entropy"]) for step in range(800)]
+    # The temperature overshoots before it settles, and each batch has an entropy of its own.
+    assert sum(entropies[-200:]) / 200 == pytest.approx(-1.0, abs=0.4)
 
 
 def test_bfloat16_products_stay_close() -> None:

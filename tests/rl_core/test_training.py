@@ -177,7 +177,7 @@ def test_point_is_learned() -> None:
     config = SMALL.replace(
         width=16, batch_size=64, capacity=2000, actor_lr=3e-3, critic_lr=3e-3, alpha_lr=3e-3, gamma=0.9
     )
-    agent = train(Point((0, 1), n_envs=4), config, seeds=(0, 1), steps=400).agent
+    agent = train(Point((0, 1), n_envs=4), config, seeds=(0, 1), steps=600).agent
     x = torch.linspace(-1, 1, 21)[:, None].expand(2, -1, -1)
     after = x + 0.5 * agent.act(x, deterministic=True)
     # The best push ends at max(|x| − 0.5, 0) from the origin.
