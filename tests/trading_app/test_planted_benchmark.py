@@ -16,6 +16,7 @@ from benchmarks.planted_figures import (
     strengths_figure,
     table,
 )
+from benchmarks.planted_verdicts import verdicts
 from trading_app.planted import PlantedScore
 
 TINY = {"width": 8, "batch_size": 16, "learning_starts": 16}
@@ -150,3 +151,34 @@ def test_a_diverged_run_counts_as_a_loss():
     found = share_at(broken, 3000)
     assert found is not None
     assert found.estimate == -10
+
+
+def test_marks_are_read_off_the_cells():
+    def noisy(rise, seeds, loss):
+        noise = {level: [1 - loss * float(level)] * seeds for level in ("0.0", "0.1", "0.8")}
+        return {**record(rise, seeds), "noise": noise}
+
+    rises = {"relaxed": (300, 0.5), "exact": (450, 1.0), "dense": (1500, 0.4)}
+    records = {
+        f"main-{agent}-exchange{b}-mirror{b}-default": noisy(rise, 10, loss)
+        for agent, (rise, loss) in rises.items()
+        for b in (0, 1)
+    }
+    found = {what: (shown, reached) for what, shown, _, reached in verdicts(records)}
+    assert found["both symmetries intact: relaxed, updates to 97%"][1] is True
+    assert found["both symmetries intact: exact, updates to 97%"][1] is False  # about 1,580
+    # Dense was not run for long enough to say whether it needs five times as many.
+    assert found["both symmetries intact: dense over relaxed, updates to 97%"][1] is None
+    assert found["both symmetries broken: relaxed, updates to 95%"][1] is True
+    assert found["both symmetries broken: relaxed's interval above dense's, least distance from 1,000 on"][1]
+    # By 3,000 updates relaxed and exact have both arrived: their intervals overlap.
+    shown, reached = found[
+        "both symmetries broken: relaxed's interval above exact's, least distance from 1,000 on"
+    ]
+    assert shown.startswith("-")
+    assert reached is False
+    assert found["both symmetries broken: share lost to noise 0.8"] == (
+        "dense 0.320, relaxed 0.400, exact 0.800",
+        False,
+    )
+    assert list(verdicts({})) == []
