@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help=__doc__)
 
+DATA = "sp500-20"
 RUNS = 10
+AGENTS = ("dense", "exact", "relaxed", "rpp", "augmented")
 TARGETS = {"visible_seconds": 1.0, "bytes": 5_000_000}
 NAME, PASSWORD = "reader", "a long enough password"
 ARGUMENTS = [
@@ -52,15 +54,14 @@ WATCH = """
 })();
 """
 FIRST_BYTE = "() => performance.getEntriesByType('navigation')[0].responseStart"
-BYTES = """() => performance.getEntriesByType("resource")
-  .reduce((sum, entry) => sum + entry.transferSize, performance.getEntriesByType("navigation")[0].transferSize)"""
 
 
 @app.command()
 def dashboards(
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Browsers a page.")] = 5,
     home: Annotated[
-        Path | None, typer.Option("--home", help="A home with runs; by default one is made.")
+        Path | None,
+        typer.Option("--home", help="A home with runs; where it has none, ten are made and stay there."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -98,6 +99,7 @@ def measure(chromium: str, repeats: int, home: Path | None = None) -> dict[str, 
     pages = {module.TITLE: module.PATH for module in PAGES}
     found: dict[str, list[dict[str, float]]] = {name: [] for name in pages}
     with _home(home) as folder:
+        runs = len(list((folder / "runs").iterdir()))
         for _ in range(repeats):
             with serving(folder) as port:
                 url = f"http://127.0.0.1:{port}"
@@ -111,8 +113,9 @@ def measure(chromium: str, repeats: int, home: Path | None = None) -> dict[str, 
         for name, rows in found.items()
     }
     return {
-        "what": f"each page opened by its link in a new browser that has read none of it; {RUNS} runs; browser and "
-        "service on the same cores",
+        "what": "each page opened by its link in a new browser that has read none of it; browser and service on the "
+        "same cores",
+        "runs": runs,
         "repeats": repeats,
         "pages": rows,
         "targets": TARGETS,
@@ -125,14 +128,19 @@ def _open(chromium: str, cookies: list[Any], url: str) -> dict[str, float]:
         context.add_cookies(cookies)
         context.add_init_script(WATCH)
         page = context.new_page()
+        received: list[float] = []
+        network = context.new_cdp_session(page)
+        network.on("Network.loadingFinished", lambda event: received.append(event["encodedDataLength"]))
+        network.send("Network.enable")
         page.goto(url, wait_until="commit")
         page.wait_for_function("() => window.__seen.visible && window.__seen.drawn", timeout=60_000)
-        seen, first, size = (page.evaluate(script) for script in ("window.__seen", FIRST_BYTE, BYTES))
+        page.wait_for_load_state("networkidle")  # with what the page reads before anybody scrolls
+        seen, first = (page.evaluate(script) for script in ("window.__seen", FIRST_BYTE))
     return {
         "first_byte_seconds": first / 1e3,
         "visible_seconds": seen["visible"] / 1e3,
         "drawn_seconds": max(seen["visible"], seen["drawn"]) / 1e3,
-        "bytes": size,
+        "bytes": sum(received),
     }
 
 
@@ -163,16 +171,15 @@ def _browser(chromium: str) -> Iterator[Any]:
 
 @contextmanager
 def _home(given: Path | None) -> Iterator[Path]:
-    """A copy of a home, or a new one with runs of the demo's size; somebody can log in, and a model is served."""
+    """A copy of a home, which gets its runs first where it has none; somebody can log in, and a model is served."""
     from service.settings import load_settings
     from service.state import State
 
     with tempfile.TemporaryDirectory(prefix="equitrade-bench-") as folder:
-        home = Path(folder) / "home"
-        if given is not None:
-            shutil.copytree(given, home, ignore=shutil.ignore_patterns("service.db*"))
-        else:
-            _make_runs(home)
+        home, source = Path(folder) / "home", given or Path(folder) / "made"
+        if not (source / "runs").exists():
+            make_home(source)
+        shutil.copytree(source, home, ignore=shutil.ignore_patterns("service.db*", "models"))
         state = State(load_settings(home=home))
         state.database.migrate()
         state.users.create(NAME, PASSWORD, ("read",))
@@ -192,20 +199,35 @@ def _ask(state: State, day: int) -> None:
     state.writer.submit(given.entry).result()
 
 
-def _make_runs(home: Path) -> None:
-    """One backtested run, hardly trained, under ten names: what a page does with it does not depend on its skill."""
+def make_home(home: Path, *, smaller: int = RUNS - 1, permutations: int = 19) -> None:
+    """Train, backtest and report the runs of a home, and test the market's symmetries.
+
+    Hardly trained: what a page does with a run does not depend on its skill. The newest, which pages open with, is of
+    the demo's size, five seeds of a relaxed agent; those before it have one seed each, of each kind of agent in turn.
+    All are backtested on the demo's test dates beside its baselines.
+    """
+    from data import load_prices
+    from trading_app.symmetry_tests import market_document, save_tests
+
+    for number in range(smaller):
+        agent = AGENTS[number % len(AGENTS)]
+        _make_run(
+            home, f"run-{number}", {"sac.agent": agent, "training.seeds": 1, "training.first_seed": number}
+        )
+    _make_run(home, f"run-{smaller}", {"training.steps": 20, "training.evaluate_every": 10})
+    save_tests(home, market_document(load_prices(DATA), permutations=permutations))
+
+
+def _make_run(home: Path, name: str, settings: dict[str, Any]) -> None:
     from trading_app.config import load_config
     from trading_app.out_of_sample import backtest_run
+    from trading_app.report import write_report
     from trading_app.training import train_run
 
-    steps = {"training.steps": 20, "training.evaluate_every": 10, "training.checkpoint_every": 20}
-    run, _ = train_run(load_config(None, {}, {"data.name": "sp500-20", **steps}), home=home, name="run-0")
+    small = {"data.name": DATA, "training.steps": 4, "training.evaluate_every": 2, "training.log_every": 1}
+    run, _ = train_run(load_config(None, {}, {**small, **settings}), home=home, name=name)
     backtest_run(run, home=home)
-    for number in range(1, RUNS):
-        copy = run.path.with_name(f"run-{number}")
-        shutil.copytree(run.path, copy)
-        manifest = json.loads((copy / "manifest.json").read_text(encoding="utf-8"))
-        (copy / "manifest.json").write_text(json.dumps(manifest | {"name": copy.name}), encoding="utf-8")
+    write_report(run)
 
 
 if __name__ == "__main__":

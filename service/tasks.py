@@ -169,7 +169,7 @@ def _copy_of_run(parameters: Mapping[str, Any], place: Workplace) -> Run:
         source = place.settings.models / parameters["model"] / parameters["version"]
     else:
         source = place.settings.home / "runs" / parameters["run"]
-    target = place.folder / "run"
+    target = place.folder / str(parameters.get("model") or parameters["run"])  # what messages call it
     shutil.rmtree(target, ignore_errors=True)
     for name in inference_files(source):
         (target / name).parent.mkdir(parents=True, exist_ok=True)

@@ -36,7 +36,7 @@ MEASURES: dict[str, Measure] = {
         "Excess kurtosis", "ratio", 1, "weight of the tails; 0 for a normal law", higher_is_better=None
     ),
     "turnover": Measure(
-        "Turnover", "percent", 0, "half the traded value per year, as a share of the portfolio", None
+        "Annual turnover", "percent", 0, "half the traded value per year, as a share of the portfolio", None
     ),
     "break_even_bps": Measure(
         "Break-even cost", "bps", 1, "cost per unit traded at which the mean net return is zero"

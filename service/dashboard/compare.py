@@ -156,6 +156,7 @@ def _context(state: State, choice: Choice) -> dict[str, Any]:
         "baselines": [(name, label_of(name), name in compared.baselines) for name in known],
         "gallery": gallery(_pictures(compared, choice), f"{PATH}/figures", stamp=stamp, **view),
         "table": _table(compared),
+        "against": label_of(_against(compared) or "").lower(),
         "differences": _differences(compared),
     }
 
@@ -215,7 +216,7 @@ def _pictures(compared: Compared, choice: Choice) -> list[Picture]:
         made.append(
             Picture(
                 "differences",
-                f"Sharpe ratio less {label_of(against).lower()}",
+                f"Sharpe ratio less {label_of(against).lower()}'s",
                 lambda theme: figures.run_differences(comparisons, against, theme=theme),
                 lambda: pd.DataFrame(comparisons).T.rename_axis("run"),
                 False,
@@ -250,8 +251,14 @@ def _table(compared: Compared) -> Table:
         ]
         label = name if name in compared.backtests else label_of(name)
         rows.append((label, (*cells, *_tests(saved, against, name in compared.backtests))))
-    versus = f"SPA p-value against {label_of(against).lower()}" if against else "SPA p-value"
-    columns = (*(MEASURES[m].label for m in MEASURED), versus, "Deflated Sharpe", "Trials", "Dates", "Costs")
+    columns = (
+        *(MEASURES[m].label for m in MEASURED),
+        "SPA p-value",
+        "Deflated Sharpe",
+        "Trials",
+        "Dates",
+        "Costs",
+    )
     return Table("Runs and baselines", columns, tuple(rows))
 
 

@@ -31,6 +31,7 @@ GROUP = "equitrade.dashboard"
 # What a figure brings of a look of its own.
 _LOOK = ("template", "font", "title", "paper_bgcolor", "plot_bgcolor", "legend", "margin")
 _PANEL_TOP = 0.93
+_PANEL_GAP = 0.012
 # Letters of a row's name that a phone shows on one line.
 _LONG = 18
 
@@ -122,7 +123,7 @@ def pictures_of(offer: Offer, view: str) -> list[Picture]:
     return [
         Picture(
             entry["name"],
-            entry["title"],
+            _title(entry),
             partial(_figure, offer, entry),
             partial(_table, offer, entry["name"]),
             wide=True,
@@ -151,7 +152,8 @@ def tables_of(offer: Offer) -> list[tuple[str, Table]]:
             continue
         first, *columns = entry["rows"][0]
         rows = tuple((str(row[first]), tuple(Cell(str(row[c])) for c in columns)) for row in entry["rows"])
-        made.append((first, Table(entry["caption"], tuple(columns), rows)))
+        heads = tuple(str(name)[:1].upper() + str(name)[1:] for name in columns)
+        made.append((first, Table(entry["caption"], heads, rows)))
     return made
 
 
@@ -196,7 +198,13 @@ def _figure(offer: Offer, entry: Mapping[str, Any], theme: Theme) -> go.Figure:
         made = plotly.io.from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise Problem("not-found", f"{path.name} cannot be read ({error}); draw the figures again") from None
-    return dressed(made, entry["title"], entry["subtitle"], theme)
+    return dressed(made, _title(entry), entry["subtitle"], theme)
+
+
+def _title(entry: Mapping[str, Any]) -> str:
+    """What a figure shows; the part of the study that it belongs to stands above it on the page."""
+    title = str(entry["title"]).removeprefix(f"{entry['view']}: ")
+    return title[:1].upper() + title[1:]
 
 
 def _table(offer: Offer, name: str) -> pd.DataFrame:
@@ -227,9 +235,13 @@ def _panels(layout: Mapping[str, Any]) -> list[str]:
 
 
 def _room_for_titles(layout: Mapping[str, Any], panels: list[str]) -> dict[str, Any]:
-    """The panels a little lower, so that their titles have room below the upper edge."""
+    """The panels a little lower, so that their titles have room below the upper edge, and apart, so that the last
+    number below one does not run into the first below the next."""
     made = dict(layout)
-    for number in panels:
+    for place, number in enumerate(panels):
+        left, right = made[f"xaxis{number}"]["domain"]
+        inner = (_PANEL_GAP if place else 0.0, _PANEL_GAP if place < len(panels) - 1 else 0.0)
+        made[f"xaxis{number}"] = {**made[f"xaxis{number}"], "domain": [left + inner[0], right - inner[1]]}
         made[f"yaxis{number}"] = {**made.get(f"yaxis{number}", {}), "domain": [0.0, _PANEL_TOP]}
     made["annotations"] = [
         {**note, "y": _PANEL_TOP + 0.01, "font": {"size": 13}} for note in made.get("annotations", ())

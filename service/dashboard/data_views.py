@@ -161,7 +161,9 @@ def pictures(dataset: Dataset, snapshots: Snapshots) -> list[Picture]:
             Picture(
                 "findings",
                 "Findings of the checks",
-                lambda theme: figures.findings_by_year(dataset.findings(), theme=theme),
+                lambda theme: figures.findings_by_year(
+                    dataset.findings(), start=dataset.facts["start"], end=dataset.facts["end"], theme=theme
+                ),
                 dataset.findings,
                 size="short",
             )

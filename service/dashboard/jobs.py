@@ -15,7 +15,7 @@ from service.dashboard.frame import page_router
 from service.dashboard.login import CheckedForm, LoggedIn
 from service.dashboard.pictures import Picture, gallery, picture_file
 from service.dashboard.render import environment, page
-from service.dashboard.run_pictures import Backtested, backtest_pictures, progress_pictures
+from service.dashboard.run_pictures import Backtested, backtest_pictures, training_pictures
 from service.dependencies import RecordId, StateDep
 from service.jobs import FINISHED, SUCCEEDED, JobRecord
 from service.problems import Problem
@@ -24,6 +24,7 @@ from service.schemas.records import BacktestRequest, TrainingRequest
 from trading_app.evidence import AGENT
 from trading_app.report import tables
 from trading_app.report.data import ReportData
+from trading_app.report.page import CURVES
 from trading_app.report.theme import label_of
 from trading_app.report.verdict import verdict
 
@@ -106,12 +107,13 @@ async def job_page(job_id: RecordId, request: Request, state: StateDep, session:
 
 
 @router.get("/dashboard/jobs/{job_id}/progress")
-async def job_progress(job_id: RecordId, state: StateDep, _session: LoggedIn, figures: int = 0) -> Response:
-    """Give how far a job is; the headers tell the page when to be read anew."""
+async def job_progress(job_id: RecordId, state: StateDep, _session: LoggedIn, figures: str = "") -> Response:
+    """Give how far a job is; the header tells the page when to be read anew: at the end, and with other figures."""
     record = await state.run(state.jobs.get, job_id)
-    made = len(await state.run(_pictures, state, record)) if record.status not in FINISHED else figures
     done = record.status in FINISHED
-    headers = {"X-Done": "yes" if done or made != figures else "no"}
+    if not done and record.kind == "training":
+        done = figures != _names(await state.run(_pictures, state, record))
+    headers = {"X-Done": "yes" if done else "no"}
     return _fragment("job_progress.html", {"job": record, **_WORDS}, headers)
 
 
@@ -122,7 +124,10 @@ async def job_figure(
     """Give one figure of a job's result, or its data."""
 
     def answer() -> Response:
-        return picture_file(request, _pictures(state, state.jobs.get(job_id)), file)
+        record = state.jobs.get(job_id)
+        # A page that was read while training was young may ask for a curve that others have displaced since.
+        made = _curves(state, record, None) if record.kind == "training" else _pictures(state, record)
+        return picture_file(request, made, file)
 
     return await state.run(answer)
 
@@ -178,6 +183,7 @@ def _job_context(state: State, job_id: str) -> dict[str, Any]:
         "job": record,
         "finished": record.status in FINISHED,
         "gallery": gallery(pictures, f"{PATH}/{job_id}/figures"),
+        "figures": _names(pictures),
         "subject": _subject(record),
         "parameters": {_label(name): value for name, value in record.parameters.items()},
         **_WORDS,
@@ -199,15 +205,24 @@ def _job_context(state: State, job_id: str) -> dict[str, Any]:
 
 def _pictures(state: State, record: JobRecord) -> list[Picture]:
     if record.kind == "training":
-        try:
-            return list(progress_pictures(state.open_run(str(record.parameters["name"]))))
-        except Problem:
-            return []  # it has not begun
+        return _curves(state, record)
     shown = _shown(record)
     if shown is None:
         return []
     # Training is the run's own matter, and is on its page.
     return [picture for picture in backtest_pictures(shown) if not picture.name.startswith("training")]
+
+
+def _curves(state: State, record: JobRecord, limit: int | None = CURVES) -> list[Picture]:
+    try:
+        run = state.open_run(str(record.parameters["name"]))
+    except Problem:
+        return []  # it has not begun
+    return list(training_pictures(run.progress(), limit))
+
+
+def _names(pictures: list[Picture]) -> str:
+    return " ".join(picture.name for picture in pictures)
 
 
 def _shown(record: JobRecord) -> Backtested | None:
@@ -261,4 +276,12 @@ def _tone(status: str) -> str:
     return _TONES.get(status, "")
 
 
-_WORDS = {"tone": _tone, "subject_of": _subject}
+def _took(record: JobRecord) -> str:
+    """How long a job ran."""
+    if record.started_at is None or record.finished_at is None:
+        return "–"
+    seconds = round((record.finished_at - record.started_at).total_seconds())
+    return f"{seconds}\u202fs" if seconds < 120 else f"{seconds // 60}\u202fmin {seconds % 60}\u202fs"
+
+
+_WORDS = {"tone": _tone, "subject_of": _subject, "took": _took}

@@ -17,7 +17,7 @@ from trading_app.report import figures
 from trading_app.report.contribution_figures import contributions
 from trading_app.report.data import ReportData, load_report_data
 from trading_app.report.evidence_figures import metric_label
-from trading_app.report.page import training_metrics
+from trading_app.report.page import CURVES, training_metrics
 from trading_app.run_files import RunError, read_json
 from trading_app.runs import Run, load_backtest
 
@@ -292,9 +292,9 @@ def progress_pictures(run: Run) -> Iterator[Picture]:
     yield from training_pictures(run.progress())
 
 
-def training_pictures(progress: pd.DataFrame) -> Iterator[Picture]:
-    """A picture of each quantity of training."""
-    for metric in training_metrics(progress):
+def training_pictures(progress: pd.DataFrame, limit: int | None = CURVES) -> Iterator[Picture]:
+    """A picture of each quantity of training worth a look, or of each there is."""
+    for metric in training_metrics(progress, limit):
 
         def curve(theme: Theme, metric: str = metric) -> Any:
             return figures.training_curve(progress, metric, theme=theme)

@@ -58,12 +58,14 @@ async def symmetry_figure(
 
 
 def _agent(state: State, view: SymmetryView) -> AgentSymmetry | None:
-    """The run that the address names, else the newest relaxed one, else the newest."""
+    """The run that the address names, else the newest relaxed one, of those with a backtest if any has, else the
+    newest."""
     if view.run is not None:
         return read_agent(state.open_run(view.run), view)
     runs = state.runs()
-    relaxed = (run for run in runs if run.manifest.get("agent") == "relaxed")
-    run = next(relaxed, runs[0] if runs else None)
+    relaxed = [run for run in runs if run.manifest.get("agent") == "relaxed"]
+    tested = (run for run in relaxed if (run.path / "metrics.json").exists())
+    run = next(tested, next(iter(relaxed or runs), None))
     return None if run is None else read_agent(run, view)
 
 

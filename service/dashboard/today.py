@@ -12,6 +12,7 @@ from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
 from service.dashboard.frame import page_router
+from service.dashboard.holdings import UNITS, HeldText, read_holdings, write_holdings
 from service.dashboard.login import CheckedForm, LoggedIn
 from service.dashboard.pictures import Gallery, Picture, gallery, picture_file
 from service.dashboard.render import page
@@ -23,6 +24,8 @@ from trading_app.report import figures
 from trading_app.report.tables import Cell, Table, interval_text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from service.answers import Given
     from service.audit import Recorded
     from service.registry import Promoted
@@ -53,6 +56,8 @@ class Card:
         Asset × weight, spread, before, held.
     age : int or None
         Days since the close that the newest answer decided on.
+    holdings : mapping or None
+        What the newest request said to be held; None where it said nothing.
     problem : str
         Why nothing can be asked for, or nothing.
     """
@@ -62,10 +67,20 @@ class Card:
     before: dict[str, Any] | None = None
     asked_at: str = ""
     age: int | None = None
-    held_known: bool = False
+    holdings: Mapping[str, Any] | None = None
     prices_end: date | None = None
     problem: str = ""
     table: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+
+    @property
+    def held_known(self) -> bool:
+        """Whether there is something to hold the target against."""
+        return self.holdings is not None
+
+    @property
+    def held(self) -> HeldText:
+        """The holdings as the form shows them."""
+        return write_holdings(self.holdings)
 
 
 @router.get(PATH)
@@ -101,16 +116,24 @@ async def given(record_id: str, request: Request, state: StateDep, _session: Log
 
 @router.post("/dashboard/ask")
 async def ask(request: Request, state: StateDep, session: LoggedIn, form: CheckedForm) -> Response:
-    """Ask a model for its allocation, as a program would: it is recorded in the audit."""
+    """Ask a model for its allocation, as a program would: it is recorded in the audit.
+
+    Without ``held`` in the form, the holdings are those that the last request told.
+    """
     model = str(form.get("model", ""))[:100]
+    told = None
+    if "held" in form:
+        told = read_holdings(str(form["held"]), str(form.get("unit", "")), str(form.get("cash", "")))
     state.rates.spend("requests", session.principal.id)
     request_id = request.scope["state"]["request_id"]
-    for answer in await state.run(_ask, state, model, session, request_id):
+    for answer in await state.run(_ask, state, model, told, session, request_id):
         await state.record(answer)
     return RedirectResponse(f"{PATH}#model-{model}", status_code=303)
 
 
-def _ask(state: State, model: str, session: Session, request_id: str) -> list[Given]:
+def _ask(
+    state: State, model: str, told: dict[str, Any] | None, session: Session, request_id: str
+) -> list[Given]:
     """The allocation of the newest session and, where none was given out yet, of the one before."""
     promoted = state.registry.current(model)
     dates = state.snapshots.get(promoted.evidence.data).dates
@@ -121,7 +144,7 @@ def _ask(state: State, model: str, session: Session, request_id: str) -> list[Gi
         asked = {
             "model": model,
             "as_of": as_of and f"{as_of:%Y-%m-%d}",
-            "holdings": holdings,
+            "holdings": holdings if told is None else told,
             "allow_stale": True,
         }
         body = AllocationRequest.model_validate(asked)
@@ -139,6 +162,7 @@ def _context(state: State) -> dict[str, Any]:
         "evidence": {card.model.id: _evidence(card.model) for card in cards},
         "given": state.audit.latest(limit=_SHOWN),
         "jobs": state.jobs.counts(),
+        "units": UNITS,
         "percent": lambda value, digits=1: format_number(value, "percent", digits),
     }
 
@@ -170,7 +194,7 @@ def _card(state: State, promoted: Promoted) -> Card:
         earlier,
         f"{newest.created_at:%Y-%m-%d %H:%M} UTC",
         (state.clock().date() - newest.as_of).days,
-        bool(holdings),
+        holdings,
         prices_end,
         problem,
         table.rename_axis("symbol"),
@@ -192,11 +216,12 @@ def _pictures(card: Card) -> list[Picture]:
     if card.allocation is None:
         return []
     table, as_of = card.table, str(card.allocation["as_of"])
+    before = str(card.before["as_of"]) if card.before else None
     made = [
         Picture(
             f"allocation-{_slug(card)}",
             "Allocation",
-            lambda theme: figures.allocation_bars(table, as_of=as_of, theme=theme),
+            lambda theme: figures.allocation_bars(table, as_of=as_of, before=before, theme=theme),
             lambda: table,
             False,
             "tall",
@@ -207,7 +232,7 @@ def _pictures(card: Card) -> list[Picture]:
             Picture(
                 f"change-{_slug(card)}",
                 "To trade",
-                lambda theme: figures.change_bars(table, theme=theme),
+                lambda theme: figures.change_bars(table, before=before, theme=theme),
                 lambda: table,
                 False,
                 "tall",

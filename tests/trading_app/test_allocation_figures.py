@@ -32,6 +32,14 @@ def test_change_is_against_what_is_known() -> None:
     assert [trace.name for trace in both.data] == ["Against the last target", "Against holdings"]
 
 
+def test_last_target_is_named_by_its_close() -> None:
+    bars = f.allocation_bars(ALLOCATION, as_of="2024-03-28", before="2024-03-27")
+    assert [trace.name for trace in bars.data] == ["Target", "Target of 2024-03-27"]
+    change = f.change_bars(ALLOCATION, before="2024-03-27")
+    assert change.layout.title.text.endswith("against the target of 2024-03-27")
+    assert change.data[0].name == "Against the target of 2024-03-27"
+
+
 def test_nothing_to_compare_with_is_said() -> None:
     alone = ALLOCATION[["weight", "spread"]]
     assert [trace.name for trace in f.allocation_bars(alone, as_of="2024-03-28").data] == ["Target"]

@@ -275,7 +275,7 @@ def test_tables_hold_every_strategy_and_measure(data: ReportData) -> None:
     sharpe = data.document["strategies"]["agent"]["metrics"]["sharpe"]
     assert rows["Sharpe ratio"][0].text == f"{sharpe:.2f}".replace("-", "\u2212")
     assert " to " in rows["Sharpe ratio"][0].note
-    assert rows["Turnover"][0].note == ""
+    assert rows["Annual turnover"][0].note == ""
     seeds = seeds_table(data.document)
     assert seeds is not None
     assert [head for head, _ in seeds.rows] == ["Seed 0", "Seed 1", "Seed 2"]

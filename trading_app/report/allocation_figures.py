@@ -7,13 +7,15 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from trading_app.measures import format_number
-from trading_app.report.theme import LIGHT, PERCENT, Theme, figure, numbers
+from trading_app.report.theme import LIGHT, PERCENT, Theme, figure, numbers, translucent
 
 #: As many assets as fit; the table beside the figure has all.
 ASSETS = 30
 
 
-def allocation_bars(allocation: pd.DataFrame, *, as_of: str, theme: Theme = LIGHT) -> go.Figure:
+def allocation_bars(
+    allocation: pd.DataFrame, *, as_of: str, before: str | None = None, theme: Theme = LIGHT
+) -> go.Figure:
     """Target weight of each asset with the spread over seeds, beside the last target and what is held.
 
     Parameters
@@ -21,8 +23,8 @@ def allocation_bars(allocation: pd.DataFrame, *, as_of: str, theme: Theme = LIGH
     allocation : DataFrame
         Asset × ``weight``, ``spread`` (standard deviation over seeds) and, where known, ``before`` (the last
         target) and ``held``; fractions of the account.
-    as_of : str
-        The close decided on.
+    as_of, before : str
+        The close decided on, and that of the last target.
     theme : Theme
         The look.
     """
@@ -47,7 +49,8 @@ def allocation_bars(allocation: pd.DataFrame, *, as_of: str, theme: Theme = LIGH
         y=names,
         orientation="h",
         name="Target",
-        marker={"color": theme.agent},
+        # Pale, so that lines and marks stand out from it in both looks.
+        marker={"color": translucent(theme.agent, 0.5)},
         error_x={
             "type": "data",
             "array": numbers(shown["spread"]),
@@ -58,7 +61,8 @@ def allocation_bars(allocation: pd.DataFrame, *, as_of: str, theme: Theme = LIGH
         customdata=numbers(shown["spread"]),
         hovertemplate="%{y}: %{x:.2f}" + PERCENT + " ± %{customdata:.2f}<extra></extra>",
     )
-    marks = {"before": ("Last target", "circle", theme.paper), "held": ("Held", "diamond", theme.palette[0])}
+    last = f"Target of {before}" if before else "Last target"
+    marks = {"before": (last, "circle", theme.paper), "held": ("Held", "diamond", theme.palette[0])}
     for column, (label, symbol, colour) in marks.items():
         if column in shown and shown[column].notna().any():
             result.add_scatter(
@@ -72,19 +76,23 @@ def allocation_bars(allocation: pd.DataFrame, *, as_of: str, theme: Theme = LIGH
                     "color": colour,
                     "line": {"width": 1.5, "color": theme.ink},
                 },
-                hovertemplate=f"%{{y}}, {label.lower()}: %{{x:.2f}}" + PERCENT + "<extra></extra>",
+                hovertemplate=f"%{{y}}, {label[:1].lower()}{label[1:]}: %{{x:.2f}}"
+                + PERCENT
+                + "<extra></extra>",
             )
     result.update_yaxes(autorange="reversed", type="category", showgrid=False, dtick=1, tickfont={"size": 11})
     return result
 
 
-def change_bars(allocation: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figure:
+def change_bars(allocation: pd.DataFrame, *, before: str | None = None, theme: Theme = LIGHT) -> go.Figure:
     """Change of each asset's weight against the last target and against what is held.
 
     Parameters
     ----------
     allocation : DataFrame
         As for `allocation_bars`, with ``before``, ``held`` or both.
+    before : str, optional
+        The close of the last target.
     theme : Theme
         The look.
     """
@@ -94,13 +102,14 @@ def change_bars(allocation: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figure:
     )
     order = changes.abs().max(axis=1).sort_values(ascending=False, kind="stable").index
     shown = 100 * changes.loc[order[:ASSETS]]
-    words = {"before": "against the last target", "held": "against holdings"}
+    last = f"the target of {before}" if before else "the last target"
+    words = {"before": f"against {last}", "held": "against holdings"}
     turnover = ", ".join(
         f"{format_number(float(changes[name].abs().sum()) / 2, 'percent', 1)} {words[name]}" for name in known
     )
     result = figure(
         f"To trade: {turnover}" if known else "To trade: nothing to compare with yet",
-        "Change of weight in points of percent of the account; the sum of changes, halved, is the turnover.",
+        "Change of each weight in percentage points of the account; their sizes added up and halved are the turnover.",
         theme,
         height=21 * len(shown) + 90,
         hovermode="closest",

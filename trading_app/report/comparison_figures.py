@@ -55,6 +55,7 @@ def run_curves(
         yaxis={
             "type": "log" if log else "linear",
             "tickformat": ".3~g",
+            "nticks": 8,
             "title": {"text": "Value (start = 1)"},
         },
     )
@@ -147,7 +148,7 @@ def run_differences(
     ahead = sum(entry["verdict"] == "better" for entry in comparisons.values())
     behind = sum(entry["verdict"] == "worse" for entry in comparisons.values())
     result = figure(
-        f"Sharpe ratio less {label_of(baseline).lower()}: {ahead} ahead, {behind} behind of {len(comparisons)}",
+        f"Sharpe ratio less {label_of(baseline).lower()}'s: {ahead} of {len(comparisons)} ahead, {behind} behind",
         "Paired bootstrap under each run's own dates and costs; an interval that holds zero leaves it open.",
         theme,
         height=34 * len(comparisons) + 110,

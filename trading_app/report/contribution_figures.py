@@ -82,11 +82,19 @@ def contribution_bars(gains: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figure
         cliponaxis=False,
         hovertemplate="%{y}: %{text}<extra></extra>",
     )
-    low, high = min(float(shown.min()), 0.0), max(float(shown.max()), 0.0)
-    room = 0.2 * (high - low or 1.0)
-    result.update_xaxes(range=[100 * (low - (room if low < 0 else 0)), 100 * (high + room)])
+    result.update_xaxes(range=_span(shown, 0.2))
+    result.update_layout(
+        meta={"narrow": {"layout.xaxis.range": _span(shown, 0.36), "layout.xaxis.nticks": 4}}
+    )
     result.update_yaxes(autorange="reversed", type="category", showgrid=False, dtick=1, tickfont={"size": 11})
     return result
+
+
+def _span(shown: pd.Series, room: float) -> list[float]:
+    """Ends of an axis in percent, with some of it beside the longest bars for their texts."""
+    low, high = min(float(shown.min()), 0.0), max(float(shown.max()), 0.0)
+    air = room * (high - low or 1.0)
+    return [100 * (low - (air if low < 0 else 0)), 100 * (high + air)]
 
 
 def fold_strip(folds: Sequence[Mapping[str, Sequence[str]]], *, theme: Theme = LIGHT) -> go.Figure:

@@ -70,13 +70,17 @@ def gaps_calendar(
     return result
 
 
-def findings_by_year(findings: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figure:
+def findings_by_year(
+    findings: pd.DataFrame, *, start: str | None = None, end: str | None = None, theme: Theme = LIGHT
+) -> go.Figure:
     """What the checks found in each year, by kind.
 
     Parameters
     ----------
     findings : DataFrame
         Columns ``kind`` and ``date``, as `data.findings.Report.to_frame` gives it.
+    start, end : str, optional
+        First and last session of the prices: the years shown; by default those with findings.
     theme : Theme
         The look.
     """
@@ -92,6 +96,8 @@ def findings_by_year(findings: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figu
         xaxis={"tickformat": "d", "separatethousands": False},
         yaxis={"tickformat": "d", "rangemode": "tozero"},
     )
+    if start and end:
+        result.update_xaxes(range=[pd.Timestamp(start).year - 0.6, pd.Timestamp(end).year + 0.6])
     colours = (theme.agent, *theme.palette)
     for number, (kind, own) in enumerate(years.groupby(dated["kind"], sort=False)):
         tally = own.value_counts().sort_index()

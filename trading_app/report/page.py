@@ -123,8 +123,8 @@ def _gains(data: ReportData) -> pd.DataFrame:
     return figures.contributions(data.weights, data.equity[data.subject], data.trades)
 
 
-def training_metrics(progress: pd.DataFrame) -> list[str]:
-    """The few quantities of training to show, of those that were logged more than once."""
+def training_metrics(progress: pd.DataFrame, limit: int | None = CURVES) -> list[str]:
+    """The few quantities of training to show, of those that were logged more than once; all without a limit."""
     if progress.empty or not {"step", "seed"} <= set(progress.columns):
         return []
     logged = progress.select_dtypes("number").columns.difference(["step", "seed"], sort=False)
@@ -132,7 +132,7 @@ def training_metrics(progress: pd.DataFrame) -> list[str]:
     kept = [name for name in logged if not name.startswith(f"eval_{RELAXATION}")]
     known = [name for name in kept if progress.loc[progress[name].notna(), "step"].nunique() > 1]
     ranked = [name for key in TRAINING for name in known if key in name]
-    return list(dict.fromkeys(ranked))[:CURVES]
+    return list(dict.fromkeys(ranked))[:limit]
 
 
 def render_report(data: ReportData, *, plotly_js: str | None = None) -> str:

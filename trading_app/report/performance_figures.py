@@ -128,14 +128,16 @@ def drawdown(
         + (f" The {len(falls)} deepest falls are shaded and numbered." if len(falls) > 1 else ""),
         theme,
         height=320,
-        yaxis={"ticksuffix": PERCENT, "rangemode": "tozero"},
+        yaxis={"ticksuffix": PERCENT},
     )
     names = [strategy] + ([reference] if reference is not None and reference in equity else [])
     under = pd.DataFrame(100 * drawdowns(equity[names]), equity.index, names)
+    # Below the deepest fall there is room for the numbers.
+    result.update_yaxes(range=[1.22 * min(float(under.min(axis=None)), -0.5), 0])
     rows = np.union1d(thin(under[strategy]), equity.index.get_indexer(pd.Index(falls["trough"])))
     for name in reversed(names):
         own = name == strategy
-        colour = theme.loss if own else theme.reference
+        colour = theme.agent if own else theme.reference
         result.add_scatter(
             x=days(under.index[rows]),
             y=numbers(under[name].iloc[rows]),

@@ -55,7 +55,7 @@ def market_distance(tests: Sequence[Mapping[str, Any]], symmetry: str, *, theme:
         customdata=[[test["statistic"], test["p_value"]] for test in own],
         name="Measured",
         marker={
-            "color": [colour if low else translucent(colour, 0.18) for low in broken],
+            "color": [translucent(colour, 0.6 if low else 0.12) for low in broken],
             "line": {"color": colour, "width": 1.2},
         },
         hovertemplate="%{customdata[0]:.4f}, p = %{customdata[1]:.3f}",
@@ -66,7 +66,7 @@ def market_distance(tests: Sequence[Mapping[str, Any]], symmetry: str, *, theme:
         y=numbers([max(test["expected"], 0.0) for test in own]),
         name="By chance",
         mode="lines",
-        line={"color": theme.loss, "width": 2, "dash": "dot"},
+        line={"color": theme.ink, "width": 2, "dash": "dot"},
         hovertemplate="%{y:.4f}",
         showlegend=False,
     )

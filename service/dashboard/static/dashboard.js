@@ -20,16 +20,14 @@
       const answer = await fetch(place.dataset.poll, { headers: { Accept: "text/html" }, redirect: "error" });
       if (answer.ok) {
         const text = await answer.text();
+        if (answer.headers.get("X-Done") === "yes" && place.dataset.then) return location.assign(place.dataset.then);
         const focused = place.contains(document.activeElement);
         if (text !== place.dataset.seen && !focused) {
           place.dataset.seen = text;
           place.innerHTML = text;
           place.dispatchEvent(new CustomEvent("polled", { bubbles: true }));
         }
-        if (answer.headers.get("X-Done") === "yes") {
-          if (place.dataset.then) location.assign(place.dataset.then);
-          return;
-        }
+        if (answer.headers.get("X-Done") === "yes") return;
       }
     } catch { /* the service restarts or the network is away: try again */ }
     setTimeout(() => poll(place), document.hidden ? 5 * pause : pause);

@@ -284,7 +284,7 @@ def test_runs_are_chosen_for_comparison(tab: Tab) -> None:
     page.get_by_label("Measure in the figure").select_option("turnover")
     page.wait_for_url("**measure=turnover**")
     tab.settle()
-    assert "Turnover" in page.locator("#figure-measure h3").inner_text()
+    assert "Annual turnover" in page.locator("#figure-measure h3").inner_text()
 
 
 def test_keyboard_reaches_the_content(tab: Tab) -> None:

@@ -115,11 +115,15 @@ def test_training_shows_its_curves_while_it_goes_on(desk: Any) -> None:
     jobs.progress(job.id, 1, 0.5, "step 300")
     text = desk.get(f"/dashboard/jobs/{job.id}")
     assert "data-live" in text
-    assert "progress?figures=3" in text
+    assert "progress?figures=training-eval-sharpe%20training-critic-loss%20training-alpha" in text
     assert "step 300" in desk.get(f"/dashboard/jobs/{job.id}/progress")
-    # The page reads itself again once there are figures that it does not show yet.
-    answer = desk.service.client.get(f"/dashboard/jobs/{job.id}/progress?figures=0")
-    assert answer.headers["x-done"] == "yes"
+    # The page reads itself again once there are other figures than it shows.
+    for figures, done in (
+        ("training-eval-sharpe training-critic-loss training-alpha", "no"),
+        ("training-critic-loss training-alpha training-entropy", "yes"),
+    ):
+        answer = desk.service.client.get(f"/dashboard/jobs/{job.id}/progress", params={"figures": figures})
+        assert answer.headers["x-done"] == done
     jobs.succeed(job.id, 1, {"run": "fresh", "stopped": None})
     assert "/dashboard/run?run=fresh" in desk.get(f"/dashboard/jobs/{job.id}")
 

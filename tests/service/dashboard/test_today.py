@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+from dataclasses import astuple
 from datetime import timedelta
 from typing import Any
 
 import pandas as pd
 import pytest
+
+from service.dashboard.holdings import read_holdings, write_holdings
+from service.problems import Problem
 
 
 def ask(desk: Any, **body: Any) -> dict[str, Any]:
@@ -75,6 +79,57 @@ def test_warnings_and_the_runs_notes_are_shown(desk: Any) -> None:
     assert "no holdings given" in text
     assert "a toy" in text
     assert "told no holdings" in text
+
+
+def test_holdings_are_told_in_the_page_and_kept_for_the_next_time(desk: Any) -> None:
+    desk.post("/dashboard/ask", model="toy", held="AAA 25\nBBB\t-10\n", unit="percent")
+    assert list(table(desk)["held"]) == [0.25, -0.1, 0]
+    assert "AAA 25\nBBB -10</textarea>" in desk.get("/dashboard")
+    desk.post("/dashboard/ask", model="toy")
+    assert desk.service.state.audit.latest()[0].request["holdings"] == {"weights": {"AAA": 0.25, "BBB": -0.1}}
+    desk.post("/dashboard/ask", model="toy", held="AAA 10", unit="shares", cash="500")
+    told = desk.service.state.audit.latest()[0].request["holdings"]
+    assert (told["shares"], told["cash"]) == ({"AAA": 10}, 500)
+    assert "AAA 10</textarea>" in desk.get("/dashboard")
+    desk.post("/dashboard/ask", model="toy", held="", unit="percent")
+    assert list(table(desk)["held"]) == [0, 0, 0]
+
+
+def test_holdings_that_cannot_be_read_are_told_by_their_line(desk: Any) -> None:
+    answer = desk.post("/dashboard/ask", model="toy", held="AAA 25\nBBB", unit="percent")
+    assert (answer.status_code, "holdings, line 2" in answer.text) == (422, True)
+    assert desk.post("/dashboard/ask", model="toy", held="XYZ 5", unit="shares").status_code == 422
+    assert desk.service.state.audit.latest() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "cash", "held"),
+    [
+        ("KO 5.2\nGE: \u22121", "percent", "", {"weights": {"KO": 0.052, "GE": -0.01}}),
+        ("KO;100\n\nGE,3\n", "shares", "12.5", {"shares": {"KO": 100.0, "GE": 3.0}, "cash": 12.5}),
+        ("KO\t5 %", "percent", "", {"weights": {"KO": 0.05}}),
+        ("", "shares", "", {"shares": {}, "cash": 0.0}),
+    ],
+)
+def test_holdings_are_read_as_typed_or_pasted(text: str, unit: str, cash: str, held: Any) -> None:
+    found = read_holdings(text, unit, cash)
+    assert found == held
+    assert read_holdings(*astuple(write_holdings(found))) == held
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "cash", "reason"),
+    [
+        ("KO", "percent", "", "line 1"),
+        ("KO 1\nKO 2", "shares", "", "twice"),
+        ("KO nan", "shares", "", "no number"),
+        ("KO 1", "percent", "5", "cash goes with shares"),
+        ("KO 1", "lots", "", "percent or shares"),
+    ],
+)
+def test_unreadable_holdings_are_refused(text: str, unit: str, cash: str, reason: str) -> None:
+    with pytest.raises(Problem, match=reason):
+        read_holdings(text, unit, cash)
 
 
 def test_signals_do_not_stand_for_allocations(desk: Any) -> None:
