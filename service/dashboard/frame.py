@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter
 from fastapi.exceptions import RequestValidationError
@@ -27,6 +28,8 @@ _ADVICE = {
     "unknown-job": ("See every job", "/dashboard/jobs"),
     "csrf": ("Open the page again and repeat what you did", "/dashboard"),
 }
+#: What a kind of problem is called where a person reads it, not a program.
+_HEADINGS = {"invalid-request": "This cannot be shown as asked", "not-found": "There is nothing here"}
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class PageRoute(APIRoute):
                 return _error(request, problem)
             except RequestValidationError as error:
                 found = error.errors()[0]
+                if found["loc"][0] == "path":
+                    return _error(request, Problem("not-found", f"there is no page {request.url.path[:100]}"))
                 place = str(found["loc"][min(1, len(found["loc"]) - 1)])
                 return _error(request, Problem("invalid-request", f"{place}: {found['msg']}"))
             except DataError as error:
@@ -78,8 +83,19 @@ def _error(request: Request, problem: Problem) -> Response:
     if request.url.path.endswith(_FILES):
         return PlainTextResponse(problem.detail, problem.status, headers=problem.headers)
     context: dict[str, Any] = {
-        "heading": KINDS[problem.kind].title,
+        "heading": _HEADINGS.get(problem.kind, KINDS[problem.kind].title),
         "detail": problem.detail,
-        "advice": _ADVICE.get(problem.kind, ("Go to the start", "/dashboard")),
+        "advice": _ADVICE.get(problem.kind) or _way_on(request),
     }
     return page(request, "error.html", context, status=problem.status, headers=problem.headers)
+
+
+def _way_on(request: Request) -> tuple[str, str]:
+    """Where to go from an error: the same page without what was chosen, of the same run where it names one."""
+    path, query = request.url.path, request.query_params
+    if path.startswith("/dashboard/jobs/"):
+        return _ADVICE["unknown-job"]
+    if request.method == "GET" and set(query) - {"run"}:
+        run = query.get("run", "")
+        return "Show the page without these choices", f"{path}?{urlencode({'run': run})}" if run else path
+    return "Go to the start", "/dashboard"

@@ -2,9 +2,22 @@
 "use strict";
 (() => {
   // A choice of a view is sent when it is made; the button beside it serves those without scripts.
+  const KEPT = "equitrade-focus";
   for (const field of document.querySelectorAll("[data-submit]")) {
-    field.addEventListener("change", () => field.form.requestSubmit());
+    field.addEventListener("change", () => {
+      try { sessionStorage.setItem(KEPT, JSON.stringify([location.pathname, field.name, field.value])); } catch { /* no storage */ }
+      // Another run may lack the strategy that was chosen of this one.
+      if (field.name === "run" && field.form.elements.strategy) field.form.elements.strategy.disabled = true;
+      field.form.requestSubmit();
+    });
   }
+  // Who chose with the keyboard goes on where they were, not at the top of the new page.
+  try {
+    const [path, name, value] = JSON.parse(sessionStorage.getItem(KEPT) ?? "[]");
+    sessionStorage.removeItem(KEPT);
+    const fields = path === location.pathname ? [...document.querySelectorAll("[data-submit]")] : [];
+    fields.find((field) => field.name === name && (field.type !== "checkbox" || field.value === value))?.focus({ preventScroll: true });
+  } catch { /* no storage */ }
   for (const button of document.querySelectorAll(".unscripted")) button.hidden = true;
   // Empty fields of a view would only make its address longer.
   for (const form of document.querySelectorAll('form[method="get"]')) {

@@ -102,6 +102,9 @@ def test_wrong_link_gives_a_page_that_leads_on(desk: Any) -> None:
     assert 'href="/dashboard"' in text
     assert "Choose another run" in desk.get("/dashboard/run?run=nope", 404)
     assert "from:" in desk.get("/dashboard/run?from=yesterday", 422)
+    text = desk.get("/dashboard/run?run=alpha&from=2020-08-10", 422)
+    assert 'href="/dashboard/run?run=alpha"' in text
+    assert "without these choices" in text
 
 
 def test_wrong_figure_gives_a_line(desk: Any) -> None:

@@ -130,4 +130,4 @@ def test_training_shows_its_curves_while_it_goes_on(desk: Any) -> None:
 
 def test_unknown_job_is_told(desk: Any) -> None:
     assert "See every job" in desk.get("/dashboard/jobs/" + "0" * 32, 404)
-    assert "job_id" in desk.get("/dashboard/jobs/nope", 422)
+    assert "See every job" in desk.get("/dashboard/jobs/nope", 404)
