@@ -205,7 +205,8 @@ def _is_done(path: Path, cell: Cell, seeds: int) -> bool:
         return False
     record = json.loads(path.read_text(encoding="utf-8"))
     same = json.loads(json.dumps(cell.settings()))
-    return bool(decisive(record["cell"]) == decisive(same) and len(record["seeds"]) >= seeds)
+    enough = len(record["seeds"]) >= seeds and record["cell"]["updates"] >= cell.updates
+    return enough and decisive(record["cell"]) == decisive(same)
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:

@@ -33,6 +33,7 @@ SETTINGS: dict[str, Any] = {
 UPDATES = {0.0: 2000, 1.0: 3000}
 # Five times the updates in which a symmetric agent should get there, four times for a broken market.
 LONG_UPDATES = {0.0: 7500, 1.0: 10_000}
+ABLATION_UPDATES = {0.0: 1500, 1.0: 2500}
 STRENGTHS = (1.0, 0.5, 0.25)
 STRENGTH_UPDATES = 2000
 # One change of the relaxed agent's settings a line, but that gains were first tried with He's initial weights.
@@ -142,10 +143,11 @@ class Cell:
 
 
 def decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What the result depends on among a cell's settings, so that stored and wanted ones can be compared."""
+    """What a cell's shares depend on, so that stored and wanted ones can be compared; not how many updates it took."""
     agent = settings["agent"]
     used = {k: v for k, v in settings["agent_settings"].items() if agent in USED_BY.get(k, (agent,))}
-    return {"first_seed": 0, **settings, "agent_settings": used}
+    rest = {k: v for k, v in settings.items() if k != "updates"}
+    return {"first_seed": 0, **rest, "agent_settings": used}
 
 
 def cells(groups: tuple[str, ...] = GROUPS, agents: tuple[str, ...] = AGENTS) -> list[Cell]:
@@ -164,16 +166,18 @@ def cells(groups: tuple[str, ...] = GROUPS, agents: tuple[str, ...] = AGENTS) ->
     if "ablation" in groups and "relaxed" in agents:
         for variant, changes in ABLATION.items():
             found += [
-                Cell("ablation", "relaxed", *market, variant, changes, UPDATES[market[0]])
+                Cell("ablation", "relaxed", *market, variant, changes, ABLATION_UPDATES[market[0]])
                 for market in markets
             ]
     if "ablation" in groups and "dense" in agents:
         for variant, changes in DENSE_ABLATION.items():
-            budget = LONG_UPDATES if variant == "initial-gain-2" else UPDATES
+            budget = LONG_UPDATES if variant == "initial-gain-2" else ABLATION_UPDATES
             found += [Cell("ablation", "dense", *m, variant, changes, budget[m[0]]) for m in markets]
     if "ablation" in groups and "exact" in agents:
         he = {"initial_gain": 2.0}
-        found += [Cell("ablation", "exact", *m, "initial-gain-2", he, UPDATES[m[0]]) for m in markets]
+        found += [
+            Cell("ablation", "exact", *m, "initial-gain-2", he, ABLATION_UPDATES[m[0]]) for m in markets
+        ]
     if "strengths" in groups:
         for strength in STRENGTHS:
             for agent in agents:

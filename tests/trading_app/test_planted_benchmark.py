@@ -80,6 +80,20 @@ def test_settings_that_an_agent_has_no_use_of_do_not_make_a_cell_another(agent, 
     assert len(runs) == again
 
 
+@pytest.mark.parametrize(("updates", "again"), [(4, 1), (8, 2)])
+def test_a_longer_run_serves_for_a_shorter_one(updates, again, tmp_path, monkeypatch):
+    runs = []
+    run_cell = planted.run_cell
+    monkeypatch.setattr(
+        planted, "run_cell", lambda cell, *a, **k: runs.append(cell) or run_cell(cell, *a, **k)
+    )
+    for count in (6, updates):
+        one = Cell(**{**vars(tiny()), "updates": count})
+        monkeypatch.setattr(planted, "cells", lambda groups, agents, one=one: [one])
+        planted.run(tmp_path, seeds=1)
+    assert len(runs) == again
+
+
 def test_a_choice_is_confirmed_on_seeds_that_it_was_not_made_on(tmp_path, monkeypatch):
     (cell, _) = cells(("confirm",))
     small = Cell(**{**vars(cell), "changes": TINY, "updates": 2})
