@@ -253,7 +253,7 @@ def _table(compared: Compared) -> Table:
         rows.append((label, (*cells, *_tests(saved, against, name in compared.backtests))))
     columns = (
         *(MEASURES[m].label for m in MEASURED),
-        "SPA p-value",
+        "SPA p\u2011value",
         "Deflated Sharpe",
         "Trials",
         "Dates",

@@ -15,7 +15,7 @@ from service.dashboard.pictures import Picture
 from service.problems import Problem
 from trading_app.report import figures
 from trading_app.report.contribution_figures import contributions
-from trading_app.report.data import ReportData, load_report_data
+from trading_app.report.data import ReportData, load_report_data, training_progress
 from trading_app.report.evidence_figures import metric_label
 from trading_app.report.page import CURVES, training_metrics
 from trading_app.run_files import RunError, read_json
@@ -289,7 +289,7 @@ def _training(shown: Backtested) -> Iterator[Picture]:
 
 def progress_pictures(run: Run) -> Iterator[Picture]:
     """What can be shown of a run before its backtest: how its training goes."""
-    yield from training_pictures(run.progress())
+    yield from training_pictures(training_progress(run))
 
 
 def training_pictures(progress: pd.DataFrame, limit: int | None = CURVES) -> Iterator[Picture]:
@@ -300,7 +300,8 @@ def training_pictures(progress: pd.DataFrame, limit: int | None = CURVES) -> Ite
             return figures.training_curve(progress, metric, theme=theme)
 
         def table(metric: str = metric) -> pd.DataFrame:
-            return progress.dropna(subset=[metric])[["step", "seed", metric]].reset_index(drop=True)
+            keys = [name for name in ("fold", "step", "seed") if name in progress]
+            return progress.dropna(subset=[metric])[[*keys, metric]].reset_index(drop=True)
 
         name = f"training-{metric.replace('/', '-').replace('_', '-')}"
         yield Picture(name, metric_label(metric), curve, table, False, "short")

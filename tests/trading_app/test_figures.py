@@ -231,6 +231,15 @@ def test_intervals_and_seeds() -> None:
     assert np.isfinite(f.measure_intervals(undefined).layout.xaxis.range).all()
 
 
+def test_training_curves_of_folds_stand_beside_each_other() -> None:
+    progress = pd.DataFrame(
+        {"fold": [1, 1, 1, 2], "step": [1, 1, 2, 1], "seed": [0, 1, 0, 0], "loss": [1.0, 3.0, 4.0, 5.0]}
+    )
+    figure = f.training_curve(progress, "loss")
+    lines = {trace.name: (list(trace.x), list(trace.y)) for trace in figure.data}
+    assert lines == {"Fold 1": ([1, 2], [2.0, 4.0]), "Fold 2": ([1], [5.0])}
+
+
 def test_training_curve_is_the_mean_over_seeds() -> None:
     progress = pd.DataFrame(
         [{"step": s, "seed": k, "loss": 1.0 * s + k, "other": np.nan} for s in range(2000) for k in (0, 2)]

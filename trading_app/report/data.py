@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from trading_app.evidence import AGENT
-from trading_app.runs import Run, load_backtest
+from trading_app.runs import Run, fold_path, load_backtest
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ReportData:
     costs : DataFrame
         Components of its profit and its turnover, by date.
     progress : DataFrame
-        Lines of the training's progress; empty where there was none.
+        Lines of the training's progress, with a column ``fold`` where it was trained anew; empty where there was none.
     config_text : str
         The configuration as TOML.
     trades : DataFrame, optional
@@ -78,6 +78,14 @@ class ReportData:
         return list(dict.fromkeys([*prices, *self.document.get("notes", [])]))
 
 
+def training_progress(run: Run) -> pd.DataFrame:
+    """Lines of a run's progress; of a walk-forward run those of its folds, told apart by the column ``fold``."""
+    folds = run.manifest.get("folds") or ()
+    parts = [Run(fold_path(run.path, k), {}).progress().assign(fold=k) for k in range(1, len(folds) + 1)]
+    parts = [part for part in parts if len(part)]
+    return pd.concat(parts, ignore_index=True) if parts else run.progress()
+
+
 def load_report_data(run: Run) -> ReportData:
     """Read a backtested run.
 
@@ -95,7 +103,7 @@ def load_report_data(run: Run) -> ReportData:
         equity=saved.equity[list(saved.strategies)],
         weights=saved.weights(subject),
         costs=saved.costs(subject),
-        progress=run.progress(),
+        progress=training_progress(run),
         config_text=run.config_text,
         trades=saved.trades(subject),
     )

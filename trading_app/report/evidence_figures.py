@@ -164,29 +164,34 @@ def metric_label(metric: str) -> str:
 
 
 def training_curve(progress: pd.DataFrame, metric: str, *, theme: Theme = LIGHT) -> go.Figure:
-    """One quantity over training, a thin line a seed and their mean.
+    """One quantity over training, a thin line a seed and their mean; with folds, the mean over seeds of each.
 
     Parameters
     ----------
     progress : DataFrame
-        Rows with ``step``, ``seed`` and the metric, as in ``progress.jsonl``.
+        Rows with ``step``, ``seed`` and the metric, as in ``progress.jsonl``; ``fold`` where it was trained anew.
     metric : str
         Column to show.
     theme : Theme
         The look.
     """
-    table = progress.dropna(subset=[metric]).pivot_table(index="step", columns="seed", values=metric)
+    folds = "fold" in progress
+    across = "fold" if folds else "seed"
+    table = progress.dropna(subset=[metric]).pivot_table(index="step", columns=across, values=metric)
     if len(table) > 400:
         table = table.iloc[np.unique(np.linspace(0, len(table) - 1, 400).astype(int))]
+    several = "Thin lines are seeds, the thick one their mean." if table.shape[1] > 1 else "One seed."
     result = figure(
         metric_label(metric),
-        "Thin lines are seeds, the thick one their mean." if table.shape[1] > 1 else "One seed.",
+        "A line a fold, each trained anew: the mean over its seeds." if folds else several,
         theme,
         height=270,
         xaxis={"title": {"text": "Environment steps"}},
         yaxis={"tickformat": ".3~g"},
-        showlegend=False,
+        showlegend=folds,
     )
+    if folds:
+        return _fold_lines(result, table, theme)
     steps = table.index.to_numpy()
     for seed in table.columns if table.shape[1] > 1 else ():
         result.add_scatter(
@@ -205,4 +210,20 @@ def training_curve(progress: pd.DataFrame, metric: str, *, theme: Theme = LIGHT)
         hovertemplate="%{y:.4g}",
         line={"width": 2.4, "color": theme.agent},
     )
+    return result
+
+
+def _fold_lines(result: go.Figure, table: pd.DataFrame, theme: Theme) -> go.Figure:
+    """A line for each column, step × fold."""
+    colours = [theme.agent, *theme.palette]
+    for number, fold in enumerate(table.columns):
+        line = table[fold].dropna()
+        result.add_scatter(
+            x=line.index.to_numpy(),
+            y=numbers(line),
+            mode="lines",
+            name=f"Fold {fold}",
+            hovertemplate="%{y:.4g}",
+            line={"width": 2, "color": colours[number % len(colours)]},
+        )
     return result

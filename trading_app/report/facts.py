@@ -58,7 +58,12 @@ def method_facts(data: ReportData) -> dict[str, str]:
     }
     seeds = sum(entry["kind"] == "seed" for entry in document["strategies"].values())
     if seeds and "agent" in document["strategies"]:
-        facts = {"Agent": f"Holds the mean of the weights that its {seeds} seeds decide on."} | facts
+        held = (
+            f"the mean of the weights that its {seeds} seeds decide on"
+            if seeds > 1
+            else "what its one seed decides on"
+        )
+        facts = {"Agent": f"Holds {held}."} | facts
     if baselines:
         facts["Baselines"] = f"{', '.join(baselines)}: same prices, dates, fills and costs."
     return facts

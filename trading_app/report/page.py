@@ -127,7 +127,7 @@ def training_metrics(progress: pd.DataFrame, limit: int | None = CURVES) -> list
     """The few quantities of training to show, of those that were logged more than once; all without a limit."""
     if progress.empty or not {"step", "seed"} <= set(progress.columns):
         return []
-    logged = progress.select_dtypes("number").columns.difference(["step", "seed"], sort=False)
+    logged = progress.select_dtypes("number").columns.difference(["step", "seed", "fold"], sort=False)
     # The symmetry page shows each layer's.
     kept = [name for name in logged if not name.startswith(f"eval_{RELAXATION}")]
     known = [name for name in kept if progress.loc[progress[name].notna(), "step"].nunique() > 1]

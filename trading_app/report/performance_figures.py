@@ -133,7 +133,7 @@ def drawdown(
     names = [strategy] + ([reference] if reference is not None and reference in equity else [])
     under = pd.DataFrame(100 * drawdowns(equity[names]), equity.index, names)
     # Below the deepest fall there is room for the numbers.
-    result.update_yaxes(range=[1.22 * min(float(under.min(axis=None)), -0.5), 0])
+    result.update_yaxes(range=[1.22 * min(float(under.to_numpy().min()), -0.5), 0])
     rows = np.union1d(thin(under[strategy]), equity.index.get_indexer(pd.Index(falls["trough"])))
     for name in reversed(names):
         own = name == strategy

@@ -95,12 +95,12 @@ def _spa(document: Mapping[str, Any], test: Mapping[str, Any] | None) -> list[st
         return []
     seeds = len(test["candidates"]) - 1
     if test["consistent"] < SIGNIFICANT:
-        who = f"The best of the agent and its {seeds} seeds has a" if seeds else "The agent has a"
+        who = f"The best of the agent and its {seeds} seeds has a" if seeds > 1 else "The agent has a"
     else:
         who = (
             f"Neither the agent nor any of its {seeds} seeds has a demonstrably"
-            if seeds
-            else "The agent has no"
+            if seeds > 1
+            else "The agent has no demonstrably"
         )
     name = baseline_name(test["benchmark"])
     lines = [f"{who} higher mean return than {name} (Hansen's SPA test, {p_value(test)})."]

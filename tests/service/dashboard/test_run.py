@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from service.dashboard.run_pictures import FEWEST, load_backtested
 from trading_app.report import figures
-from trading_app.runs import load_backtest, open_run
+from trading_app.runs import fold_path, load_backtest, open_run
 
 
 def csv(desk: Any, path: str) -> pd.DataFrame:
@@ -111,6 +112,20 @@ def test_run_without_a_backtest_shows_its_training(desk: Any) -> None:
     assert "This run has no backtest yet" in text
     assert names(text) == {"training-eval-sharpe", "training-critic-loss", "training-alpha"}
     assert desk.figure("/dashboard/run/fresh/figures/training-alpha.json")["data"]
+
+
+def test_walk_forward_run_shows_the_training_of_its_folds(desk: Any) -> None:
+    run = open_run("fresh", desk.home)
+    manifest = dict(run.manifest) | {"folds": [run.manifest["split"]] * 2}
+    (run.path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    lines = (run.path / "progress.jsonl").read_text(encoding="utf-8")
+    for number in (1, 2):
+        fold_path(run.path, number).mkdir(parents=True)
+        (fold_path(run.path, number) / "progress.jsonl").write_text(lines, encoding="utf-8")
+    shown = desk.figure("/dashboard/run/fresh/figures/training-critic-loss.json")
+    assert [trace["name"] for trace in shown["data"]] == ["Fold 1", "Fold 2"]
+    table = pd.read_csv(io.StringIO(desk.get("/dashboard/run/fresh/figures/training-critic-loss.csv")))
+    assert list(table.columns) == ["fold", "step", "seed", "critic_loss"]
 
 
 def test_new_backtest_is_seen(desk: Any) -> None:
