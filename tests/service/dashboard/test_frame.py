@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shutil
+import types
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -185,3 +187,21 @@ def test_gallery_keeps_the_view_in_its_addresses() -> None:
     made = gallery([picture()], "/here", run=["a", "b"], start=None, scale="")
     assert made.url("one", "csv") == "/here/one.csv?run=a&run=b"
     assert made.starting("on") == ["one"]
+
+
+def test_page_of_the_docs_works_as_it_stands_there(
+    make_service: Any, made_runs: Path, sign_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "how-to" / "dashboards.md").read_text(encoding="utf-8")
+    names, body = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert len([line for line in body.splitlines() if line]) == 10
+    turnover = types.ModuleType("turnover")
+    exec(names + body, turnover.__dict__)
+    monkeypatch.setattr(pages, "PAGES", (*pages.PAGES, turnover))
+    desk = sign_in(make_service())
+    shutil.copytree(made_runs, desk.home, dirs_exist_ok=True)
+    shown = desk.get("/dashboard/turnover?run=alpha")
+    assert 'aria-current="page">Turnover</a>' in shown
+    assert desk.figure("/dashboard/turnover/figures/turnover.json?run=alpha")["title"].startswith("Turnover")
+    assert desk.get("/dashboard/turnover/figures/turnover.csv?run=alpha").startswith("date,turnover")
+    assert "Choose another run" in desk.get("/dashboard/turnover?run=nope", 404)
