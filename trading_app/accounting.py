@@ -116,6 +116,7 @@ def solve_fill(
     *,
     gross: Array | float | None = None,
     tolerance: float = TOLERANCE,
+    scratch: Floats | None = None,
 ) -> Array:
     """Solve μ = 1 − Σ_i c_i |a_i μ − w′_i| for the share μ of the account that a fill leaves.
 
@@ -138,6 +139,8 @@ def solve_fill(
         Σ |a_i| [...], or an upper bound of it; computed where absent.
     tolerance
         Largest error of μ.
+    scratch
+        NumPy memory of the target's shape to work in; made where absent.
 
     Returns
     -------
@@ -161,26 +164,39 @@ def solve_fill(
             "cost rate × gross weight must stay below 1"
         )
     if impact is None and largest < _SLOW_FACTOR:
-        return _fixed_point(target, held, rate, factor, tolerance)
+        return _fixed_point(target, held, rate, factor, tolerance, scratch)
     return _newton(target, held, rate, impact, tolerance)
 
 
-def _fixed_point(target: Array, held: Array, rate: float, factor: Array, tolerance: float) -> Array:
-    kept = 1.0 - total(_magnitude(target - held)) * rate
+def _fixed_point(
+    target: Array, held: Array, rate: float, factor: Array, tolerance: float, scratch: Floats | None
+) -> Array:
+    kept = 1.0 - total(_magnitude(_change(target, None, held, scratch))) * rate
     if target.ndim == 1 and isinstance(target, np.ndarray):
         return _fixed_point_of_one(target, held, rate, float(factor), tolerance, float(kept))
-    moving = kept == kept
+    slack = factor / (1.0 - factor)
+    moving = None
     for _ in range(_FIXED_POINT_STEPS):
-        change = target * kept[..., None]
-        change -= held
-        new = 1.0 - total(_magnitude(change)) * rate
+        new = 1.0 - total(_magnitude(_change(target, kept, held, scratch))) * rate
         # |μ₁ − μ*| ≤ q/(1−q) · |μ₁ − μ₀| after a step from μ₀ to μ₁.
-        error = abs(new - kept) * (factor / (1.0 - factor))
-        kept = new * moving + kept * (moving == 0)
-        moving = moving & (error > tolerance)
+        unsure = abs(new - kept) * slack > tolerance
+        kept = new if moving is None else new * moving + kept * (moving == 0)
+        moving = unsure if moving is None else moving & unsure
         if not moving.any():
             break
     return kept
+
+
+def _change(target: Array, kept: Array | None, held: Array, scratch: Floats | None) -> Array:
+    """a μ − w′ [..., N], with μ = 1 where it is None."""
+    if scratch is None:
+        if kept is None:
+            return target - held
+        change = target * kept[..., None]
+        change -= held
+        return change
+    scaled = target if kept is None else np.multiply(target, kept[..., None], out=scratch)
+    return np.subtract(scaled, held, out=scratch)
 
 
 def _fixed_point_of_one(
@@ -248,7 +264,13 @@ def financing(
 
 
 def hold(
-    target: Array, rates: Rates, intraday: Array | None, overnight: Array, gross: Array | None = None
+    target: Array,
+    rates: Rates,
+    intraday: Array | None,
+    overnight: Array,
+    gross: Array | None = None,
+    *,
+    room: tuple[Floats, Floats] | None = None,
 ) -> tuple[Array, Array, Array, Array]:
     """Hold a filled target to the close, pay for the night, and hold on to the next fill.
 
@@ -264,6 +286,8 @@ def hold(
         Next fill price / close [..., N].
     gross
         Σ |a_i| [...], where the caller has it already.
+    room
+        NumPy memory of the target's shape for the values at the close and before the next fill; made where absent.
 
     Returns
     -------
@@ -274,10 +298,11 @@ def hold(
     values, net = target, total(target)
     cash = 1.0 - net
     if intraday is not None:
-        values, gross = target * intraday, None
+        values = _product(target, intraday, room and room[0])
         net = total(values)
+        gross = total(np.abs(values, out=room[1])) if room else None
     close_growth = net + cash
-    next_values = values * overnight
+    next_values = _product(values, overnight, room and room[1])
     next_growth = total(next_values) + cash
     if rates.borrow or rates.lending or rates.financing:
         interest, borrow = financing(cash, values, rates, net, gross)
@@ -317,12 +342,16 @@ def advance(
     return Session(kept, close, weights, following, next_values / positive(following)[..., None])
 
 
+def _product(left: Array, right: Array, out: Floats | None) -> Array:
+    return left * right if out is None else np.multiply(left, right, out=out)
+
+
 def total(values: Array) -> Array:
-    """Sum over the last axis; for NumPy matrices by a matrix product, which is several times faster."""
+    """Sum over the last axis; for NumPy matrices stored by rows through a matrix product, several times as fast."""
     if not isinstance(values, np.ndarray):
         return values.sum(-1)
-    if values.ndim == 1:
-        return np.add.reduce(values)
+    if values.ndim == 1 or values.strides[-1] > values.strides[0]:
+        return np.add.reduce(values, axis=-1)
     return values @ _ones(values.shape[-1], values.dtype)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol, overload, runtime_checkable
 
 import numpy as np
 import pandas as pd
 
 from data.errors import DataError
-from trading_app.backtest_engine import net_asset_values
+from trading_app.backtest_engine import net_asset_values, processors
 from trading_app.backtest_results import BacktestResult, BatchResult
 from trading_app.costs import CostModel
 from trading_app.market_prices import TradingPanel, session_range, trading_panel
@@ -167,14 +168,14 @@ def _targets(
         labels = [str(name) for name in names]
     if len(labels) != len(targets) or len(set(labels)) != len(labels):
         raise DataError(f"names: {len(targets)} different names are needed, not {labels}")
-    for name, target in zip(labels, targets, strict=True):
-        _check_rows(panel, target, name)
+    with ThreadPoolExecutor(min(len(targets), processors())) as pool:
+        list(pool.map(lambda name, target: _check_rows(panel, target, name), labels, targets))
     return targets, labels, many
 
 
 def _shaped(panel: TradingPanel, weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:
     try:
-        array = np.ascontiguousarray(weights, dtype=np.float64)
+        array = np.asarray(weights, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"weights are not numeric ({error})") from None
     expected = panel.close.shape

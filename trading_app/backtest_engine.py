@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trading_app.accounting import Rates, hold, positive, solve_fill, total
+from trading_app.backtest_blocks import Block, Room, blocks
 from trading_app.backtest_ledger import end_at_ruin, last_fill, ledger
 from trading_app.costs import CostModel
 
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Flags = NDArray[np.bool_]
-
-# Cells worked on at once: what the arithmetic touches then stays in a core's own cache.
-BLOCK_CELLS = 48_000
 
 
 def net_asset_values(
@@ -47,68 +45,58 @@ def net_asset_values(
     threads
         Strategies worked on side by side; by default as many as there are processors.
     """
-    rates, impact = Rates.of(costs), panel.impact(costs)
-    intraday, overnight = _ratios(panel)
+    strategies, sessions, assets = targets.shape
+    rates, cuts = Rates.of(costs), blocks(panel, costs)
+    nav = np.empty((strategies, sessions))
 
-    def one(target: Floats) -> Floats:
-        # A sum is NaN if any of its terms is: one product tells which sessions trade.
-        filled = np.isfinite(total(target[:-1]))
-        if filled.all():
-            return _daily(panel, target, rates, impact, intraday, overnight)
-        if panel.all_tradable and filled.any():
-            return _sparse(panel, target, filled, rates, impact)
-        return ledger(panel, target, costs).nav
+    def work(first: int) -> None:
+        room = Room(max(block.height for block in cuts), assets)
+        for k in range(first, strategies, workers):
+            daily = _daily(targets[k], cuts, rates, room)
+            nav[k] = _now_and_then(panel, targets[k], costs) if daily is None else daily
 
-    workers = min(len(targets), threads or _processors())
+    workers = min(strategies, threads or processors())
     if workers <= 1:
-        return np.stack([one(target) for target in targets])
-    with ThreadPoolExecutor(workers) as pool:
-        return np.stack(list(pool.map(one, targets)))
+        work(0)
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(work, range(workers)))
+    return nav
 
 
-def _ratios(panel: TradingPanel) -> tuple[Floats | None, Floats]:
-    """Close / fill price of sessions 1 … T − 1, and next fill price / close (1 after the last) [D, N]."""
-    intraday = None if panel.at_close else np.asfortranarray(panel.close[1:] / panel.price[1:])
-    overnight = np.ones(panel.close[1:].shape, order="F")
-    np.divide(panel.price[2:], panel.close[1:-1], out=overnight[:-1])
-    return intraday, overnight
-
-
-def _daily(
-    panel: TradingPanel,
-    target: Floats,
-    rates: Rates,
-    impact: Floats | None,
-    intraday: Floats | None,
-    overnight: Floats,
-) -> Floats:
-    """Value of an account [T] that trades every session; target [T, N]."""
+def _daily(target: Floats, cuts: list[Block], rates: Rates, room: Room) -> Floats | None:
+    """Value of an account [T] that trades every session; target [T, N]. None if there is one without a trade."""
     sessions, assets = target.shape
-    growth = np.empty((3, sessions - 1))  # kept, close, next
+    # For μ, and the growth to the close and to the next fill.
+    growth = np.empty((3, cuts[-1].rows.start + cuts[-1].height))
     held = np.zeros(assets)
-    block = max(1, BLOCK_CELLS // assets)
-    for start in range(0, sessions - 1, block):
-        rows = slice(start, min(start + block, sessions - 1))
-        after = slice(rows.start + 1, rows.stop + 1)
-        # Column order, in which a factor of each row broadcasts along contiguous memory.
-        wanted = np.asfortranarray(target[rows])
-        if not panel.all_tradable:
-            wanted = wanted * panel.tradable[after]
-        day = None if intraday is None else intraday[rows]
-        gross = total(abs(wanted))
-        growth[1, rows], _, next_growth, next_values = hold(wanted, rates, day, overnight[rows], gross)
-        growth[2, rows] = next_growth
-        pre_trade = np.empty_like(wanted)
-        pre_trade[0] = held
-        np.divide(next_values[:-1], positive(next_growth[:-1])[:, None], out=pre_trade[1:])
-        held = next_values[-1] / positive(next_growth[-1])
-        squeeze = None if impact is None else impact[after]
-        growth[0, rows] = solve_fill(wanted, pre_trade, rates.trade, squeeze, gross=gross)
-    kept, close, following = growth
+    for block in cuts:
+        wanted, scratch = room.target(target, block), room.scratch(block.height)
+        gross = total(np.abs(wanted, out=scratch))
+        # A sum is NaN if any of its terms is.
+        if not np.isfinite(gross).all():
+            return None
+        closing, _, next_growth, leaving = hold(
+            wanted, rates, block.intraday, block.overnight, gross, room=room.values(block.height)
+        )
+        account = positive(next_growth)
+        pre_trade = room.pre_trade(held, leaving, account)
+        held = leaving[-1] / account[-1]
+        kept = solve_fill(wanted, pre_trade, rates.trade, block.impact, gross=gross, scratch=scratch)
+        growth[:, block.rows.start : block.rows.start + block.height] = kept, closing, next_growth
+    kept, close, following = growth[:, : sessions - 1]
     # The first session's cash earns interest over the night before it.
     opening = np.concatenate([[1.0 + rates.lending], following[:-1]])
     nav = np.concatenate([[1.0], np.cumprod(opening * kept) * close])
     return end_at_ruin(nav, (opening <= 0) | (kept <= 0) | (close <= 0))
+
+
+def _now_and_then(panel: TradingPanel, target: Floats, costs: CostModel) -> Floats:
+    """Value of an account [T] that does not trade every session; target [T, N]."""
+    filled = np.isfinite(total(target[:-1]))
+    if panel.all_tradable and filled.any():
+        return _sparse(panel, target, filled, Rates.of(costs), panel.impact(costs))
+    return ledger(panel, target, costs).nav
 
 
 def _sparse(
@@ -171,5 +159,6 @@ def _step_by_step(cash: list[float], filled: list[bool], fee: list[float], rates
     return cash
 
 
-def _processors() -> int:
+def processors() -> int:
+    """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.prices import Prices
+from trading_app import backtest_blocks
 from trading_app.backtest import backtest
 from trading_app.costs import CostModel
 
@@ -230,3 +231,31 @@ def test_a_long_history_stays_exact() -> None:
         expected = loop_on(prices, weights, EVERY_COST, "next_open")
         assert result.nav[-1] == pytest.approx(expected[-1], rel=1e-9)
         assert_identity(result)
+
+
+@pytest.mark.parametrize("cells", [1, 50, 100, 10_000])
+@pytest.mark.parametrize("fill", ["next_open", "next_close"])
+@pytest.mark.parametrize("holes", [False, True])
+@pytest.mark.parametrize("costs", [CostModel(), EVERY_COST])
+def test_blocks_of_sessions_leave_no_seam(
+    cells: int, fill: str, holes: bool, costs: CostModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backtest_blocks, "BLOCK_CELLS", cells)
+    prices = market(7, 60, 3, holes)
+    weights = matrix(7, prices, "long-short", 1.5)
+    # The last one is not daily any more in its last block.
+    stops = weights.copy()
+    stops.iloc[-3] = np.nan
+    batch = backtest(prices, {"daily": weights, "stops": stops}, costs=costs, fill=fill)
+    for k, frame in enumerate([weights, stops]):
+        expected = np.array(loop_on(prices, frame, costs, fill))
+        assert np.abs(batch.nav[k] / expected - 1).max() < 1e-9
+
+
+def test_the_order_of_an_array_in_memory_does_not_matter() -> None:
+    prices = market(2, 50, 3, holes=False)
+    weights = np.stack([matrix(k, prices, "long-short", 1.0).to_numpy() for k in range(3)])
+    expected = backtest(prices, np.ascontiguousarray(weights)).nav
+    for order in ((2, 1, 0), (0, 2, 1), (1, 2, 0)):
+        other = np.ascontiguousarray(weights.transpose(order)).transpose(np.argsort(order))
+        np.testing.assert_array_equal(backtest(prices, other).nav, expected)
