@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.planted import NOISE_LEVELS
 from benchmarks.planted_figures import Record, band, first_reaching, main_cell, under_noise
 
-__all__ = ["verdicts"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["optimum_under_noise", "verdicts"]
 
 Row = tuple[str, str, str, bool | None]
 """What, the figure, what is to be reached, and whether it is."""
@@ -35,6 +40,18 @@ def verdicts(records: dict[str, Record]) -> Iterator[Row]:
     yield from _times_as_many(records, BROKEN, 0.95, 4)
     for market in (SYMMETRIC, BROKEN):
         yield from _noise(records, market)
+
+
+def optimum_under_noise(exchange: float, mirror: float) -> dict[str, float]:
+    """What the best policy loses of its share to each level of noise on observations: it acts on what it sees, too."""
+    from trading_app.planted import PlantedConfig, PlantedScore
+
+    score = PlantedScore(PlantedConfig().broken(exchange=exchange, mirror=mirror), episodes=128, periods=60)
+
+    def best(x: Tensor) -> Tensor:
+        return score.best(x) / score.config.max_position
+
+    return {str(s): 1 - float(score.share(best, observation_noise=s)[0]) for s in NOISE_LEVELS if s > 0}
 
 
 def _name(market: tuple[float, float]) -> str:
@@ -100,7 +117,9 @@ def _noise(records: dict[str, Record], market: tuple[float, float]) -> Iterator[
             losses[agent] = {k: clean - v.estimate for k, v in shares.items() if float(k) > 0}
     if len(losses) < 2 or "relaxed" not in losses:
         return
+    best = optimum_under_noise(*market)
     for level in losses["relaxed"]:
         ranked = sorted(losses, key=lambda agent: losses[agent][level])
         shown = ", ".join(f"{agent} {losses[agent][level]:.3f}" for agent in ranked)
+        shown += f"; the optimum itself {best[level]:.3f}"
         yield f"{_name(market)}: share lost to noise {level}", shown, "relaxed least", ranked[0] == "relaxed"

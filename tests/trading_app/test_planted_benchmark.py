@@ -16,7 +16,7 @@ from benchmarks.planted_figures import (
     strengths_figure,
     table,
 )
-from benchmarks.planted_verdicts import verdicts
+from benchmarks.planted_verdicts import optimum_under_noise, verdicts
 from trading_app.planted import PlantedScore
 
 TINY = {"width": 8, "batch_size": 16, "learning_starts": 16}
@@ -191,8 +191,14 @@ def test_marks_are_read_off_the_cells():
     ]
     assert shown.startswith("-")
     assert reached is False
-    assert found["both symmetries broken: share lost to noise 0.8"] == (
-        "dense 0.320, relaxed 0.400, exact 0.800",
-        False,
-    )
+    shown, reached = found["both symmetries broken: share lost to noise 0.8"]
+    assert shown.startswith("dense 0.320, relaxed 0.400, exact 0.800; the optimum itself ")
+    assert reached is False
     assert list(verdicts({})) == []
+
+
+def test_the_optimum_loses_more_the_more_noise_it_sees():
+    lost = list(optimum_under_noise(1.0, 1.0).values())
+    assert lost[0] > 0
+    assert lost == sorted(lost)
+    assert lost[3] == pytest.approx(64 * lost[0], rel=0.02)  # a linear policy's loss grows with the square
