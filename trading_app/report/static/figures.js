@@ -83,7 +83,8 @@
     if (found?.localName !== "link") return found;
     const made = Object.assign(document.createElement("script"), { id: "plotly", async: true });
     const start = () => { made.src = found.href; };
-    found.replaceWith(made);
+    found.removeAttribute("id");
+    found.after(made);  // the link stays: without it the browser would stop reading and begin anew
     if (document.hidden) start(); else requestAnimationFrame(() => setTimeout(start));
     return made;
   }
