@@ -149,10 +149,10 @@ def _market(document: Mapping[str, Any]) -> MarketSymmetry:
     findings, pictures = [], []
     for name in present:
         own = [t for t in tests if t["symmetry"] == name]
-        broken = sum(t["p_value"] < figures.LEVEL for t in own)
+        broken = sum(t["p_value"] <= figures.LEVEL for t in own)
         label = figures.SYMMETRIES[name]
         findings.append(
-            f"{label}: the market broke it in {broken} of {len(own)} years (p < {figures.LEVEL:g}); chance alone would "
+            f"{label}: the market broke it in {broken} of {len(own)} years (p ≤ {figures.LEVEL:g}); chance alone would "
             f"give about {format_number(figures.LEVEL * len(own), 'ratio', 1)}."
         )
         pictures.append(

@@ -61,4 +61,4 @@ def symmetry(
 
 
 def _verdict(test: dict[str, Any]) -> str:
-    return "broken" if test["p_value"] < 0.05 else ""
+    return "broken" if test["p_value"] <= 0.05 else ""

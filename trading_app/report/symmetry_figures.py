@@ -14,6 +14,7 @@ from trading_app.measures import format_number
 from trading_app.report.theme import LIGHT, PERCENT, Theme, figure, numbers, translucent
 from trading_app.run_symmetry import RELAXATION, RelaxedWeights
 
+# A permutation test keeps its level where its p-value, which counts the data itself, is at most that.
 LEVEL = 0.05
 LAYERS = {"lifting": "First layer", "head": "Output", "pool": "Pool", "pooled": "After the pool"}
 SYMMETRIES = {"mirror": "Mirror", "exchange": "Exchange of assets"}
@@ -35,12 +36,12 @@ def market_distance(tests: Sequence[Mapping[str, Any]], symmetry: str, *, theme:
         The look.
     """
     own = [test for test in tests if test["symmetry"] == symmetry]
-    broken = [test["p_value"] < LEVEL for test in own]
+    broken = [test["p_value"] <= LEVEL for test in own]
     expected = LEVEL * len(own)
     result = figure(
         f"{SYMMETRIES[symmetry]}: broken in {sum(broken)} of {len(own)} years",
         "Energy distance between the law of next-day returns and its image. Dotted: the distance that chance gives. "
-        f"Filled: p < {LEVEL:g}; chance alone fills about {format_number(expected, 'ratio', 1)}.",
+        f"Filled: p ≤ {LEVEL:g}; chance alone fills about {format_number(expected, 'ratio', 1)}.",
         theme,
         height=300,
         xaxis={"tickformat": "d", "separatethousands": False},
