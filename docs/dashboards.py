@@ -1,4 +1,4 @@
-"""Takes the pictures of the dashboards: ``python docs/dashboards.py --home equitrade_home`` (needs Chromium).
+"""Takes the pictures of dashboards and report: ``python docs/dashboards.py --home equitrade_home`` (needs Chromium).
 
 The home needs the run of ``make demo``. Two smaller runs are trained beside it, so that there is something to
 compare; everything is done by the commands and pages that the documentation names.
@@ -55,6 +55,7 @@ def prepare(home: Path) -> None:
         results = ["--out", str(home / "control" / "smoke")]
         subprocess.run([EQUITRADE, "control", "run", "--suite", "smoke", *results], check=True)
         subprocess.run([EQUITRADE, "control", "figures", "--results", results[1]], check=True)
+    command(home, "report", "demo")
     command(home, "models", "promote", "demo")
     command(home, "users", "create", "me", "--scopes", "run", "--password-stdin", text=PASSWORD + "\n")
 
@@ -88,6 +89,10 @@ def log_in(page: Any, url: str) -> None:
     page.wait_for_url("**/dashboard")
     page.get_by_role("button", name="Ask demo for its allocation now").click()
     page.wait_for_selector("[data-figure=allocation-demo]")
+    page.get_by_text("Tell what demo holds").click()
+    page.get_by_label("A symbol and a number on each line").fill(_held())
+    page.get_by_role("button", name="Ask with these holdings").click()
+    page.wait_for_selector("h3:has-text('against holdings')")
     page.goto(f"{url}/dashboard/jobs")
     if page.get_by_text("succeeded").count() == 0:
         page.get_by_label("What to backtest").select_option("strategy:momentum")
@@ -98,6 +103,13 @@ def log_in(page: Any, url: str) -> None:
         page.get_by_text("succeeded").wait_for(timeout=180_000)
 
 
+def _held() -> str:
+    """An account to trade from, in percent of it: all assets alike but the last, of which it has none."""
+    from data import load_prices
+
+    return "\n".join(f"{symbol} 5" for symbol in load_prices("sp500-20").symbols[:-1])
+
+
 def take(page: Any, url: str, name: str, path: str, look: str) -> Path:
     """Save one page in one look."""
     page.evaluate("look => localStorage.setItem('equitrade-theme', look)", look)
@@ -105,6 +117,18 @@ def take(page: Any, url: str, name: str, path: str, look: str) -> Path:
     place = PLACES.get(name)
     if place:
         page.evaluate("place => document.querySelector(place).scrollIntoView()", place)
+    return save(page, f"dashboard-{name}-{look}")
+
+
+def take_report(page: Any, home: Path) -> Path:
+    """Save the top of the report of the demo's run, as a file in a browser shows it."""
+    page.set_viewport_size({"width": WIDTH, "height": 1500})
+    page.goto(f"{(home / 'runs' / 'demo' / 'report.html').as_uri()}?theme=light")
+    return save(page, "report")
+
+
+def save(page: Any, name: str) -> Path:
+    """Save what is in sight once its figures are drawn."""
     page.wait_for_function(
         """() => [...document.querySelectorAll('[data-figure]')].filter((e) => {
             const { top, bottom } = e.getBoundingClientRect();
@@ -113,7 +137,7 @@ def take(page: Any, url: str, name: str, path: str, look: str) -> Path:
         timeout=60_000,
     )
     page.wait_for_timeout(500)
-    target = DOCS / "pictures" / f"dashboard-{name}-{look}.png"
+    target = DOCS / "pictures" / f"{name}.png"
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     picture.quantize(COLOURS, dither=Image.Dither.NONE).save(target, optimize=True)
     return target
@@ -138,6 +162,7 @@ def main() -> None:
         for look in ("light", "dark"):
             for module in PAGES:
                 print(take(page, url, module.TITLE.lower(), module.PATH, look))
+        print(take_report(page, home))
         browser.close()
 
 

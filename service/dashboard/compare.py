@@ -15,6 +15,7 @@ from service.dashboard.login import LoggedIn
 from service.dashboard.pictures import Picture, gallery, picture_file
 from service.dashboard.render import page
 from service.dashboard.run_pictures import opened
+from service.dashboard.views import Zoom
 from service.dependencies import StateDep
 from service.problems import Problem
 from trading_app.evidence import AGENT, kind_of
@@ -28,6 +29,7 @@ from trading_app.saved_backtests import SavedBacktest, load_backtest
 
 if TYPE_CHECKING:
     from service.state import State
+    from trading_app.report.theme import Focus
     from trading_app.runs import Run
 
 PATH, TITLE = "/dashboard/compare", "Compare"
@@ -113,11 +115,11 @@ async def compare(request: Request, state: StateDep, _session: LoggedIn, choice:
 
 @router.get("/dashboard/compare/figures/{file}")
 async def compare_figure(
-    file: str, request: Request, state: StateDep, _session: LoggedIn, choice: ChoiceDep
+    file: str, request: Request, state: StateDep, _session: LoggedIn, choice: ChoiceDep, zoom: Zoom
 ) -> Response:
     """Give one figure of a comparison, or its data."""
     return await state.run(
-        lambda: picture_file(request, _pictures(_compared(state, choice, state.runs()), choice), file)
+        lambda: picture_file(request, _pictures(_compared(state, choice, state.runs()), choice, zoom), file)
     )
 
 
@@ -183,7 +185,7 @@ def _compared(state: State, choice: Choice, runs: list[Run]) -> Compared:
     return Compared(backtests, baselines, tuple(missing))
 
 
-def _pictures(compared: Compared, choice: Choice) -> list[Picture]:
+def _pictures(compared: Compared, choice: Choice, zoom: Focus = None) -> list[Picture]:
     if not compared.backtests:
         return []
     runs, baselines = compared.equity
@@ -195,10 +197,13 @@ def _pictures(compared: Compared, choice: Choice) -> list[Picture]:
             Picture(
                 "curves",
                 "Growth of 1, after costs",
-                lambda theme: figures.run_curves(runs, baselines, log=choice.scale != "linear", theme=theme),
+                lambda theme: figures.run_curves(
+                    runs, baselines, log=choice.scale != "linear", focus=zoom, theme=theme
+                ),
                 lambda: pd.concat([runs, baselines], axis=1),
                 size="tall",
                 axis=True,
+                fine=True,
             )
         )
     made.append(

@@ -16,6 +16,7 @@ from service.dashboard.login import CheckedForm, LoggedIn
 from service.dashboard.pictures import Picture, gallery, picture_file
 from service.dashboard.render import environment, page
 from service.dashboard.run_pictures import Backtested, backtest_pictures, training_pictures
+from service.dashboard.views import Zoom
 from service.dependencies import RecordId, StateDep
 from service.jobs import FINISHED, SUCCEEDED, JobRecord
 from service.problems import Problem
@@ -31,6 +32,7 @@ from trading_app.report.verdict import verdict
 if TYPE_CHECKING:
     from service.scopes import Principal
     from service.state import State
+    from trading_app.report.theme import Focus
 
 PATH, TITLE = "/dashboard/jobs", "Jobs"
 router = page_router()
@@ -119,14 +121,14 @@ async def job_progress(job_id: RecordId, state: StateDep, _session: LoggedIn, fi
 
 @router.get("/dashboard/jobs/{job_id}/figures/{file}")
 async def job_figure(
-    job_id: RecordId, file: str, request: Request, state: StateDep, _session: LoggedIn
+    job_id: RecordId, file: str, request: Request, state: StateDep, _session: LoggedIn, zoom: Zoom
 ) -> Response:
     """Give one figure of a job's result, or its data."""
 
     def answer() -> Response:
         record = state.jobs.get(job_id)
         # A page that was read while training was young may ask for a curve that others have displaced since.
-        made = _curves(state, record, None) if record.kind == "training" else _pictures(state, record)
+        made = _curves(state, record, None) if record.kind == "training" else _pictures(state, record, zoom)
         return picture_file(request, made, file)
 
     return await state.run(answer)
@@ -203,14 +205,16 @@ def _job_context(state: State, job_id: str) -> dict[str, Any]:
     }
 
 
-def _pictures(state: State, record: JobRecord) -> list[Picture]:
+def _pictures(state: State, record: JobRecord, zoom: Focus = None) -> list[Picture]:
     if record.kind == "training":
         return _curves(state, record)
     shown = _shown(record)
     if shown is None:
         return []
     # Training is the run's own matter, and is on its page.
-    return [picture for picture in backtest_pictures(shown) if not picture.name.startswith("training")]
+    return [
+        picture for picture in backtest_pictures(shown, focus=zoom) if not picture.name.startswith("training")
+    ]
 
 
 def _curves(state: State, record: JobRecord, limit: int | None = CURVES) -> list[Picture]:

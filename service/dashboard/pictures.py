@@ -54,6 +54,8 @@ class Picture:
         About how high it is, so that the page does not jump: ``short``, ``medium`` or ``tall``.
     axis : bool
         Whether a button turns its vertical axis from logarithmic to linear.
+    fine : bool
+        Whether its file can be asked for in the detail of the dates zoomed to, see `service.dashboard.views.Zoom`.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Picture:
     wide: bool = True
     size: Literal["short", "medium", "tall"] = "medium"
     axis: bool = False
+    fine: bool = False
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from service.dashboard.login import LoggedIn
 from service.dashboard.pictures import Gallery, gallery, picture_file
 from service.dashboard.render import page
 from service.dashboard.run_pictures import backtest_pictures, load_backtested, opened, progress_pictures
-from service.dashboard.views import View, ViewDep, presets
+from service.dashboard.views import View, ViewDep, Zoom, presets
 from service.dependencies import RunName, StateDep
 from service.problems import Problem
 from service.routes.runs import summary
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from service.dashboard.pictures import Picture
     from service.dashboard.run_pictures import Backtested
     from service.state import State
+    from trading_app.report.theme import Focus
     from trading_app.runs import Run
 
 PATH, TITLE = "/dashboard/run", "Run"
@@ -44,12 +45,12 @@ async def run_page(
 
 @router.get("/dashboard/run/{run}/figures/{file}")
 async def run_figure(
-    run: RunName, file: str, request: Request, state: StateDep, _session: LoggedIn, view: ViewDep
+    run: RunName, file: str, request: Request, state: StateDep, _session: LoggedIn, view: ViewDep, zoom: Zoom
 ) -> Response:
     """Give one figure of a run, or its data."""
 
     def answer() -> Response:
-        return picture_file(request, _pictures(state.open_run(run), view), file)
+        return picture_file(request, _pictures(state.open_run(run), view, zoom), file)
 
     return await state.run(answer)
 
@@ -126,8 +127,8 @@ def _gallery(run: Run, view: View) -> Gallery:
     return gallery(_pictures(run, view), f"{PATH}/{run.name}/figures", stamp=stamp, **view.query)
 
 
-def _pictures(run: Run, view: View) -> list[Picture]:
+def _pictures(run: Run, view: View, zoom: Focus = None) -> list[Picture]:
     if run.metrics is None:
         return list(progress_pictures(run))
     shown = load_backtested(run, view.strategy, view.start, view.end)
-    return backtest_pictures(shown, log=view.scale == "log")
+    return backtest_pictures(shown, log=view.scale == "log", focus=zoom)

@@ -22,7 +22,7 @@ from trading_app.run_files import RunError, read_json
 from trading_app.runs import Run, load_backtest
 
 if TYPE_CHECKING:
-    from trading_app.report.theme import Theme
+    from trading_app.report.theme import Focus, Theme
 
 #: Fewest sessions that rolling measures and months say anything of.
 FEWEST = 20
@@ -146,22 +146,32 @@ def _from_second(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def backtest_pictures(shown: Backtested, *, log: bool = True) -> list[Picture]:
-    """Every picture of a backtest, in the order of the page."""
-    return [*_growth(shown, log), *_evidence(shown), *_time(shown), *_portfolio(shown), *_training(shown)]
+def backtest_pictures(shown: Backtested, *, log: bool = True, focus: Focus = None) -> list[Picture]:
+    """Every picture of a backtest, in the order of the page; those over time in the detail of the dates in focus."""
+    return [
+        *_growth(shown, log, focus),
+        *_evidence(shown),
+        *_time(shown, focus),
+        *_portfolio(shown, focus),
+        *_training(shown),
+    ]
 
 
-def _growth(shown: Backtested, log: bool) -> Iterator[Picture]:
+def _growth(shown: Backtested, log: bool, focus: Focus) -> Iterator[Picture]:
     own, reference = shown.strategy, shown.reference
 
     def equity(theme: Theme) -> Any:
-        return figures.equity_curve(shown.equity, reference=reference, log=log, theme=theme)
+        return figures.equity_curve(shown.equity, reference=reference, log=log, focus=focus, theme=theme)
 
     def drawdown(theme: Theme) -> Any:
-        return figures.drawdown(shown.equity, strategy=own, reference=reference, theme=theme)
+        return figures.drawdown(shown.equity, strategy=own, reference=reference, focus=focus, theme=theme)
 
-    yield Picture("equity", "Growth of 1, after costs", equity, lambda: shown.equity, size="tall", axis=True)
-    yield Picture("drawdown", "Drawdown", drawdown, lambda: shown.equity / shown.equity.cummax() - 1)
+    yield Picture(
+        "equity", "Growth of 1, after costs", equity, lambda: shown.equity, size="tall", axis=True, fine=True
+    )
+    yield Picture(
+        "drawdown", "Drawdown", drawdown, lambda: shown.equity / shown.equity.cummax() - 1, fine=True
+    )
 
 
 def _evidence(shown: Backtested) -> Iterator[Picture]:
@@ -190,16 +200,23 @@ def _evidence(shown: Backtested) -> Iterator[Picture]:
         )
 
 
-def _time(shown: Backtested) -> Iterator[Picture]:
+def _time(shown: Backtested, focus: Focus) -> Iterator[Picture]:
     own, reference, periods = shown.strategy, shown.reference, shown.data.document["periods"]
     returns = shown.returns
     pair = returns[[own] + ([reference] if reference else [])]
 
     def rolling(theme: Theme) -> Any:
-        return figures.rolling(returns, strategy=own, reference=reference, periods=periods, theme=theme)
+        return figures.rolling(
+            returns, strategy=own, reference=reference, periods=periods, focus=focus, theme=theme
+        )
 
     yield Picture(
-        "rolling", "Rolling Sharpe ratio, volatility and beta", rolling, lambda: returns, size="tall"
+        "rolling",
+        "Rolling Sharpe ratio, volatility and beta",
+        rolling,
+        lambda: returns,
+        size="tall",
+        fine=True,
     )
     yield Picture(
         "monthly",
@@ -223,22 +240,24 @@ def _time(shown: Backtested) -> Iterator[Picture]:
     )
 
 
-def _portfolio(shown: Backtested) -> Iterator[Picture]:
+def _portfolio(shown: Backtested, focus: Focus) -> Iterator[Picture]:
     weights, costs, gains, periods = shown.weights, shown.costs, shown.gains, shown.data.document["periods"]
     if weights is not None:
         yield Picture(
             "weights",
             "Weights over time",
-            lambda theme: figures.weights_area(weights, theme=theme),
+            lambda theme: figures.weights_area(weights, focus=focus, theme=theme),
             lambda: weights,
             size="tall",
+            fine=True,
         )
         yield Picture(
             "weights-map",
             "Each asset's weight",
-            lambda theme: figures.weights_heatmap(weights, theme=theme),
+            lambda theme: figures.weights_heatmap(weights, focus=focus, theme=theme),
             lambda: weights,
             size="tall",
+            fine=True,
         )
     if gains is not None:
         yield Picture(
@@ -252,9 +271,10 @@ def _portfolio(shown: Backtested) -> Iterator[Picture]:
         yield Picture(
             "exposure",
             "Exposure",
-            lambda theme: figures.exposure(weights, theme=theme),
+            lambda theme: figures.exposure(weights, focus=focus, theme=theme),
             lambda: _exposure(weights),
             False,
+            fine=True,
         )
     if costs is not None:
         turnover = costs["turnover"]

@@ -10,9 +10,12 @@ from fastapi import Depends, Query
 
 from service.dashboard.pictures import address
 from service.schemas.common import NAME_PATTERN
+from trading_app.report.theme import Focus
 
 #: Years of the buttons that choose a range.
 YEARS = (1, 3, 5, 10)
+_DAY = r"[12]\d{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])"
+_SPAN = f"^(?:{_DAY}_{_DAY})?$"
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,15 @@ def _view(
 
 
 ViewDep = Annotated[View, Depends(_view)]
+
+
+def _zoom(zoom: Annotated[str, Query(pattern=_SPAN)] = "") -> Focus:
+    first, _, last = zoom.partition("_")
+    return (first, last) if zoom else None
+
+
+#: The dates that a reader has zoomed to, for files of figures that are drawn in their detail.
+Zoom = Annotated[Focus, Depends(_zoom)]
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,11 @@ from trading_app.report.evidence_figures import add_interval, give_air
 from trading_app.report.theme import (
     LIGHT,
     PERCENT,
+    Focus,
     Theme,
     days,
     figure,
+    focused,
     label_of,
     names_of,
     numbers,
@@ -32,7 +34,12 @@ def run_colours(runs: Sequence[str], theme: Theme) -> dict[str, str]:
 
 
 def run_curves(
-    runs: pd.DataFrame, baselines: pd.DataFrame, *, log: bool = True, theme: Theme = LIGHT
+    runs: pd.DataFrame,
+    baselines: pd.DataFrame,
+    *,
+    log: bool = True,
+    focus: Focus = None,
+    theme: Theme = LIGHT,
 ) -> go.Figure:
     """Growth of several runs' agents beside baselines, over the dates that all of them have.
 
@@ -42,6 +49,8 @@ def run_curves(
         Date × name, over the same dates, each starting at 1; there may be no baselines.
     log : bool
         Logarithmic axis.
+    focus : tuple of str, optional
+        First and last date of the part that is looked at, to draw it in detail.
     theme : Theme
         The look.
     """
@@ -59,6 +68,7 @@ def run_curves(
             "title": {"text": "Value (start = 1)"},
         },
     )
+    runs, baselines = focused(runs, focus), focused(baselines, focus)
     rows = thin(runs, 900)
     for k, name in enumerate(names_of(baselines)):
         result.add_scatter(

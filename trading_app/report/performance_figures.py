@@ -12,9 +12,11 @@ from trading_app.metrics import drawdowns, worst_drawdowns
 from trading_app.report.theme import (
     LIGHT,
     PERCENT,
+    Focus,
     Theme,
     days,
     figure,
+    focused,
     label_of,
     names_of,
     numbers,
@@ -25,7 +27,12 @@ from trading_app.report.theme import (
 
 
 def equity_curve(
-    equity: pd.DataFrame, *, reference: str | None = None, log: bool = True, theme: Theme = LIGHT
+    equity: pd.DataFrame,
+    *,
+    reference: str | None = None,
+    log: bool = True,
+    focus: Focus = None,
+    theme: Theme = LIGHT,
 ) -> go.Figure:
     """Growth of the agent beside the baselines, its seeds as a fan.
 
@@ -37,12 +44,15 @@ def equity_curve(
         Baseline drawn in grey.
     log : bool
         Logarithmic axis, on which equal growth is equally steep.
+    focus : tuple of str, optional
+        First and last date of the part that is looked at, to draw it in detail.
     theme : Theme
         The look.
     """
     seeds = [name for name in names_of(equity) if kind_of(name) == "seed"]
     lines = [name for name in names_of(equity) if kind_of(name) != "seed"]
-    shown = equity.iloc[thin(equity.get(AGENT, equity))]
+    near = focused(equity, focus)
+    shown = near.iloc[thin(near.get(AGENT, near))]
     fan = f" The band spans the {len(seeds)} seeds." if len(seeds) > 1 else ""
     result = figure(
         "Growth of 1, after costs",
@@ -78,6 +88,7 @@ def _add_fan(result: go.Figure, seeds: pd.DataFrame, theme: Theme) -> None:
     result.add_scatter(
         x=dates,
         y=numbers(seeds.min(axis=1)),
+        mode="lines",
         line=edge,
         showlegend=False,
         hoverinfo="skip",
@@ -87,6 +98,7 @@ def _add_fan(result: go.Figure, seeds: pd.DataFrame, theme: Theme) -> None:
     result.add_scatter(
         x=dates,
         y=numbers(seeds.max(axis=1)),
+        mode="lines",
         line=edge,
         fill="tonexty",
         fillcolor=translucent(theme.agent, 0.22),
@@ -103,6 +115,7 @@ def drawdown(
     strategy: str = AGENT,
     reference: str | None = None,
     worst: int = 5,
+    focus: Focus = None,
     theme: Theme = LIGHT,
 ) -> go.Figure:
     """Distance from the peak, with the worst falls numbered.
@@ -117,6 +130,8 @@ def drawdown(
         A second one, as a line.
     worst : int
         How many falls to mark, as in `trading_app.metrics.worst_drawdowns`.
+    focus : tuple of str, optional
+        First and last date of the part that is looked at, to draw it in detail.
     theme : Theme
         The look.
     """
@@ -131,10 +146,11 @@ def drawdown(
         yaxis={"ticksuffix": PERCENT},
     )
     names = [strategy] + ([reference] if reference is not None and reference in equity else [])
-    under = pd.DataFrame(100 * drawdowns(equity[names]), equity.index, names)
+    under = focused(pd.DataFrame(100 * drawdowns(equity[names]), equity.index, names), focus)
     # Below the deepest fall there is room for the numbers.
     result.update_yaxes(range=[1.22 * min(float(under.to_numpy().min()), -0.5), 0])
-    rows = np.union1d(thin(under[strategy]), equity.index.get_indexer(pd.Index(falls["trough"])))
+    troughs = under.index.get_indexer(pd.Index(falls["trough"]))
+    rows = np.union1d(thin(under[strategy]), troughs[troughs >= 0])
     for name in reversed(names):
         own = name == strategy
         colour = theme.agent if own else theme.reference
@@ -186,6 +202,7 @@ def rolling(
     reference: str | None = None,
     window: int = 126,
     periods: int = 252,
+    focus: Focus = None,
     theme: Theme = LIGHT,
 ) -> go.Figure:
     """Rolling Sharpe ratio, volatility and, given a reference, beta to it.
@@ -200,6 +217,8 @@ def rolling(
         Sessions; shortened to a third of a short series.
     periods : int
         Periods a year.
+    focus : tuple of str, optional
+        First and last date of the part that is looked at, to draw it in detail.
     theme : Theme
         The look.
     """
@@ -215,7 +234,11 @@ def rolling(
         shared = returns[strategy].rolling(window).cov(returns[names[1]])
         beta = (shared / (spreads[names[1]] ** 2).where(spreads[names[1]] > 1e-12)).to_frame(strategy)
         panels.append((f"Beta to {label_of(names[1]).lower()}", beta, "%{y:.2f}", ""))
-    return _rolling_panels(panels, names, window, theme)
+    shown = [
+        (heading, focused(values.iloc[window - 1 :], focus), hover, unit)
+        for heading, values, hover, unit in panels
+    ]
+    return _rolling_panels(shown, names, window, theme)
 
 
 def _rolling_panels(
@@ -253,8 +276,7 @@ def _rolling_panels(
                 "font": {"size": 12, "color": theme.muted},
             }
         )
-        shown = values.iloc[window - 1 :]
-        shown = shown.iloc[thin(shown, 500)]
+        shown = values.iloc[thin(values, 500)]
         for name in names_of(values):
             own = name == names[0]
             lines.append(

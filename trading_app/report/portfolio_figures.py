@@ -12,10 +12,12 @@ from trading_app.measures import format_number
 from trading_app.report.theme import (
     LIGHT,
     PERCENT,
+    Focus,
     Theme,
     averaged,
     days,
     figure,
+    focused,
     names_of,
     numbers,
     translucent,
@@ -33,7 +35,9 @@ COST_LABELS = {
 }
 
 
-def weights_area(weights: pd.DataFrame, *, layers: int = LAYERS, theme: Theme = LIGHT) -> go.Figure:
+def weights_area(
+    weights: pd.DataFrame, *, layers: int = LAYERS, focus: Focus = None, theme: Theme = LIGHT
+) -> go.Figure:
     """Holdings over time as stacked areas, long above zero and short below.
 
     Parameters
@@ -42,6 +46,8 @@ def weights_area(weights: pd.DataFrame, *, layers: int = LAYERS, theme: Theme = 
         Date × symbol, fractions of the account after each session's fill.
     layers : int
         The largest holdings on average have a layer of their own, the others share one.
+    focus : tuple of str, optional
+        First and last date of the part that is looked at, to draw it in detail.
     theme : Theme
         The look.
     """
@@ -64,7 +70,7 @@ def weights_area(weights: pd.DataFrame, *, layers: int = LAYERS, theme: Theme = 
         parts[f"{len(rest)} others"] = (rest, theme.axis)
     for name, (symbols, colour) in parts.items():
         sides = pd.DataFrame({"long": long[symbols].sum(axis=1), "short": short[symbols].sum(axis=1)})
-        shown = averaged(100 * sides)
+        shown = averaged(focused(100 * sides, focus))
         for side in ("long", "short"):
             if not shown[side].any() and (side == "short" or shown["short"].any()):
                 continue
@@ -82,17 +88,19 @@ def weights_area(weights: pd.DataFrame, *, layers: int = LAYERS, theme: Theme = 
     return result
 
 
-def weights_heatmap(weights: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figure:
+def weights_heatmap(weights: pd.DataFrame, *, focus: Focus = None, theme: Theme = LIGHT) -> go.Figure:
     """Every asset's weight over time, a row each, the largest on top.
 
     Parameters
     ----------
     weights : DataFrame
         Date × symbol.
+    focus : tuple of str, optional
+        First and last date of the part that is looked at, to draw it in detail.
     theme : Theme
         The look.
     """
-    shown = averaged(100 * weights, 260)
+    shown = averaged(focused(100 * weights, focus), 260)
     order = weights.abs().mean().sort_values(ascending=False, kind="stable").index
     values = shown[order].to_numpy(dtype=np.float64).T
     bound = max(float(np.quantile(np.abs(values), 0.995)), 1.0)
@@ -125,13 +133,15 @@ def weights_heatmap(weights: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figure
     return result
 
 
-def exposure(weights: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figure:
+def exposure(weights: pd.DataFrame, *, focus: Focus = None, theme: Theme = LIGHT) -> go.Figure:
     """Gross and net exposure and cash over time.
 
     Parameters
     ----------
     weights : DataFrame
         Date × symbol.
+    focus : tuple of str, optional
+        First and last date of the part that is looked at, to draw it in detail.
     theme : Theme
         The look.
     """
@@ -152,7 +162,7 @@ def exposure(weights: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figure:
         height=300,
         yaxis={"ticksuffix": PERCENT, "rangemode": "tozero"},
     )
-    shown = averaged(100 * parts)
+    shown = averaged(focused(100 * parts, focus))
     colours = {
         "Gross": theme.palette[0],
         "Net": theme.agent,

@@ -100,6 +100,10 @@ def theme_named(name: str) -> Theme:
     return THEMES[name]
 
 
+#: First and last date of the part of a figure that is looked at, as ``YYYY-MM-DD``.
+Focus = tuple[str, str] | None
+
+
 @cache
 def template(theme: Theme) -> go.layout.Template:
     """Plotly template of a theme: small margins, a quiet grid, a legend above the plot."""
@@ -259,6 +263,16 @@ def thin(values: npt.ArrayLike, limit: int = 900) -> npt.NDArray[np.int64]:
         rows.add(begin + int(filled[begin:end].argmin()))
         rows.add(begin + int(filled[begin:end].argmax()))
     return np.array(sorted(rows))
+
+
+def focused(frame: pd.DataFrame, focus: Focus) -> pd.DataFrame:
+    """The rows between two dates and one beyond each, so that lines reach the edges; all without a focus."""
+    if focus is None:
+        return frame
+    first, last = (pd.Timestamp(day) for day in focus)
+    begin = max(int(frame.index.searchsorted(first)) - 1, 0)
+    part = frame.iloc[begin : int(frame.index.searchsorted(last, side="right")) + 1]
+    return part if len(part) > 1 else frame
 
 
 def averaged(frame: pd.DataFrame, limit: int = 400) -> pd.DataFrame:

@@ -22,6 +22,12 @@ def csv(desk: Any, path: str) -> pd.DataFrame:
     )
 
 
+def places(figure: dict[str, Any]) -> list[str]:
+    """Dates of a figure's first trace; what several traces share is in its pool."""
+    found = figure["data"][0]["x"]
+    return list(figure["arrays"][found["$"]] if isinstance(found, dict) else found)
+
+
 def names(text: str) -> set[str]:
     return set(re.findall(r'data-figure="([^"]+)"', text))
 
@@ -174,3 +180,18 @@ def test_three_decades_are_thinned_for_the_eye_alone() -> None:
         kept = picture_file(Request(), pictures, f"{name}.csv")  # type: ignore[arg-type]
         assert len(drawn.body) < 200_000
         assert bytes(kept.body).count(b"\n") == len(dates) + 1
+    # Zoomed to a month, its days are there, and one beyond each end.
+    near = backtest_pictures(Backtested(data, "agent", equity, weights), focus=("2001-03-01", "2001-03-30"))
+    days = [str(day.date()) for day in dates[(dates >= "2001-02-28") & (dates <= "2001-04-02")]]
+    for name in ("weights", "weights-map", "exposure", "equity", "drawdown", "rolling"):
+        figure = json.loads(picture_file(Request(), near, f"{name}.json").body)  # type: ignore[arg-type]
+        assert places(figure) == days, name
+
+
+def test_zoom_is_asked_for_with_its_dates(desk: Any) -> None:
+    assert "data-fine" in desk.get("/dashboard/run?run=alpha&zoom=2019-09-02_2019-09-30")
+    path = "/dashboard/run/alpha/figures/weights.json?zoom="
+    assert places(desk.figure(path + "2019-09-02_2019-09-30"))[1] == "2019-09-02"
+    assert desk.service.client.get(path + "2019-09-02").status_code == 422
+    compared = desk.figure("/dashboard/compare/figures/curves.json?zoom=2019-09-02_2019-09-30")
+    assert places(compared)[-2] == "2019-09-30"

@@ -47,18 +47,22 @@
   // Figures by name and look; those of the payload carry both looks.
   const fetched = new Map();
   const plots = new Map([...document.querySelectorAll("[data-figure]")].map((element) => [element.dataset.figure, element]));
-  const known = (name, look) => source.figures[name] ?? fetched.get(`${name} ${look}`);
+  // Long series are thinned to what eyes see; of the dates zoomed to, figures that can are fetched in detail.
+  const detail = (name) => (zoom && plots.get(name).dataset.fine !== undefined ? zoom.join("_") : "");
+  const known = (name, look) => source.figures[name] ?? fetched.get(`${name} ${look} ${detail(name)}`);
   async function figureOf(name, look) {
+    const near = detail(name);
     if (!known(name, look)) {
       const address = new URL(plots.get(name).dataset.source, location.href);
       address.searchParams.set("theme", look);
+      if (near) address.searchParams.set("zoom", near);
       const answer = await fetch(address);
       if (!answer.ok) throw new Error((await answer.text()).slice(0, 300) || `the service answered ${answer.status}`);
       const figure = await answer.json();
       figure.arrays = figure.arrays.map(decode);
-      fetched.set(`${name} ${look}`, figure);
+      fetched.set(`${name} ${look} ${near}`, figure);
     }
-    return known(name, look);
+    return source.figures[name] ?? fetched.get(`${name} ${look} ${near}`);
   }
 
   const views = {};  // what a reader changed: axis types by figure
@@ -125,6 +129,7 @@
     const element = plots.get(name);
     try {
       await Promise.all([figureOf(name, theme), library()]);
+      if (!known(name, theme)) return;  // look or zoom have changed since, and with them comes another call
       if (element.dataset.source && !drawn.has(name)) introduce(name, known(name, theme), element);
       paint(name, theme);
       element.dataset.drawn = theme;
@@ -175,6 +180,7 @@
       if (other === name || !element.dataset.source || !ofTime(element)) continue;
       Plotly.relayout(element, next ? { "xaxis.range": [...next] } : { "xaxis.autorange": true });
     }
+    for (const other of drawn) if (plots.get(other).dataset.fine !== undefined) draw(other);
   }
   function scale(name, kind) {
     views[name] = kind;
@@ -212,7 +218,7 @@
     for (const element of document.querySelectorAll("[data-live] [data-figure]")) {
       const name = element.dataset.figure;
       if (!drawn.has(name)) continue;
-      for (const look of ["light", "dark"]) fetched.delete(`${name} ${look}`);
+      for (const key of [...fetched.keys()]) if (key.startsWith(`${name} `)) fetched.delete(key);
       draw(name);
     }
   });
