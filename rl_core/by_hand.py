@@ -15,6 +15,7 @@ from torch.nn import functional
 from rl_core.expanded import Expansion
 from rl_core.networks import Network
 from rl_core.networks_vectors import VectorNetwork
+from rl_core.precision import lower_precision
 from rl_core.replay import Batch
 from rl_core.sac import HALF_LOG_TWO_PI, SAC, Metrics
 from rl_core.tape import Tape
@@ -69,12 +70,16 @@ class _Step:
         assert isinstance(agent.actor, VectorNetwork)
         assert isinstance(agent.critic, VectorNetwork)
         assert isinstance(agent.target, VectorNetwork)
+        rough = lower_precision(agent.config.matmul_dtype, agent.device) if agent.device.type == "cpu" else None
+        if rough is not None:
+            # Only products between hidden layers are rounded: elsewhere it would save nothing.
+            tape.do(torch.set_float32_matmul_precision, "highest")
         actor = Expansion(tape, agent.actor, dtype)
         critic = Expansion(tape, agent.critic, dtype)
         target = Expansion(tape, agent.target, dtype, trained=False)
-        self.actor = VectorPass(tape, agent.actor, actor.weights, 2, self.size)
-        self.critic = VectorPass(tape, agent.critic, critic.weights, 2, self.size)
-        self.target = VectorPass(tape, agent.target, target.weights, 1, self.size, trained=False)
+        self.actor = VectorPass(tape, agent.actor, actor.weights, 2, self.size, hidden=rough)
+        self.critic = VectorPass(tape, agent.critic, critic.weights, 2, self.size, hidden=rough)
+        self.target = VectorPass(tape, agent.target, target.weights, 1, self.size, False, hidden=rough)
 
         self.alpha = tape(torch.exp, agent.log_alpha.detach())
         self.mean = self._constant(1 / self.size)
@@ -161,7 +166,7 @@ class _Step:
         tape(torch.mul, self.error, self.mean, out=g[..., :size])
         ties = tape(torch.eq, chosen, self.least, out=torch.empty_like(self.error))
         count = tape(torch.sum, ties, 1, keepdim=True)
-        tape(torch.div, ties, tape(torch.mul, count, self._constant(-size)), out=g[..., size:])
+        tape(torch.div, ties, tape(torch.mul, count, self._constant(-float(size))), out=g[..., size:])
         return tape.cast(g.view(-1, 2, size, 1), self.agent.dtype)
 
     def _actor_loss(self, slope: Tensor) -> Tensor:

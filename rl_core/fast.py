@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -55,7 +54,7 @@ class Learner:
             Gradient steps.
         """
         agent = self.agent
-        with _precision(agent):
+        with agent.precision():
             if self._use_graphs:
                 return self._update_by_graph(batch, count)
             metrics: Metrics = {}
@@ -155,17 +154,3 @@ def _parts(batch: Batch, count: int) -> Iterator[Batch]:
     size = batch.action.shape[1] // count
     for k in range(count):
         yield batch if count == 1 else Batch(*(part[:, k * size : (k + 1) * size] for part in batch))
-
-
-@contextmanager
-def _precision(agent: SAC) -> Iterator[None]:
-    """Allow TF32 in matrix products where the settings ask for it, and only here."""
-    if agent.config.matmul_dtype != "tf32" or agent.device.type != "cuda":
-        yield
-        return
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional
 from rl_core.config import SACConfig
 from rl_core.flat import FlatParameters
 from rl_core.networks import build_actor, build_critic
+from rl_core.precision import cast_to, product_precision
 from rl_core.random import Noise, generators
 from rl_core.replay import Batch
 from rl_core.symmetry import Symmetry
@@ -40,7 +42,7 @@ class SAC:
     def __init__(self, symmetry: Symmetry, config: SACConfig, seeds: Sequence[int]) -> None:
         self.symmetry, self.config, self.seeds = symmetry, config, tuple(seeds)
         self.device = torch.device(config.device)
-        self.dtype = torch.bfloat16 if config.matmul_dtype == "bfloat16" else torch.float32
+        self.dtype = cast_to(config.matmul_dtype, self.device)
         self.noise = Noise(self.seeds, self.device)
         sizes: dict[str, Any] = {
             name: getattr(config, name)
@@ -116,8 +118,12 @@ class SAC:
             self.acts += 1
             return self.squash(output, noise)[0]
 
+    def precision(self) -> AbstractContextManager[None]:
+        """Compute matrix products of float32 numbers as precisely as the settings ask."""
+        return product_precision(self.config.matmul_dtype, self.device)
+
     def products(self, weights: Iterable[Tensor]) -> list[Tensor]:
-        """Cast expanded weights to the precision of the matrix products."""
+        """Cast expanded weights to the type of the matrix products."""
         return [weight.to(self.dtype) for weight in weights]
 
     def squash(self, output: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -177,9 +183,10 @@ class SAC:
     def update(self, batch: Batch) -> Metrics:
         """Take one gradient step on encoded transitions; give its metrics, each ``[S]``."""
         noise = self.update_noise(batch)
-        loss, metrics = self.losses(self.augment(batch), noise)
-        self.flat.gradients.zero_()
-        torch.autograd.backward(loss)
+        with self.precision():
+            loss, metrics = self.losses(self.augment(batch), noise)
+            self.flat.gradients.zero_()
+            torch.autograd.backward(loss)
         self.descend()
         self.updates += 1
         return metrics

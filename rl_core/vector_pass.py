@@ -6,7 +6,8 @@ of the input is wanted. All parts share the products.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ from rl_core.networks_vectors import FourierNetwork, VectorNetwork
 from rl_core.tape import Tape
 
 __all__ = ["VectorPass"]
+
+Product = Callable[..., None]
 
 threshold_backward = torch.ops.aten.threshold_backward.grad_input
 
@@ -37,6 +40,9 @@ class VectorPass:
         Samples are [S, parts · B].
     trained : bool
         Whether there is a way back.
+    hidden : str, optional
+        Precision of the products between hidden layers, as `torch.set_float32_matmul_precision` names it; the
+        others, which are small and next to inputs and outputs, stay in full precision.
     """
 
     def __init__(
@@ -47,20 +53,25 @@ class VectorPass:
         parts: int,
         batch: int,
         trained: bool = True,
+        hidden: str | None = None,
     ) -> None:
-        self.tape, self.parts, self.batch, self.trained = tape, parts, batch, trained
+        self.tape, self.parts, self.batch = tape, parts, batch
+        self.trained, self.hidden = trained, hidden
         *self.layers, (self.head, self.exit_bias) = zip(weights[::2], weights[1::2], strict=True)
         self.copies, self.ensemble = network.copies, network.ensemble or 1
         like = self.head.value
         self.n = 1
         self.signs: list[list[float]] = []
         if isinstance(network, FourierNetwork):
-            self.n, self.signs = len(network.transform), network.transform.tolist()
+            transform = network.transform.to(like)
+            self.n, self.signs = len(transform), transform.tolist()
+            self.transforms = transform, transform.T
             self.entry = _Action(tape, network.lifting.action.to(like), batch)
             self.exit = _Action(tape, network.head.action.to(like), batch)
-        self.signs_back = list(zip(*self.signs, strict=True))
         seeds, size = self.copies // self.ensemble, network.input_size
         self.input = like.new_empty(seeds, 1, parts, 1, batch, size)
+        # Critics of one seed read the same memory; those of several cannot, as products have but one stride.
+        self.repeats = 1 if seeds == 1 and like.device.type == "cpu" else self.ensemble
         self.saved: list[Tensor] = []
         self.spectra: list[Tensor] = []
 
@@ -81,28 +92,21 @@ class VectorPass:
 
     def forward(self) -> Tensor:
         """The output [K, parts, B, out] for the input that was put."""
-        tape, h = self.tape, self._first()
+        h = self._first()
+        self.first = h
         for i, (weight, bias) in enumerate(self.layers):
-            step = self._forward_blocks if i and self.signs else self._forward_linear
-            y = step(h, weight.value, bias.value)
+            if i == 0:
+                h = self._forward_linear(h, weight.value, bias.value, self._small)
+                continue
+            if self.signs:
+                y = self._forward_blocks(h, weight.value, bias.value)
+            else:
+                y = self._forward_linear(h, weight.value, bias.value, self._large)
             self._keep(h)
             h = y
-        rows, head = h.view(len(h), -1, h.shape[-1]), self.head.value
-        y = h.new_empty(*rows.shape[:2], head.shape[2])
-        if head.shape[2] > 1 or h.device.type != "cpu":
-            tape(torch.bmm, rows, head, out=y)
-        else:
-            # On a CPU the product with one column takes three times as long as products with a vector.
-            for k in range(len(h)):
-                tape(torch.mv, rows[k], head[k, :, 0], out=y[k, :, 0])
+        y = self._head(h)
         self._keep(h)
-        y = y.view(*h.shape[:-1], -1)
-        if self.signs:
-            y = self.exit.move(y)
-        output = tape(torch.add, y[:, :, 0], self.exit_bias.value[:, None])
-        for g in range(1, self.n):
-            tape(torch.add, output, y[:, :, g], out=output)
-        return output
+        return y
 
     def backward(self, g: Tensor, column: int | None = None) -> Tensor | None:
         """Note the gradients of the weights, from the first part of the samples; give that of the input.
@@ -121,37 +125,31 @@ class VectorPass:
         h = self.saved.pop()
         back = self._backward_head(g, h[:, : g.shape[1]])
         tape.free(h)
-        for i in range(len(self.layers) - 1, -1, -1):
-            weight, bias = self.layers[i]
+        for weight, bias in self.layers[:0:-1]:
             h = self.saved.pop()
-            inner = h[:, : g.shape[1]]
-            if i and self.signs:
+            if self.signs:
                 back = self._backward_blocks(back, weight, bias)
             else:
-                self._learn(inner, back, weight, bias)
-                if i:
-                    back = self._through(back, weight.value)
-            if i:
-                self._rectifier(back, inner)
+                self._learn(h, back, weight, bias, self._large)
+                back = self._through(back, weight.value)
+            self._rectifier(back, h[:, : g.shape[1]])
             tape.free(h)
+        self._learn(self.first, back, *self.layers[0], self._small)
         slope = None if column is None else self._input_gradient(back[:, 1].flatten(1, 2), column)
         tape.free(back)
         return slope
 
     def _first(self) -> Tensor:
         """The input of all copies, moved by the group, [K, parts, n, B, in]."""
-        tape, room = self.tape, self.input.expand(-1, self.ensemble, -1, self.n, -1, -1)
-        shape = (self.copies, *room.shape[2:])
-        if room.shape == self.input.shape:
-            first = tape.room(room, *shape)
-            tape.do(first.copy_, room.view(shape))
-            return first
-        first = tape.room(room, *room.shape)
+        tape, room = self.tape, self.input.expand(-1, self.repeats, -1, self.n, -1, -1)
         if self.signs:
-            self.entry.move(room, out=first)
-        else:
+            first = self.entry.move(room, out=room.new_empty(room.shape))
+        elif self.repeats > 1:
+            first = room.new_empty(room.shape)
             tape.do(first.copy_, room)
-        return first.view(shape)
+        else:
+            first = self.input
+        return first.expand(-1, self.ensemble, -1, -1, -1, -1).view(self.copies, *room.shape[2:])
 
     def _keep(self, h: Tensor) -> None:
         """Keep what the way back needs."""
@@ -160,27 +158,61 @@ class VectorPass:
         else:
             self.tape.free(h)
 
-    def _forward_linear(self, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def _small(self, function: Callable[..., Tensor], *arguments: Tensor, out: Tensor, **options: Any) -> None:
+        """Note a product next to inputs or outputs."""
+        self.tape(function, *arguments, out=out, **options)
+
+    def _large(self, function: Callable[..., Tensor], *arguments: Tensor, out: Tensor, **options: Any) -> None:
+        """Note a product between hidden layers."""
+        if self.hidden is not None:
+            self.tape.do(torch.set_float32_matmul_precision, self.hidden)
+        self.tape(function, *arguments, out=out, **options)
+        if self.hidden is not None:
+            self.tape.do(torch.set_float32_matmul_precision, "highest")
+
+    def _head(self, h: Tensor) -> Tensor:
+        """Σ_g h(g) ρ(g) + b, [K, parts, B, out]."""
+        tape, rows, head = self.tape, h.view(len(h), -1, h.shape[-1]), self.head.value
+        y = h.new_empty(*rows.shape[:2], head.shape[2])
+        if head.shape[2] > 1 or h.device.type != "cpu":
+            tape(torch.bmm, rows, head, out=y)
+        else:
+            # On a CPU the product with one column takes three times as long as products with a vector.
+            for k in range(len(h)):
+                tape(torch.mv, rows[k], head[k, :, 0], out=y[k, :, 0])
+        y, bias = y.view(*h.shape[:-1], -1), self.exit_bias.value[:, None]
+        return self.exit.collect(y, bias) if self.signs else tape(torch.add, y[:, :, 0], bias)
+
+    def _forward_linear(self, h: Tensor, weight: Tensor, bias: Tensor, product: Product) -> Tensor:
         """max(h W + b, 0)."""
         tape, rows = self.tape, h.view(len(h), -1, h.shape[-1])
         y = tape.room(h, *rows.shape[:2], weight.shape[2])
-        tape(torch.bmm, rows, weight, out=y)
+        product(torch.bmm, rows, weight, out=y)
         fields = y.view(*y.shape[:2], -1, bias.shape[2])
         tape.rectified_sum(fields, bias[:, :, None], 1.0, out=fields)
         return y.view(*h.shape[:-1], -1)
 
-    def _learn(self, h: Tensor, g: Tensor, weight: Weight, bias: Weight) -> None:
+    def _learn(self, h: Tensor, g: Tensor, weight: Weight, bias: Weight, product: Product) -> None:
         """Note the gradients of a layer's weight and bias, for the first part of inputs h and outputs' g."""
         tape, rows, learned = self.tape, h[:, 0].flatten(1, 2), g[:, 0].flatten(1, 2)
-        tape(torch.bmm, rows.mT, learned, out=weight.gradient)
+        self._weight_gradient(rows, learned, weight.gradient, product)
         fields = learned.view(*learned.shape[:2], -1, bias.gradient.shape[2])
         tape.total(fields, (1, 2), out=bias.gradient[:, 0])
+
+    def _weight_gradient(self, rows: Tensor, g: Tensor, out: Tensor, product: Product, scale: float = 1) -> None:
+        """scale · rowsᵀ g."""
+        if product == self._large and self.hidden is not None:
+            # Products in lower precision are slow where the samples of a copy do not follow those of the last.
+            for k in range(len(out)):
+                product(torch.addmm, out[k], rows[k].mT, g[k], beta=0, alpha=scale, out=out[k])
+        else:
+            product(torch.baddbmm, out, rows.mT, g, beta=0, alpha=scale, out=out)
 
     def _through(self, g: Tensor, weight: Tensor) -> Tensor:
         """The gradient of a layer's input, in place of its output's."""
         tape, rows = self.tape, g.view(len(g), -1, g.shape[-1])
         back = tape.room(g, *g.shape[:-1], weight.shape[1])
-        tape(torch.bmm, rows, weight.mT, out=back.view(*rows.shape[:2], -1))
+        self._large(torch.bmm, rows, weight.mT, out=back.view(*rows.shape[:2], -1))
         tape.free(g)
         return back
 
@@ -218,7 +250,7 @@ class VectorPass:
         """A hidden layer in the Fourier form: y(g) = max(n⁻¹ Σ_χ χ(g) ψ^χ h^χ + b, 0), h^χ = Σ_g χ(g) h(g)."""
         tape, (k, parts, n, batch, fields), size = self.tape, h.shape, blocks.shape[2]
         spectrum = tape.room(h, k, n, parts, batch, fields)
-        self._turn(h.unbind(2), spectrum.unbind(1), self.signs)
+        self._transform(h.movedim(2, 0), self.transforms[0], spectrum.movedim(1, 0))
         product = tape.room(h, k, n, parts, batch, size)
         self._block_product(spectrum.view(k * n, -1, fields), blocks, product.view(k * n, -1, size))
         if self.trained:
@@ -227,7 +259,7 @@ class VectorPass:
             tape.free(spectrum)
         tape.do(product[:, 0].add_, bias[:, None])
         y = tape.room(h, k, parts, n, batch, size)
-        self._turn(product.unbind(1), y.unbind(2), self.signs_back, rectified=True)
+        self._rectified_inverse(product.unbind(1), y.unbind(2))
         tape.free(product)
         return y
 
@@ -236,44 +268,44 @@ class VectorPass:
         tape, spectrum, (k, parts, n, batch, size) = self.tape, self.spectra.pop(), g.shape
         fields = spectrum.shape[-1]
         turned = tape.room(g, k, n, parts, batch, size)
-        self._turn(g.unbind(2), turned.unbind(1), self.signs)
+        self._transform(g.movedim(2, 0), self.transforms[0], turned.movedim(1, 0))
         tape.free(g)
         tape(torch.sum, turned[:, 0, 0], 1, keepdim=True, out=bias.gradient)
         learned, rows = turned[:, :, 0].flatten(0, 1), spectrum[:, :, 0].flatten(0, 1)
-        self._block_product(rows.mT, learned, blocks.gradient)
+        self._weight_gradient(rows, learned, blocks.gradient, self._large, 1 / n)
         tape.free(spectrum)
         inner = tape.room(g, k, n, parts, batch, fields)
         rows = turned.view(k * n, -1, size)
         self._block_product(rows, blocks.value.mT, inner.view(k * n, -1, fields))
         tape.free(turned)
         back = tape.room(g, k, parts, n, batch, fields)
-        self._turn(inner.unbind(1), back.unbind(2), self.signs_back)
+        self._transform(inner.movedim(1, 0), self.transforms[1], back.movedim(2, 0))
         tape.free(inner)
         return back
 
     def _block_product(self, a: Tensor, b: Tensor, out: Tensor) -> None:
         """n⁻¹ a b for each character: the product scales at no cost."""
-        self.tape(torch.baddbmm, out, a, b, beta=0, alpha=1 / len(self.signs), out=out)
+        self._large(torch.baddbmm, out, a, b, beta=0, alpha=1 / self.n, out=out)
 
-    def _turn(
-        self,
-        sources: Sequence[Tensor],
-        rooms: Sequence[Tensor],
-        signs: Sequence[Sequence[float]],
-        rectified: bool = False,
-    ) -> None:
-        """rooms[i] = Σ_j signs[i][j] sources[j], rectified if so wished."""
-        tape = self.tape
-        for room, row in zip(rooms, signs, strict=True):
-            first = list(row).index(1.0)
-            total = sources[first]
-            others = [j for j in range(len(row)) if j != first]
-            for j in others:
-                if rectified and j == others[-1]:
-                    tape.rectified_sum(total, sources[j], row[j], out=room)
+    def _transform(self, x: Tensor, signs: Tensor, out: Tensor) -> None:
+        """out[i] = Σ_j signs[i, j] x[j]: all i in one pass over memory."""
+        columns = signs.T.reshape(len(x), len(x), *[1] * (x.ndim - 1))
+        first = _ones(signs.T)
+        total = x[first : first + 1]
+        for j in range(len(x)):
+            if j != first:
+                total = self.tape(torch.addcmul, total, x[j : j + 1], columns[j], out=out)
+
+    def _rectified_inverse(self, x: Sequence[Tensor], out: Sequence[Tensor]) -> None:
+        """out[g] = max(Σ_χ χ(g) x[χ], 0)."""
+        for g, room in enumerate(out):
+            total = x[0]
+            for i in range(1, self.n):
+                sign = self.signs[i][g]
+                if i < self.n - 1:
+                    total = self.tape(torch.add, total, x[i], alpha=sign, out=room)
                 else:
-                    tape(torch.add, total, sources[j], alpha=row[j], out=room)
-                total = room
+                    self.tape.rectified_sum(total, x[i], sign, out=room)
 
 
 class _Action:
@@ -291,7 +323,24 @@ class _Action:
             return self.tape(torch.mul, x, self.factor, out=out)
         return self.tape(torch.matmul, x, self.factor.mT if back else self.factor, out=out)
 
+    def collect(self, y: Tensor, bias: Tensor) -> Tensor:
+        """Σ_g y(g)ᵀρ(g) + bias, [K, parts, B, d]."""
+        terms = y if self.diagonal else self.move(y)
+        total, out = bias, terms.new_empty(terms[:, :, 0].shape)
+        for g in range(len(self.action)):
+            if self.diagonal:
+                self.tape(torch.addcmul, total, terms[:, :, g], self.factor[g], out=out)
+            else:
+                self.tape(torch.add, total, terms[:, :, g], out=out)
+            total = out
+        return out
+
     def after(self, column: int) -> _Action:
         """On the columns from this one on, which no element mixes with others."""
         action = self.action[..., column:] if self.diagonal else self.action[:, column:, column:]
         return _Action(self.tape, action, self.batch)
+
+
+def _ones(rows: Tensor) -> int:
+    """The first row that holds nothing but ones: that of the identity, or of the trivial character."""
+    return int((rows == 1).all(1).nonzero()[0])

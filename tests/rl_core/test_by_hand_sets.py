@@ -145,8 +145,9 @@ def test_bfloat16_by_hand_stays_close(kind: str) -> None:
     agent = make(kind, symmetry, matmul_dtype="bfloat16", activation="silu")
     sample = batch(symmetry)
     noise = agent.update_noise(sample)
-    gradients, _ = gradient_of_losses(agent, sample, noise)
-    SetGradient(agent)(sample, noise)
+    with agent.precision():
+        gradients, _ = gradient_of_losses(agent, sample, noise)
+        SetGradient(agent)(sample, noise)
     assert (agent.flat.gradients - gradients).norm() < 0.05 * gradients.norm()
 
 
