@@ -92,13 +92,13 @@ class _Step:
         actor.derive()
         critic.derive()
         self._temperature()
-        if agent.config.gain_penalty > 0:
-            tape.do(self._add_penalty)
 
     def __call__(self, batch: Batch, noise: Tensor) -> Metrics:
         """Fill the gradient buffer; give the metrics."""
         self._read(batch, noise)
         self.tape.run()
+        if self.agent.config.gain_penalty > 0:
+            self._add_penalty()
         least = self.least.mean((1, 2))
         return {
             "critic_loss": self.error.square().sum((1, 2)) * (0.5 / self.size),

@@ -48,8 +48,9 @@ class Tape:
         call()
         self._calls.append(call)
 
+    @torch.inference_mode()
     def run(self) -> None:
-        """Make all calls, in the order in which they were noted."""
+        """Make all calls, in the order in which they were noted; autograd sees none of them."""
         for call in self._calls:
             call()
 

@@ -91,6 +91,9 @@ class ConvLayer(Layer):
         convolve = nn.functional.conv2d if self.plane.dimension == 2 else nn.functional.conv1d
         # Copies lie side by side as groups of channels; from layer to layer these transpositions cancel.
         side_by_side = x.transpose(0, 1).flatten(1, 2)
+        if x.device.type == "cpu" and self.plane.dimension == 2:
+            # Else each of forward and backward rearranges its inputs and outputs, and pads channels to 16s.
+            side_by_side = side_by_side.contiguous(memory_format=torch.channels_last)
         y = convolve(
             side_by_side, weight.flatten(0, 1), bias.flatten(), self.stride, self.padding, groups=self.copies
         )
