@@ -70,7 +70,9 @@ class _Step:
         assert isinstance(agent.actor, VectorNetwork)
         assert isinstance(agent.critic, VectorNetwork)
         assert isinstance(agent.target, VectorNetwork)
-        rough = lower_precision(agent.config.matmul_dtype, agent.device) if agent.device.type == "cpu" else None
+        rough = (
+            lower_precision(agent.config.matmul_dtype, agent.device) if agent.device.type == "cpu" else None
+        )
         if rough is not None:
             # Only products between hidden layers are rounded: elsewhere it would save nothing.
             tape.do(torch.set_float32_matmul_precision, "highest")

@@ -158,11 +158,15 @@ class VectorPass:
         else:
             self.tape.free(h)
 
-    def _small(self, function: Callable[..., Tensor], *arguments: Tensor, out: Tensor, **options: Any) -> None:
+    def _small(
+        self, function: Callable[..., Tensor], *arguments: Tensor, out: Tensor, **options: Any
+    ) -> None:
         """Note a product next to inputs or outputs."""
         self.tape(function, *arguments, out=out, **options)
 
-    def _large(self, function: Callable[..., Tensor], *arguments: Tensor, out: Tensor, **options: Any) -> None:
+    def _large(
+        self, function: Callable[..., Tensor], *arguments: Tensor, out: Tensor, **options: Any
+    ) -> None:
         """Note a product between hidden layers."""
         if self.hidden is not None:
             self.tape.do(torch.set_float32_matmul_precision, self.hidden)
@@ -199,7 +203,9 @@ class VectorPass:
         fields = learned.view(*learned.shape[:2], -1, bias.gradient.shape[2])
         tape.total(fields, (1, 2), out=bias.gradient[:, 0])
 
-    def _weight_gradient(self, rows: Tensor, g: Tensor, out: Tensor, product: Product, scale: float = 1) -> None:
+    def _weight_gradient(
+        self, rows: Tensor, g: Tensor, out: Tensor, product: Product, scale: float = 1
+    ) -> None:
         """scale · rowsᵀ g."""
         if product == self._large and self.hidden is not None:
             # Products in lower precision are slow where the samples of a copy do not follow those of the last.
