@@ -183,6 +183,9 @@ def dressed(made: go.Figure, title: str, subtitle: str, theme: Theme) -> go.Figu
         layout["meta"] = {"narrow": _stacked(layout, panels, height)}
     else:
         layout["hovermode"] = "closest"
+        rows = layout.get("yaxis", {}).get("categoryarray")
+        if rows is not None:  # room above the first and below the last
+            layout["yaxis"] = {**layout["yaxis"], "range": [-0.6, len(rows) - 0.4]}
         layout["meta"] = {"narrow": _wrapped(content["data"])}
     content = {"data": list(content["data"]), "layout": layout}
     if theme is not LIGHT:

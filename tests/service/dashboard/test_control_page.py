@@ -189,3 +189,18 @@ def test_long_names_of_rows_are_broken_on_a_phone() -> None:
     figure = go.Figure(go.Bar(x=[1], y=["a comparison with quite a long name"], orientation="h"))
     narrow = dressed(figure, "Title", "Subtitle", LIGHT).layout.meta["narrow"]
     assert list(narrow["layout.yaxis.ticktext"]) == ["a comparison with<br>quite a long name"]
+
+
+def test_first_and_last_row_have_room() -> None:
+    figure = go.Figure(go.Scatter(x=[1, 2], y=["a", "b"], mode="markers"))
+    figure.update_yaxes(categoryorder="array", categoryarray=["a", "b"])
+    low, high = dressed(figure, "Title", "Subtitle", LIGHT).layout.yaxis.range
+    assert low < 0
+    assert high > 1
+
+
+def test_panels_in_a_row_are_apart() -> None:
+    made, layout = panels().layout, dressed(panels(), "Title", "Subtitle", LIGHT).layout
+    gap = layout.xaxis2.domain[0] - layout.xaxis.domain[1]
+    assert gap > made.xaxis2.domain[0] - made.xaxis.domain[1] + 0.02
+    assert (layout.xaxis.domain[0], layout.xaxis2.domain[1]) == (made.xaxis.domain[0], made.xaxis2.domain[1])
