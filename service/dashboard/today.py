@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
+from pydantic import ValidationError
 
 from service.dashboard.frame import page_router
 from service.dashboard.holdings import UNITS, HeldText, read_holdings, write_holdings
@@ -118,15 +119,24 @@ async def given(record_id: str, request: Request, state: StateDep, _session: Log
 async def ask(request: Request, state: StateDep, session: LoggedIn, form: CheckedForm) -> Response:
     """Ask a model for its allocation, as a program would: it is recorded in the audit.
 
-    Without ``held`` in the form, the holdings are those that the last request told.
+    Without ``held`` in the form, the holdings are those that the last request told. Holdings that cannot be used are
+    shown again with the reason.
     """
     model = str(form.get("model", ""))[:100]
-    told = None
-    if "held" in form:
-        told = read_holdings(str(form["held"]), str(form.get("unit", "")), str(form.get("cash", "")))
+    typed = (
+        HeldText(*(str(form.get(name, "")) for name in ("held", "unit", "cash"))) if "held" in form else None
+    )
     state.rates.spend("requests", session.principal.id)
     request_id = request.scope["state"]["request_id"]
-    for answer in await state.run(_ask, state, model, told, session, request_id):
+    try:
+        told = None if typed is None else read_holdings(*astuple(typed))
+        answers = await state.run(_ask, state, model, told, session, request_id)
+    except (Problem, ValidationError) as error:
+        if typed is None:
+            raise
+        context = await state.run(_context, state) | {"typed": {model: typed}, "message": _reason(error)}
+        return page(request, "today.html", context, status=422)
+    for answer in answers:
         await state.record(answer)
     return RedirectResponse(f"{PATH}#model-{model}", status_code=303)
 
@@ -163,8 +173,17 @@ def _context(state: State) -> dict[str, Any]:
         "given": state.audit.latest(limit=_SHOWN),
         "jobs": state.jobs.counts(),
         "units": UNITS,
+        "typed": {},
+        "message": "",
         "percent": lambda value, digits=1: format_number(value, "percent", digits),
     }
+
+
+def _reason(error: Problem | ValidationError) -> str:
+    if isinstance(error, Problem):
+        return error.detail
+    found = error.errors()[0]
+    return f"{'.'.join(map(str, found['loc']))}: {found['msg']}"
 
 
 def warm(state: State) -> None:

@@ -98,7 +98,11 @@ def test_holdings_are_told_in_the_page_and_kept_for_the_next_time(desk: Any) -> 
 def test_holdings_that_cannot_be_read_are_told_by_their_line(desk: Any) -> None:
     answer = desk.post("/dashboard/ask", model="toy", held="AAA 25\nBBB", unit="percent")
     assert (answer.status_code, "holdings, line 2" in answer.text) == (422, True)
-    assert desk.post("/dashboard/ask", model="toy", held="XYZ 5", unit="shares").status_code == 422
+    assert "AAA 25\nBBB</textarea>" in answer.text
+    strange = desk.post("/dashboard/ask", model="toy", held="XYZ 5", unit="shares")
+    assert (strange.status_code, "XYZ" in strange.text) == (422, True)
+    strange = desk.post("/dashboard/ask", model="toy", held="AAA 1e14", unit="percent")
+    assert (strange.status_code, "AAA 1e14</textarea>" in strange.text) == (422, True)
     assert desk.service.state.audit.latest() == []
 
 
