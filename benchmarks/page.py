@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.market import TARGETS as MARKET_GOALS
 from benchmarks.planted_figures import load, table, under_noise
 from benchmarks.planted_verdicts import verdicts
+from benchmarks.precision import compare as compare_precisions
 
 __all__ = ["PAGE", "page"]
 
@@ -119,6 +120,21 @@ def _sac(document: dict[str, Any]) -> Iterator[Row]:
     yield "one action of a 5-seed policy, p50", f"{action:.2f} ms", "1 ms", action <= 1
 
 
+def _precision(document: dict[str, Any]) -> Iterator[Row]:
+    result = compare_precisions(document["runs"])
+    for name, curve in result["curves"].items():
+        last = f"{curve['estimate'][-1]:.4f} ({curve['low'][-1]:.4f} … {curve['high'][-1]:.4f})"
+        updates = document["runs"][name]["updates"][-1]
+        yield f"share of the cost of doing nothing saved after {updates:,} updates: {name}", last, "", None
+    for name, (estimate, low, high) in result["differences"].items():
+        figure = f"{estimate:+.4f} ({low:+.4f} … {high:+.4f})"
+        yield f"bfloat16 less float32, {name}", figure, "interval holds 0", low <= 0 <= high
+    what = (
+        f"evaluations at which bfloat16's mean of {len(document['seeds'])} seeds lies in float32's interval"
+    )
+    yield what, f"{result['inside']} of {result['evaluations']}", "", None
+
+
 def _agent(document: dict[str, Any]) -> Iterator[Row]:
     for row in document["ratios"]:
         reach = row["reach"]
@@ -202,6 +218,7 @@ def _placebo(document: dict[str, Any]) -> Iterator[Row]:
 
 SECTIONS: list[tuple[str, str, Callable[[dict[str, Any]], Iterator[Row]]]] = [
     ("Learning: gradient updates", "sac", _sac),
+    ("Learning: bfloat16 products, on a linear-quadratic regulator", "precision", _precision),
     ("Learning: agents on sets of assets", "agent", _agent),
     ("Layers", "layers", _layers),
     ("Portfolio market", "market", _market),

@@ -1,0 +1,193 @@
+"""Learning curves with products in bfloat16 beside those in float32, for the agent whose updates `sac` times.
+
+The dense agent (observation 17, action 6, two hidden layers of 256, batch 256) learns to hold a linear system with
+quadratic costs near the origin. The score is the share of the cost of doing nothing that it saves.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from torch import Tensor
+
+from benchmarks.gpu_sac import ACTION, OBSERVATION, ODD, symmetry
+from benchmarks.harness import write
+from rl_core.config import MatmulDtype, SACConfig
+from rl_core.env import Step
+from rl_core.random import Noise
+from rl_core.sac import SAC
+from rl_core.statistics import bootstrap_band, bootstrap_difference
+from rl_core.training import train
+
+app = typer.Typer(help=__doc__)
+
+N_ENVS, LENGTH, EPISODES = 8, 40, 64
+SETTINGS: dict[str, Any] = {
+    "agent": "dense",
+    "gamma": 0.95,
+    "actor_lr": 1e-3,
+    "critic_lr": 1e-3,
+    "alpha_lr": 1e-3,
+    "initial_alpha": 0.1,
+    "learning_starts": 256,
+    "capacity": 100_000,
+}
+
+
+class Regulator:
+    """x′ = A x + B u + noise at reward −mean x² − mean u² / 20 over the coordinates that actions move.
+
+    The first `ODD` coordinates turn at random and are pushed by the actions; the others come and go by themselves.
+
+    Parameters
+    ----------
+    seeds
+        The S seeds.
+    n_envs
+        Environments of each seed.
+    """
+
+    def __init__(self, seeds: tuple[int, ...], n_envs: int) -> None:
+        self.seeds, self.n_envs = seeds, n_envs
+        self.symmetry, self.device = symmetry(), torch.device("cpu")
+        self.observation_shape, self.action_size = (OBSERVATION,), ACTION
+        generator = torch.Generator().manual_seed(0)
+        self.turn = 0.98 * torch.linalg.qr(torch.randn(ODD, ODD, generator=generator)).Q
+        self.push = 0.3 * torch.randn(ACTION, ODD, generator=generator)
+        self.noise, self.draws = Noise(seeds), 0
+        self.x = self.age = torch.zeros(0)
+
+    def reset(self) -> Tensor:
+        """Start new episodes everywhere."""
+        self.x, self.age = self._normal(), torch.zeros(len(self.seeds), self.n_envs)
+        return self.x
+
+    def step(self, action: Tensor) -> Step:
+        """Step with actions [S, n_envs, 6]; episodes are cut after 40 steps."""
+        moved = self.x[..., :ODD] @ self.turn + action @ self.push
+        final = torch.cat([moved, 0.9 * self.x[..., ODD:]], -1) + 0.1 * self._normal()
+        reward = -final[..., :ODD].square().mean(-1) - 0.05 * action.square().mean(-1)
+        self.age = self.age + 1
+        truncated = self.age >= LENGTH
+        self.x = torch.where(truncated[..., None], self._normal(), final)
+        self.age = torch.where(truncated, 0.0, self.age)
+        return Step(self.x, reward, torch.zeros_like(truncated), truncated, final)
+
+    def encode(self, observation: Tensor) -> Tensor:
+        """Observations as they are."""
+        return observation
+
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """State, age and count of draws."""
+        return {"x": self.x, "age": self.age, "draws": torch.tensor(self.draws)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from a `state_dict`."""
+        self.x, self.age, self.draws = state["x"], state["age"], int(state["draws"])
+
+    def _normal(self) -> Tensor:
+        self.draws += 1
+        return self.noise.normal("state", self.draws, (self.n_envs, OBSERVATION))
+
+
+def cost(agent: SAC | None, seeds: tuple[int, ...]) -> Tensor:
+    """Mean cost [S] of a step over the same episodes for every seed; without an agent, of doing nothing."""
+    env = Regulator((0,), EPISODES)
+    x, total = env.reset(), torch.zeros(len(seeds))
+    env.x = x = x.expand(len(seeds), -1, -1)
+    for _ in range(LENGTH - 1):
+        action = torch.zeros(*x.shape[:2], ACTION) if agent is None else agent.act(x, deterministic=True)
+        x, reward, *_ = env.step(action)
+        total -= reward.mean(1)
+    return total / (LENGTH - 1)
+
+
+def curves(matmul_dtype: MatmulDtype, seeds: tuple[int, ...], updates: int, every: int) -> dict[str, Any]:
+    """Train all seeds at once; the share of the cost that is saved, [T, S], by updates taken."""
+    config = SACConfig.from_dict({**SETTINGS, "matmul_dtype": matmul_dtype})
+    nothing = cost(None, seeds)
+    taken: list[int] = []
+    saved: list[list[float]] = []
+
+    def evaluate(agent: SAC, step: int) -> dict[str, Tensor]:
+        share = 1 - cost(agent, seeds) / nothing
+        taken.append(agent.updates)
+        saved.append(share.tolist())
+        return {"share": share}
+
+    steps = config.learning_starts // N_ENVS - 1 + updates
+    env = Regulator(seeds, N_ENVS)
+    result = train(env, config, seeds=seeds, steps=steps, evaluate=evaluate, evaluate_every=every)
+    return {"updates": taken, "share": saved, "stopped": result.stopped}
+
+
+def compare(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Interquartile means over seeds with 95 % intervals, where bfloat16's lies in float32's, and their differences.
+
+    Of equal curves from other random numbers about five in six evaluations would lie inside; whether the two are
+    equal is seen from the differences, seed by seed.
+    """
+    shares = {name: np.array(run["share"]).T for name, run in runs.items()}
+    bands = {
+        name: bootstrap_band(values, generator=np.random.default_rng(0)) for name, values in shares.items()
+    }
+    full, rough = bands["float32"], bands["bfloat16"]
+    inside = (rough.estimate >= full.low) & (rough.estimate <= full.high)
+    differences = {}
+    for name, part in (("at the end", slice(-1, None)), ("mean of the curve", slice(None))):
+        pair = (shares["bfloat16"][:, part].mean(1), shares["float32"][:, part].mean(1))
+        found = bootstrap_difference(*pair, generator=np.random.default_rng(0), paired=True)
+        differences[name] = [found.estimate, found.low, found.high]
+    return {
+        "evaluations": len(inside),
+        "inside": int(inside.sum()),
+        "differences": differences,
+        "curves": {
+            name: {"estimate": b.estimate.tolist(), "low": b.low.tolist(), "high": b.high.tolist()}
+            for name, b in bands.items()
+        },
+    }
+
+
+@app.command()
+def precision(
+    seeds: Annotated[int, typer.Option(min=2, help="Seeds, from 0 on, trained together.")] = 10,
+    updates: Annotated[int, typer.Option(min=1, help="Gradient updates.")] = 1500,
+    every: Annotated[int, typer.Option(min=1, help="Updates between evaluations.")] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    save: Annotated[bool, typer.Option(help="Store the result.")] = True,
+) -> None:
+    """Learning curves with products in bfloat16 beside those in float32."""
+    chosen = tuple(range(seeds))
+    kinds: tuple[MatmulDtype, ...] = ("float32", "bfloat16")
+    runs: dict[str, dict[str, Any]] = {name: curves(name, chosen, updates, every) for name in kinds}
+    result = {
+        "what": "share of the cost of doing nothing that the dense agent saves on a linear-quadratic regulator",
+        "seeds": list(chosen),
+        "settings": SETTINGS,
+        "bfloat16_in_the_processor": bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()),
+        "runs": runs,
+        **compare(runs),
+    }
+    if save:
+        write("precision", result)
+    if as_json:
+        typer.echo(json.dumps(result))
+        return
+    for name, curve in result["curves"].items():
+        last = (curve["estimate"][-1], curve["low"][-1], curve["high"][-1])
+        typer.echo(f"{name:9} {last[0]:.4f} ({last[1]:.4f} … {last[2]:.4f}) after {updates} updates")
+    typer.echo(
+        f"bfloat16 inside float32's interval at {result['inside']} of {result['evaluations']} evaluations"
+    )
+    for name, (estimate, low, high) in result["differences"].items():
+        typer.echo(f"bfloat16 less float32, {name}: {estimate:+.4f} ({low:+.4f} … {high:+.4f})")
+
+
+if __name__ == "__main__":
+    app()
