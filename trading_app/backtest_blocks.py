@@ -59,7 +59,7 @@ class Block:
 def blocks(panel: TradingPanel, costs: CostModel) -> list[Block]:
     """Cut sessions 1 … T − 1 of a panel into blocks."""
     impact = panel.impact(costs)
-    overnight = np.ones(panel.close[1:].shape)
+    overnight: Floats = np.ones(panel.close[1:].shape)
     np.divide(panel.price[2:], panel.close[1:-1], out=overnight[:-1])
     intraday = None if panel.at_close else panel.close[1:] / panel.price[1:]
     tradable = None if panel.all_tradable else panel.tradable[1:].astype(np.float64)
