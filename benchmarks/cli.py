@@ -15,6 +15,7 @@ TABLES = {
     "agent": "updates of agents on sets of assets, against our dense agent",
     "backtest": "backtest of a daily target-weight matrix, against vectorbt and bt",
     "dashboards": "seconds until a page can be read, in a browser that has never seen it",
+    "growth": "time and memory of trainings and backtests of four times the size",
     "layers": "relaxed group convolution, against plain and escnn convolutions",
     "market": "portfolio environment steps per second",
     "placebo": "net Sharpe ratios of agents trained where there is nothing to learn",
@@ -22,8 +23,9 @@ TABLES = {
     "precision": "learning curves with products in bfloat16, against float32",
     "sac": "SAC gradient updates per second, against Stable-Baselines3 and SBX",
     "service": "allocations per second, against a bare endpoint",
+    "startup": "seconds of help, of imports, and of loading a large snapshot",
 }
-SPEED = ("sac", "agent", "layers", "market", "backtest", "service")
+SPEED = ("sac", "agent", "layers", "market", "backtest", "service", "startup", "growth")
 
 
 class Tables(TyperGroup):

@@ -216,6 +216,24 @@ def _placebo(document: dict[str, Any]) -> Iterator[Row]:
         )
 
 
+def _startup(document: dict[str, Any]) -> Iterator[Row]:
+    for name, row in document["results"].items():
+        yield name, f"{row['median_s']:.2f} s", f"under {row['reach']:g} s", row["median_s"] < row["reach"]
+
+
+def _growth(document: dict[str, Any]) -> Iterator[Row]:
+    for row in document["rows"]:
+        size = ", ".join(f"{count:,} {name}" for name, count in row["from"].items())
+        for name, quantity in (("time", "seconds"), ("memory", "bytes")):
+            growth, factor = row[f"{quantity}_growth"], row["factor"]
+            yield (
+                f"{name} of a {row['what']}, {factor} times the {row['axis']} ({size})",
+                f"{growth:.2f} ×",
+                f"at most {factor} ×",
+                growth <= factor,
+            )
+
+
 SECTIONS: list[tuple[str, str, Callable[[dict[str, Any]], Iterator[Row]]]] = [
     ("Learning: gradient updates", "sac", _sac),
     ("Learning: bfloat16 products, on a linear-quadratic regulator", "precision", _precision),
@@ -224,6 +242,8 @@ SECTIONS: list[tuple[str, str, Callable[[dict[str, Any]], Iterator[Row]]]] = [
     ("Portfolio market", "market", _market),
     ("Backtest", "backtest", _backtest),
     ("Service", "service", _service),
+    ("Start", "startup", _startup),
+    ("Growth", "growth", _growth),
     ("Dashboards in a browser that has read nothing, ten runs", "dashboards", _dashboards),
     ("Placebo markets", "placebo", _placebo),
 ]

@@ -1,0 +1,84 @@
+"""How time and memory grow: four times the assets, window or seeds of a training, and four times the sessions, assets
+or strategies of a backtest, each beside the size that it grew from.
+
+Every size is measured in a process of its own, since a process gives little memory back.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks.harness import write
+
+app = typer.Typer(help=__doc__)
+FACTOR = 4
+SIZES: dict[str, dict[str, int]] = {
+    "training": {"assets": 20, "window": 16, "seeds": 2},
+    "backtest": {"sessions": 2000, "assets": 20, "strategies": 100},
+}
+
+
+def run(*, repeats: int = 3) -> dict[str, Any]:
+    """Measure, and return what `write` stores.
+
+    Parameters
+    ----------
+    repeats
+        Rounds that count; each measures every size once.
+    """
+    points = [(what, axis) for what, size in SIZES.items() for axis in ("base", *size)]
+    taken: dict[tuple[str, str], list[dict[str, float]]] = {point: [] for point in points}
+    for _ in range(repeats):
+        for what, axis in points:
+            taken[what, axis].append(_measured(what, axis))
+    rows = []
+    for what, axis in points:
+        if axis == "base":
+            continue
+        pairs = list(zip(taken[what, axis], taken[what, "base"], strict=True))
+        row: dict[str, Any] = {"what": what, "axis": axis, "from": SIZES[what], "factor": FACTOR}
+        for quantity in ("seconds", "bytes"):
+            row[quantity] = statistics.median(large[quantity] for large, _ in pairs)
+            row[f"{quantity}_before"] = statistics.median(small[quantity] for _, small in pairs)
+            row[f"{quantity}_growth"] = statistics.median(
+                large[quantity] / small[quantity] for large, small in pairs
+            )
+        rows.append(row)
+    return {"repeats": repeats, "rows": rows}
+
+
+def _measured(what: str, axis: str) -> dict[str, float]:
+    size = dict(SIZES[what])
+    if axis != "base":
+        size[axis] *= FACTOR
+    command = [sys.executable, "-m", "benchmarks.growth_point", json.dumps({"what": what, **size})]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    answer: dict[str, float] = json.loads(done.stdout)
+    return answer
+
+
+@app.command()
+def main(
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds that count.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the stored JSON.")] = False,
+) -> None:
+    """Measure, print a table and store it under benchmarks/results/growth.json."""
+    payload = run(repeats=repeats)
+    path = write("growth", payload)
+    if as_json:
+        print(json.dumps(payload, indent=2))
+        return
+    for row in payload["rows"]:
+        spent = f"{row['seconds_before'] * 1e3:8.1f} → {row['seconds'] * 1e3:8.1f} ms"
+        held = f"{row['bytes_before'] / 2**20:6.0f} → {row['bytes'] / 2**20:6.0f} MiB"
+        print(
+            f"{row['what']}, {FACTOR} times the {row['axis']:10}  "
+            f"time {spent} ({row['seconds_growth']:.2f} ×)  memory {held} ({row['bytes_growth']:.2f} ×)"
+        )
+    print(path)
