@@ -159,7 +159,7 @@ class Prices:
     def adjusted(self, field: str = "close") -> pd.DataFrame:
         """Return a price field adjusted for splits and dividends: field × adj_close / close [T, N].
 
-        Where the source gives no adjusted closes the field comes back as it is.
+        Where the source gives no adjusted closes, of any symbol or of one, the field comes back as it is.
 
         Raises
         ------
@@ -171,10 +171,14 @@ class Prices:
         frame = self.field(field)
         if "adj_close" not in self.fields:
             return frame
+        adjusted, close = self.fields["adj_close"], self.fields["close"]
+        without = adjusted.isna().all()
+        if without.any():
+            adjusted = adjusted.fillna(close.loc[:, without])
         if field == "close":
             # Missing closes stay missing, as the quotient would have it.
-            return self.fields["adj_close"].where(frame.notna())
-        return frame * (self.fields["adj_close"] / self.fields["close"])
+            return adjusted.where(frame.notna())
+        return frame * (adjusted / close)
 
     def field(self, name: str) -> pd.DataFrame:
         """Return one field [T, N], or raise DataError naming those that are there."""

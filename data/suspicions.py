@@ -36,11 +36,10 @@ def split_jumps(table: RawTable) -> list[Jump]:
     """Find jumps between consecutive closes of a symbol that look like an unadjusted split.
 
     A jump is near a usual split ratio, eight times the median-based volatility of the symbol's last 63 days,
-    and the open, where known, has jumped with the close. Adjusted closes are looked at where there are any.
+    and the open, where known, has jumped with the close. Adjusted closes are looked at where a symbol has any.
     """
-    field = "adj_close" if "adj_close" in table.frame.columns else "close"
     jumps: list[Jump] = []
-    for rows, closes in _by_symbol(table, field):
+    for field, rows, closes in _adjusted_by_symbol(table):
         returns = np.diff(np.log(closes))
         # Only large moves are candidates: everything else costs nothing.
         for index in np.flatnonzero(np.abs(returns) > np.log(1.4)):
@@ -81,6 +80,19 @@ def check_stale(table: RawTable, sessions: int = STALE_SESSIONS) -> Iterator[Fin
         for start, length in zip(starts[lengths >= sessions], lengths[lengths >= sessions], strict=True):
             message = f"close stays at {closes[start]:g} for {length} sessions"
             yield table.finding("stale-run", int(rows[start]), message)
+
+
+def _adjusted_by_symbol(table: RawTable) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Field, rows and values of each symbol: its adjusted closes, or its closes where it has no adjusted one."""
+    frame = table.frame
+    if "adj_close" not in frame.columns:
+        yield from (("close", *part) for part in _by_symbol(table, "close"))
+        return
+    has = frame["adj_close"].notna().groupby(frame["symbol"]).transform("any").to_numpy(dtype=bool)
+    for field, chosen in (("adj_close", has), ("close", ~has)):
+        for rows, values in _by_symbol(table, field):
+            if chosen[rows[0]]:
+                yield field, rows, values
 
 
 def _by_symbol(table: RawTable, field: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:

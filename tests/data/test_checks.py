@@ -121,6 +121,17 @@ def test_jumps_that_are_no_splits_are_left_alone(sessions: Any) -> None:
     assert kinds(validate(closes(days, wild))) == {}
 
 
+def test_a_symbol_without_adjusted_closes_is_looked_at_beside_one_with(sessions: Any) -> None:
+    days = sessions("2022-01-03", "2022-12-30")
+    half = walk(len(days))
+    half[150:] /= 2
+    frame = pd.DataFrame({"with": half, "without": half}, index=days)
+    adjusted = pd.DataFrame({"with": walk(len(days)), "without": np.nan}, index=days)
+    report = validate(Prices.from_frames("two", close=frame, adj_close=adjusted))
+    jumps = [finding for finding in report.findings if finding.kind == "split-jump"]
+    assert [(jump.symbol, jump.date) for jump in jumps] == [("without", str(days[150].date()))]
+
+
 def test_stale_runs_are_found(sessions: Any) -> None:
     days = sessions("2022-01-03", "2022-12-30")
     values = walk(len(days))

@@ -119,6 +119,18 @@ def test_adjusted_prices_scale_by_the_adjusted_close() -> None:
         plain.adjusted("volume")
 
 
+def test_a_symbol_without_adjusted_closes_keeps_its_own() -> None:
+    nan = np.nan
+    prices = panel(
+        [[10, 10], [20, 20]], open=[[9, 9], [18, 19]], adj_close=[[5, nan], [20, nan]], volume=[[1, 1], [1, 1]]
+    )
+    assert prices.adjusted("close").to_numpy().tolist() == [[5, 10], [20, 20]]
+    assert prices.adjusted("open").to_numpy().tolist() == [[4.5, 9], [18, 19]]
+    # One missing adjusted close says nothing about what it would be.
+    gap = panel([[10], [20], [20]], adj_close=[[5], [nan], [20]])
+    assert np.isnan(gap.adjusted("close").iloc[1, 0])
+
+
 def test_the_hash_sees_values_dates_symbols_fields_and_nothing_else() -> None:
     base = panel([[1, 10], [2, np.nan]])
     same = Prices.from_frames(
