@@ -122,7 +122,10 @@ def test_adjusted_prices_scale_by_the_adjusted_close() -> None:
 def test_a_symbol_without_adjusted_closes_keeps_its_own() -> None:
     nan = np.nan
     prices = panel(
-        [[10, 10], [20, 20]], open=[[9, 9], [18, 19]], adj_close=[[5, nan], [20, nan]], volume=[[1, 1], [1, 1]]
+        [[10, 10], [20, 20]],
+        open=[[9, 9], [18, 19]],
+        adj_close=[[5, nan], [20, nan]],
+        volume=[[1, 1], [1, 1]],
     )
     assert prices.adjusted("close").to_numpy().tolist() == [[5, 10], [20, 20]]
     assert prices.adjusted("open").to_numpy().tolist() == [[4.5, 9], [18, 19]]
