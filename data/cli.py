@@ -246,6 +246,7 @@ def validate_command(
 def export_command(
     name: Annotated[str, typer.Argument(help="Bundled dataset, snapshot or file.")],
     path: Annotated[Path, typer.Argument(help="File to write: .csv, .csv.gz or .parquet.")],
+    as_json: Json = False,
     home: Home = None,
 ) -> None:
     """Write prices as a long CSV or Parquet file."""
@@ -253,6 +254,9 @@ def export_command(
     from data.loading import load_prices
 
     rows = export_prices(load_prices(name, home=home), path)
+    if as_json:
+        _print_json({"name": name, "path": str(path), "rows": rows})
+        return
     typer.echo(f"{rows} rows written to {path}")
 
 

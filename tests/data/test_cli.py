@@ -203,3 +203,9 @@ def test_the_package_names_what_it_exports() -> None:
         assert getattr(data, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = data.nothing
+
+
+def test_export_says_what_it_wrote_in_json_too(run: Callable[..., str], tmp_path: Path) -> None:
+    path = tmp_path / "prices.csv"
+    answer = json.loads(run("export", "factors-5", path, "--json"))
+    assert answer == {"name": "factors-5", "path": str(path), "rows": len(pd.read_csv(path))}
