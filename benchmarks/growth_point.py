@@ -10,6 +10,7 @@ import resource
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -61,7 +62,7 @@ def backtest(sessions: int, assets: int, strategies: int) -> float:
 
 def main() -> None:
     size: dict[str, Any] = json.loads(sys.argv[1])
-    run = {"training": training, "backtest": backtest}[size.pop("what")]
+    run: Callable[..., float] = {"training": training, "backtest": backtest}[size.pop("what")]
     # What importing takes belongs to no size.
     import trading_app.backtest
     import trading_app.market  # noqa: F401
