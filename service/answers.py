@@ -8,9 +8,8 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from data import Prices
 from service.audit import AuditTrail, Entry, Recorded, entry
@@ -28,8 +27,7 @@ _SCENES = 32
 _Key = tuple[str, str, str, str, Terms]
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(NamedTuple):
     """A request that can be decided on: the scene, and the weights held in it [N]."""
 
     request: DecisionRequest
@@ -38,8 +36,7 @@ class Question:
     now: datetime
 
 
-@dataclass(frozen=True)
-class Given:
+class Given(NamedTuple):
     """An answer's bytes, the members that every answer has, and the row to commit before it is sent."""
 
     content: bytes

@@ -7,14 +7,12 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from starlette.types import Receive, Scope, Send
 
 from service.dashboard.pages import add_dashboard, warm_pages
 from service.evidence import Evidence, read_evidence
@@ -22,9 +20,9 @@ from service.handlers import add_handlers
 from service.middleware import RequestMiddleware
 from service.policies import Loader, load_trained
 from service.problems import ProblemBody
+from service.quick import Quick
 from service.routes import decisions, jobs, models, operations, runs
 from service.routes.direct import DirectRoute
-from service.routes.shortcut import Shortcut
 from service.settings import Settings, load_settings
 from service.state import State, utc_now
 
@@ -64,7 +62,7 @@ def create_app(
         yield
         await asyncio.to_thread(state.close)
 
-    app = _Application(
+    app = FastAPI(
         title="equitrade",
         description=DESCRIPTION,
         version=version("equitrade"),
@@ -80,25 +78,10 @@ def create_app(
         app.include_router(module.router)
     add_dashboard(app)
     add_handlers(app)
-    around = partial(RequestMiddleware, settings=state.settings.service, telemetry=state.telemetry)
-    app.add_middleware(around)
-    app.shortcut = Shortcut((r for r in decisions.direct.routes if isinstance(r, DirectRoute)), around)
+    app.add_middleware(RequestMiddleware, settings=state.settings.service, telemetry=state.telemetry)
+    app.state.quick = Quick(state, (r for r in decisions.direct.routes if isinstance(r, DirectRoute)))
     _describe(app)
     return app
-
-
-class _Application(FastAPI):
-    """FastAPI, with a shortcut past its layers to the routes that are asked for all day."""
-
-    shortcut: Shortcut
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if self.shortcut.fits(scope):
-            scope["app"] = self
-            await self.shortcut(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
 
 
 def _warm(state: State) -> None:

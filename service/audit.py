@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import delete, select
 
@@ -24,8 +24,7 @@ _BATCH = 256
 _PATIENCE = 0.005
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One row of the audit, and the prices that came with the request."""
 
     row: Mapping[str, Any]
@@ -163,7 +162,7 @@ class AuditWriter:
     def _append(self, items: Sequence[Entry], patience: float = BUSY_SECONDS) -> None:
         fresh = {item.row["panel_hash"]: item.panel for item in items if item.panel is not None}
         contents = [{"hash": content_hash, "content": content} for content_hash, content in fresh.items()]
-        rows = [dict(item.row) for item in items]
+        rows = [item.row for item in items]
         with self._database.append(patience) as add:
             if contents:
                 add(panels, contents, True)

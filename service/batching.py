@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from service.answers import Answers, Given, Question, decide
 from service.audit import AuditWriter
 from service.policies import WIDTH
+from service.problems import time_limit
 from service.scenes import Scene
 
 # Longest wait for the next of those that asked last time, and for all of them; a decision takes about as long.
 _PATIENCE = 0.002
 _LONGEST = 0.010
+Done = Callable[[Given | Exception], None]
 
 
-@dataclass
+@dataclass(slots=True)
 class _Asked:
-    """A question, who asks, and where the answer goes."""
+    """A question, who asks, and who is told the answer."""
 
     question: Question
     key_id: str
     request_id: str
     client: object
-    future: asyncio.Future[Given]
+    done: Done
 
 
 @dataclass
@@ -52,11 +56,14 @@ class Batcher:
         Puts decisions into words.
     writer : AuditWriter
         Writes them down.
+    seconds : float
+        Longest wait for that, where others write to the database.
     """
 
-    def __init__(self, answers: Answers, writer: AuditWriter) -> None:
+    def __init__(self, answers: Answers, writer: AuditWriter, seconds: float) -> None:
         self._answers = answers
         self._writer = writer
+        self._seconds = seconds
         self._waiting: dict[int, _Waiting] = {}
         self._expected = 1
         self._last: set[object] = set()
@@ -64,6 +71,14 @@ class Batcher:
 
     async def give(self, question: Question, *, key_id: str, request_id: str, client: object = None) -> Given:
         """Give an answer whose row is committed; `client` tells connections apart."""
+        future: asyncio.Future[Given] = asyncio.get_running_loop().create_future()
+        self.ask(question, partial(_settle, future), key_id=key_id, request_id=request_id, client=client)
+        return await future
+
+    def ask(
+        self, question: Question, done: Done, *, key_id: str, request_id: str, client: object = None
+    ) -> None:
+        """Call `done` later, on this thread, with an answer whose row is committed, or with what went wrong."""
         loop = asyncio.get_running_loop()
         key = id(question.scene)
         waiting = self._waiting.get(key)
@@ -72,12 +87,10 @@ class Batcher:
             waiting = self._waiting[key] = _Waiting(question.scene, now + _LONGEST)
             waiting.timer = loop.call_at(now + _PATIENCE, self._look, key)
         waiting.last = now
-        asked = _Asked(question, key_id, request_id, client, loop.create_future())
-        waiting.asked.append(asked)
+        waiting.asked.append(_Asked(question, key_id, request_id, client, done))
         if len(waiting.asked) == min(self._expected, WIDTH):
             # Requests whose bytes have arrived already are read in this turn, before this is called.
             loop.call_soon(self._flush, key)
-        return await asked.future
 
     def _look(self, key: int) -> None:
         waiting = self._waiting[key]
@@ -112,7 +125,7 @@ class Batcher:
             decided = decide(scene, held)
         except Exception as error:
             for item in asked:
-                _fail(item.future, error)
+                item.done(error)
             return
         found: list[tuple[_Asked, Given]] = []
         for item, decision in zip(asked, decided, strict=True):
@@ -121,7 +134,7 @@ class Batcher:
                     item.question, decision, key_id=item.key_id, request_id=item.request_id
                 )
             except Exception as error:
-                _fail(item.future, error)
+                item.done(error)
             else:
                 found.append((item, given))
         self._write_down(found)
@@ -133,11 +146,11 @@ class Batcher:
             written = self._writer.write_now([given.entry for _, given in found])
         except Exception as error:
             for item, _ in found:
-                _fail(item.future, error)
+                item.done(error)
             return
         for item, given in found:
             if written:
-                _succeed(item.future, given)
+                item.done(given)
             else:
                 task = asyncio.ensure_future(self._wait(item, given))
                 self._tasks.add(task)  # the loop itself holds tasks weakly
@@ -145,18 +158,20 @@ class Batcher:
 
     async def _wait(self, item: _Asked, given: Given) -> None:
         try:
-            await asyncio.wrap_future(self._writer.submit(given.entry))
+            async with asyncio.timeout(self._seconds):
+                await asyncio.wrap_future(self._writer.submit(given.entry))
+        except TimeoutError:
+            item.done(time_limit(self._seconds))
         except Exception as error:
-            _fail(item.future, error)
+            item.done(error)
         else:
-            _succeed(item.future, given)
+            item.done(given)
 
 
-def _succeed(future: asyncio.Future[Given], given: Given) -> None:
-    if not future.done():  # it is done if its request has timed out
-        future.set_result(given)
-
-
-def _fail(future: asyncio.Future[Given], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
+def _settle(future: asyncio.Future[Given], found: Given | Exception) -> None:
+    if future.done():  # its request has timed out
+        return
+    if isinstance(found, Exception):
+        future.set_exception(found)
+    else:
+        future.set_result(found)

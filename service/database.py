@@ -10,23 +10,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Executable, Table, create_engine, event, insert, update
+from sqlalchemy import Connection, Date, Engine, Executable, Table, create_engine, event, insert, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from data.errors import DataError
-from service.tables import events, revision
+from service.tables import Moment, events, revision
 
 BUSY_SECONDS = 30
 # One migration at a time over all processes of a PostgreSQL cluster; the number only has to be ours.
 MIGRATION_LOCK = 0x6571_7472
 _REVISION = "SELECT value FROM revision"
-# Additions after which what they left in the write-ahead log is copied to the file, in the background.
-_ADDITIONS = 64
-# FULL: a committed audit row survives a power cut, not only a killed process.
+# Seconds after which additions are on the disk, and copied from the write-ahead log to the file, in the background.
+_SOON = 0.25
+# FULL: what is committed survives a power cut, not only a killed process. See `Database` for what is added.
 _PRAGMAS = ("PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON")
 Add = Callable[[Table, Sequence[Mapping[str, Any]], bool], object]
 
@@ -46,16 +47,23 @@ class Database:
     ----------
     url : str
         ``sqlite:///FILE`` or ``postgresql+pg8000://USER:PASSWORD@HOST/NAME``.
+    sync_each : bool
+        Whether what `append` adds to a SQLite file is on the disk when it returns. Otherwise it is with the operating
+        system then, which keeps it whatever happens to this process, and on the disk a quarter of a second later: a
+        disk may take longer for each of its answers than everything else about a request. All other changes are on
+        the disk when they return.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, sync_each: bool = False) -> None:
         self.url = make_url(url)
         self.sqlite = self.url.get_backend_name() == "sqlite"
         if self.sqlite:
             Path(self.url.database or "").parent.mkdir(parents=True, exist_ok=True)
         self.engine = _sqlite_engine(url) if self.sqlite else create_engine(url, pool_pre_ping=True)
         self._local = threading.local()
-        self._additions = 0
+        self._sync_each = sync_each
+        self._copying = False
+        self._closing = threading.Event()
         self._background = ThreadPoolExecutor(1, thread_name_prefix="copier")
         self._turn: tuple[asyncio.AbstractEventLoop, int] | None = None
         self._reading = (
@@ -111,12 +119,17 @@ class Database:
         except BaseException:
             driver.execute("ROLLBACK")
             raise
-        self._additions += 1
-        if self._additions % _ADDITIONS == 0:
+        if not self._copying:
+            self._copying = True
             self._background.submit(self._checkpoint)
 
     def _checkpoint(self) -> None:
-        """Copy the log to the file; it starts anew only when all of it is copied, hence the second attempt."""
+        """Soon, see to it that the log is on the disk, and copy it to the file.
+
+        The log starts anew only when all of it is copied, hence the second attempt.
+        """
+        self._closing.wait(_SOON)
+        self._copying = False
         for _ in range(3):
             _, written, copied = self._driver("copier").execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             if written == copied:
@@ -158,6 +171,8 @@ class Database:
                 connection.execute(pragma)
             if name.startswith("appender"):
                 connection.execute("PRAGMA wal_autocheckpoint=0")  # see `_checkpoint`: nobody waits for it
+                if not self._sync_each:
+                    connection.execute("PRAGMA synchronous=NORMAL")
             setattr(self._local, name, connection)
         return connection
 
@@ -170,6 +185,7 @@ class Database:
 
     def close(self) -> None:
         """Close every connection."""
+        self._closing.set()
         self._background.shutdown()
         self.engine.dispose()
 
@@ -230,22 +246,42 @@ def _insert(table: Table, skip: bool) -> Executable:
     return postgresql.insert(table).on_conflict_do_nothing() if skip else insert(table)
 
 
-def _plain_insert(
-    table: Table, rows: Sequence[Mapping[str, Any]], skip: bool
-) -> tuple[str, list[tuple[Any, ...]]]:
-    names = list(rows[0])
+def _plain_insert(table: Table, rows: Sequence[Mapping[str, Any]], skip: bool) -> tuple[str, list[list[Any]]]:
+    names = tuple(rows[0])
+    statement, pick, typed = _plan(table, names, skip)
+    values = [list(pick(row)) for row in rows]
+    for place, stored in typed:
+        for row in values:
+            row[place] = stored(row[place])
+    return statement, values
+
+
+@lru_cache(maxsize=64)
+def _plan(
+    table: Table, names: tuple[str, ...], skip: bool
+) -> tuple[str, Callable[[Mapping[str, Any]], tuple[Any, ...]], list[tuple[int, Callable[[Any], Any]]]]:
+    """The statement, what takes the values out of a row, and how those are stored that SQLite has no type for."""
     marks = ", ".join("?" for _ in names)
     statement = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks})"
     if skip:
         statement += " ON CONFLICT DO NOTHING"
-    return statement, [tuple(_stored(row[name]) for name in names) for row in rows]
+    kinds = [(place, table.c[name].type) for place, name in enumerate(names)]
+    stored = [(place, _STORED[type(kind)]) for place, kind in kinds if type(kind) in _STORED]
+    return statement, lambda row: tuple([row[name] for name in names]), stored
 
 
-def _stored(value: Any) -> Any:
-    """A value as SQLAlchemy's types store it in SQLite."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
-    return value.isoformat() if isinstance(value, date) else value
+def _moment(value: datetime | None) -> str | None:
+    if value is None:
+        return None
+    return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
+def _day(value: date | None) -> str | None:
+    return value if value is None else value.isoformat()
+
+
+# As SQLAlchemy's types store them in SQLite.
+_STORED: dict[type, Callable[[Any], Any]] = {Moment: _moment, Date: _day}
 
 
 def _migrate(engine: Engine) -> None:

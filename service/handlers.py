@@ -35,15 +35,6 @@ def add_handlers(app: FastAPI) -> None:
         app.add_exception_handler(kind, handler)
 
 
-async def answer_error(request: Request, error: Exception) -> Response:
-    """Turn an exception into its answer; what none of the handlers knows is raised again."""
-    for kind in type(error).__mro__:
-        handler = _HANDLERS.get(kind)
-        if handler is not None:
-            return await handler(request, error)
-    raise error
-
-
 async def _answer_problem(request: Request, error: Exception) -> Response:
     problem = error if isinstance(error, Problem) else Problem("invalid-request", str(error))
     return _respond(request, problem)

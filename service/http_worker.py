@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import socket
 import sys
+from functools import partial
+from typing import cast
 
 import uvicorn
 
 from service.app import create_app
 from service.logs import configure_logging
 from service.processes import receive_settings, when_parent_dies
+from service.protocol import QuickProtocol
 from service.settings import Settings
 
 
@@ -27,12 +31,15 @@ class _Server(uvicorn.Server):
 def make_server(settings: Settings) -> uvicorn.Server:
     """Make the server that runs the application."""
     service = settings.service
+    app = create_app(settings)
+    protocol = partial(QuickProtocol, quick=app.state.quick)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         log_config=None,
         access_log=False,
         server_header=False,
         lifespan="on",
+        http=cast(type[asyncio.Protocol], protocol),
         timeout_keep_alive=30,
         timeout_graceful_shutdown=int(service.shutdown_seconds),
         forwarded_allow_ips=service.forwarded_allow_ips,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +30,7 @@ def held_weights(scene: Scene, request: DecisionRequest) -> Floats:
     return _held_weights(request.holdings, scene)
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """What was decided for one account.
 
     Attributes
@@ -233,11 +231,7 @@ def _held_weights(holdings: Holdings | None, scene: Scene) -> Floats:
 
 
 def _aligned(given: Mapping[str, float], scene: Scene, default: float = 0.0) -> Floats:
-    places = scene.places
-    values = [default] * len(places)
-    for symbol, value in given.items():
-        place = places.get(symbol)
-        if place is None:
-            raise Problem("unknown-symbol", f"{symbol} is not among the model's symbols", symbol=symbol)
-        values[place] = value
-    return np.array(values, dtype=float)
+    if not given.keys() <= scene.places.keys():
+        symbol = next(symbol for symbol in given if symbol not in scene.places)
+        raise Problem("unknown-symbol", f"{symbol} is not among the model's symbols", symbol=symbol)
+    return np.array([given.get(symbol, default) for symbol in scene.places], dtype=float)

@@ -7,13 +7,14 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.logs import event
-from service.problems import Problem
+from service.problems import Problem, time_limit
 from service.settings import ServiceSettings
 from service.telemetry import Telemetry
 
@@ -68,7 +69,7 @@ class RequestMiddleware:
             async with asyncio.timeout(self._seconds):
                 await self._app(scope, exchange.receive, exchange.send)
         except TimeoutError:
-            await exchange.fail(Problem("time-limit", f"no answer within {self._seconds:g} s"))
+            await exchange.fail(time_limit(self._seconds))
         except Problem as problem:
             await exchange.fail(problem)
         except Exception:
@@ -80,23 +81,49 @@ class RequestMiddleware:
             self._account(scope, exchange, time.perf_counter() - started)
 
     def _account(self, scope: Scope, exchange: Exchange, seconds: float) -> None:
-        method = scope["method"] if scope["method"] in _METHODS else "other"
-        route = _route(scope)
-        self._telemetry.answered(method, route, exchange.status, seconds)
         state: dict[str, Any] = scope["state"]
-        event(
-            logger,
-            logging.INFO,
-            "request",
-            request_id=exchange.id,
-            method=method,
-            path=scope["path"][:200],
-            route=route,
-            status=exchange.status,
-            milliseconds=round(seconds * 1e3, 3),
-            client=(scope.get("client") or ("-",))[0],
-            **state.get("log", {}),
-        )
+        fields = state.get("log", {})
+        account(self._telemetry, scope, exchange.id, _route(scope), exchange.status, seconds, fields)
+
+
+def account(
+    telemetry: Telemetry,
+    scope: Scope,
+    request_id: str,
+    route: str,
+    status: int,
+    seconds: float,
+    fields: Mapping[str, str],
+) -> None:
+    """Count a request that has ended, and log its one line."""
+    method = scope["method"] if scope["method"] in _METHODS else "other"
+    telemetry.answered(method, route, status, seconds)
+    event(
+        logger,
+        logging.INFO,
+        "request",
+        request_id=request_id,
+        method=method,
+        path=scope["path"][:200],
+        route=route,
+        status=status,
+        milliseconds=round(seconds * 1e3, 3),
+        client=(scope.get("client") or ("-",))[0],
+        **fields,
+    )
+
+
+def request_id(headers: Mapping[bytes, bytes]) -> str:
+    """The id that the client gave a request, or a new one."""
+    given = headers.get(b"x-request-id", b"")
+    return given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def answer_headers(own: Iterable[tuple[bytes, bytes]], scheme: str | None) -> list[tuple[bytes, bytes]]:
+    """The headers that an answer carries beside its own."""
+    present = {name.lower() for name, _ in own}
+    headers = [*_HEADERS, *(pair for pair in _DEFAULTS if pair[0] not in present)]
+    return [*headers, _STRICT_TRANSPORT] if scheme == "https" else headers
 
 
 class Exchange:
@@ -111,8 +138,7 @@ class Exchange:
         self.started = False
         self.status = 499  # stays when the client goes away before an answer
         headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id", b"")
-        self.id = given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        self.id = request_id(headers)
         self._length = headers.get(b"content-length", b"")
         scope.setdefault("state", {})["request_id"] = self.id
 
@@ -138,12 +164,8 @@ class Exchange:
             self.started = True
             self.status = message["status"]
             given = message["headers"]
-            present = {name.lower() for name, _ in given}
-            headers = [*given, (b"x-request-id", self.id.encode()), *_HEADERS]
-            headers += [pair for pair in _DEFAULTS if pair[0] not in present]
-            if self._scope.get("scheme") == "https":
-                headers.append(_STRICT_TRANSPORT)
-            message = {**message, "headers": headers}
+            more = answer_headers(given, self._scope.get("scheme"))
+            message = {**message, "headers": [*given, (b"x-request-id", self.id.encode()), *more]}
         await self._send(message)
 
     async def fail(self, problem: Problem) -> None:

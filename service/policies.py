@@ -110,7 +110,9 @@ class ServedPolicy:
             found = self._closes.get(key)
             if found is None:
                 known = prices if as_of == prices.dates[-1] else prices.between(None, as_of)
-                found = _Close(self._trained.policy.market(known))
+                market = self._trained.policy.market(known)
+                market.pin(len(known.dates) - 1)
+                found = _Close(market)
                 found.together = self._places_are_equal(found)
                 self._closes[key] = found
                 if len(self._closes) > self._size:

@@ -102,6 +102,11 @@ class Problem(DataError):
         return Response(content, self.status, headers=self.headers, media_type=MEDIA_TYPE)
 
 
+def time_limit(seconds: float) -> Problem:
+    """The problem of a request that takes too long."""
+    return Problem("time-limit", f"no answer within {seconds:g} s")
+
+
 class ProblemBody(BaseModel):
     """Problem details (RFC 9457); `type` names the kind and is stable."""
 

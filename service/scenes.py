@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -70,8 +70,7 @@ class Scene:
         return {}
 
 
-@dataclass(frozen=True)
-class Terms:
+class Terms(NamedTuple):
     """How old prices may be, as seen on which day.
 
     Attributes

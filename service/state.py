@@ -63,7 +63,7 @@ class State:
         self.settings = settings
         self.clock = clock
         service = settings.service
-        self.database = Database(settings.database_url)
+        self.database = Database(settings.database_url, sync_each=service.audit_sync_each)
         self.keys = Keyring(self.database, settings.secret_bytes(), clock)
         self.users = Users(self.database, hours=service.session_hours, clock=clock)
         self.rates = Rates(service)
@@ -76,7 +76,7 @@ class State:
         )
         self.audit = AuditTrail(self.database)
         self.writer = AuditWriter(self.database)
-        self.batcher = Batcher(self.answers, self.writer)
+        self.batcher = Batcher(self.answers, self.writer, service.request_seconds)
         self.jobs = JobQueue(self.database, attempts=service.job_attempts, clock=clock)
         self._executor = ThreadPoolExecutor(service.threads, thread_name_prefix="answer")
 

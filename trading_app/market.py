@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -92,6 +92,7 @@ class Market:
         self._device, self.dtype = torch.device(device), dtype
         self._bounds = (start, end)
         self._in_numpy = self._device.type == "cpu"
+        self._pinned: Callable[[Tensor], Tensor] | None = None
         self._noise, self._draws = Noise(self._seeds, "cpu"), 0
         if start is not None or end is not None:
             _ = self.decisions
@@ -150,7 +151,11 @@ class Market:
 
     def encode(self, observation: Tensor) -> Tensor:
         """Turn compact observations [S, B, 1 + N] into network input [S, B, N, d], float32."""
-        return self.encoder(observation)
+        return (self._pinned or self.encoder)(observation)
+
+    def pin(self, day: int) -> None:
+        """Encode only observations of one day from now on; see `Encoder.at`."""
+        self._pinned = self.encoder.at(day)
 
     def targets(self, action: Tensor) -> Tensor:
         """Map actions [..., N] in [−1, 1] to target weights [..., N]."""

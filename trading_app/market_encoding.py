@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -104,6 +105,24 @@ class Encoder:
     def size(self) -> int:
         """Length d of one row."""
         return len(self.parity)
+
+    def at(self, day: int) -> Callable[[Tensor], Tensor]:
+        """What encodes compact observations [..., 1 + N] of one day, whichever they name, to the same bits.
+
+        Where many are asked for, what does not depend on the holdings is gathered once.
+        """
+        blank = self.features.new_zeros(1 + self.assets)
+        blank[0] = day
+        rows, own = self(blank), self._windows.shape[-1]
+
+        def encode(observation: Tensor) -> Tensor:
+            held = observation[..., 1:].to(rows.dtype)
+            found = rows.expand(*held.shape[:-1], -1, -1).clone()
+            found[..., own] = held
+            found[..., -1] = held.sum(-1)[..., None]
+            return found
+
+        return encode
 
     def __call__(self, observation: Tensor) -> Tensor:
         """Encode compact observations [..., 1 + N] into rows [..., N, d], float32."""

@@ -38,10 +38,15 @@ class DirectRoute(APIRoute):
     route together.
     """
 
+    @property
+    def model(self) -> type[BaseModel]:
+        """What its body is."""
+        found: type[BaseModel] = get_type_hints(self.endpoint)["body"]
+        return found
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Give the function that answers a request."""
-        endpoint = self.endpoint
-        model: type[BaseModel] = get_type_hints(endpoint)["body"]
+        endpoint, model = self.endpoint, self.model
 
         async def answer(request: Request) -> Response:
             state = await get_state(request)

@@ -1,4 +1,4 @@
-"""What makes answers quick must not change them: prepared words, recorded policies, the shortcut, turns."""
+"""What makes answers quick must not change them: prepared words, recorded policies, turns."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 from fastapi.exceptions import RequestValidationError
-from starlette.testclient import TestClient
 
 from service.logs import JsonFormatter, TurnHandler, event
 from service.plans import record
 from service.policies import _OFTEN, load_trained
 from service.routes.direct import _read_in_steps, read
 from service.schemas.decisions import AllocationRequest
+from service.tables import panels
 
 URL = "/api/v1/allocations"
 BODIES: list[dict[str, Any]] = [
@@ -104,35 +104,6 @@ def test_a_body_read_in_one_step_is_the_body_read_in_two(text: bytes, kind: str)
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize(
-    ("body", "headers"),
-    [
-        (b'{"model": "toy"}', {}),
-        (b'{"model": "nope"}', {}),
-        (b"{", {}),
-        (b'{"model": "toy", "x": 1}', {}),
-        (b'{"model": "toy"}', {"content-type": "text/plain"}),
-        (b'{"model": "toy"}', {"authorization": "Bearer no"}),
-        (b"x" * 9_000_000, {}),
-    ],
-)
-def test_the_shortcut_answers_as_the_application_does(
-    service: Any, body: bytes, headers: dict[str, str]
-) -> None:
-    app = service.client.app
-    given = {**service.key(), "content-type": "application/json", "x-request-id": "r", **headers}
-    answers = []
-    for path in (app.shortcut._routes, {}):
-        app.shortcut._routes = path
-        client = TestClient(app, raise_server_exceptions=False)
-        answer = client.post(URL, content=body, headers=given)
-        content = answer.json()
-        content.pop("id", None)
-        names = {name: value for name, value in answer.headers.items() if name != "content-length"}
-        answers.append((answer.status_code, names, content))
-    assert answers[0] == answers[1]
-
-
 def test_a_turn_reads_the_revision_once_and_the_next_turn_anew(service: Any) -> None:
     database = service.state.database
 
@@ -174,13 +145,45 @@ def test_lines_of_a_turn_are_written_together_and_warnings_at_once() -> None:
 
 
 def test_the_log_is_copied_to_the_file_in_the_background(service: Any) -> None:
-    from service.database import _ADDITIONS
-    from service.tables import panels
-
     database = service.state.database
-    for number in range(_ADDITIONS):
+    for number in range(10):
         with database.append() as add:
             add(panels, [{"hash": f"{number:064d}", "content": b"x"}], False)
     database._background.submit(lambda: None).result(timeout=60)
     _, written, copied = database._driver("looker").execute("PRAGMA wal_checkpoint(NOOP)").fetchone()
     assert written == copied
+
+
+def test_additions_are_on_the_disk_soon_or_at_once_where_that_is_asked_for(tmp_path: Path) -> None:
+    from service.database import Database
+
+    for each, level in ((False, 1), (True, 2)):
+        database = Database(f"sqlite:///{tmp_path}/{each}.db", sync_each=each)
+        database.migrate()
+        with database.append() as add:
+            add(panels, [{"hash": "0" * 64, "content": b"x"}], False)
+        # What waits in the write-ahead log is copied by itself, which puts it on the disk first.
+        database._background.submit(lambda: None).result(timeout=60)
+        looker = database._driver("looker")
+        _, written, copied = looker.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()
+        assert written == copied
+        assert looker.execute("PRAGMA synchronous").fetchone()[0] == 2
+        appender = next(value for name, value in vars(database._local).items() if name.startswith("appender"))
+        assert appender.execute("PRAGMA synchronous").fetchone()[0] == level
+        database.close()
+
+
+def test_a_pinned_market_encodes_its_day_to_the_same_bits(trained: Path) -> None:
+    from data import SnapshotStore
+    from trading_app.policies import TrainedPolicy
+
+    prices = SnapshotStore(trained).load("small")
+    policy = TrainedPolicy.load(trained / "runs" / "first").policy
+    plain, pinned = policy.market(prices), policy.market(prices)
+    rng = np.random.default_rng(3)
+    for day in (len(prices.dates) - 1, 30):
+        pinned.pin(day)
+        for scale in (0.0, 0.2, 7.0):
+            held = torch.from_numpy(rng.uniform(-scale, scale, (2, 8, 4))).float()
+            observation = torch.cat([torch.full((2, 8, 1), float(day)), held], dim=-1)
+            assert torch.equal(pinned.encode(observation), plain.encode(observation))
