@@ -17,7 +17,7 @@ DENSE_WIDTH = 256
 SETTINGS: dict[str, Any] = {
     "width": 64,
     "depth": 2,
-    "banks": 2,
+    "banks": 4,
     "activation": "silu",
     "gamma": 0.99,
     "actor_lr": 1e-3,
@@ -36,13 +36,13 @@ LONG_UPDATES = {0.0: 7500, 1.0: 10_000}
 ABLATION_UPDATES = {0.0: 1500, 1.0: 2500}
 STRENGTHS = (1.0, 0.5, 0.25)
 STRENGTH_UPDATES = 2000
-# One change of the relaxed agent's settings a line, but that gains were first tried with He's initial weights.
+# One change of the relaxed agent's settings a line, but that gains were first tried with two banks and He's weights.
 ABLATION: dict[str, dict[str, Any]] = {
-    "initial-gain-2": {"initial_gain": 2.0},
-    "initial-gain-2-gain-lr-10": {"initial_gain": 2.0, "gain_lr_multiplier": 10.0},
-    "initial-gain-2-gain-lr-5": {"initial_gain": 2.0, "gain_lr_multiplier": 5.0},
+    "banks-2": {"banks": 2},
+    "banks-2-initial-gain-2": {"banks": 2, "initial_gain": 2.0},
+    "banks-2-initial-gain-2-gain-lr-10": {"banks": 2, "initial_gain": 2.0, "gain_lr_multiplier": 10.0},
+    "banks-2-initial-gain-2-gain-lr-5": {"banks": 2, "initial_gain": 2.0, "gain_lr_multiplier": 5.0},
     "banks-1": {"banks": 1},
-    "banks-4": {"banks": 4},
     "banks-8": {"banks": 8},
     "banks-16": {"banks": 16},
     "gain-lr-1": {"gain_lr_multiplier": 1.0},

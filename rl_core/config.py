@@ -28,8 +28,10 @@ class SACConfig:
     """Hidden width of actor and critics."""
     depth: int = 2
     """Hidden layers."""
-    banks: int = 2
-    """Filter banks of a relaxed layer; two can represent any layer where the group has two elements."""
+    banks: int = 4
+    """Filter banks of a relaxed layer, at most as many as the group has elements (times rows, where there are any): as
+    many can represent any layer. On the planted market's eight assets four learn a broken symmetry in fewer updates
+    than two."""
     relax: Literal["both", "actor", "critic"] = "both"
     """Which networks of a relaxed agent are relaxed; the other is exact. One alone stays as stuck as none."""
     gain_noise: float = 0.0

@@ -126,9 +126,10 @@ def trading_learner() -> SACConfig:
         critic_lr=1e-3,
         alpha_lr=1e-3,
         initial_alpha=0.02,
-        # Both are what the demo's figures were taken with; daily returns say too little to choose them anew.
+        # These are what the demo's figures were taken with; daily returns say too little to choose them anew.
         gain_lr_multiplier=5.0,
         initial_gain=2.0,
+        banks=2,
     )
 
 
