@@ -6,7 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
-from trading_app.cli.common import HomeOption, JsonOption, home_directory, print_json, print_table, say
+from trading_app.cli.common import (
+    HomeOption,
+    JsonOption,
+    home_directory,
+    print_json,
+    print_table,
+    say,
+    working,
+)
 
 app = typer.Typer(help=__doc__)
 
@@ -49,15 +57,16 @@ def backtest(
         raise typer.BadParameter("give a run or --strategy NAME")
     state = home_directory(home)
     if strategy is not None:
-        document = backtest_baseline(strategy, data or "sp500-20", state, start, end, costs_bps, fill)
+        with working(f"backtesting {strategy}"):
+            document = backtest_baseline(strategy, data or "sp500-20", state, start, end, costs_bps, fill)
     else:
         from trading_app.out_of_sample import backtest_run
         from trading_app.runs import open_run
 
         found = open_run(str(run), home=state)
-        saved = backtest_run(
-            found, home=state, data=data, start=start, end=end, costs_bps=costs_bps, fill=fill, trials=trials
-        )
+        options = {"data": data, "start": start, "end": end, "costs_bps": costs_bps, "fill": fill}
+        with working(f"backtesting {found.called(state)} beside the baselines"):
+            saved = backtest_run(found, home=state, trials=trials, **options)  # type: ignore[arg-type]
         document = dict(saved.document)
         say(f"equitrade report {found.called(state)} makes the HTML report")
     show(document, as_json)

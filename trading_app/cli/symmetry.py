@@ -6,7 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
-from trading_app.cli.common import HomeOption, JsonOption, home_directory, print_json, print_table, say
+from trading_app.cli.common import (
+    HomeOption,
+    JsonOption,
+    home_directory,
+    print_json,
+    print_table,
+    say,
+    working,
+)
 
 app = typer.Typer(help=__doc__)
 
@@ -35,7 +43,8 @@ def symmetry(
 
     state = home_directory(home)
     prices = load_prices(data, home=state, start=start, end=end)
-    document = market_document(prices, permutations=permutations)
+    with working(f"testing the symmetries of {prices.name}, year by year"):
+        document = market_document(prices, permutations=permutations)
     tests = document["tests"]
     if save:
         say(f"kept in {save_tests(state, document)}")
