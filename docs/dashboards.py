@@ -40,7 +40,7 @@ def command(home: Path, *arguments: str, text: str | None = None) -> None:
 
 
 def prepare(home: Path) -> None:
-    """Make what pages show and the demo does not: runs beside its own, tests of symmetry, control results; once."""
+    """Make what pages show and the demo does not: runs beside its own and tests of symmetry; once."""
     if not (home / "runs" / "demo" / "metrics.json").exists():
         sys.exit(f"{home}: has no run 'demo'; `make demo` makes it")
     for name, agent in BESIDE.items():
@@ -51,10 +51,6 @@ def prepare(home: Path) -> None:
             command(home, "backtest", name)
     if not (home / "symmetry").exists():
         command(home, "symmetry", "--data", "sp500-20", "--save")
-    if not (home / "control").exists():
-        results = ["--out", str(home / "control" / "smoke")]
-        subprocess.run([EQUITRADE, "control", "run", "--suite", "smoke", *results], check=True)
-        subprocess.run([EQUITRADE, "control", "figures", "--results", results[1]], check=True)
     command(home, "report", "demo")
     command(home, "models", "promote", "demo")
     command(home, "users", "create", "me", "--scopes", "run", "--password-stdin", text=PASSWORD + "\n")
