@@ -83,7 +83,9 @@ def drawn(offer: Offer, tmp_path: Path) -> Path:
 def test_installed_packages_are_asked(site: Any) -> None:
     page = site.client.get(PATH)
     assert page.status_code == 200
-    assert "equitrade control" in page.text
+    # The results that the control package comes with.
+    assert "states-cpu" in page.text
+    assert "cartpole swingup" in page.text
 
 
 def test_nothing_to_show_comes_with_advice(site: Any, offer: Offer) -> None:
