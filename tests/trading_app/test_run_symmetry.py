@@ -79,7 +79,7 @@ def test_relaxed_weights_are_those_of_the_networks(tmp_path: Path) -> None:
 def test_layers_without_rows_have_one(tmp_path: Path) -> None:
     found = relaxed_weights(saved(tmp_path, "relaxed"))
     assert found.layers["critic head"].shape == (2, 2, 2, 1, 2)
-    assert found.layers["actor head"].shape == (2, 1, 2, 3, 2)
+    assert found.layers["actor head"].shape == (2, 1, 4, 3, 2)
 
 
 def test_untrained_layers_are_tied(tmp_path: Path) -> None:
