@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.market import TARGETS as MARKET_GOALS
 from benchmarks.planted_figures import load, table, under_noise
-from benchmarks.planted_verdicts import verdicts
+from benchmarks.planted_verdicts import Row, verdicts
 from benchmarks.precision import compare as compare_precisions
 
 __all__ = ["PAGE", "page"]
@@ -17,9 +17,6 @@ __all__ = ["PAGE", "page"]
 ROOT = Path(__file__).resolve().parent
 RESULTS = ROOT / "results"
 PAGE = ROOT.parent / "docs" / "reference" / "measured.md"
-
-Row = tuple[str, str, str, bool | None]
-"""What, the figure, what is to be reached, and whether it is."""
 
 HEAD = """# Measured
 

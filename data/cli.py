@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from data import listing
+from data.console import working
 
 if TYPE_CHECKING:
     from data.findings import Report
@@ -136,7 +137,7 @@ def import_command(
 
     check_name(name)
     options = ReadOptions(_mapping(mapping), symbol, date_format)
-    with _status(f"reading {len(files)} file{'s' if len(files) > 1 else ''}"):
+    with working(f"reading {len(files)} file{'s' if len(files) > 1 else ''}"):
         checks = _checks(calendar, repair, allow, strict)
         result = read_prices(files, name=name, options=options, checks=checks)
         snapshot = result.save(SnapshotStore(home), name)
@@ -231,7 +232,7 @@ def validate_command(
     """
     from data.store import SnapshotStore
 
-    with _status(f"checking {name}"):
+    with working(f"checking {name}"):
         report = _validated(name, SnapshotStore(home), _mapping(mapping), symbol, date_format, calendar)
     if as_json:
         findings = report.to_frame().to_dict("records")
@@ -329,14 +330,6 @@ def _print_json(payload: dict[str, Any]) -> None:
 
 def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else str(value)
-
-
-@contextmanager
-def _status(text: str) -> Iterator[None]:
-    from rich.console import Console
-
-    with Console(stderr=True).status(text):
-        yield
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from data.console import working
 from trading_app.cli.common import (
     HomeOption,
     JsonOption,
@@ -13,7 +14,6 @@ from trading_app.cli.common import (
     print_json,
     print_table,
     say,
-    working,
 )
 
 app = typer.Typer(help=__doc__)

@@ -106,15 +106,6 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def working(text: str) -> Iterator[None]:
-    """A spinner on standard error, if that is a terminal, for work of unknown length."""
-    from rich.console import Console
-
-    with Console(stderr=True).status(text):
-        yield
-
-
-@contextmanager
 def progress_bar(label: str, total: int) -> Iterator[Any]:
     """A Rich bar on standard error; gives a callback for `rl_core.training`."""
     from rich.console import Console
