@@ -35,7 +35,7 @@ UPDATES = {0.0: 2000, 1.0: 3000}
 LONG_UPDATES = {0.0: 7500, 1.0: 10_000}
 ABLATION_UPDATES = {0.0: 1500, 1.0: 2500}
 STRENGTHS = (1.0, 0.5, 0.25)
-STRENGTH_UPDATES = 2000
+STRENGTH_UPDATES = 1500
 # One change of the relaxed agent's settings a line, but that gains were first tried with two banks and He's weights.
 ABLATION: dict[str, dict[str, Any]] = {
     "banks-2": {"banks": 2},

@@ -43,14 +43,21 @@ class HandGradient:
     def __init__(self, agent: SAC) -> None:
         self.agent = agent
         self._steps: dict[tuple[torch.Size, ...], _Step] = {}
+        self._latest: _Step | None = None
 
     @torch.no_grad()
-    def __call__(self, batch: Batch, noise: Tensor) -> Metrics:
-        """Derive the losses of encoded transitions; arguments and metrics as for ``agent.losses``."""
+    def __call__(self, batch: Batch, noise: Tensor) -> None:
+        """Derive the losses of encoded transitions; arguments as for ``agent.losses``."""
         key = tuple(part.shape for part in batch)
         if key not in self._steps:
             self._steps[key] = _Step(self.agent, batch, noise)
-        return self._steps[key](batch, noise)
+        self._latest = self._steps[key]
+        self._latest(batch, noise)
+
+    @torch.no_grad()
+    def metrics(self) -> Metrics:
+        """Those of the last call, as from ``agent.losses``."""
+        return {} if self._latest is None else self._latest.metrics()
 
 
 class _Step:
@@ -95,12 +102,15 @@ class _Step:
         critic.derive()
         self._temperature()
 
-    def __call__(self, batch: Batch, noise: Tensor) -> Metrics:
-        """Fill the gradient buffer; give the metrics."""
+    def __call__(self, batch: Batch, noise: Tensor) -> None:
+        """Fill the gradient buffer."""
         self._read(batch, noise)
         self.tape.run()
         if self.agent.config.gain_penalty > 0:
             self._add_penalty()
+
+    def metrics(self) -> Metrics:
+        """Those of the last call; they take a tenth as long as a small step, and few are read."""
         least = self.least.mean((1, 2))
         return {
             "critic_loss": self.error.square().sum((1, 2)) * (0.5 / self.size),

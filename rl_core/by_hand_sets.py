@@ -103,13 +103,19 @@ class SetGradient:
     def __init__(self, agent: SAC) -> None:
         self.agent = agent
         self._steps: dict[tuple[torch.Size, ...], _Step] = {}
+        self._latest: _Step | None = None
 
-    def __call__(self, batch: Batch, noise: Tensor) -> Metrics:
-        """Derive the losses of encoded transitions; arguments and metrics as for ``agent.losses``."""
+    def __call__(self, batch: Batch, noise: Tensor) -> None:
+        """Derive the losses of encoded transitions; arguments as for ``agent.losses``."""
         key = tuple(part.shape for part in batch)
         if key not in self._steps:
             self._steps[key] = _Step(self.agent, batch, noise)
-        return self._steps[key](batch, noise)
+        self._latest = self._steps[key]
+        self._latest(batch, noise)
+
+    def metrics(self) -> Metrics:
+        """Those of the last call, as from ``agent.losses``."""
+        return {} if self._latest is None else self._latest.metrics()
 
 
 class _Step:
@@ -147,8 +153,8 @@ class _Step:
             collected = zip(passes, self.sources, rooms, strict=False)
             self.gradients = [g for one, *both in collected for g in _flat(one.collect(*both))]
 
-    def __call__(self, batch: Batch, noise: Tensor) -> Metrics:
-        """Fill the gradient buffer; give the metrics."""
+    def __call__(self, batch: Batch, noise: Tensor) -> None:
+        """Fill the gradient buffer."""
         self.agent.flat.gradients.zero_()
         expanded = self._expand()
         with torch.no_grad():
@@ -159,6 +165,9 @@ class _Step:
                     room.copy_(value)
             self.tape.run()
         self._hand_over(_flat(expanded[0]) + _flat(expanded[1]))
+
+    def metrics(self) -> Metrics:
+        """Those of the last call."""
         return {name: torch.cat([metrics[name] for metrics in self.found]) for name in self.found[0]}
 
     def _expand(self) -> list[Weights]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,6 +19,16 @@ __all__ = ["Learner"]
 logger = logging.getLogger(__name__)
 
 WARM_UP = 3
+
+
+class Gradient(Protocol):
+    """Fills an agent's gradient buffer; the metrics are computed when they are asked for."""
+
+    def __call__(self, batch: Batch, noise: Tensor) -> None:
+        """Derive the losses of encoded transitions."""
+
+    def metrics(self) -> Metrics:
+        """Those of the last call."""
 
 
 class Learner:
@@ -35,16 +46,17 @@ class Learner:
     def __init__(self, agent: SAC) -> None:
         self.agent = agent
         config = agent.config
-        self._gradient: Callable[[Batch, Tensor], Metrics] = Autograd(agent)
+        self._gradient: Gradient = Autograd(agent)
         if not config.compile:
             for known, by_hand in ((can_derive, HandGradient), (can_derive_sets, SetGradient)):
                 if known(agent.actor) and known(agent.critic):
                     self._gradient = by_hand(agent)
         self._graphs: dict[tuple[int, torch.Size], _Graph] = {}
+        self._latest: Gradient | _Graph | None = None
         self._use_graphs = config.cuda_graph and agent.device.type == "cuda"
 
-    def update(self, batch: Batch, count: int = 1) -> Metrics:
-        """Take ``count`` gradient steps, each on its part of the batch; give the last one's metrics, ``[S]``.
+    def update(self, batch: Batch, count: int = 1) -> None:
+        """Take ``count`` gradient steps, each on its part of the batch.
 
         Parameters
         ----------
@@ -56,15 +68,19 @@ class Learner:
         agent = self.agent
         with agent.precision():
             if self._use_graphs:
-                return self._update_by_graph(batch, count)
-            metrics: Metrics = {}
+                self._update_by_graph(batch, count)
+                return
             for part in _parts(batch, count):
-                metrics = self._gradient(agent.augment(part), agent.update_noise(part))
+                self._gradient(agent.augment(part), agent.update_noise(part))
                 agent.descend()
                 agent.updates += 1
-        return metrics
+        self._latest = self._gradient
 
-    def _update_by_graph(self, batch: Batch, count: int) -> Metrics:
+    def metrics(self) -> Metrics:
+        """Those of the last gradient step, each ``[S]``, or none where none was taken; read before the next."""
+        return {} if self._latest is None else self._latest.metrics()
+
+    def _update_by_graph(self, batch: Batch, count: int) -> None:
         agent = self.agent
         parts, noises = [], []
         for part in _parts(batch, count):
@@ -77,9 +93,9 @@ class Learner:
         key = (count, batch.observation.shape)
         if key not in self._graphs:
             self._graphs[key] = _Graph(agent, self._gradient, batch, noise)
-        metrics = self._graphs[key].run(batch, noise)
+        self._latest = self._graphs[key]
+        self._latest.run(batch, noise)
         agent.refresh()
-        return metrics
 
 
 class Autograd:
@@ -88,15 +104,16 @@ class Autograd:
     def __init__(self, agent: SAC) -> None:
         self.agent = agent
         self._compiled = agent.config.compile
+        self._metrics: Metrics = {}
         self._losses: Callable[[Batch, Tensor], tuple[Tensor, Metrics]] = agent.losses
         if self._compiled:
             self._losses = torch.compile(agent.losses, dynamic=False)
 
-    def __call__(self, batch: Batch, noise: Tensor) -> Metrics:
+    def __call__(self, batch: Batch, noise: Tensor) -> None:
         """Derive the losses of encoded transitions."""
         self.agent.flat.gradients.zero_()
         try:
-            loss, metrics = self._losses(batch, noise)
+            loss, self._metrics = self._losses(batch, noise)
         except Exception as error:
             # What a missing or broken compiler raises differs between versions and platforms.
             if not self._compiled:
@@ -104,17 +121,18 @@ class Autograd:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             logger.warning("torch.compile does not work here, going on without it: %s", reason)
             self._compiled, self._losses = False, self.agent.losses
-            loss, metrics = self._losses(batch, noise)
+            loss, self._metrics = self._losses(batch, noise)
         torch.autograd.backward(loss)
-        return metrics
+
+    def metrics(self) -> Metrics:
+        """Those of the last call."""
+        return self._metrics
 
 
 class _Graph:
     """All updates of a call as one CUDA graph over buffers of its own."""
 
-    def __init__(
-        self, agent: SAC, gradient: Callable[[Batch, Tensor], Metrics], batch: Batch, noise: Tensor
-    ) -> None:
+    def __init__(self, agent: SAC, gradient: Gradient, batch: Batch, noise: Tensor) -> None:
         self.agent, self._gradient = agent, gradient
         self.batch = Batch(*(part.clone() for part in batch))
         self.noise = noise.clone()
@@ -129,24 +147,26 @@ class _Graph:
         torch.cuda.current_stream().wait_stream(side)
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
-            self.metrics = self._steps()
+            self._steps()
+            self._metrics = gradient.metrics()
         with torch.no_grad():
             for value, old in zip(state, before, strict=True):
                 value.copy_(old)
 
-    def run(self, batch: Batch, noise: Tensor) -> Metrics:
-        """Take the steps; the metrics are overwritten by the next call."""
+    def run(self, batch: Batch, noise: Tensor) -> None:
+        """Take the steps."""
         for held, part in zip((*self.batch, self.noise), (*batch, noise), strict=True):
             held.copy_(part)
         self.graph.replay()
-        return self.metrics
 
-    def _steps(self) -> Metrics:
-        metrics: Metrics = {}
+    def metrics(self) -> Metrics:
+        """Those of the last step; the next overwrites them."""
+        return self._metrics
+
+    def _steps(self) -> None:
         for part, noise in zip(_parts(self.batch, len(self.noise)), self.noise, strict=True):
-            metrics = self._gradient(part, noise)
+            self._gradient(part, noise)
             self.agent.descend()
-        return metrics
 
 
 def _parts(batch: Batch, count: int) -> Iterator[Batch]:

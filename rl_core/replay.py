@@ -72,11 +72,14 @@ class Replay:
         self._extra_bound = 0
         shape = (s, self.rows + self._extra, n, *observation.shape[2:])
         self.observation = torch.empty(shape, dtype=observation.dtype, device=device)
-        self.action = torch.empty((s, self.rows, n, action_size), device=device)
-        self.reward = torch.empty((s, self.rows, n), device=device)
+        # What a sample reads of its step lies together, so that it is read in one go.
+        self._numbers = torch.empty((s, self.rows, n, action_size + 2), device=device)
+        self.action = self._numbers[..., :action_size]
+        self.reward, self._discount = self._numbers[..., action_size:].unbind(3)
         self.terminated = torch.empty((s, self.rows, n), dtype=torch.bool, device=device)
         self.truncated = torch.empty((s, self.rows, n), dtype=torch.bool, device=device)
-        self.next_row = torch.empty((s, self.rows, n), dtype=torch.int32, device=device)
+        # The row of the next observation times n, plus the environment.
+        self._next_place = torch.empty((s, self.rows, n), dtype=torch.int64, device=device)
         self.cuts = torch.zeros((s, n), dtype=torch.int64, device=device)
         self._seed = torch.arange(s, device=device)[:, None]
         self._env = torch.arange(n, device=device)[None, :]
@@ -112,7 +115,8 @@ class Replay:
         self.reward[:, row] = reward
         self.terminated[:, row] = terminated
         self.truncated[:, row] = truncated
-        self.next_row[:, row] = torch.where(cut, extra, following).to(torch.int32)
+        self._discount[:, row] = torch.where(terminated, 0.0, self.gamma)
+        self._next_place[:, row] = self._place(torch.where(cut, extra, following))
         # Written whether cut or not: where it is not, the next cut overwrites it.
         self.observation[self._seed, extra, self._env] = final_observation
         self.observation[:, following] = observation
@@ -132,26 +136,27 @@ class Replay:
         starts = self.steps - self.oldest - self.n_step + 1
         if starts < 1:
             raise ConfigError(f"the replay holds {self.steps} steps, fewer than n_step = {self.n_step}")
+        seeds, size = numbers.shape
         chosen = numbers.remainder(starts * n)
         # Where a step and an environment lie among the rows of a seed.
-        place = (chosen + self.oldest * n).remainder(self.rows * n)
-        here = self._seed * (self.rows * n) + place
-        if self.n_step == 1:
-            last = here
-            reward = _take(self.reward, here)
-            horizon: float | Tensor = self.gamma
-        else:
+        place = (chosen + self.oldest * n).remainder(self.rows * n) if self.oldest else chosen
+        here = place if seeds == 1 else self._seed * (self.rows * n) + place
+        found = _take(self._numbers, here)
+        action, (reward, discount) = found[..., :-2], found[..., -2:].unbind(2)
+        last = here
+        if self.n_step > 1:
             first = chosen.div(n, rounding_mode="floor") + self.oldest
             last, reward, horizon = self._sum_rewards(self._seed * self.rows, first, chosen.remainder(n))
-        discount = torch.where(_take(self.terminated, last), 0.0, horizon)
-        following = _take(self.next_row, last)
-        if n > 1:
-            following = following.long() * n + chosen.remainder(n)
-        both = torch.cat([place, following], dim=1) + self._seed * (self.observation.shape[1] * n)
+            discount = torch.where(_take(self.terminated, last), 0.0, horizon)
+        both = torch.cat([place, _take(self._next_place, last)], dim=1)
+        if seeds > 1:
+            both += self._seed * (self.observation.shape[1] * n)
         observations = _take(self.observation, both)
-        size = here.shape[1]
-        action = _take(self.action, here)
         return Batch(observations[:, :size], action, reward, discount, observations[:, size:])
+
+    def _place(self, row: Tensor) -> Tensor:
+        """Where rows ``[…, n]`` lie when counted environment by environment."""
+        return torch.add(self._env, row, alpha=row.shape[-1])
 
     def _sum_rewards(self, seed: Tensor, first: Tensor, env: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Sum n discounted rewards up to an end: the last step's place, the sum, γ to the number of steps."""
@@ -159,7 +164,7 @@ class Replay:
         done = (self.terminated | self.truncated).view(-1)[places]
         before = torch.cat([torch.zeros_like(done[:1]), done[:-1]]).cumsum(0)
         going = before == 0
-        reward = (self.reward.view(-1)[places] * going * self._powers[:-1, None, None]).sum(0)
+        reward = (self.reward.flatten()[places] * going * self._powers[:-1, None, None]).sum(0)
         count = going.sum(0)
         last = places.gather(0, count[None] - 1)[0]
         return last, reward, self._powers[count]
@@ -167,21 +172,28 @@ class Replay:
     def rows_between(self, start: int, stop: int) -> dict[str, Tensor]:
         """Copy the steps from ``start`` to ``stop`` (absolute numbers, still held), for a checkpoint."""
         row = self._ring(start, stop)
-        arrays = {name: getattr(self, name)[:, row] for name in _ARRAYS}
-        held = self.observation[:, row]
-        seed, _, env = torch.nonzero(arrays["next_row"] >= self.rows, as_tuple=True)
-        places = arrays["next_row"][arrays["next_row"] >= self.rows].long()
-        return {**arrays, "observation": held, "final": self.observation[seed, places, env]}
+        arrays = {name: getattr(self, name)[:, row] for name in (*_ARRAYS, "observation")}
+        next_row = self._next_place[:, row].div(self._env.shape[1], rounding_mode="floor")
+        return {
+            **arrays,
+            "next_row": next_row.to(torch.int32),
+            "final": self.observation[self._behind(next_row)],
+        }
 
     def load_rows(self, start: int, stop: int, arrays: Mapping[str, Tensor]) -> None:
         """Put back what `rows_between` gave."""
         row = self._ring(start, stop)
         for name in (*_ARRAYS, "observation"):
             getattr(self, name)[:, row] = arrays[name].to(self.action.device)
-        pointer = self.next_row[:, row]
-        seed, _, env = torch.nonzero(pointer >= self.rows, as_tuple=True)
-        places = pointer[pointer >= self.rows].long()
-        self.observation[seed, places, env] = arrays["final"].to(self.observation.device)
+        self._discount[:, row] = torch.where(self.terminated[:, row], 0.0, self.gamma)
+        next_row = arrays["next_row"].to(self.action.device).long()
+        self._next_place[:, row] = self._place(next_row)
+        self.observation[self._behind(next_row)] = arrays["final"].to(self.observation.device)
+
+    def _behind(self, next_row: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Where the observations lie that are behind the ring: seed, row and environment."""
+        seed, step, env = torch.nonzero(next_row >= self.rows, as_tuple=True)
+        return seed, next_row[seed, step, env], env
 
     def state_dict(self) -> dict[str, Tensor]:
         """Give the counters and the latest observation: with the rows, everything."""
@@ -220,7 +232,7 @@ class Replay:
             self._extra += more
 
 
-_ARRAYS = ("action", "reward", "terminated", "truncated", "next_row")
+_ARRAYS = ("action", "reward", "terminated", "truncated")
 
 
 def _take(values: Tensor, places: Tensor) -> Tensor:

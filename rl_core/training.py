@@ -30,7 +30,7 @@ from rl_core.fast import Learner
 from rl_core.random import Noise
 from rl_core.repeat import ActionRepeat
 from rl_core.replay import Replay
-from rl_core.sac import SAC, Metrics
+from rl_core.sac import SAC
 
 __all__ = ["Progress", "TrainResult", "train"]
 
@@ -199,9 +199,8 @@ class _Loop:
         on_progress: Callable[[Progress], None] | None,
     ) -> TrainResult:
         started = time.perf_counter()
-        metrics: Metrics = {}
         while self.step < schedule.steps:
-            metrics = self.advance() or metrics
+            self.advance()
             self.step += 1
             evaluated = evaluate is not None and schedule.due(schedule.evaluate, self.step)
             if evaluated and evaluate is not None:
@@ -209,7 +208,7 @@ class _Loop:
                     name: _list(value) for name, value in evaluate(self.agent, self.step).items()
                 }
             if evaluated or schedule.due(schedule.log, self.step):
-                read = {name: _list(value) for name, value in metrics.items()}
+                read = {name: _list(value) for name, value in self.learner.metrics().items()}
                 self.log.write(self, read, self.evaluation if evaluated else None)
                 self.result.stopped = self.fault(read)
                 if on_progress is not None:
@@ -229,8 +228,8 @@ class _Loop:
                 save_training(directory, self.step, self.agent, self.env, self.replay, extra)
         return self.result
 
-    def advance(self) -> Metrics | None:
-        """Take one step of the environments and its updates; give the last update's metrics."""
+    def advance(self) -> None:
+        """Take one step of the environments and its updates."""
         c = self.config
         shape = (self.env.n_envs, self.env.action_size)
         if len(self.replay) < c.learning_starts:
@@ -241,17 +240,17 @@ class _Loop:
         self.replay.add(action, observation, *outcome)
         self.observation = observation
         if len(self.replay) < max(c.learning_starts, c.n_step * self.env.n_envs):
-            return None
+            return
         count, first = c.updates_per_step, self.agent.updates
         if count == 0:
-            return None
+            return
         drawn = [self.noise.integers("replay", first + k, (c.batch_size,)) for k in range(count)]
         batch = self.replay.sample(drawn[0] if count == 1 else torch.cat(drawn, dim=1))
         encoded = batch._replace(
             observation=self.encode(batch.observation, 2 * first),
             next_observation=self.encode(batch.next_observation, 2 * first + 1),
         )
-        return self.learner.update(encoded, count)
+        self.learner.update(encoded, count)
 
     def encode(self, observation: Tensor, draw: int) -> Tensor:
         """Encode sampled observations; an environment may augment them by an `encode_sampled` of its own."""
