@@ -131,7 +131,7 @@ def symmetry(
 def figures(
     results: Annotated[Path, typer.Option(help="Folder of results.")] = _RESULTS / "states-cpu",
     out: Annotated[Path | None, typer.Option(help="Where to write; RESULTS/figures by default.")] = None,
-    png: Annotated[bool, typer.Option(help="Write PNG files as well.")] = True,
+    png: Annotated[bool, typer.Option(help="Write PNG files as well, through Playwright or Kaleido.")] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Draw learning curves, relaxed weights, equivariance errors, noise, tables and claims on one page."""
@@ -147,7 +147,7 @@ def figures(
         return
     for claim in found:
         typer.echo(f"({claim.letter}) {claim.text}: {claim.answer}")
-    typer.echo(f"wrote {written.page} and {len(written.files)} figures")
+    typer.echo(f"wrote {written.page} and {len(written.files)} files of figures")
     if written.note:
         typer.echo(written.note)
 

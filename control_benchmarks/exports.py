@@ -20,20 +20,22 @@ from typing import Any
 import numpy as np
 
 from control_benchmarks.analysis import Claim, Study, curve, noise_returns, relaxations
+from control_benchmarks.drawing import PICTURE
 from control_benchmarks.results import Results
 
 FORMAT = 1
-INDEX, PICTURE = "dashboard.json", ".plotly.json"
+INDEX = "dashboard.json"
 Row = dict[str, Any]
 
 _OVER = "Interquartile mean over seeds with its 95 % bootstrap interval"
-_ABOUT = {
+ABOUT = {
     "curves": f"{_OVER}; a panel a variant of the task.",
     "weights": "0 is a layer that keeps the symmetry. Bars: interquartile mean over seeds with its 95 % interval.",
     "policy-equivariance": f"{_OVER}; 0 is an equivariant policy, and the symmetry agents stay there.",
     "critic-equivariance": f"{_OVER}; 0 is an equivariant critic.",
     "noise": f"{_OVER}, at the end of training.",
-    "claims": "Bars are 95 % intervals; zero is no difference. Blue: it holds; orange: it fails; grey: undecided.",
+    "claims": "Bars are 95 % intervals; zero is no difference, a score of 1 is 1,000 points of return. Blue: it holds; "
+    "orange: it fails; grey: undecided.",
     "published": "Ours (dense) with its 95 % interval beside what others published at the same frames of training.",
 }
 
@@ -75,7 +77,7 @@ def write_exports(
         write_whole(directory / f"{name}{PICTURE}", figure.to_json())
         write_whole(directory / f"{name}.csv", _csv(data_of(study, found, name)))
         title = str(figure.layout.title.text or name)
-        entries.append({"name": name, "title": title, "subtitle": _ABOUT[kind], "view": task})
+        entries.append({"name": name, "title": title, "subtitle": ABOUT[kind], "view": task})
     index = {
         "format": FORMAT,
         "title": "Symmetry in control",

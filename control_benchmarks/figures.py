@@ -21,6 +21,7 @@ from control_benchmarks.analysis import (
     relaxations,
 )
 from control_benchmarks.published import Bar, published_bars
+from control_benchmarks.results import Results
 from rl_core.statistics import Band, bootstrap_band, bootstrap_interval
 
 # Okabe and Ito (2008): colours that stay apart for colour-blind readers; relaxed is always blue.
@@ -34,7 +35,7 @@ COLOURS = {
 }
 OURS = "ours (dense)"
 _VARIANTS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_GRID = "#e8ebef"
+_GRID, _INK, MUTED = "#e8ebef", "#1a1d21", "#5b6470"
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
@@ -43,10 +44,7 @@ def learning_curves(study: Study, task: str) -> go.Figure:
     variants = _variants(study, task)
     figure = _panels(variants, "frames", "return")
     for column, variant in enumerate(variants, start=1):
-        for agent in study.agents:
-            run = study.run((task, variant), agent)
-            if run is not None:
-                _band(figure, curve(run), agent, COLOURS[agent], column)
+        _bands(figure, {agent: curve(run) for agent, run in _runs(study, task, variant).items()}, column)
     return _finish(figure, f"{task}: return of an episode while training", rangemode="tozero")
 
 
@@ -64,13 +62,11 @@ def equivariance_errors(study: Study, task: str, part: str = "policy") -> go.Fig
     variants = _variants(study, task)
     figure = _panels(variants, "frames", f"{part} error / its scale")
     for column, variant in enumerate(variants, start=1):
-        for agent in study.agents:
-            run = study.run((task, variant), agent)
-            if run is None:
-                continue
+        found = {}
+        for agent, run in _runs(study, task, variant).items():
             error, scale = curve(run, f"{part}_error"), curve(run, f"{part}_scale")
-            relative = error.values / np.maximum(scale.values, 1e-12)
-            _band(figure, Curve(error.frames, relative), agent, COLOURS[agent], column)
+            found[agent] = Curve(error.frames, error.values / np.maximum(scale.values, 1e-12))
+        _bands(figure, found, column)
     return _finish(figure, f"{task}: distance of the {part} from equivariance", rangemode="tozero")
 
 
@@ -95,6 +91,7 @@ def relaxed_weights(study: Study, task: str) -> go.Figure:
                 "array": [i.high - m for i, m in zip(intervals, middle, strict=True)],
                 "arrayminus": [m - i.low for i, m in zip(intervals, middle, strict=True)],
                 "thickness": 1,
+                "color": _INK,
             },
         )
     figure.update_layout(barmode="group")
@@ -107,11 +104,8 @@ def noise_robustness(study: Study, task: str) -> go.Figure:
     variants = _variants(study, task)
     figure = _panels(variants, "noise, shares of a standard deviation", "return")
     for column, variant in enumerate(variants, start=1):
-        for agent in study.agents:
-            run = study.run((task, variant), agent)
-            levels, returns = noise_returns(run) if run is not None else (np.array([]), np.array([]))
-            if len(levels):
-                _band(figure, Curve(levels, returns), agent, COLOURS[agent], column, markers=True)
+        found = {agent: Curve(*noise_returns(run)) for agent, run in _runs(study, task, variant).items()}
+        _bands(figure, found, column, markers=True)
     return _finish(figure, f"{task}: return under noise on what the policy sees", rangemode="tozero")
 
 
@@ -138,11 +132,11 @@ def claim_intervals(claims: Sequence[Claim]) -> go.Figure:
                 "color": colour,
             },
         )
-    figure.add_vline(x=0, line={"color": "#1a1d21", "width": 1})
+    figure.add_vline(x=0, line={"color": _INK, "width": 1})
     figure.update_yaxes(categoryorder="array", categoryarray=[label for label, _ in reversed(parts)])
-    figure.update_xaxes(title="difference of scores (1 is 1,000 points of return)")
+    figure.update_xaxes(title="difference of scores; in (d) of relaxed weights")
     _finish(figure, "What the claims rest on")
-    return figure.update_layout(height=160 + 32 * len(parts), margin={"l": 330})
+    return figure.update_layout(height=190 + 32 * len(parts), margin={"l": 330})
 
 
 def published_points(study: Study) -> list[dict[str, Any]]:
@@ -256,7 +250,7 @@ def published_returns(study: Study) -> go.Figure:
     figure.update_yaxes(categoryorder="array", categoryarray=labels[::-1])
     figure.update_xaxes(title="return of an episode", range=[0, 1000])
     _finish(figure, "Plain SAC beside published results")
-    return figure.update_layout(height=160 + 28 * len(labels), margin={"l": 230})
+    return figure.update_layout(height=210 + 36 * len(labels), margin={"l": 230})
 
 
 def _row_of(row: Mapping[str, Any]) -> str:
@@ -279,6 +273,12 @@ def _variants(study: Study, task: str) -> list[str]:
     return [variant for name, variant in study.cells if name == task]
 
 
+def _runs(study: Study, task: str, variant: str) -> dict[str, Results]:
+    """Return the runs of a cell by agent."""
+    runs = {agent: study.run((task, variant), agent) for agent in study.agents}
+    return {agent: run for agent, run in runs.items() if run is not None}
+
+
 def _generator() -> np.random.Generator:
     return np.random.default_rng(0)
 
@@ -296,39 +296,42 @@ def _panels(titles: Sequence[str], x: str, y: str) -> go.Figure:
     return figure
 
 
-def _band(
-    figure: go.Figure, found: Curve, name: str, colour: str, column: int, *, markers: bool = False
-) -> None:
-    if found.values.size == 0:
-        return
-    band = bootstrap_band(found.values, generator=_generator(), resamples=1000)
-    single = not np.isfinite(band.low).all()
-    if not single:
-        _shade(figure, found.frames, band, name, colour, column)
-    figure.add_scatter(
-        x=found.frames,
-        y=_short(band.estimate),
-        name=name,
-        legendgroup=name,
-        showlegend=all(trace.name != name for trace in figure.data),
-        mode="lines+markers" if markers else "lines",
-        line={"color": colour, "width": 2},
-        row=1,
-        col=column,
-    )
+def _bands(figure: go.Figure, found: Mapping[str, Curve], column: int, *, markers: bool = False) -> None:
+    """Draw agents' curves in a panel, all lines above all intervals."""
+    found = {agent: own for agent, own in found.items() if own.values.size}
+    bands = {
+        agent: bootstrap_band(own.values, generator=_generator(), resamples=1000)
+        for agent, own in found.items()
+    }
+    opacity = 0.18 if len(found) <= 3 else 0.12  # of many agents the intervals lie on each other
+    for agent, band in bands.items():
+        if np.isfinite(band.low).all():  # not of a single seed
+            _shade(figure, found[agent].frames, band, agent, opacity, column)
+    for agent, band in bands.items():
+        figure.add_scatter(
+            x=found[agent].frames,
+            y=_short(band.estimate),
+            name=agent,
+            legendgroup=agent,
+            showlegend=all(trace.name != agent for trace in figure.data),
+            mode="lines+markers" if markers else "lines",
+            line={"color": COLOURS[agent], "width": 2},
+            row=1,
+            col=column,
+        )
 
 
-def _shade(figure: go.Figure, x: Any, band: Band, name: str, colour: str, column: int) -> None:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+def _shade(figure: go.Figure, x: Any, band: Band, agent: str, opacity: float, column: int) -> None:
+    red, green, blue = (int(COLOURS[agent][i : i + 2], 16) for i in (1, 3, 5))
     figure.add_scatter(
         x=np.concatenate([x, x[::-1]]),
         y=_short(np.concatenate([band.high, band.low[::-1]])),
         fill="toself",
-        fillcolor=f"rgba({red},{green},{blue},0.18)",
+        fillcolor=f"rgba({red},{green},{blue},{opacity})",
         mode="lines",
         line={"width": 0},
         hoverinfo="skip",
-        legendgroup=name,
+        legendgroup=agent,
         showlegend=False,
         row=1,
         col=column,
@@ -342,12 +345,19 @@ def _short(values: Array) -> Array:
 
 def _finish(figure: go.Figure, title: str, *, rangemode: str | None = None) -> go.Figure:
     figure.update_layout(
-        title={"text": title, "x": 0.01, "xanchor": "left", "font": {"size": 16}},
+        title={
+            "text": title,
+            "x": 0.01,
+            "xanchor": "left",
+            "y": 0.965,
+            "yanchor": "top",
+            "font": {"size": 16},
+        },
         template="plotly_white",
-        font={"family": _FONT, "size": 12, "color": "#1a1d21"},
-        height=380,
-        margin={"l": 60, "r": 20, "t": 80, "b": 50},
-        legend={"orientation": "h", "y": -0.22},
+        font={"family": _FONT, "size": 12, "color": _INK},
+        height=420,
+        margin={"l": 60, "r": 20, "t": 96, "b": 90},
+        legend={"orientation": "h", "yref": "container", "y": 0.01, "yanchor": "bottom"},
     )
     figure.update_xaxes(gridcolor=_GRID)
     figure.update_yaxes(gridcolor=_GRID)

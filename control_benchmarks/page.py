@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from control_benchmarks.analysis import Claim, Study, claims, last_returns, scores
+from control_benchmarks.drawing import write_pngs
 from control_benchmarks.errors import ControlError
-from control_benchmarks.exports import stamp, write_exports, write_whole
+from control_benchmarks.exports import ABOUT, split, stamp, write_exports, write_whole
 from control_benchmarks.figures import (
+    MUTED,
     claim_intervals,
     equivariance_errors,
     learning_curves,
@@ -31,8 +31,8 @@ from rl_core.statistics import bootstrap_interval
 
 FEWEST = 5  # seeds below which a bootstrap over seeds says little
 _STYLE = """
-body{font:15px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,Arial,sans-serif;color:#1a1d21;max-width:1180px;
-margin:2rem auto;padding:0 1rem}table{border-collapse:collapse;margin:1rem 0;font-size:14px}
+body{font:15px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,Arial,sans-serif;color:#1a1d21;min-width:900px;
+max-width:1180px;margin:2rem auto;padding:0 1rem}table{border-collapse:collapse;margin:1rem 0;font-size:14px}
 td,th{border-bottom:1px solid #e8ebef;padding:.3rem .7rem;text-align:left}th{color:#5b6470;font-weight:600}
 .yes{color:#0072B2;font-weight:600}.no{color:#D55E00;font-weight:600}.undecided{color:#6b7480;font-weight:600}
 """
@@ -60,6 +60,8 @@ def draw_all(study: Study, found: Sequence[Claim]) -> dict[str, Any]:
         figures[f"{task}-policy-equivariance"] = equivariance_errors(study, task, "policy")
         figures[f"{task}-critic-equivariance"] = equivariance_errors(study, task, "critic")
         figures[f"{task}-noise"] = noise_robustness(study, task)
+    for name, figure in figures.items():
+        figure.update_layout(title_subtitle={"text": ABOUT[split(name)[1]], "font": {"color": MUTED}})
     return {name: figure for name, figure in figures.items() if len(figure.data)}
 
 
@@ -74,7 +76,7 @@ def write_figures(results: Path, directory: Path, *, png: bool = True) -> Writte
         Where to write ``index.html``, ``claims.json`` beside it, a file a figure, and what dashboards show
         (`control_benchmarks.exports`).
     png
-        Whether to write PNG files as well, where a browser for drawing them is found.
+        Whether to write PNG files as well, where a browser draws them (`control_benchmarks.drawing`).
 
     Raises
     ------
@@ -93,7 +95,6 @@ def write_figures(results: Path, directory: Path, *, png: bool = True) -> Writte
         path = directory / f"{name}.html"
         figure.write_html(path, include_plotlyjs="directory", full_html=True)
         files.append(path)
-    note = _write_png(figures, directory, files) if png else None
     write_whole(directory / "claims.json", json.dumps([asdict(claim) for claim in found], indent=1) + "\n")
     page = directory / "index.html"
     write_whole(page, render(study, found, figures))
@@ -114,6 +115,9 @@ def write_figures(results: Path, directory: Path, *, png: bool = True) -> Writte
             "How broken the variants are": gap_rows(study),
         },
     )
+    note = write_pngs(directory, list(figures)) if png else None
+    drawn_pngs = (directory / f"{name}.png" for name in figures) if png else ()
+    files += [path for path in drawn_pngs if path.exists()]
     return Written(page, tuple(files), note)
 
 
@@ -233,20 +237,3 @@ def _caution(study: Study) -> list[str]:
     if seeds >= FEWEST:
         return []
     return [f"Some runs have {seeds} seeds: too few to settle a claim, enough to see that everything runs."]
-
-
-def _write_png(figures: Mapping[str, Any], directory: Path, files: list[Path]) -> str | None:
-    """Draw all figures in one go of the browser; the reason where that cannot be done."""
-    from plotly.io import write_images
-
-    browser = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
-    if browser:
-        os.environ.setdefault("BROWSER_PATH", browser)  # where the drawing library looks
-    paths = [directory / f"{name}.png" for name in figures]
-    try:
-        write_images(list(figures.values()), paths, width=1180, scale=1.5)
-    except Exception as error:  # the drawing library raises errors of several kinds where no browser is found
-        reason = str(error).strip().splitlines()
-        return f"no PNG files: {reason[0] if reason else type(error).__name__}"
-    files += paths
-    return None

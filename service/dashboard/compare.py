@@ -280,8 +280,8 @@ def _tests(saved: SavedBacktest, against: str | None, own: bool) -> tuple[Cell, 
         Cell(percent_chance(document.get("deflated_sharpe")) if own else "–"),
         Cell(str(document.get("trials", "–")) if own else "–"),
         Cell(
-            f"{document['start']} to {document['end']}",
             f"{document['sessions']} sessions, {document['data']['name']}",
+            f"{document['start']} to {document['end']}",
         ),
         Cell(format_number(costs, "bps", 1)),
     )

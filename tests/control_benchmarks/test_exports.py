@@ -53,6 +53,15 @@ def test_every_figure_of_the_index_has_a_picture_and_data(results):
     assert any("(a) " in note for note in index["notes"])
 
 
+def test_lines_lie_above_intervals_which_the_figure_explains(results):
+    path = results / "figures" / "reacher_easy-curves.plotly.json"
+    figure = plotly.io.from_json(path.read_text())
+    assert "95 % bootstrap interval" in figure.layout.title.subtitle.text
+    for axis in ("x", "x2"):
+        filled = [trace.fill == "toself" for trace in figure.data if (trace.xaxis or "x") == axis]
+        assert filled == [True] * 3 + [False] * 3
+
+
 def test_few_seeds_come_with_a_warning(results, tmp_path, write_run):
     def notes(folder):
         return json.loads((folder / "figures" / INDEX).read_text())["notes"]

@@ -110,7 +110,8 @@ def relaxed_heatmap(
     result = figure(
         f"Relaxed weights of the {network}",
         f"{which[0].upper()}{which[1:]}; {what}. Orange is less, blue more. Rows: layer, "
-        + ("filter bank, group element." if len(weights.elements) > 1 else "filter bank."),
+        + ("filter bank, group element." if len(weights.elements) > 1 else "filter bank.")
+        + (" Blank: there is no such weight." if np.isnan(z).any() else ""),
         theme,
         height=28 * len(rows) + 130,
         hovermode="closest",
@@ -140,7 +141,8 @@ def relaxed_heatmap(
         hovertemplate="%{y}, %{x}: %{z:.3f}<extra></extra>",
     )
     result.update_yaxes(autorange="reversed", type="category", showgrid=False, dtick=1)
-    result.update_xaxes(type="category", showline=False, ticks="", tickangle=-60)
+    slanted = -60 if len(columns) > 8 else 0
+    result.update_xaxes(type="category", showline=False, ticks="", tickangle=slanted)
     return result
 
 
