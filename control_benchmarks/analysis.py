@@ -256,7 +256,10 @@ def _overall(study: Study, generator: np.random.Generator) -> Claim:
 
 
 def _weights(study: Study, generator: np.random.Generator) -> Claim:
-    """Compare each variant's relaxed weights with its original's, layer by layer and overall."""
+    """Compare each variant's relaxed weights, averaged over the layers of a seed, with its original's.
+
+    Layers of one seed were trained together, so the bootstrap draws seeds, not layers.
+    """
     first: list[Array] = []
     second: list[Array] = []
     for cell in study.common(["relaxed"], originals=False):
@@ -264,9 +267,10 @@ def _weights(study: Study, generator: np.random.Generator) -> Claim:
         if original is None:
             continue
         broken, whole = relaxations(study.runs[*cell, "relaxed"]), relaxations(original)
-        for layer in broken.keys() & whole.keys():
-            first.append(broken[layer])
-            second.append(whole[layer])
+        layers = [layer for layer in whole if layer in broken]
+        if layers:
+            first.append(np.mean([broken[layer] for layer in layers], axis=0))
+            second.append(np.mean([whole[layer] for layer in layers], axis=0))
     if not first:
         return _claim("d", "", [])
     difference = mean_difference(first, second, generator=generator)

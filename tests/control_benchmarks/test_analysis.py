@@ -101,3 +101,18 @@ def test_the_table_beside_published_bars(tmp_path, write_run):
 def test_no_results_is_told_in_one_line(tmp_path):
     with pytest.raises(ControlError, match="holds no results"):
         write_figures(tmp_path, tmp_path / "figures")
+
+
+def test_layers_of_a_seed_are_no_more_evidence_than_the_seed(tmp_path, write_study):
+    write_study(tmp_path)
+    intervals = []
+    for kept in (("actor", "critic"), ("actor",)):
+        runs = []
+        for run in read_directory(tmp_path):
+            gains = [line for line in run.lines if line["kind"] == "gains" and line["network"] == "actor"]
+            others = [line for line in run.lines if line["kind"] != "gains"]
+            copies = [{**line, "network": network} for line in gains for network in kept]
+            runs.append(Results(run.header, (*others, *copies)))
+        (found,) = [claim for claim in claims(Study(runs)) if claim.letter == "d"]
+        intervals.append(found.parts[0].interval)
+    assert intervals[0] == intervals[1]
