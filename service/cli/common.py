@@ -19,7 +19,7 @@ HomeOption = Annotated[
     Path | None,
     typer.Option("--home", help="Where data, runs and models live.", show_default="./equitrade_home"),
 ]
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file with a [service] table.")]
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file with a table named service.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ScopesOption = Annotated[
     str, typer.Option("--scopes", help="read, run, admin; comma-separated. Each includes those before it.")

@@ -90,11 +90,12 @@ async def log_in(request: Request, state: StateDep) -> Response:
     try:
         state.rates.check("failures", f"login {address}")
     except Problem as problem:
-        return _form(request, state, target, status=429, message=problem.detail, headers=problem.headers)
+        told = {"name": name, "message": problem.detail, "headers": problem.headers}
+        return _form(request, state, target, status=429, **told)
     token = await state.run(state.users.log_in, name, str(form.get("password", "")))
     if token is None:
         state.rates.spend("failures", f"login {address}")
-        return _form(request, state, target, status=401, message="Name or password is wrong.")
+        return _form(request, state, target, status=401, name=name, message="Name or password is wrong.")
     response = RedirectResponse(_local(target), status_code=303)
     seconds = int(state.settings.service.session_hours * 3600)
     _set_cookie(request, response, cookie_name(request), token, seconds, "lax")
@@ -121,7 +122,7 @@ async def redirect_to_login(request: Request, _error: Exception) -> Response:
 def _form(request: Request, state: State, target: str, *, status: int = 200, **context: Any) -> Response:
     headers = context.pop("headers", {})
     nonce = secrets.token_urlsafe(16)
-    values = {"token": _signer(state).dumps(nonce), "next": _local(target), **context}
+    values = {"name": "", "token": _signer(state).dumps(nonce), "next": _local(target), **context}
     response = page(request, "login.html", values, status=status, headers=headers)
     _set_cookie(request, response, FORM_COOKIE, nonce, _FORM_SECONDS, "strict", path="/login")
     return response

@@ -47,6 +47,7 @@ def test_wrong_name_or_password_say_the_same(site: Any, name: str, password: str
     answer = log_in(site, password, name)
     assert answer.status_code == 401
     assert "Name or password is wrong." in answer.text
+    assert f'required value="{name}"' in answer.text
     assert site.client.get("/dashboard").status_code == 303
 
 

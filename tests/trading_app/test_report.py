@@ -315,6 +315,9 @@ def test_page_works_in_a_browser(data: ReportData, tmp_path: Path) -> None:
         axis = tab.locator("[data-axis=equity]")
         axis.click()
         assert axis.inner_text() == "Linear axis"
+        tab.wait_for_function(
+            "document.querySelector('[data-subtitle=equity]').textContent.includes('linear axis')"
+        )
         with tab.expect_download() as download:
             tab.locator("[data-csv=equity]").click()
         lines = Path(download.value.path()).read_text().splitlines()

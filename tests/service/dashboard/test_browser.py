@@ -214,6 +214,9 @@ def test_run_range_and_scale_are_kept_in_the_address(tab: Tab) -> None:
     assert "scale=linear" in tab.query()
     drawn = "document.querySelector('[data-figure=equity]')"
     assert page.evaluate(f"{drawn}.layout.yaxis.type") == "linear"
+    page.wait_for_function(
+        "document.querySelector('[data-subtitle=equity]').textContent.includes('linear axis')"
+    )
     page.evaluate(f"Plotly.relayout({drawn}, {{'xaxis.range': ['2019-09-02', '2019-12-02']}})")
     page.wait_for_function("() => location.search.includes('zoom=2019-09-02_2019-12-02')")
     page.wait_for_function(f"() => {drawn}.data[0].x[1] === '2019-09-02'")  # fetched in detail

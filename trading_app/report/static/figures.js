@@ -130,7 +130,8 @@
     try {
       await Promise.all([figureOf(name, theme), library()]);
       if (!known(name, theme)) return;  // look or zoom have changed since, and with them comes another call
-      if (element.dataset.source && !drawn.has(name)) introduce(name, known(name, theme), element);
+      if (element.dataset.source && !drawn.has(name)) element.textContent = "";
+      introduce(name, known(name, theme), element);
       paint(name, theme);
       element.dataset.drawn = theme;
     } catch (error) {
@@ -139,13 +140,15 @@
       element.dataset.drawn = "failed";
     }
   }
+  // A subtitle that names the axis names the one that the reader chose.
+  const subtitled = (name, { subtitle }) => views[name] ? subtitle.replace(/(log|linear) axis/, `${views[name]} axis`) : subtitle;
   // What the figure itself says it shows takes the place of its working title.
   function introduce(name, figure, element) {
-    element.textContent = "";
-    for (const part of ["title", "subtitle"]) {
-      for (const place of document.querySelectorAll(`[data-${part}="${name}"]`)) place.textContent = figure[part];
+    const says = { title: figure.title, subtitle: subtitled(name, figure) };
+    for (const [part, text] of Object.entries(says)) {
+      for (const place of document.querySelectorAll(`[data-${part}="${name}"]`)) place.textContent = text;
     }
-    element.setAttribute("aria-label", `${figure.title}. ${figure.subtitle}`.replace(/<[^>]*>/g, ""));
+    element.setAttribute("aria-label", `${says.title}. ${says.subtitle}`.replace(/<[^>]*>/g, ""));
   }
   function redraw() { for (const name of drawn) draw(name); }
 
@@ -266,7 +269,7 @@
   async function png(name) {
     const [figure] = await Promise.all([figureOf(name, theme), library()]);
     const made = content(name, figure, theme, 1200);
-    made.layout.title = { text: figure.title, subtitle: { text: figure.subtitle } };
+    made.layout.title = { text: figure.title, subtitle: { text: subtitled(name, figure) } };
     delete made.layout.margin;
     return Plotly.toImage(made, { format: "png", width: 1200, height: (made.layout.height ?? 400) + 80, scale: 2 });
   }
