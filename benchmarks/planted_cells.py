@@ -33,7 +33,7 @@ SETTINGS: dict[str, Any] = {
 UPDATES = {0.0: 2000, 1.0: 3000}
 # Five times the updates in which a symmetric agent should get there, four times for a broken market.
 LONG_UPDATES = {0.0: 7500, 1.0: 10_000}
-ABLATION_UPDATES = {0.0: 1500, 1.0: 2500}
+ABLATION_UPDATES = {0.0: 1500, 1.0: 1500}
 STRENGTHS = (1.0, 0.5, 0.25)
 STRENGTH_UPDATES = 1500
 # One change of the relaxed agent's settings a line, but that gains were first tried with two banks and He's weights.

@@ -32,7 +32,7 @@ def list_command(
 
 @app.command()
 def run(
-    suite: Annotated[str, typer.Option(help="smoke, states, pixels or paper.")] = "smoke",
+    suite: Annotated[str, typer.Option(help="smoke, plain, states, pixels or paper.")] = "smoke",
     size: Annotated[str, typer.Option(help="cpu (width 128, 5 seeds) or gpu (width 256, 10 seeds).")] = "cpu",
     out: Annotated[Path | None, typer.Option(help="Folder of results; done runs in it are skipped.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",

@@ -148,6 +148,7 @@ _FIRST = ("cartpole_swingup", "reacher_easy", "ball_in_cup_catch")
 _SECOND = ("pendulum_swingup", "reacher_hard", "acrobot_swingup")
 _THIRD = ("point_mass_easy", "walker_walk", "cartpole_balance")
 _AGENTS_FIRST = ("relaxed", "exact", "dense")
+_PUBLISHED_FRAMES = 100_000
 # Frames at which a task still tells agents apart, as a share of the suite's.
 _SHARE = {"acrobot_swingup": 2.0, "pendulum_swingup": 1.0, "walker_walk": 1.0}
 
@@ -188,7 +189,7 @@ def _pixels(settings: Settings) -> tuple[Job, ...]:
 
 def suite_names() -> tuple[str, ...]:
     """Return the names of the suites."""
-    return ("smoke", "states", "pixels", "paper")
+    return ("smoke", "plain", "states", "pixels", "paper")
 
 
 def load_suite(
@@ -205,7 +206,8 @@ def load_suite(
     Parameters
     ----------
     name
-        ``"smoke"`` (a minute or two), ``"states"``, ``"pixels"`` or ``"paper"`` (all with 500,000 frames).
+        ``"smoke"`` (a minute or two), ``"plain"``, ``"states"``, ``"pixels"`` or ``"paper"`` (all with 500,000
+        frames).
     size
         ``"cpu"`` (width 128, five seeds, 40,000 frames) or ``"gpu"`` (width 256, ten seeds, 100,000 frames).
     tasks, agents, variants
@@ -246,6 +248,10 @@ def _table(name: str, size: str, changes: dict[str, Any]) -> tuple[str, tuple[Jo
     if name == "pixels":
         return "from pictures, on a GPU", _pixels(PIXELS.replace(**changes))
     settings = SIZES[size].replace(**changes)
+    if name == "plain":
+        settings = settings.replace(frames=changes.get("frames") or _PUBLISHED_FRAMES)
+        jobs = [Job(task, ("original",), "dense", settings) for task in _FIRST]
+        return "plain SAC, for as many frames as published results have", tuple(jobs)
     if name == "states":
         return "originals and variants from states: what the claims need", _states(settings)
     longer = settings if changes.get("frames") else settings.replace(frames=500_000)
