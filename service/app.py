@@ -67,6 +67,8 @@ def create_app(
         description=DESCRIPTION,
         version=version("equitrade"),
         lifespan=lifespan,
+        # A redirect would take its host from the request, and tempt a program to send its key there.
+        redirect_slashes=False,
         # Their pages load scripts from another host; the description itself is at /openapi.json.
         docs_url=None,
         redoc_url=None,

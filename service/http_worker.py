@@ -6,7 +6,6 @@ import asyncio
 import gc
 import socket
 import sys
-from functools import partial
 from typing import cast
 
 import uvicorn
@@ -14,7 +13,7 @@ import uvicorn
 from service.app import create_app
 from service.logs import configure_logging
 from service.processes import receive_settings, when_parent_dies
-from service.protocol import QuickProtocol
+from service.protocol import make_protocol
 from service.settings import Settings
 
 
@@ -32,14 +31,14 @@ def make_server(settings: Settings) -> uvicorn.Server:
     """Make the server that runs the application."""
     service = settings.service
     app = create_app(settings)
-    protocol = partial(QuickProtocol, quick=app.state.quick)
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         server_header=False,
         lifespan="on",
-        http=cast(type[asyncio.Protocol], protocol),
+        http=cast(type[asyncio.Protocol], make_protocol(app)),
+        ws="none",
         timeout_keep_alive=30,
         timeout_graceful_shutdown=int(service.shutdown_seconds),
         forwarded_allow_ips=service.forwarded_allow_ips,

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.logs import event
@@ -72,6 +73,8 @@ class RequestMiddleware:
             await exchange.fail(time_limit(self._seconds))
         except Problem as problem:
             await exchange.fail(problem)
+        except ClientDisconnect:
+            pass  # before its body was complete: there is nobody to answer
         except Exception:
             # Written down here, where the request's id is known; the answer says no more than that id.
             logger.exception("unhandled error in request %s", exchange.id)
@@ -124,6 +127,14 @@ def answer_headers(own: Iterable[tuple[bytes, bytes]], scheme: str | None) -> li
     present = {name.lower() for name, _ in own}
     headers = [*_HEADERS, *(pair for pair in _DEFAULTS if pair[0] not in present)]
     return [*headers, _STRICT_TRANSPORT] if scheme == "https" else headers
+
+
+def refusal(problem: Problem, request_id: str, scheme: str | None) -> tuple[bytes, bytes]:
+    """The lines of the head and the body of an answer that no framework sends."""
+    response = problem.response(request_id)
+    own = [*response.raw_headers, (b"x-request-id", request_id.encode())]
+    lines = (b"%b: %b\r\n" % pair for pair in [*own, *answer_headers(own, scheme)])
+    return b"".join(lines), bytes(response.body)
 
 
 class Exchange:

@@ -24,6 +24,7 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
+    "malformed-request": Kind(400, "The request is not valid HTTP"),
     "malformed-json": Kind(400, "The body is not valid JSON"),
     "missing-key": Kind(401, "No API key was given"),
     "invalid-key": Kind(401, "The API key is not known"),
@@ -50,6 +51,7 @@ KINDS: dict[str, Kind] = {
     "insufficient-history": Kind(422, "The prices do not reach back far enough"),
     "stale-data": Kind(422, "The prices are older than allowed"),
     "too-many-requests": Kind(429, "The rate limit is exceeded"),
+    "head-too-large": Kind(431, "The head of the request is larger than allowed"),
     "internal-error": Kind(500, "The service failed"),
     "time-limit": Kind(503, "The request took too long"),
     "not-ready": Kind(503, "The service cannot answer yet"),

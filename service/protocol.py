@@ -1,17 +1,28 @@
-"""uvicorn's protocol, which hands whole requests to `Quick` before it starts a task for the application."""
+"""The service's protocol, which hands whole requests to `Quick` before it starts a task for the application."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
+from fastapi import FastAPI
 from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from service.bounded import BoundedProtocol
 from service.quick import Quick
+from service.state import State
 
 
-class QuickProtocol(HttpToolsProtocol):
+def make_protocol(app: FastAPI) -> Callable[..., QuickProtocol]:
+    """What uvicorn calls for each connection to the service's application."""
+    state: State = app.state.equitrade
+    seconds = state.settings.service.request_seconds
+    return partial(QuickProtocol, quick=app.state.quick, telemetry=state.telemetry, head_seconds=seconds)
+
+
+class QuickProtocol(BoundedProtocol):
     """One connection.
 
     A request whose head and body came in one read may be answered by `Quick`. The others, and those that it leaves,
@@ -46,10 +57,15 @@ class QuickProtocol(HttpToolsProtocol):
         if held is None:
             return
         cycle, app = held
-        to_application = partial(super()._start_asgi_task, cycle, app)
-        if not self._quick.take(
-            cast(Scope, cycle.scope), bytes(cycle.body), partial(self._answer, cycle), to_application
-        ):
+
+        def to_application() -> None:
+            if not cycle.response_started:
+                super(QuickProtocol, self)._start_asgi_task(cycle, app)
+
+        def answer(status: int, head: bytes, body: bytes) -> None:
+            self._answer(cycle, status, head, body)
+
+        if not self._quick.take(cast(Scope, cycle.scope), bytes(cycle.body), answer, to_application):
             to_application()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:

@@ -8,6 +8,7 @@ is one place that makes errors, and it is not here.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
@@ -19,12 +20,14 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from service.answers import Given, Question
 from service.keys import bearer_token
-from service.middleware import account, answer_headers, request_id
+from service.middleware import account, answer_headers, refusal, request_id
 from service.problems import Problem
 from service.routes.direct import DirectRoute, is_json
 from service.schemas.decisions import DecisionRequest
 from service.scopes import Principal
 from service.state import State
+
+logger = logging.getLogger("equitrade.requests")
 
 Answer = Callable[[int, bytes, bytes], None]
 _TYPE = (b"content-type", b"application/json")
@@ -101,7 +104,7 @@ class Quick:
         taken = _Taken(scope, began, request_id(headers), principal.id, question.request, answer, leave)
         self._state.batcher.ask(
             question,
-            lambda given: self._finish(taken, given),
+            lambda given: self._told(taken, given),
             key_id=principal.id,
             request_id=taken.id,
             client=connection,
@@ -126,6 +129,14 @@ class Quick:
             return question, principal
         return None
 
+    def _told(self, taken: _Taken, given: Given | Exception) -> None:
+        try:
+            self._finish(taken, given)
+        except Exception:
+            # Others are told theirs after this one, by the same loop.
+            logger.exception("unhandled error in request %s", taken.id)
+            taken.leave()
+
     def _finish(self, taken: _Taken, given: Given | Exception) -> None:
         if isinstance(given, Problem):
             self._refuse(taken, given)
@@ -134,17 +145,15 @@ class Quick:
             taken.leave()
             return
         scope, state = taken.scope, self._state
-        fixed = self._fixed[scope["scheme"]]
+        # A proxy may name any scheme.
+        fixed = self._fixed["https" if scope["scheme"] == "https" else "http"]
         taken.answer(200, fixed % (len(given.content), taken.id.encode()), given.content)
         state.telemetry.decided(taken.request.model, given.entry.row["kind"], given.values["staleness_days"])
         fields = {"key": taken.key_id, "model": taken.request.model, "answer": given.values["id"]}
         self._account(taken, 200, fields)
 
     def _refuse(self, taken: _Taken, problem: Problem) -> None:
-        response = problem.response(taken.id)
-        own = [*response.raw_headers, (b"x-request-id", taken.id.encode())]
-        lines = [b"%b: %b\r\n" % pair for pair in [*own, *answer_headers(own, taken.scope["scheme"])]]
-        taken.answer(problem.status, b"".join(lines), bytes(response.body))
+        taken.answer(problem.status, *refusal(problem, taken.id, taken.scope["scheme"]))
         self._state.telemetry.problems.labels(problem.kind).inc()
         fields = {"key": taken.key_id, "model": taken.request.model, "problem": problem.kind}
         self._account(taken, problem.status, fields)

@@ -146,7 +146,7 @@ def set_scene(
         ``missing-symbol``, ``insufficient-history``, ``stale-data`` or ``invalid-prices``.
     """
     prices = _selected(prices, promoted.evidence.symbols)
-    position = int(prices.dates.searchsorted(pd.Timestamp(terms.asked), side="right"))
+    position = _sessions_until(prices.dates, terms.asked)
     if position < policy.history:
         raise Problem(
             "insufficient-history",
@@ -173,6 +173,15 @@ def set_scene(
     }
     closes = _closes(prices, position - 1)
     return Scene(promoted, policy, prices, session, closes, tuple(warnings), common)
+
+
+def _sessions_until(dates: pd.DatetimeIndex, day: date) -> int:
+    """Number of sessions up to a day, which may lie beyond what the timestamps can say."""
+    if day >= dates[-1].date():
+        return len(dates)
+    if day < dates[0].date():
+        return 0
+    return int(dates.searchsorted(pd.Timestamp(day), side="right"))
 
 
 def _selected(prices: Prices, symbols: tuple[str, ...]) -> Prices:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,21 +61,36 @@ def size_orders(
         Cost of trading as a share of the value traded.
     """
     nav = cash + float(held @ prices)
-    wanted = target * nav / prices - held
-    shares = np.trunc(wanted / lots * (1 + _DUST)) * lots
+    counts = _whole((target * nav / prices - held) / lots)
     # A position that is to go goes whole, odd lots included.
-    shares = np.where((target == 0) & (held != 0), -held, shares)
-    floor = min(0.0, nav * (1.0 - float(target.sum())))
+    goes = (target == 0) & (held != 0)
+    counts = np.where(goes, np.ceil(-held / lots), counts)
+    shares = np.where(goes, -held, _in_shares(counts, lots)) + 0.0
+    borrowed = 1.0 - float(target.sum())
+    floor = nav * borrowed if borrowed < -_DUST else 0.0
     left = _left(shares, cash, prices, cost_rate)
     for i in np.argsort(-shares * prices, kind="stable"):
-        if left >= floor or shares[i] <= 0:
-            break
-        price = prices[i] * (1 + cost_rate)
-        cut = min(np.ceil((floor - left) / (lots[i] * price)) * lots[i], shares[i])
-        shares[i] = max(0.0, shares[i] - cut)
-        left = _left(shares, cash, prices, cost_rate)
-    # Nine decimals: enough for the smallest lots, and no dust of the floats in an order.
-    return SizedOrders(np.round(shares, 9) + 0.0, left)
+        price, cut = lots[i] * prices[i] * (1 + cost_rate), 0.0
+        while left < floor and shares[i] > 0:
+            # Twice as many each time: what floats round away of a cut must not be tried for ever.
+            cut = max(np.ceil((floor - left) / price), 2 * cut, 1.0)
+            counts[i] = max(0.0, counts[i] - cut)
+            shares[i] = _in_shares(counts[i : i + 1], lots[i : i + 1])[0]
+            left = _left(shares, cash, prices, cost_rate)
+    return SizedOrders(shares, left)
+
+
+def _whole(lots: Floats) -> Floats:
+    """Round numbers of lots towards zero, but for those that only the rounding of floats keeps from a whole one."""
+    nearest = np.rint(lots)
+    close = np.abs(lots - nearest) <= _DUST + 4 * np.finfo(float).eps * np.abs(lots)
+    return np.where(close, nearest, np.trunc(lots))
+
+
+def _in_shares(counts: Floats, lots: Floats) -> Floats:
+    """Whole lots in shares, by decimal arithmetic: three lots of 0.1 are 0.3 shares and no dust."""
+    pairs = zip(counts.tolist(), lots.tolist(), strict=True)
+    return np.array([float(int(count) * Decimal(repr(lot))) for count, lot in pairs])
 
 
 def _left(shares: Floats, cash: float, prices: Floats, cost_rate: float) -> float:

@@ -7,14 +7,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import pytest
 import uvicorn
 
 from service.audit import AuditWriter
-from service.protocol import QuickProtocol
+from service.protocol import make_protocol
 
 URL = "/api/v1/allocations"
 GOOD = b'{"model": "toy", "holdings": {"weights": {"AAA": 0.25}}}'
@@ -29,7 +28,7 @@ class Served:
         app.state.quick.take = self._watched
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = self._listener.getsockname()
-        protocol: Any = partial(QuickProtocol, quick=app.state.quick)
+        protocol: Any = make_protocol(app)
         config = uvicorn.Config(app, http=protocol, lifespan="off", log_config=None, server_header=False)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([self._listener],))
