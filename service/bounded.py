@@ -36,9 +36,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._telemetry = telemetry
         self._head_seconds = head_seconds
         self._head_bytes: int | None = None  # None while no head is being read
+        self._ended = False  # whether a request ended in what was read last
         self._head_timer: asyncio.TimerHandle | None = None
         self._without_offer = b""
         self._refused: Problem | None = None
+        self._headers_only = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Greet a client that may never say anything."""
@@ -55,8 +57,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if self._refused is not None:
             return
-        if self._head_bytes is not None:
-            self._head_bytes += len(data)
+        self._ended = False
         try:
             self._feed(data)
         except httptools.HttpParserError as error:
@@ -64,6 +65,8 @@ class BoundedProtocol(HttpToolsProtocol):
             detail = "the request is not valid HTTP/1.1"
             self._refuse(known if isinstance(known, Problem) else Problem("malformed-request", detail))
             return
+        if self._head_bytes is not None and not self._ended:
+            self._head_bytes += len(data)
         if self._head_bytes is not None and self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(_too_large())
         elif self._head_timer is None and (self.cycle is None or self.cycle.response_complete):
@@ -104,12 +107,14 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """End a request, unless it is to be read again."""
         if not self._without_offer:
+            self._ended = True
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Go on with what waits, a refusal last."""
+        others = bool(self.pipeline)
         super().on_response_complete()
-        if self._refused is not None and self.cycle.response_complete and not self.pipeline:
+        if self._refused is not None and not others:
             self._send(self._refused)
 
     def _head_without_offer(self) -> bytes:
@@ -134,6 +139,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_timer()
         cycle, waits = self.cycle, bool(self.pipeline)
         if cycle is not None and cycle.more_body and not cycle.response_complete:
+            self._headers_only = cycle.scope["method"] == "HEAD"
             if waits:
                 self.pipeline.popleft()
                 cycle.response_complete = True
@@ -157,7 +163,7 @@ class BoundedProtocol(HttpToolsProtocol):
         lines, body = refusal(problem, request_id, self.scheme)
         default = [b"%b: %b\r\n" % pair for pair in self.server_state.default_headers]
         head = b"".join([STATUS_LINE[problem.status], *default, lines, b"connection: close\r\n\r\n"])
-        self.transport.write(head + body)
+        self.transport.write(head if self._headers_only else head + body)
         self.transport.close()
         self._telemetry.problems.labels(problem.kind).inc()
         scope = {"method": "-", "path": "-", "client": self.client}

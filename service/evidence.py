@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import DataError
-from data.features import DEFAULT_FEATURES
 
 # What `rl_core.checkpoint` reads to act; the rest of a checkpoint serves to go on training.
 _CHECKPOINT = ("checkpoint.json", "agent.safetensors", "symmetry.safetensors")
@@ -108,9 +107,10 @@ def _evidence(run: Path, manifest: dict[str, Any], metrics: dict[str, Any]) -> E
             f"{run}: was evaluated from {metrics['start']}, but learned until {learned}; "
             f"`equitrade backtest {run.name}` without --start evaluates it out of sample"
         )
-    symbols, features = tuple(data["symbols"]), tuple(config["market"].get("features") or DEFAULT_FEATURES)
-    if not symbols:
-        raise DataError(f"{run}: its manifest records no symbols")
+    symbols, features = tuple(data["symbols"]), tuple(manifest["features"])
+    for what, names in (("symbols", symbols), ("features", features)):
+        if not names:
+            raise DataError(f"{run}: its manifest records no {what}; train and backtest it again")
     agent, costs = metrics["strategies"]["agent"], metrics["costs"]
     return Evidence(
         agent=str(config["sac"]["agent"]),

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from data.atomic import atomic_write
 from data.errors import DataError
@@ -45,18 +45,36 @@ class Workplace:
     report: Callable[[float, str], None]
 
 
+class Found(NamedTuple):
+    """A backtest, and of the strategy that was asked for its weights, costs and trades."""
+
+    document: Mapping[str, Any]
+    equity: pd.DataFrame
+    strategy: str
+    weights: pd.DataFrame
+    costs: pd.DataFrame
+    trades: pd.DataFrame
+
+    def result(self) -> dict[str, Any]:
+        """The members of the job's result."""
+        from trading_app.report.contribution_figures import contributions
+
+        gains = contributions(self.weights, self.equity[self.strategy], self.trades)
+        frames = {"weights": self.weights, "costs": self.costs, "contributions": gains}
+        # Twelve decimals, since most of the digits of a float are no use to who draws or adds it.
+        parts = {name: _columns(frame.round(12)) for name, frame in frames.items()}
+        return {"metrics": dict(self.document), "equity": _columns(self.equity), **parts}
+
+
 Task = Callable[[Mapping[str, Any], Workplace], dict[str, Any]]
 
 
 def backtest(parameters: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
     """Backtest a model or a run beside the baselines, or a baseline alone; the run's own evidence stays."""
     place.report(0.05, "reading prices")
-    if "strategy" in parameters:
-        document, equity = _backtest_baseline(parameters, place)
-    else:
-        document, equity = _backtest_policy(parameters, place)
+    found = (_backtest_baseline if "strategy" in parameters else _backtest_policy)(parameters, place)
     place.report(0.95, "writing down the result")
-    result: dict[str, Any] = finite({"metrics": dict(document), "equity": _columns(equity)})
+    result: dict[str, Any] = finite(found.result())
     return result
 
 
@@ -123,9 +141,8 @@ def refresh(parameters: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
 TASKS: dict[str, Task] = {"backtest": backtest, "training": train, "refresh": refresh}
 
 
-def _backtest_policy(
-    parameters: Mapping[str, Any], place: Workplace
-) -> tuple[Mapping[str, Any], pd.DataFrame]:
+def _backtest_policy(parameters: Mapping[str, Any], place: Workplace) -> Found:
+    from trading_app.evidence import AGENT
     from trading_app.out_of_sample import backtest_run
 
     run = _copy_of_run(parameters, place)
@@ -138,12 +155,11 @@ def _backtest_policy(
         end=parameters.get("end"),
         costs_bps=parameters.get("costs_bps"),
     )
-    return saved.document, saved.equity
+    parts = saved.weights(AGENT), saved.costs(AGENT), saved.trades(AGENT)
+    return Found(saved.document, saved.equity, AGENT, *parts)
 
 
-def _backtest_baseline(
-    parameters: Mapping[str, Any], place: Workplace
-) -> tuple[Mapping[str, Any], pd.DataFrame]:
+def _backtest_baseline(parameters: Mapping[str, Any], place: Workplace) -> Found:
     from service.snapshots import Snapshots
     from trading_app.backtest import backtest as run_backtest
     from trading_app.baselines import BASELINES
@@ -158,7 +174,9 @@ def _backtest_baseline(
     weights = BASELINES[name](prices, start, end)
     costs = with_costs(CostModel(), parameters.get("costs_bps"))
     results = run_backtest(prices, {name: weights}, costs=costs, start=start, end=end)
-    return evidence(results), results.equity
+    result = results.strategy(name)
+    costs = result.costs.assign(turnover=result.turnover)
+    return Found(evidence(results), results.equity, name, result.weights, costs, result.trades)
 
 
 def _copy_of_run(parameters: Mapping[str, Any], place: Workplace) -> Run:
@@ -197,6 +215,6 @@ def _wait_until_free(run: Run) -> None:
         time.sleep(0.2)
 
 
-def _columns(equity: pd.DataFrame) -> dict[str, Any]:
-    values = {str(name): [float(value) for value in column] for name, column in equity.items()}
-    return {"dates": [str(day.date()) for day in equity.index], "values": values}
+def _columns(frame: pd.DataFrame) -> dict[str, Any]:
+    values = {str(name): column.astype(float).tolist() for name, column in frame.items()}
+    return {"dates": [str(day.date()) for day in frame.index], "values": values}

@@ -63,15 +63,7 @@ def backtest_run(
         For other symbols, an empty range or dates that the agent was trained on.
     """
     config = load_config(run.path / "config.toml")
-    d = config.data
-    prices = load_prices(
-        data or d.name,
-        home=home,
-        start=None if data else d.start,
-        end=None if data else d.end,
-        symbols=None if data else d.symbols,
-    )
-    first, last = _period(run, prices, start, end)
+    prices, first, last = unseen_period(run, home=home, data=data, start=start, end=end)
     costs = with_costs(config.costs, costs_bps)
     policy = TrainedPolicy.load(run.path)
     path = policy.rollout(prices, first, last)
@@ -93,6 +85,32 @@ def backtest_run(
     )
     save_equivariance(run, measure_equivariance(policy, path))
     return saved
+
+
+def unseen_period(
+    run: Run,
+    *,
+    home: Path,
+    data: str | None = None,
+    start: DateLike | None = None,
+    end: DateLike | None = None,
+) -> tuple[Prices, pd.Timestamp, pd.Timestamp]:
+    """The prices that `backtest_run` uses for these arguments, and the first and last day of its range.
+
+    Raises
+    ------
+    DataError
+        For an empty range or dates that the agent was trained on.
+    """
+    d = load_config(run.path / "config.toml").data
+    prices = load_prices(
+        data or d.name,
+        home=home,
+        start=None if data else d.start,
+        end=None if data else d.end,
+        symbols=None if data else d.symbols,
+    )
+    return prices, *_period(run, prices, start, end)
 
 
 def baseline_weights(prices: Prices, start: DateLike, end: DateLike) -> dict[str, pd.DataFrame]:
@@ -124,7 +142,7 @@ def _period(
         first = test_start if same else prices.dates[0]
     if same and first < test_start:
         raise DataError(
-            f"start {first.date()} lies before the test period of {run.name}, which begins on {test_start.date()}: "
+            f"start {first.date()} lies before the test period, which begins on {test_start.date()}: "
             "the agent has seen those dates"
         )
     last = parse_date(end, "end") if end is not None else (test_end if same else prices.dates[-1])

@@ -231,6 +231,9 @@ class TrainedPolicy:
         if manifest.get("folds"):
             return cls(folder, _relay(folder, manifest["folds"]), manifest)
         config = load_config(folder / "config.toml")
+        recorded, named = manifest.get("features"), config.market.feature_names
+        if recorded is not None and tuple(recorded) != named:
+            raise DataError(f"{folder}: was trained on the features {recorded}, not on {list(named)}")
         agent = load_agent(folder)
         symbols = tuple(manifest["data"]["symbols"])
         return cls(folder, AgentPolicy(agent, config.market, config.costs, symbols), manifest)

@@ -182,6 +182,8 @@ def manifest(config: RunConfig, prices: Prices, split: Split) -> dict[str, Any]:
         "config": to_dict(config),
         "seeds": config.training.seed_list,
         "agent": config.sac.agent,
+        # By name, though the configuration may leave them to the default: that may be another in a later version.
+        "features": list(config.market.feature_names),
         "data": {
             "name": prices.name,
             "hash": prices.hash,

@@ -233,14 +233,20 @@ def _shown(record: JobRecord) -> Backtested | None:
     """The backtest that a job found."""
     if record.kind != "backtest" or record.status != SUCCEEDED or not record.result:
         return None
-    document, kept = record.result["metrics"], record.result["equity"]
-    equity = pd.DataFrame(kept["values"], pd.DatetimeIndex(kept["dates"], name="date"), dtype=float)
+    document, equity = record.result["metrics"], _frame(record.result["equity"])
     order = {"agent": 0, "seed": 1, "baseline": 2}
     kinds = {name: order[entry["kind"]] for name, entry in document["strategies"].items()}
     equity = equity[sorted(equity.columns, key=lambda name: kinds[name])]
     empty = pd.DataFrame(index=equity.index)
     data = ReportData(_subject(record), {}, document, equity, empty, empty)
-    return Backtested(data, AGENT if AGENT in equity else str(equity.columns[0]), equity)
+    parts = [
+        _frame(record.result[name]) for name in ("weights", "costs", "contributions") if name in record.result
+    ]
+    return Backtested(data, AGENT if AGENT in equity else str(equity.columns[0]), equity, *parts)
+
+
+def _frame(kept: Mapping[str, Any]) -> pd.DataFrame:
+    return pd.DataFrame(kept["values"], pd.DatetimeIndex(kept["dates"], name="date"), dtype=float)
 
 
 def _subject(record: JobRecord) -> str:

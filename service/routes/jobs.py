@@ -39,6 +39,8 @@ async def start_backtest(body: BacktestRequest, state: StateDep, runner: Runner,
         await state.run(state.snapshots.get, body.data)
     if body.run is not None:
         await state.run(state.open_run, body.run)
+    if body.start is not None or body.end is not None:
+        await state.run(_check_range, body, state)
     return await _submit("backtest", parameters, body.timeout_seconds, state, runner, response)
 
 
@@ -86,6 +88,32 @@ async def show_result(job_id: RecordId, state: StateDep, _reader: Reader) -> Job
             "job-not-finished", f"job {job_id} is {record.status}: {record.message}", status_now=record.status
         )
     return JobResult(id=record.id, kind=record.kind, **record.result)
+
+
+def _check_range(body: BacktestRequest, state: State) -> None:
+    """Refuse dates without prices, and those that a policy was trained on, before a job finds that out."""
+    from trading_app.out_of_sample import unseen_period
+    from trading_app.run_files import read_json
+    from trading_app.runs import Run
+
+    if body.strategy is not None:
+        assert body.data is not None
+        dates = state.snapshots.get(body.data).dates
+        first, last = body.start or dates[0].date(), body.end or dates[-1].date()
+        if first > dates[-1].date() or last < dates[0].date():
+            ends = f"{dates[0].date()} to {dates[-1].date()}"
+            raise Problem(
+                "invalid-request", f"{body.data} has prices from {ends}, none from {first} to {last}"
+            )
+        return
+    if body.run is not None:
+        run = state.open_run(body.run)
+    else:
+        assert body.model is not None
+        promoted = state.registry.current(body.model)
+        folder = state.registry.path(promoted.id, promoted.version)
+        run = Run(folder, read_json(folder / "manifest.json"))
+    unseen_period(run, home=state.settings.home, data=body.data, start=body.start, end=body.end)
 
 
 async def _submit(

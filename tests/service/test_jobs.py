@@ -229,6 +229,14 @@ def test_baseline_runs_in_a_process_and_gives_its_result_by_link(service: Any) -
     assert set(result["metrics"]["strategies"]) == {"equal-weight"}
     assert result["equity"]["values"]["equal-weight"][0] == 1.0
     assert len(result["equity"]["dates"]) == 61
+    weights, gains = result["weights"]["values"], result["contributions"]["values"]
+    assert set(weights) == set(gains) == {"AAA", "BBB", "CCC"}
+    assert weights["AAA"][-1] == pytest.approx(1 / 3, abs=0.02)
+    # What the assets gave is what the account gained before its costs.
+    costs = result["costs"]["values"]
+    paid = sum(sum(costs[name]) for name in ("commission", "spread", "impact", "borrow"))
+    gained = result["equity"]["values"]["equal-weight"][-1] - 1.0
+    assert sum(map(sum, gains.values())) == pytest.approx(gained + paid - sum(costs["interest"]), abs=1e-9)
 
 
 def test_job_that_cannot_work_fails_with_its_reason(service: Any, kind_of: Any) -> None:
@@ -254,6 +262,18 @@ def test_job_that_cannot_work_fails_with_its_reason(service: Any, kind_of: Any) 
         ("backtests", {"model": "nope"}, 404, "unknown-model"),
         ("backtests", {"run": "nope"}, 404, "unknown-run"),
         ("backtests", {"model": "toy", "start": "2024-02-01", "end": "2024-01-01"}, 422, "invalid-request"),
+        (
+            "backtests",
+            {"strategy": "equal-weight", "data": "toy", "start": "2024-03-29"},
+            422,
+            "invalid-request",
+        ),
+        (
+            "backtests",
+            {"strategy": "equal-weight", "data": "toy", "end": "0001-01-01"},
+            422,
+            "invalid-request",
+        ),
         ("trainings", {"name": "x", "data": "nope"}, 404, "unknown-data"),
         ("trainings", {"name": "../x", "data": "toy"}, 422, "invalid-request"),
         ("trainings", {"name": "x", "data": "toy", "agent": "wizard"}, 422, "invalid-request"),

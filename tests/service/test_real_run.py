@@ -43,6 +43,40 @@ def test_evidence_is_the_runs_own(trained_home: Path) -> None:
     assert [evidence.metrics["sharpe"][k] for k in ("low", "high")] == sharpe["intervals"]["sharpe"]
 
 
+@pytest.mark.parametrize("subject", [{"model": "live"}, {"run": "first"}])
+def test_backtest_on_days_that_were_learned_from_is_refused_before_it_starts(
+    real: Any, subject: dict[str, str], trained_home: Path
+) -> None:
+    client, state = real
+    test = json.loads((trained_home / "runs" / "first" / "manifest.json").read_text())["split"]["test"]
+    for days in (
+        {"start": "2021-06-01"},
+        {"start": "0001-01-01"},
+        {"start": "9999-12-31"},
+        {"end": test[0]},
+        {"end": "0001-01-01"},
+    ):
+        answer = client.post("/api/v1/backtests", json={**subject, **days})
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["type"].endswith("invalid-request")
+    assert state.jobs.newest() == []
+    assert client.post("/api/v1/backtests", json={**subject, "start": test[0]}).status_code == 202
+
+
+def test_backtest_of_a_model_gives_its_weights_and_what_they_brought(real: Any) -> None:
+    from service.worker import perform
+
+    client, state = real
+    link = client.post("/api/v1/backtests", json={"model": "live"}).headers["location"]
+    perform(state.settings, state.jobs, state.jobs.claim("here"))
+    job = client.get(link).json()
+    assert job["status"] == "succeeded", job["message"]
+    result = client.get(job["links"]["result"]).json()
+    for part in ("weights", "contributions"):
+        assert set(result[part]["values"]) == {"KO", "GE", "IBM", "XOM"}
+        assert result[part]["dates"] == result["equity"]["dates"]
+
+
 def test_model_folder_holds_what_inference_needs_and_no_training_state(real: Any) -> None:
     _, state = real
     promoted = state.registry.current("live")
@@ -168,12 +202,19 @@ def edited(run: Path, file: str, *keys: str) -> None:
     (run / file).write_text(json.dumps(content))
 
 
+def replaced(run: Path, member: str, value: object) -> None:
+    content = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps({**content, member: value}))
+
+
 SPOILT = {
     "no manifest": (lambda run: without(run, "manifest.json"), "manifest.json"),
     "not finished": (lambda run: edited(run, "manifest.json", "finished_at"), "incomplete"),
     "no backtest": (lambda run: without(run, "metrics.json"), "equitrade backtest"),
     "no checkpoint": (lambda run: without(run, "checkpoints"), "checkpoint"),
     "no symbols": (lambda run: edited(run, "manifest.json", "data", "symbols"), "symbols"),
+    "no features": (lambda run: edited(run, "manifest.json", "features"), "features"),
+    "other features": (lambda run: replaced(run, "features", ["returns"]), "was trained on the features"),
     "no agent in the metrics": (lambda run: edited(run, "metrics.json", "strategies", "agent"), "agent"),
     "damaged metrics": (lambda run: (run / "metrics.json").write_text("{"), "metrics.json"),
 }

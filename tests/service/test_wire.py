@@ -90,14 +90,18 @@ def compare(service: Any, pair: Pair, documented: Documented, data: bytes, cuts:
         converse(address, data, cuts, expected=expected, methods=heard.methods)
         for address in (pair.quick, pair.plain)
     ]
+    reset = any(replies.reset for replies in found)
+    assert not reset or len(heard.methods) + heard.broken > 1 or heard.broken
     for replies in found:
-        assert bool(replies) == bool(expected)
+        assert reset or bool(replies) == bool(expected)
         for reply in replies:
             documented.check(reply)
             record(service, reply)
     # What is broken may be noticed before or after the rest is answered, by where the bytes were cut.
     pairs = [replies[-1:] for replies in found] if heard.broken and cuts else found
     for one, other in zip_longest(*pairs):
+        if reset and (one is None or other is None):
+            break
         assert one is not None, found
         assert other is not None, found
         if heard.broken and cuts:
@@ -195,7 +199,7 @@ def test_ten_thousand_answers_alike(service: Any, pair: Pair, record_property: A
         service, pair, 40, {}
     )
     before = pair.taken
-    answered = fuzz_wire(service, pair, 8000)
+    answered = fuzz_wire(service, pair, 6500)
     record_property("described", described)
     record_property("conversations", answered)
     record_property("quick", pair.taken - before)

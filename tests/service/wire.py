@@ -70,9 +70,13 @@ class Pair:
         self.taken += taken
         return taken
 
-    def close(self) -> None:
+    def stop(self) -> None:
+        """Tell both to stop once they have answered."""
         for server in self._servers:
             server.should_exit = True
+
+    def close(self) -> None:
+        self.stop()
         self._thread.join(60)
         assert not self._thread.is_alive(), "a connection is never let go"
         for opened in self._sockets:
@@ -106,14 +110,14 @@ class Reply:
         document = json.loads(self.body) if self.body else None
         if isinstance(document, dict):
             document.pop("request_id", None)
-            document.pop("id", None)
-            document.pop("records", None)  # holds the answers just given, with their ids
+            for member in ("id", "links", "records", "jobs"):  # ids, and lists of what has them
+                document.pop(member, None)
         return document
 
     @property
     def fixed(self) -> dict[str, str]:
         """The headers without what differs from one answer to the next."""
-        left_out = {"date", "x-request-id", "content-length"}
+        left_out = {"date", "x-request-id", "content-length", "location"}
         return {name: value for name, value in self.headers.items() if name not in left_out}
 
 
@@ -145,9 +149,19 @@ class Heard:
         self.complete += 1
 
 
+class Talk(list[Reply]):
+    """The answers of a conversation, and whether it was reset.
+
+    A server that hangs up while more is sent to it than it cares to read has its last words lost on the way, by the
+    rules of TCP.
+    """
+
+    reset = False
+
+
 def converse(
     address: Any, data: bytes, cuts: Sequence[int] = (), *, expected: int, methods: Sequence[str] = ()
-) -> list[Reply]:
+) -> Talk:
     """Send bytes, in pieces if cut, and read answers until there are enough or the server hangs up.
 
     Raises
@@ -156,7 +170,7 @@ def converse(
         If the server does neither.
     """
     places = [0, *sorted(cut for cut in cuts if 0 < cut < len(data)), len(data)]
-    replies: list[Reply] = []
+    replies: Talk = Talk()
     with socket.create_connection(address, timeout=DEADLINE) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
@@ -172,6 +186,7 @@ def converse(
                 try:
                     reply = read_reply(reader, method)
                 except ConnectionResetError:
+                    replies.reset = True
                     break
                 if reply is None:
                     break
