@@ -175,8 +175,8 @@ def _backtest_baseline(parameters: Mapping[str, Any], place: Workplace) -> Found
     costs = with_costs(CostModel(), parameters.get("costs_bps"))
     results = run_backtest(prices, {name: weights}, costs=costs, start=start, end=end)
     result = results.strategy(name)
-    costs = result.costs.assign(turnover=result.turnover)
-    return Found(evidence(results), results.equity, name, result.weights, costs, result.trades)
+    paid = result.costs.assign(turnover=result.turnover)
+    return Found(evidence(results), results.equity, name, result.weights, paid, result.trades)
 
 
 def _copy_of_run(parameters: Mapping[str, Any], place: Workplace) -> Run:

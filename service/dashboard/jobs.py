@@ -239,10 +239,13 @@ def _shown(record: JobRecord) -> Backtested | None:
     equity = equity[sorted(equity.columns, key=lambda name: kinds[name])]
     empty = pd.DataFrame(index=equity.index)
     data = ReportData(_subject(record), {}, document, equity, empty, empty)
-    parts = [
-        _frame(record.result[name]) for name in ("weights", "costs", "contributions") if name in record.result
-    ]
-    return Backtested(data, AGENT if AGENT in equity else str(equity.columns[0]), equity, *parts)
+    name, kept = AGENT if AGENT in equity else str(equity.columns[0]), record.result
+
+    def part(member: str) -> pd.DataFrame | None:
+        # Jobs of earlier versions kept no more than the accounts.
+        return _frame(kept[member]) if member in kept else None
+
+    return Backtested(data, name, equity, part("weights"), part("costs"), part("contributions"))
 
 
 def _frame(kept: Mapping[str, Any]) -> pd.DataFrame:

@@ -82,7 +82,7 @@ def test_job_is_watched_and_its_result_opened(desk: Any, working: Any, until: An
     text = desk.get(place)
     assert "succeeded" in text
     assert "data-poll" not in text
-    for name in ("equity", "drawdown", "monthly", "waterfall"):
+    for name in ("equity", "drawdown", "monthly", "waterfall", "weights", "contribution"):
         assert f'data-figure="{name}"' in text
         assert desk.figure(f"{place}/figures/{name}.json")["data"]
     equity = pd.read_csv(io.StringIO(desk.get(f"{place}/figures/equity.csv")), index_col=0)
