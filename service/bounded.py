@@ -36,6 +36,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._telemetry = telemetry
         self._head_seconds = head_seconds
         self._head_bytes: int | None = None  # None while no head is being read
+        self._in_hand = 0  # bytes read last
         self._ended = False  # whether a request ended in what was read last
         self._head_timer: asyncio.TimerHandle | None = None
         self._without_offer = b""
@@ -57,7 +58,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if self._refused is not None:
             return
-        self._ended = False
+        self._ended, self._in_hand = False, len(data)
         try:
             self._feed(data)
         except httptools.HttpParserError as error:
@@ -96,10 +97,12 @@ class BoundedProtocol(HttpToolsProtocol):
                 raise Problem("malformed-request", "this is no proxy: it does not answer CONNECT")
             self._without_offer = self._head_without_offer()
             return
-        self._head_bytes = None
-        self._stop_timer()
-        if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD_BYTES:
+        # Added up only where it can be too much.
+        if (self._head_bytes or 0) + self._in_hand > MAX_HEAD_BYTES and self._head_size() > MAX_HEAD_BYTES:
             raise _too_large()
+        self._head_bytes = None
+        if self._head_timer is not None:
+            self._stop_timer()
         super().on_headers_complete()
         # Trailers come as headers do; what reads the scope has checked those that came before the body.
         self.headers = []
@@ -116,6 +119,9 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._refused is not None and not others:
             self._send(self._refused)
+
+    def _head_size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def _head_without_offer(self) -> bytes:
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()
