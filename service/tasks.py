@@ -162,16 +162,15 @@ def _backtest_policy(parameters: Mapping[str, Any], place: Workplace) -> Found:
 def _backtest_baseline(parameters: Mapping[str, Any], place: Workplace) -> Found:
     from service.snapshots import Snapshots
     from trading_app.backtest import backtest as run_backtest
-    from trading_app.baselines import BASELINES
+    from trading_app.baselines import baseline
     from trading_app.costs import CostModel
     from trading_app.evidence import evidence
     from trading_app.out_of_sample import with_costs
 
     name, start, end = str(parameters["strategy"]), parameters.get("start"), parameters.get("end")
-    if name not in BASELINES:
-        raise DataError(f"no strategy {name!r}; there are {', '.join(BASELINES)}")
+    weigh = baseline(name)
     prices = Snapshots(place.settings.home).get(parameters["data"])
-    weights = BASELINES[name](prices, start, end)
+    weights = weigh(prices, start, end)
     costs = with_costs(CostModel(), parameters.get("costs_bps"))
     results = run_backtest(prices, {name: weights}, costs=costs, start=start, end=end)
     result = results.strategy(name)

@@ -39,8 +39,8 @@ async def start_backtest(body: BacktestRequest, state: StateDep, runner: Runner,
         await state.run(state.snapshots.get, body.data)
     if body.run is not None:
         await state.run(state.open_run, body.run)
-    if body.start is not None or body.end is not None:
-        await state.run(_check_range, body, state)
+    if body.strategy is not None or body.start is not None or body.end is not None:
+        await state.run(_check_backtest, body, state)
     return await _submit("backtest", parameters, body.timeout_seconds, state, runner, response)
 
 
@@ -90,13 +90,15 @@ async def show_result(job_id: RecordId, state: StateDep, _reader: Reader) -> Job
     return JobResult(id=record.id, kind=record.kind, **record.result)
 
 
-def _check_range(body: BacktestRequest, state: State) -> None:
-    """Refuse dates without prices, and those that a policy was trained on, before a job finds that out."""
+def _check_backtest(body: BacktestRequest, state: State) -> None:
+    """Refuse an unknown strategy, dates without prices and those that a policy was trained on, before a job does."""
+    from trading_app.baselines import baseline
     from trading_app.out_of_sample import unseen_period
     from trading_app.run_files import read_json
     from trading_app.runs import Run
 
     if body.strategy is not None:
+        baseline(body.strategy)
         assert body.data is not None
         dates = state.snapshots.get(body.data).dates
         first, last = body.start or dates[0].date(), body.end or dates[-1].date()

@@ -132,3 +132,16 @@ def test_recomputing_without_the_prices_says_so(service: Any) -> None:
 def test_answer_in_the_audit_is_json_without_nan(service: Any) -> None:
     service.client.post(URL, json={"model": "toy"}, headers=service.key())
     json.loads(service.state.audit.latest()[0].answer, parse_constant=lambda word: pytest.fail(word))
+
+
+def test_prune_command_says_what_it_deleted(service: Any) -> None:
+    from typer.testing import CliRunner
+
+    from service.cli.audit import app
+
+    service.client.post(URL, json={"model": "toy"}, headers=service.key())
+    command = ["prune", "--home", str(service.state.settings.home), "--json"]
+    answer = CliRunner().invoke(app, [*command, "--days", "1"])
+    assert (answer.exit_code, json.loads(answer.stdout)) == (0, {"rows": 1, "versions": []})
+    assert service.state.audit.latest() == []
+    assert CliRunner().invoke(app, [*command, "--days", "0"]).exit_code == 2

@@ -241,13 +241,12 @@ def test_baseline_runs_in_a_process_and_gives_its_result_by_link(service: Any) -
 
 def test_job_that_cannot_work_fails_with_its_reason(service: Any, kind_of: Any) -> None:
     header = service.key("run")
-    body = {"strategy": "no-such-strategy", "data": "toy"}
-    link = service.client.post("/api/v1/backtests", json=body, headers=header).headers["location"]
+    link = f"/api/v1/jobs/{submit(service.state.jobs, strategy='no-such-strategy', data='toy')}"
     claimed = service.state.jobs.claim("here")
     perform(service.state.settings, service.state.jobs, claimed)
     job = service.client.get(link, headers=header).json()
     assert job["status"] == "failed"
-    assert "no strategy 'no-such-strategy'" in job["message"]
+    assert "no baseline 'no-such-strategy'" in job["message"]
     answer = service.client.get(f"{link}/result", headers=header)
     assert (answer.status_code, kind_of(answer)) == (409, "job-not-finished")
 
@@ -259,6 +258,7 @@ def test_job_that_cannot_work_fails_with_its_reason(service: Any, kind_of: Any) 
         ("backtests", {"strategy": "equal-weight"}, 422, "invalid-request"),
         ("backtests", {"strategy": "equal-weight", "model": "toy", "data": "toy"}, 422, "invalid-request"),
         ("backtests", {"strategy": "equal-weight", "data": "nope"}, 404, "unknown-data"),
+        ("backtests", {"strategy": "no-such-strategy", "data": "toy"}, 422, "invalid-request"),
         ("backtests", {"model": "nope"}, 404, "unknown-model"),
         ("backtests", {"run": "nope"}, 404, "unknown-run"),
         ("backtests", {"model": "toy", "start": "2024-02-01", "end": "2024-01-01"}, 422, "invalid-request"),
