@@ -12,6 +12,10 @@ __all__ = ["FlatAdam", "FlatParameters"]
 
 # Every tensor starts on a multiple of this many numbers, as matrix products like it.
 ALIGNMENT = 16
+# Steps between looks for averages that have all but vanished, and what has: from there to numbers that processors
+# are slow with (below 1e-38) it takes Adam's averages longer than that, and what it adds to a parameter is nothing.
+SWEEP = 100
+VANISHED = 1e-30
 
 
 class FlatParameters:
@@ -91,6 +95,7 @@ class FlatAdam:
     def __init__(self, leaves: Sequence[tuple[float, nn.Parameter]]) -> None:
         self.state: dict[nn.Parameter, dict[str, Tensor]] = {}
         self._steps: list[Callable[[], object]] = []
+        self._swept: list[tuple[Tensor, Tensor, Tensor]] = []
         for rate, leaf in leaves:
             assert leaf.grad is not None
             held = {
@@ -104,12 +109,18 @@ class FlatAdam:
             kernel = partial(torch._fused_adam_, **settings, amsgrad=False, maximize=False)
             lists = ([x] for x in (leaf.detach(), leaf.grad, first, second))
             self._steps += [partial(step.add_, 1), partial(kernel, *lists, [], [step])]
+            if leaf.device.type == "cpu":
+                self._swept.append((step, first, second))
 
     @torch.no_grad()
     def step(self) -> None:
         """Step along the gradients."""
         for step in self._steps:
             step()
+        for steps, *averages in self._swept:
+            if int(steps) % SWEEP == 0:
+                for average in averages:
+                    average.mul_(average.abs() > VANISHED)
 
 
 def _padded(parameter: Tensor) -> int:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
+from rl_core.flat import SWEEP, FlatParameters
 from rl_core.random import Noise
 from rl_core.replay import Batch
 from rl_core.sac import SAC
@@ -261,3 +262,19 @@ def test_gains_can_start_apart_each_seed_by_its_own_numbers() -> None:
         assert not torch.equal(gains[0], gains[1])
     for name, gains in agent.critic.gains().items():
         assert torch.equal(gains, agent.target.gains()[name])
+
+
+def test_averages_of_units_that_died_vanish_before_they_are_slow() -> None:
+    parameter = torch.nn.Parameter(torch.ones(8))
+    flat = FlatParameters([(1e-3, [parameter])])
+    adam = flat.adam()
+    (held,) = adam.state.values()
+    flat.gradients.fill_(1e-12)
+    for step in range(600):
+        adam.step()
+        flat.gradients[4:] = 0.0
+        if step % SWEEP == SWEEP - 1:
+            for average in (held["exp_avg"], held["exp_avg_sq"]):
+                assert not bool(((average != 0) & (average.abs() < 1e-37)).any())
+    assert bool((held["exp_avg"][:4] > 0).all())
+    assert torch.equal(held["exp_avg"][4:8], torch.zeros(4))
