@@ -39,9 +39,17 @@ def offer(home: Path) -> dict[str, Any]:
 
 
 def _folders(home: Path) -> list[Path]:
-    """Folders with results, those of the home first."""
-    places = [place for root in (home / "control", _RESULTS) for place in (root, *sorted(root.glob("*/")))]
-    return [place for place in places if any(place.glob("*.jsonl"))]
+    """Folders with results, those of the home first; in each place the one with most runs first."""
+    places = [place for root in (home / "control", _RESULTS) for place in _by_runs(root, *root.glob("*/"))]
+    return [place for place in places if _runs(place)]
+
+
+def _by_runs(*places: Path) -> list[Path]:
+    return sorted(places, key=lambda place: (-_runs(place), place))
+
+
+def _runs(place: Path) -> int:
+    return len(list(place.glob("*.jsonl")))
 
 
 def _describe(results: Path) -> dict[str, Any]:

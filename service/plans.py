@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,10 @@ logger = logging.getLogger(__name__)
 Function = Callable[[Tensor], Tensor]
 # The first runs of a recorded graph are watched and the later ones optimised; each kind must agree.
 _RUNS = 4
+
+
+# Recorders of two threads get into each other's way.
+_RECORDER = threading.Lock()
 
 
 def record(function: Function, examples: list[Tensor]) -> Function | None:
@@ -37,7 +42,8 @@ def record(function: Function, examples: list[Tensor]) -> Function | None:
         None where this version of torch cannot record it, or where the bits differ.
     """
     try:
-        recorded = _recorded(function, examples[0])
+        with _RECORDER:
+            recorded = _recorded(function, examples[0])
         same = all(
             torch.equal(recorded(example), function(example)) for example in examples for _ in range(_RUNS)
         )
