@@ -33,7 +33,7 @@ SETTINGS: dict[str, Any] = {
 UPDATES = {0.0: 2000, 1.0: 3000}
 # Five times the updates in which a symmetric agent should get there, four times for a broken market.
 LONG_UPDATES = {0.0: 7500, 1.0: 10_000}
-ABLATION_UPDATES = {0.0: 1500, 1.0: 1500}
+ABLATION_UPDATES = 1500
 STRENGTHS = (1.0, 0.5, 0.25)
 STRENGTH_UPDATES = 1500
 # One change of the relaxed agent's settings a line, but that gains were first tried with two banks and He's weights.
@@ -165,19 +165,15 @@ def cells(groups: tuple[str, ...] = GROUPS, agents: tuple[str, ...] = AGENTS) ->
         ]
     if "ablation" in groups and "relaxed" in agents:
         for variant, changes in ABLATION.items():
-            found += [
-                Cell("ablation", "relaxed", *market, variant, changes, ABLATION_UPDATES[market[0]])
-                for market in markets
-            ]
+            found += [Cell("ablation", "relaxed", *m, variant, changes, ABLATION_UPDATES) for m in markets]
     if "ablation" in groups and "dense" in agents:
         for variant, changes in DENSE_ABLATION.items():
-            budget = LONG_UPDATES if variant == "initial-gain-2" else ABLATION_UPDATES
-            found += [Cell("ablation", "dense", *m, variant, changes, budget[m[0]]) for m in markets]
+            for m in markets:
+                updates = LONG_UPDATES[m[0]] if variant == "initial-gain-2" else ABLATION_UPDATES
+                found.append(Cell("ablation", "dense", *m, variant, changes, updates))
     if "ablation" in groups and "exact" in agents:
         he = {"initial_gain": 2.0}
-        found += [
-            Cell("ablation", "exact", *m, "initial-gain-2", he, ABLATION_UPDATES[m[0]]) for m in markets
-        ]
+        found += [Cell("ablation", "exact", *m, "initial-gain-2", he, ABLATION_UPDATES) for m in markets]
     if "strengths" in groups:
         for strength in STRENGTHS:
             for agent in agents:

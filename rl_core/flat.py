@@ -95,7 +95,7 @@ class FlatAdam:
     def __init__(self, leaves: Sequence[tuple[float, nn.Parameter]]) -> None:
         self.state: dict[nn.Parameter, dict[str, Tensor]] = {}
         self._steps: list[Callable[[], object]] = []
-        self._swept: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._swept: list[Tensor] = []
         for rate, leaf in leaves:
             assert leaf.grad is not None
             held = {
@@ -110,17 +110,17 @@ class FlatAdam:
             lists = ([x] for x in (leaf.detach(), leaf.grad, first, second))
             self._steps += [partial(step.add_, 1), partial(kernel, *lists, [], [step])]
             if leaf.device.type == "cpu":
-                self._swept.append((step, first, second))
+                self._swept += [first, second]
+                self._count = step  # that of all leaves
 
     @torch.no_grad()
     def step(self) -> None:
         """Step along the gradients."""
         for step in self._steps:
             step()
-        for steps, *averages in self._swept:
-            if int(steps) % SWEEP == 0:
-                for average in averages:
-                    average.mul_(average.abs() > VANISHED)
+        if self._swept and int(self._count) % SWEEP == 0:
+            for average in self._swept:
+                average.mul_(average.abs() > VANISHED)
 
 
 def _padded(parameter: Tensor) -> int:

@@ -16,8 +16,6 @@ logger = logging.getLogger(__name__)
 Function = Callable[[Tensor], Tensor]
 # The first runs of a recorded graph are watched and the later ones optimised; each kind must agree.
 _RUNS = 4
-
-
 # Recorders of two threads get into each other's way.
 _RECORDER = threading.Lock()
 
