@@ -53,6 +53,9 @@ ABLATION: dict[str, dict[str, Any]] = {
     "penalty-0.1": {"gain_penalty": 1e-1},
     "actor-only": {"relax": "actor"},
     "critic-only": {"relax": "critic"},
+    "first-layers-only": {"relax_layers": "first"},
+    "inner-layers-only": {"relax_layers": "inner"},
+    "last-layers-only": {"relax_layers": "last"},
     "start-apart-0.1": {"gain_noise": 0.1},
     "start-apart-0.5": {"gain_noise": 0.5},
     "relu": {"activation": "relu"},
@@ -85,6 +88,7 @@ NOT_THE_AGENTS = ("reward_scale", "return_noise")
 USED_BY = {
     "banks": ("relaxed",),
     "relax": ("relaxed",),
+    "relax_layers": ("relaxed",),
     "gain_noise": ("relaxed",),
     "gain_lr_multiplier": ("relaxed",),
     "gain_penalty": ("relaxed", "rpp"),
@@ -145,7 +149,9 @@ class Cell:
 def decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What a cell's shares depend on, so that stored and wanted ones can be compared; not how many updates it took."""
     agent = settings["agent"]
-    used = {k: v for k, v in settings["agent_settings"].items() if agent in USED_BY.get(k, (agent,))}
+    # A setting that is younger than a record was at its default.
+    every = {**SACConfig().to_dict(), **settings["agent_settings"]}
+    used = {k: v for k, v in every.items() if k != "device" and agent in USED_BY.get(k, (agent,))}
     rest = {k: v for k, v in settings.items() if k != "updates"}
     return {"first_seed": 0, **rest, "agent_settings": used}
 

@@ -34,6 +34,9 @@ class SACConfig:
     than two."""
     relax: Literal["both", "actor", "critic"] = "both"
     """Which networks of a relaxed agent are relaxed; the other is exact. One alone stays as stuck as none."""
+    relax_layers: Literal["all", "first", "inner", "last"] = "all"
+    """Which layers of these networks are relaxed: the first (with images, the encoder), those between, or the last
+    (of critics on rows, all from the pooling of rows on)."""
     gain_noise: float = 0.0
     """Standard deviation of relaxed gains around their start; above 0 the agent does not start symmetric."""
     layer_norm: bool = False
@@ -104,6 +107,7 @@ class SACConfig:
         """
         _choice("agent", self.agent, get_args(Agent))
         _choice("relax", self.relax, ("both", "actor", "critic"))
+        _choice("relax_layers", self.relax_layers, ("all", "first", "inner", "last"))
         _choice("activation", self.activation, ("relu", "silu"))
         _choice("interaction", self.interaction, ("mean", "attention"))
         _choice("matmul_dtype", self.matmul_dtype, get_args(MatmulDtype))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "Network", "Packed", "Shape", "build_actor", "build_critic", "equal_parameter_width"]
 
 KINDS = ("dense", "exact", "relaxed", "rpp", "augmented")
+PLACES = ("first", "inner", "last")
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "silu": nn.functional.silu}
 
 Packed = Tensor | tuple[Tensor, Tensor]
@@ -50,6 +51,8 @@ class Shape:
         Of hidden layers, entrywise, so that any permutation of fields commutes with it.
     gain : float
         Initial variance of hidden layers' expanded weights times their fan-in.
+    relax_layers : {"all", "first", "inner", "last"}
+        Which layers of a relaxed network are relaxed; the others are exact.
     """
 
     width: int = 256
@@ -60,6 +63,7 @@ class Shape:
     heads: int = 1
     activation: str = "relu"
     gain: float = HE_GAIN
+    relax_layers: str = "all"
 
     def __post_init__(self) -> None:
         for name in ("width", "depth", "banks", "heads"):
@@ -69,10 +73,30 @@ class Shape:
             raise ConfigError(f"interaction: must be 'mean' or 'attention', got {self.interaction!r}")
         if self.activation not in ACTIVATIONS:
             raise ConfigError(f"activation: must be 'relu' or 'silu', got {self.activation!r}")
+        if self.relax_layers not in ("all", *PLACES):
+            raise ConfigError(
+                f"relax_layers: must be 'all', 'first', 'inner' or 'last', got {self.relax_layers!r}"
+            )
+
+    def relaxes(self, place: str) -> bool:
+        """Whether the layers at this place of a relaxed network are relaxed."""
+        return self.relax_layers in ("all", place)
 
     def fields(self, order: int) -> int:
         """Regular fields F of a hidden layer for a group of this order."""
         return max(1, round(self.width / order))
+
+
+def layer_options(
+    kind: str, shape: Shape, most: int, generators: Sequence[Generator]
+) -> dict[str, dict[str, Any]]:
+    """What group layers take, by their place in the network: banks (at most ``most``), whether relaxed, generators."""
+    options: dict[str, dict[str, Any]] = {}
+    for place in PLACES:
+        relaxed = kind == "relaxed" and shape.relaxes(place)
+        banks = min(shape.banks, most) if relaxed else 1
+        options[place] = {"banks": banks, "relaxed": relaxed, "generators": generators}
+    return options
 
 
 class Network(nn.Module, ABC):
@@ -191,6 +215,7 @@ def build_actor(
     heads: int = 1,
     activation: str = "relu",
     gain: float = HE_GAIN,
+    relax_layers: str = "all",
     encoder: EncoderShape | None = None,
 ) -> Network:
     """An actor for each seed: observation [S, B, …] to mean and log-std [S, B, 2A] of a tanh-Gaussian.
@@ -203,7 +228,7 @@ def build_actor(
         How the group acts on observations and actions.
     generators : sequence of torch.Generator
         One for each seed; copy k is initialised from ``generators[k]`` alone.
-    width, depth, banks, layer_norm, interaction, heads, activation, gain
+    width, depth, banks, layer_norm, interaction, heads, activation, gain, relax_layers
         See `Shape`.
     encoder : EncoderShape, optional
         Of images and time windows; its defaults fit images of 85 × 85.
@@ -213,7 +238,7 @@ def build_actor(
     Network
         The mean carries ρ_a and the log-std |ρ_a|; with rows they are [S, B, N] each.
     """
-    shape = Shape(width, depth, banks, layer_norm, interaction, heads, activation, gain)
+    shape = Shape(width, depth, banks, layer_norm, interaction, heads, activation, gain, relax_layers)
     return _build(kind, symmetry, shape, encoder, None, generators)
 
 
@@ -231,6 +256,7 @@ def build_critic(
     heads: int = 1,
     activation: str = "relu",
     gain: float = HE_GAIN,
+    relax_layers: str = "all",
     encoder: EncoderShape | None = None,
 ) -> Network:
     """E critics for each seed: ``pack(observation, action)`` to values [S, E, B], invariant under the group.
@@ -239,12 +265,14 @@ def build_critic(
     ----------
     ensemble : int
         E; copies are ordered seed by seed, and a seed's critics are drawn from its one generator.
-    kind, symmetry, generators, width, depth, banks, layer_norm, interaction, heads, activation, gain, encoder
+    kind, symmetry, generators, width, depth, banks, layer_norm, interaction, heads, activation, gain
+        As for `build_actor`.
+    relax_layers, encoder
         As for `build_actor`.
     """
     if ensemble < 1:
         raise ConfigError(f"ensemble: must be at least 1, got {ensemble}")
-    shape = Shape(width, depth, banks, layer_norm, interaction, heads, activation, gain)
+    shape = Shape(width, depth, banks, layer_norm, interaction, heads, activation, gain, relax_layers)
     return _build(kind, symmetry, shape, encoder, ensemble, [g for g in generators for _ in range(ensemble)])
 
 

@@ -189,7 +189,8 @@ class ImageNetwork(Network):
     ) -> None:
         super().__init__(symmetry, len(generators), ensemble)
         seeds = list(generators)[:: ensemble or 1]
-        self.encoder = ImageEncoder(kind, symmetry, encoder, shape.banks, seeds)
+        encodes = "exact" if kind == "relaxed" and not shape.relaxes("first") else kind
+        self.encoder = ImageEncoder(encodes, symmetry, encoder, shape.banks, seeds)
         self.head = vector_network(kind, self.encoder.encoded_symmetry(), shape, ensemble, generators)
         with torch.no_grad():
             self._encoder_count = len(self.encoder.expand())

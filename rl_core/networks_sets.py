@@ -15,7 +15,7 @@ from rl_core.layers.linear import GroupLinear, Head, LayerNorm, RegularLinear
 from rl_core.layers.rows import SetPool
 from rl_core.layers.rpp import ResidualPathway, ResidualRows
 from rl_core.layers.sets import SetHead, SetLayer, SetLifting, SetLinear
-from rl_core.networks import ACTIVATIONS, Network, Packed, Shape
+from rl_core.networks import ACTIVATIONS, Network, Packed, Shape, layer_options
 from rl_core.networks_vectors import end_representations
 from rl_core.set_entry import LiftingPass
 from rl_core.set_passes import LayerPass, layer_pass
@@ -56,25 +56,18 @@ class SetNetwork(Network):
         self._activation = shape.activation
         # Rectifying in place saves a pass over memory.
         self.activate = torch.relu_ if shape.activation == "relu" else ACTIVATIONS[shape.activation]
-        group, fields, relaxed = symmetry.group, shape.fields(symmetry.group.order), kind == "relaxed"
+        group, fields = symmetry.group, shape.fields(symmetry.group.order)
         source, target = end_representations(symmetry, ensemble)
-        banks = min(shape.banks, group.order * symmetry.rows) if relaxed else 1
-        row = {"rows": symmetry.rows, "banks": banks, "relaxed": relaxed, "generators": generators}
-        lifting = SetLifting(
-            source,
-            fields,
-            last_apart=ensemble is not None,
-            gain=shape.gain,
-            **row,  # type: ignore[arg-type]
-        )
-        self._add_hidden(shape, row, lifting)
+        options = layer_options(kind, shape, group.order * symmetry.rows, generators)
+        first, last = ({**options[place], "rows": symmetry.rows} for place in ("first", "last"))
+        lifting = SetLifting(source, fields, last_apart=ensemble is not None, gain=shape.gain, **first)
+        self._add_hidden(shape, {**options["inner"], "rows": symmetry.rows}, lifting)
         if ensemble is None:
-            self._add("head", SetHead(target, fields, **row), generators)  # type: ignore[arg-type]
+            self._add("head", SetHead(target, fields, **last), generators)
         else:
-            flat: dict[str, Any] = {**row, "banks": min(banks, group.order)}
-            del flat["rows"]
-            self._add("pool", SetPool(group, fields, **row), generators)  # type: ignore[arg-type]
-            pooled = RegularLinear(group, banks * fields, fields, gain=shape.gain, **flat)
+            flat = {**options["last"], "banks": min(last["banks"], group.order)}
+            self._add("pool", SetPool(group, fields, **last), generators)
+            pooled = RegularLinear(group, last["banks"] * fields, fields, gain=shape.gain, **flat)
             self._add("pooled", pooled, generators)
             self._add("head", Head(target, fields, **flat), generators)
         with torch.no_grad():

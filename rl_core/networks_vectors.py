@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -13,7 +14,7 @@ from rl_core.layers.fourier import FourierLinear, apply_blocks
 from rl_core.layers.initial import HEAD_GAIN
 from rl_core.layers.linear import DenseLinear, GroupLinear, Head, LayerNorm, Lifting, RegularLinear
 from rl_core.layers.rpp import ResidualPathway
-from rl_core.networks import ACTIVATIONS, Network, Packed, Shape
+from rl_core.networks import ACTIVATIONS, Network, Packed, Shape, layer_options
 from rl_core.symmetry.groups import cyclic
 from rl_core.symmetry.representations import Representation, trivial
 from rl_core.symmetry.symmetry import Symmetry
@@ -67,31 +68,20 @@ class VectorNetwork(Network):
 
     def _group(self, kind: str, shape: Shape, generators: Sequence[Generator]) -> list[GroupLinear]:
         symmetry, group = self.symmetry, self.symmetry.group
-        relaxed = kind == "relaxed"
-        banks = min(shape.banks, group.order) if relaxed else 1
         fields = shape.fields(group.order)
+        options = layer_options(kind, shape, group.order, generators)
         source, target = end_representations(symmetry, self.ensemble)
         layers: list[GroupLinear] = [
-            Lifting(source, fields, gain=shape.gain, banks=banks, relaxed=relaxed, generators=generators),
-            *(self._hidden(kind, fields, banks, shape.gain, generators) for _ in range(shape.depth - 1)),
-            Head(target, fields, banks=banks, relaxed=relaxed, generators=generators),
+            Lifting(source, fields, gain=shape.gain, **options["first"]),
+            *(self._hidden(fields, gain=shape.gain, **options["inner"]) for _ in range(shape.depth - 1)),
+            Head(target, fields, **options["last"]),
         ]
         if kind == "rpp":
             return [ResidualPathway(layer, generators=generators) for layer in layers]
         return layers
 
-    def _hidden(
-        self, kind: str, fields: int, banks: int, gain: float, generators: Sequence[Generator]
-    ) -> GroupLinear:
-        return RegularLinear(
-            self.symmetry.group,
-            fields,
-            fields,
-            banks=banks,
-            relaxed=kind == "relaxed",
-            gain=gain,
-            generators=generators,
-        )
+    def _hidden(self, fields: int, **options: Any) -> GroupLinear:
+        return RegularLinear(self.symmetry.group, fields, fields, **options)
 
     def apply(self, expanded: Sequence[Tensor], x: Packed) -> Tensor:  # type: ignore[override]
         """The output for effective weights, two tensors a layer."""
@@ -132,9 +122,8 @@ class VectorNetwork(Network):
 class FourierNetwork(VectorNetwork):
     """An exact network, its hidden layers block-diagonal over the group's characters: n times less work."""
 
-    def _hidden(
-        self, kind: str, fields: int, banks: int, gain: float, generators: Sequence[Generator]
-    ) -> GroupLinear:
+    def _hidden(self, fields: int, **options: Any) -> GroupLinear:
+        gain, generators = options["gain"], options["generators"]
         return FourierLinear(self.symmetry.group, fields, fields, gain=gain, generators=generators)
 
     def expand(self) -> list[Tensor]:

@@ -44,10 +44,11 @@ class SAC:
         self.device = torch.device(config.device)
         self.dtype = cast_to(config.matmul_dtype, self.device)
         self.noise = Noise(self.seeds, self.device)
-        sizes: dict[str, Any] = {
-            name: getattr(config, name)
-            for name in ("width", "depth", "banks", "layer_norm", "interaction", "heads", "activation")
-        }
+        names = (
+            *("width", "depth", "banks", "layer_norm", "interaction", "heads", "activation"),
+            "relax_layers",
+        )
+        sizes: dict[str, Any] = {name: getattr(config, name) for name in names}
         sizes["gain"] = config.initial_gain
         one_alone = config.agent == "relaxed" and config.relax != "both"
         self.actor = build_actor(

@@ -91,10 +91,21 @@ def test_gradient_by_hand_is_autograds(kind: str, name: str, settings: dict[str,
             torch.testing.assert_close(metrics[key], value, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("relax", ["actor", "critic"])
-def test_one_network_relaxed_alone(relax: str) -> None:
-    symmetry = symmetries()["C2"]
-    agent = disturbed("relaxed", symmetry, relax=relax)
+@pytest.mark.parametrize("name", ["C2", "C2, wide rows"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"relax": "actor"},
+        {"relax": "critic"},
+        {"relax_layers": "first"},
+        {"relax_layers": "inner"},
+        {"relax_layers": "last"},
+    ],
+    ids=lambda settings: "-".join(settings.values()),
+)
+def test_a_part_relaxed_alone(name: str, settings: dict[str, str]) -> None:
+    symmetry = symmetries()[name]
+    agent = disturbed("relaxed", symmetry, **settings)
     sample = batch(symmetry)
     noise = agent.update_noise(sample)
     gradients, _ = gradient_of_losses(agent, sample, noise)

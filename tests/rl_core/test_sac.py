@@ -254,6 +254,19 @@ def test_one_network_alone_can_be_relaxed(relax: str, loose: str, tied: str) -> 
     assert getattr(agent, loose).check_equivariance() > 1e-4
 
 
+@pytest.mark.parametrize(
+    ("place", "names"), [("first", {"lifting"}), ("inner", {"hidden1", "hidden2"}), ("last", {"head"})]
+)
+def test_some_layers_alone_can_be_relaxed(place: str, names: set[str]) -> None:
+    agent = make("relaxed", relax_layers=place, depth=3, gain_lr_multiplier=20.0)
+    for network in (agent.actor, agent.critic):
+        assert {name.split(".")[0] for name in network.gains()} == names
+        assert network.check_equivariance() < 1e-5
+    for step in range(5):
+        agent.update(batch((3,), step))
+    assert min(agent.actor.check_equivariance(), agent.critic.check_equivariance()) > 1e-4
+
+
 def test_gains_can_start_apart_each_seed_by_its_own_numbers() -> None:
     agent, alone = make("relaxed", (3, 8), gain_noise=0.1), make("relaxed", (8,), gain_noise=0.1)
     assert agent.actor.check_equivariance() > 1e-3
