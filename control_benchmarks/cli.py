@@ -174,8 +174,15 @@ def _overview() -> list[dict[str, Any]]:
 
 
 def _suite_rows(name: str, size: str, out: Path) -> list[dict[str, Any]]:
+    from control_benchmarks.errors import ControlError
     from control_benchmarks.running import is_done
-    from control_benchmarks.suites import load_suite
+    from control_benchmarks.suites import Job, load_suite
+
+    def state(job: Job) -> str:
+        try:
+            return "done" if is_done(job, out) else "open"
+        except ControlError:
+            return "of other settings"
 
     return [
         {
@@ -184,7 +191,7 @@ def _suite_rows(name: str, size: str, out: Path) -> list[dict[str, Any]]:
             "variants": job.variants,
             "seeds": job.settings.seeds,
             "frames": job.settings.frames,
-            "state": "done" if is_done(job, out) else "open",
+            "state": state(job),
         }
         for job in load_suite(name, size=size).jobs
     ]

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from control_benchmarks.errors import ControlError
+from rl_core.config import SACConfig
 
 Line = dict[str, Any]
 RUN, EVALUATION, NOISE, GAINS, END = "run", "evaluation", "noise", "gains", "end"
 _KEYS = ("kind", "frames", "seed", "level", "network", "layer")
 _IDENTITY = ("task", "variant", "agent", "seeds", "settings")
+_OF_THE_MACHINE = ("device", "compile", "cuda_graph", "deterministic", "matmul_dtype")
 
 
 def file_name(task: str, variant: str, agent: str) -> str:
@@ -70,6 +72,27 @@ def read_directory(directory: Path) -> tuple[Results, ...]:
     return tuple(results for results in found if results is not None)
 
 
+def check_same(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Refuse a file of another task, variant, agent, seeds or settings.
+
+    Raises
+    ------
+    ControlError
+        Naming what differs.
+    """
+    wanted = json.loads(json.dumps(wanted))
+    for key in _IDENTITY:
+        if stored.get(key) != wanted.get(key):
+            raise ControlError(f"{path} holds results of other {key}; remove it or choose another folder")
+    # A setting that is younger than the file was at its default.
+    learner = {**SACConfig().to_dict(), **stored.get("learner", {})}
+    for name, value in wanted.get("learner", {}).items():
+        if name not in _OF_THE_MACHINE and learner[name] != value:
+            raise ControlError(
+                f"{path} holds results of {name} {learner[name]!r}, not {value!r}; remove it or choose another folder"
+            )
+
+
 class Writer:
     """Appends lines to a run's file, each once.
 
@@ -95,11 +118,7 @@ class Writer:
             lines, length = _whole_lines(path)
             os.truncate(path, length)
         if lines:
-            for key in _IDENTITY:
-                if lines[0].get(key) != header.get(key):
-                    raise ControlError(
-                        f"{path} holds results of other {key}; remove it or choose another folder"
-                    )
+            check_same(path, lines[0], header)
         self._written = {_key(line) for line in lines}
         self.done = any(line["kind"] == END for line in lines)
         if not lines:

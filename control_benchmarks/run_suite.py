@@ -81,7 +81,7 @@ def run_suite(
         with claim(job, directory) as mine:
             if not mine:
                 found[job.name] = "elsewhere"
-            elif is_done(job, directory):
+            elif is_done(job, directory, changes):
                 found[job.name] = "skipped"
             else:
                 found[job.name] = "done" if run_job(job, directory, machine, report) else "stopped"
@@ -103,11 +103,13 @@ def run_parallel(arguments: Sequence[str], parallel: int) -> int:
     return max(abs(process.wait()) for process in processes)
 
 
-def summarise(jobs: Sequence[Job], directory: Path) -> dict[str, list[str]]:
+def summarise(
+    jobs: Sequence[Job], directory: Path, changes: Sequence[tuple[str, object]] = ()
+) -> dict[str, list[str]]:
     """Return the names of the jobs that are done and of those that are not."""
     from control_benchmarks.running import is_done
 
-    done = [job.name for job in jobs if is_done(job, directory)]
+    done = [job.name for job in jobs if is_done(job, directory, changes)]
     return {"done": done, "open": [job.name for job in jobs if job.name not in done]}
 
 
@@ -176,6 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         suite = suite_of(options)
         choose_renderer(suite)
         options.out.mkdir(parents=True, exist_ok=True)
+        changes = learner_changes(options.set)
         if options.parallel > 1:
             code = run_parallel(_without(given, "--pack"), options.parallel)
         else:
@@ -187,18 +190,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 threads=options.threads,
                 workers=options.workers,
                 budget_seconds=options.budget_seconds,
-                changes=learner_changes(options.set),
+                changes=changes,
                 checkpoint_every=options.checkpoint_every,
             )
         if options.pack is not None:
             pack(options.out, options.pack)
+        if code == 0 and (options.parallel > 1 or options.pack is not None):
+            sys.stderr.write(json.dumps(summarise(suite.jobs, options.out, changes)) + "\n")
     except ValueError as error:
         if not getattr(error, "user_error", False):
             raise
         sys.stderr.write(f"error: {error}\n")
         return 2
-    if options.parallel > 1 or options.pack is not None:
-        sys.stderr.write(json.dumps(summarise(suite.jobs, options.out)) + "\n")
     return code
 
 

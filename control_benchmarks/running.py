@@ -19,7 +19,16 @@ from torch import Tensor
 
 from control_benchmarks.gaps import measure_gaps
 from control_benchmarks.judge import Evaluation, Judge, gain_lines
-from control_benchmarks.results import END, EVALUATION, GAINS, NOISE, Writer, file_name, read_results
+from control_benchmarks.results import (
+    END,
+    EVALUATION,
+    GAINS,
+    NOISE,
+    Writer,
+    check_same,
+    file_name,
+    read_results,
+)
 from control_benchmarks.suites import Job
 from control_benchmarks.symmetry import state_symmetry
 from control_benchmarks.tasks.base import Task
@@ -71,10 +80,22 @@ def cell_paths(job: Job, directory: Path) -> dict[str, Path]:
     return {variant: directory / file_name(job.task, variant, job.agent) for variant in job.variants}
 
 
-def is_done(job: Job, directory: Path) -> bool:
-    """Whether all cells of a job have run to their end."""
-    found = [read_results(path) for path in cell_paths(job, directory).values()]
-    return all(results is not None and results.done for results in found)
+def is_done(job: Job, directory: Path, changes: Sequence[tuple[str, object]] = ()) -> bool:
+    """Whether all cells of a job have run to their end.
+
+    Raises
+    ------
+    ControlError
+        If one holds results of other settings.
+    """
+    task, done = load_task(job.task), True
+    config = learner_config(job, state_symmetry(task), Machine(changes=tuple(changes)))
+    for variant, path in cell_paths(job, directory).items():
+        results = read_results(path)
+        if results is not None:
+            check_same(path, results.header, identity(job, load_variant(task, variant), config))
+        done = done and results is not None and results.done
+    return done
 
 
 @contextmanager
@@ -321,12 +342,7 @@ def _gaps(task: str, variant: Variant, action_repeat: int) -> dict[str, object]:
 
 def _header(job: Job, task: Task, variant: Variant, config: SACConfig) -> dict[str, object]:
     return {
-        "task": task.name,
-        "variant": variant.name,
-        "agent": job.agent,
-        "seeds": list(range(job.settings.seeds)),
-        "settings": job.settings.as_dict(),
-        "learner": config.to_dict(),
+        **identity(job, variant, config),
         "gaps": _gaps(task.name, variant, job.settings.action_repeat),
         "machine": {
             "device": _device_name(config.device),
@@ -334,6 +350,18 @@ def _header(job: Job, task: Task, variant: Variant, config: SACConfig) -> dict[s
             "python": platform.python_version(),
             "torch": str(torch.__version__),
         },
+    }
+
+
+def identity(job: Job, variant: Variant, config: SACConfig) -> dict[str, object]:
+    """What two runs must have in common to be one."""
+    return {
+        "task": job.task,
+        "variant": variant.name,
+        "agent": job.agent,
+        "seeds": list(range(job.settings.seeds)),
+        "settings": job.settings.as_dict(),
+        "learner": config.to_dict(),
     }
 
 

@@ -8,7 +8,11 @@ from typer.testing import CliRunner
 from control_benchmarks import ControlError
 from control_benchmarks.cli import app
 from control_benchmarks.results import Writer, file_name
+from control_benchmarks.running import Machine, identity, learner_config
 from control_benchmarks.suites import load_suite
+from control_benchmarks.symmetry import state_symmetry
+from control_benchmarks.tasks.registry import load_task
+from control_benchmarks.variants import load_variant
 
 runner = CliRunner()
 
@@ -25,13 +29,17 @@ def test_list_shows_tasks_agents_and_suites():
 
 
 def test_list_of_a_suite_marks_what_is_done(tmp_path):
-    (job, *_) = load_suite("smoke").jobs
-    for variant in job.variants:
-        writer = Writer(tmp_path / file_name(job.task, variant, job.agent), {"task": job.task})
-        writer.write([{"kind": "end", "frames": 1}])
+    done, other, *_ = load_suite("smoke").jobs
+    for job, frames in ((done, done.settings.frames), (other, 10)):
+        learner = learner_config(job, state_symmetry(load_task(job.task)), Machine())
+        for variant in job.variants:
+            header = {**identity(job, load_variant(load_task(job.task), variant), learner)}
+            header["settings"] = {**job.settings.as_dict(), "frames": frames}
+            writer = Writer(tmp_path / file_name(job.task, variant, job.agent), header)
+            writer.write([{"kind": "end", "frames": 1}])
     found = runner.invoke(app, ["list", "--suite", "smoke", "--out", str(tmp_path), "--json"])
     rows = json.loads(found.stdout)
-    assert [row["state"] for row in rows] == ["done", "open", "open", "open"]
+    assert [row["state"] for row in rows] == ["done", "of other settings", "open", "open"]
 
 
 def test_run_does_nothing_without_budget_and_says_what_is_left(tmp_path):

@@ -123,10 +123,32 @@ def test_a_job_has_one_runner(tmp_path, suite):
 def test_other_settings_are_refused(tmp_path, suite):
     run_suite(suite, tmp_path, say=False)
     other = load_suite("smoke", **{**SMALL, "frames": 800})
+
+    def refused() -> None:
+        before = {path: path.read_bytes() for path in tmp_path.glob("*.jsonl")}
+        with pytest.raises(ControlError, match="of other settings"):
+            run_suite(other, tmp_path, say=False)
+        with pytest.raises(ControlError, match=r"of actor_lr 0\.0003, not 0\.001"):
+            run_suite(suite, tmp_path, changes=[("actor_lr", 1e-3)], say=False)
+        assert {path: path.read_bytes() for path in tmp_path.glob("*.jsonl")} == before
+
+    refused()
     for path in tmp_path.glob("*original*"):
         path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))  # not done
-    with pytest.raises(ControlError, match="other settings"):
-        run_suite(other, tmp_path, say=False)
+    refused()
+
+
+def test_a_learners_setting_that_is_younger_than_a_file_was_at_its_default(tmp_path, suite):
+    (job,) = suite.jobs
+    run_suite(suite, tmp_path, say=False)
+    for path in tmp_path.glob("*.jsonl"):
+        header, *rest = path.read_text().splitlines()
+        old = json.loads(header)
+        del old["learner"]["relax_layers"]
+        old["learner"]["device"] = "cuda"
+        path.write_text("\n".join([json.dumps(old), *rest, ""]))
+    assert is_done(job, tmp_path)
+    assert run_suite(suite, tmp_path, say=False) == {job.name: "skipped"}
 
 
 def test_judges_see_the_same_episodes_each_time():
