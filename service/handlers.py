@@ -54,6 +54,8 @@ async def _answer_validation(request: Request, error: Exception) -> Response:
 async def _answer_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     kind = _BY_STATUS.get(error.status_code, "not-found")
+    if kind == "malformed-json" and not _is_json(request):
+        return _respond(request, Problem("invalid-request", f"the body cannot be read: {error.detail}"))
     detail = {
         "not-found": f"there is nothing at {request.url.path[:200]}",
         "method-not-allowed": f"{request.url.path[:200]} does not answer {request.method[:20]}",

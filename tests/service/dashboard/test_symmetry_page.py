@@ -201,6 +201,7 @@ def test_bad_addresses_get_a_page_that_says_why(site: Any, query: str, status: i
     assert answer.status_code == status
     assert answer.headers["content-type"].startswith("text/html")
     assert words in answer.text
+    assert "/api/" not in answer.text.partition("<main")[2]
 
 
 def test_unknown_figure_is_not_found(site: Any) -> None:
