@@ -64,6 +64,7 @@ ABLATION: dict[str, dict[str, Any]] = {
     "gamma-0.9": {"gamma": 0.9},
     "rewards-unscaled": {"reward_scale": 1.0, "initial_alpha": 1.0},
     "return-noise-1": {"return_noise": 1.0},
+    "return-noise-1-gain-lr-1": {"return_noise": 1.0, "gain_lr_multiplier": 1.0},
 }
 # The same of the dense agent's: whether it is weak, or held back by settings that suit the others.
 DENSE_ABLATION: dict[str, dict[str, Any]] = {
@@ -81,6 +82,11 @@ DENSE_ABLATION: dict[str, dict[str, Any]] = {
     "gamma-0.9": {"gamma": 0.9},
     "rewards-unscaled": {"reward_scale": 1.0, "initial_alpha": 1.0},
     "batch-64": {"batch_size": 64},
+    "return-noise-1": {"return_noise": 1.0},
+}
+EXACT_ABLATION: dict[str, dict[str, Any]] = {
+    "initial-gain-2": {"initial_gain": 2.0},
+    "return-noise-1": {"return_noise": 1.0},
 }
 # Changes that concern the market or its rewards, not the agent.
 NOT_THE_AGENTS = ("reward_scale", "return_noise")
@@ -178,8 +184,8 @@ def cells(groups: tuple[str, ...] = GROUPS, agents: tuple[str, ...] = AGENTS) ->
                 updates = LONG_UPDATES[m[0]] if variant == "initial-gain-2" else ABLATION_UPDATES
                 found.append(Cell("ablation", "dense", *m, variant, changes, updates))
     if "ablation" in groups and "exact" in agents:
-        he = {"initial_gain": 2.0}
-        found += [Cell("ablation", "exact", *m, "initial-gain-2", he, ABLATION_UPDATES) for m in markets]
+        for variant, changes in EXACT_ABLATION.items():
+            found += [Cell("ablation", "exact", *m, variant, changes, ABLATION_UPDATES) for m in markets]
     if "strengths" in groups:
         for strength in STRENGTHS:
             for agent in agents:
