@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.control_section import control_section
 from benchmarks.market import TARGETS as MARKET_GOALS
 from benchmarks.planted_figures import load, table, under_noise
 from benchmarks.planted_verdicts import Row, verdicts
@@ -20,10 +21,10 @@ PAGE = ROOT.parent / "docs" / "reference" / "measured.md"
 
 HEAD = """# Measured
 
-Every figure here is written by `python -m benchmarks.page` from the tables under `benchmarks/results/`, hits and misses
-alike; [how to measure](../how-to/benchmarks.md). Ratios are taken within one run, contenders alternating. Absolute
-times vary by a factor of two on the shared machine that these were taken on, so that one near its mark may be on
-either side of it another day.
+Every figure here is written by `python -m benchmarks.page` from the tables under `benchmarks/results/` and
+`control_benchmarks/results/`, hits and misses alike; [how to measure](../how-to/benchmarks.md). Ratios are taken within
+one run, contenders alternating. Absolute times vary by a factor of two on the shared machine that these were taken on,
+so that one near its mark may be on either side of it another day.
 """
 
 
@@ -53,6 +54,7 @@ def page(results: Path = RESULTS) -> str:
         parts.append("| what | measured | to reach | |\n|---|---|---|---|")
         parts.extend(f"| {a} | {b} | {c} | {_mark(d)} |" for a, b, c, d in rows(document))
         parts.append("")
+    parts.extend(control_section())
     parts.extend(_planted(results / "planted"))
     return "\n".join(parts)
 

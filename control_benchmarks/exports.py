@@ -75,7 +75,7 @@ def write_exports(
     for name, figure in figures.items():
         task, kind = split(name)
         write_whole(directory / f"{name}{PICTURE}", figure.to_json())
-        write_whole(directory / f"{name}.csv", _csv(data_of(study, found, name)))
+        write_whole(directory / f"{name}.csv", csv_text(data_of(study, found, name)))
         title = str(figure.layout.title.text or name)
         entries.append({"name": name, "title": title, "subtitle": ABOUT[kind], "view": task})
     index = {
@@ -177,7 +177,8 @@ _KINDS: dict[str, Callable[[Results], Iterator[Row]]] = {
 }
 
 
-def _csv(rows: Sequence[Row]) -> str:
+def csv_text(rows: Sequence[Row]) -> str:
+    """Rows with equal keys as the text of a CSV file."""
     if not rows:
         return ""
     text = io.StringIO()

@@ -14,7 +14,7 @@ import numpy as np
 from control_benchmarks.analysis import Claim, Study, claims, last_returns, scores
 from control_benchmarks.drawing import write_pngs
 from control_benchmarks.errors import ControlError
-from control_benchmarks.exports import ABOUT, split, stamp, write_exports, write_whole
+from control_benchmarks.exports import ABOUT, csv_text, split, stamp, write_exports, write_whole
 from control_benchmarks.figures import (
     MUTED,
     claim_intervals,
@@ -73,8 +73,8 @@ def write_figures(results: Path, directory: Path, *, png: bool = True) -> Writte
     results
         Folder of result files.
     directory
-        Where to write ``index.html``, ``claims.json`` beside it, a file a figure, and what dashboards show
-        (`control_benchmarks.exports`).
+        Where to write ``index.html``, ``claims.json`` and ``scores.csv`` beside it, a file a figure, and what
+        dashboards show (`control_benchmarks.exports`).
     png
         Whether to write PNG files as well, where a browser draws them (`control_benchmarks.drawing`).
 
@@ -97,7 +97,9 @@ def write_figures(results: Path, directory: Path, *, png: bool = True) -> Writte
         files.append(path)
     write_whole(directory / "claims.json", json.dumps([asdict(claim) for claim in found], indent=1) + "\n")
     page = directory / "index.html"
-    write_whole(page, render(study, found, figures))
+    values = score_values(study)
+    write_whole(page, render(study, found, figures, score_rows(values)))
+    write_whole(directory / "scores.csv", csv_text(values))
     write_exports(
         directory,
         study,
@@ -111,7 +113,7 @@ def write_figures(results: Path, directory: Path, *, png: bool = True) -> Writte
         ],
         tables={
             "Beside published results": published_comparison(study),
-            "Scores": score_rows(study),
+            "Scores": score_rows(values),
             "How broken the variants are": gap_rows(study),
         },
     )
@@ -121,8 +123,10 @@ def write_figures(results: Path, directory: Path, *, png: bool = True) -> Writte
     return Written(page, tuple(files), note)
 
 
-def render(study: Study, found: Sequence[Claim], figures: Mapping[str, Any]) -> str:
-    """Return the page: claims, table against the published bars, scores, gaps, figures."""
+def render(
+    study: Study, found: Sequence[Claim], figures: Mapping[str, Any], rows: Sequence[Mapping[str, str]]
+) -> str:
+    """Return the page: claims, table against the published bars, rows of scores, gaps, figures."""
     body = [
         "<h1>Symmetry in control</h1>",
         f"<p>{html.escape(settings_line(study))}</p>",
@@ -135,7 +139,7 @@ def render(study: Study, found: Sequence[Claim], figures: Mapping[str, Any]) -> 
             body.append(figure.to_html(full_html=False, include_plotlyjs=first))
             first = False
     body += ["<h2>Beside published results</h2>", table(published_comparison(study))]
-    body += ["<h2>Scores</h2>", table(score_rows(study)), "<h2>How broken the variants are</h2>"]
+    body += ["<h2>Scores</h2>", table(rows), "<h2>How broken the variants are</h2>"]
     body.append(table(gap_rows(study)))
     body.append("<h2>Figures</h2>")
     for name, figure in figures.items():
@@ -146,28 +150,34 @@ def render(study: Study, found: Sequence[Claim], figures: Mapping[str, Any]) -> 
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>'
 
 
-def score_rows(study: Study) -> list[dict[str, str]]:
+def score_values(study: Study) -> list[dict[str, Any]]:
     """Return a row a cell and agent: score over training and return at the end, with 95 % intervals."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for task, variant in study.cells:
         for agent in study.agents:
             run = study.run((task, variant), agent)
             if run is None:
                 continue
-            over = bootstrap_interval(scores(run), generator=np.random.default_rng(0))
-            last = bootstrap_interval(last_returns(run), generator=np.random.default_rng(0))
-            rows.append(
-                {
-                    "task": task,
-                    "variant": variant,
-                    "agent": agent,
-                    "seeds": str(len(run.header["seeds"])),
-                    "score over training": f"{over.estimate:.3f} [{over.low:.3f}, {over.high:.3f}]",
-                    "return at the end": f"{last.estimate:.0f} [{last.low:.0f}, {last.high:.0f}]",
-                    "state": "done" if run.done else "cut off",
-                }
-            )
+            row: dict[str, Any] = {"task": task, "variant": variant, "agent": agent}
+            row["seeds"] = len(run.header["seeds"])
+            for name, values in (("score", scores(run)), ("return", last_returns(run))):
+                found = bootstrap_interval(values, generator=np.random.default_rng(0))
+                row |= {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
+            rows.append({**row, "state": "done" if run.done else "cut off"})
     return rows
+
+
+def score_rows(values: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return the rows of `score_values` for people to read."""
+    return [
+        {
+            **{name: str(row[name]) for name in ("task", "variant", "agent", "seeds")},
+            "score over training": f"{row['score']:.3f} [{row['score_low']:.3f}, {row['score_high']:.3f}]",
+            "return at the end": f"{row['return']:.0f} [{row['return_low']:.0f}, {row['return_high']:.0f}]",
+            "state": row["state"],
+        }
+        for row in values
+    ]
 
 
 def gap_rows(study: Study) -> list[dict[str, str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+
 import numpy as np
 import pytest
 
@@ -18,6 +20,7 @@ from control_benchmarks.analysis import (
 from control_benchmarks.figures import published_comparison
 from control_benchmarks.page import write_figures
 from control_benchmarks.results import Results, read_directory
+from rl_core.statistics import interquartile_mean
 
 
 def answers(directory):
@@ -85,6 +88,15 @@ def test_the_page_holds_everything_and_no_address(tmp_path, write_study):
     assert len(written.files) == 12
     assert '"letter": "a"' in (tmp_path / "figures" / "claims.json").read_text()
     assert all(path.is_file() for path in written.files)
+    study = Study(read_directory(tmp_path / "results"))
+    with (tmp_path / "figures" / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(study.runs)
+    for row in rows:
+        run = study.run((row["task"], row["variant"]), row["agent"])
+        assert run is not None
+        assert float(row["score_low"]) <= float(row["score"]) <= float(row["score_high"])
+        assert float(row["return"]) == pytest.approx(interquartile_mean(last_returns(run)))
 
 
 def test_the_table_beside_published_bars(tmp_path, write_run):

@@ -1,0 +1,64 @@
+"""The part of the page of measured figures on the control experiments: from what `equitrade control figures` wrote."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["control_section"]
+
+RESULTS = Path(__file__).resolve().parents[1] / "control_benchmarks" / "results"
+HEAD = """## Control experiments
+
+From states, five seeds, width 128, 40,000 frames; interquartile means over seeds with 95 % intervals, from
+`control_benchmarks/results/states-cpu/figures/`. Differences are of scores: the mean return over training as a share
+of the greatest. [What they say](../how-to/control.md#what-has-been-found-so-far).
+"""
+SCORES = """Score over training of each agent (the highest of a row is bold, whether or not it can be told apart):
+"""
+PUBLISHED = """Plain SAC after 100,000 frames beside what others published (`plain-cpu`):
+"""
+
+
+def control_section(results: Path = RESULTS) -> Iterator[str]:
+    """Yield the lines of the section: claims, scores, and plain SAC beside published results."""
+    yield HEAD
+    yield "| claim | comparison | difference | answer |\n|---|---|---|---|"
+    for row in _rows(results / "states-cpu" / "figures" / "claims.csv"):
+        low, high = float(row["low"]), float(row["high"])
+        interval = f"{float(row['difference']):+.3f} ({low:+.3f} … {high:+.3f})"
+        yield f"| ({row['claim']}) {row['text']} | {row['comparison']} | {interval} | {row['answer']} |"
+    yield f"\n{SCORES}"
+    yield from _scores(_rows(results / "states-cpu" / "figures" / "scores.csv"))
+    yield f"\n{PUBLISHED}"
+    yield "| task | who | return |\n|---|---|---|"
+    for row in _rows(results / "plain-cpu" / "figures" / "published.csv"):
+        if row["plain"] == "True":
+            interval = f" ({float(row['low']):.0f} … {float(row['high']):.0f})" if row["low"] else ""
+            yield f"| {row['task']} | {row['source']} | {float(row['return']):.0f}{interval} |"
+    yield ""
+
+
+def _scores(rows: list[dict[str, str]]) -> Iterator[str]:
+    """A row a cell, a column an agent."""
+    agents = list(dict.fromkeys(row["agent"] for row in rows))
+    yield f"| task | variant | {' | '.join(agents)} |\n|{'---|' * (len(agents) + 2)}"
+    for task, variant in dict.fromkeys((row["task"], row["variant"]) for row in rows):
+        found = {row["agent"]: row for row in rows if (row["task"], row["variant"]) == (task, variant)}
+        best = max(found, key=lambda agent: float(found[agent]["score"]))
+        texts = [_score(found.get(agent), agent == best) for agent in agents]
+        yield f"| {task} | {variant} | {' | '.join(texts)} |"
+
+
+def _score(row: dict[str, str] | None, best: bool) -> str:
+    if row is None:
+        return ""
+    value, low, high = (float(row[name]) for name in ("score", "score_low", "score_high"))
+    middle = f"**{value:.2f}**" if best else f"{value:.2f}"
+    return f"{middle} ({low:.2f} … {high:.2f})"
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
