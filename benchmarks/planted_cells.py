@@ -51,6 +51,9 @@ ABLATION: dict[str, dict[str, Any]] = {
     "penalty-0.001": {"gain_penalty": 1e-3},
     "penalty-0.01": {"gain_penalty": 1e-2},
     "penalty-0.1": {"gain_penalty": 1e-1},
+    "decay-0.1": {"gain_decay": 0.1},
+    "decay-0.3": {"gain_decay": 0.3},
+    "decay-1": {"gain_decay": 1.0},
     "actor-only": {"relax": "actor"},
     "critic-only": {"relax": "critic"},
     "first-layers-only": {"relax_layers": "first"},
@@ -65,6 +68,9 @@ ABLATION: dict[str, dict[str, Any]] = {
     "rewards-unscaled": {"reward_scale": 1.0, "initial_alpha": 1.0},
     "return-noise-1": {"return_noise": 1.0},
     "return-noise-1-gain-lr-1": {"return_noise": 1.0, "gain_lr_multiplier": 1.0},
+    "return-noise-1-decay-0.1": {"return_noise": 1.0, "gain_decay": 0.1},
+    "return-noise-1-decay-0.3": {"return_noise": 1.0, "gain_decay": 0.3},
+    "return-noise-1-decay-1": {"return_noise": 1.0, "gain_decay": 1.0},
 }
 # The same of the dense agent's: whether it is weak, or held back by settings that suit the others.
 DENSE_ABLATION: dict[str, dict[str, Any]] = {
@@ -97,6 +103,7 @@ USED_BY = {
     "relax_layers": ("relaxed",),
     "gain_noise": ("relaxed",),
     "gain_lr_multiplier": ("relaxed",),
+    "gain_decay": ("relaxed",),
     "gain_penalty": ("relaxed", "rpp"),
 }
 # Settings are chosen on the seeds from 0 on; these tell whether the choice holds elsewhere.

@@ -73,6 +73,10 @@ class SACConfig:
     gain_lr_multiplier: float = 20.0
     """Learning rate of relaxed gains over that of the other weights. On the planted market slower gains learn a
     broken symmetry later; these cost nothing that could be measured where it holds."""
+    gain_decay: float = 0.0
+    """Share of their learning rate by which relaxed gains decay to their mean over the group at each step, apart from
+    the loss as in AdamW (Loshchilov & Hutter 2019): gains then stay as far from symmetry as their gradient points
+    there steadily, whatever the size of rewards."""
     gain_penalty: float = 0.0
     """λ of λ Σ (w − mean w)², which draws relaxed gains back to symmetry (for rpp, scales its two priors)."""
 
@@ -115,7 +119,15 @@ class SACConfig:
             _whole(name, getattr(self, name), 1)
         for name in ("learning_starts", "updates_per_step"):
             _whole(name, getattr(self, name), 0)
-        for name in ("actor_lr", "critic_lr", "alpha_lr", "gain_lr_multiplier", "gain_penalty", "gain_noise"):
+        for name in (
+            "actor_lr",
+            "critic_lr",
+            "alpha_lr",
+            "gain_lr_multiplier",
+            "gain_decay",
+            "gain_penalty",
+            "gain_noise",
+        ):
             _between(name, getattr(self, name), 0.0, math.inf)
         _between("gamma", self.gamma, 0.0, 1.0)
         _between("tau", self.tau, 0.0, 1.0)

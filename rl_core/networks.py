@@ -149,6 +149,11 @@ class Network(nn.Module, ABC):
             raise ConfigError("pack: an actor takes the observation alone")
         return torch.cat([x, a], dim=-1)
 
+    def draw_back(self, share: float) -> None:
+        """Move all relaxed weights this share of the way to symmetry, in place."""
+        for _, layer in self.named_layers():
+            layer.draw_back(share)
+
     def penalty(self) -> Tensor:
         """Σ over layers of Σ_l Σ_g (w_l(g) − mean_g w_l)², [K]; zero for dense and exact, priors for rpp."""
         penalties = [layer.penalty() for _, layer in self.named_layers()]

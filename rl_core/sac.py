@@ -195,8 +195,16 @@ class SAC:
     def descend(self) -> None:
         """Step along the gradients in the buffer, and let the target follow the critic."""
         self.optimizer.step()
+        self._draw_back()
         self.target_values.lerp_(self.critic_values, self.config.tau)
         self.refresh()
+
+    def _draw_back(self) -> None:
+        """Decay relaxed gains towards symmetry, apart from the loss: how far they get does not depend on its size."""
+        c = self.config
+        if c.gain_decay > 0:
+            for network, rate in ((self.actor, c.actor_lr), (self.critic, c.critic_lr)):
+                network.draw_back(min(1.0, c.gain_decay * c.gain_lr_multiplier * rate))
 
     def refresh(self) -> None:
         """Forget what was derived from the parameters; call after changing them from outside."""

@@ -67,6 +67,12 @@ class Layer(nn.Module, ABC):
         """How far the layer is from symmetric, [K]: Σ_l Σ_g (w_l(g) − mean_g w_l)²."""
         return gain_penalty(self.gain_parameters(), self.copies, self.reference)
 
+    @torch.no_grad()
+    def draw_back(self, share: float) -> None:
+        """Move relaxed weights this share of the way to their mean over the group, in place."""
+        for w in self.gain_parameters():
+            w.lerp_(group_mean(w), share)
+
     @property
     def reference(self) -> Tensor:
         """A tensor that tells the layer's dtype and device."""
@@ -89,11 +95,16 @@ def equivariance_error(moved: Tensor, expected: Tensor) -> float:
     return float((moved - expected).abs().max() / expected.abs().max().clamp(min=1.0))
 
 
+def group_mean(w: Tensor) -> Tensor:
+    """The mean of relaxed weights [K, L, …, G] over all axes after L, [K, L, 1, …]."""
+    return w.mean(dim=tuple(range(2, w.ndim)), keepdim=True)
+
+
 def gain_penalty(gains: Iterator[nn.Parameter], copies: int, reference: Tensor) -> Tensor:
     """Σ (w − mean w)² of relaxed weights [K, L, …, G], [K]; the mean is over all axes after L."""
     total = reference.new_zeros(copies)
     for w in gains:
-        deviation = w - w.mean(dim=tuple(range(2, w.ndim)), keepdim=True)
+        deviation = w - group_mean(w)
         total = total + deviation.square().flatten(1).sum(dim=1)
     return total
 

@@ -135,6 +135,14 @@ class SteerableConv(ConvLayer):
                 total = total + (c - c @ means).square().flatten(1).sum(dim=1)
         return total
 
+    @torch.no_grad()
+    def draw_back(self, share: float) -> None:
+        """Move relaxed coefficients this share of the way to their mean over the orbit, in place."""
+        if self.relaxed:
+            means = self.get_buffer("orbits")
+            for c in self.coefficients:
+                c.lerp_(c @ means, share)
+
     def gains(self) -> dict[str, Tensor]:
         """The coefficients of a relaxed layer by offset, [K, b, T]."""
         if not self.relaxed:

@@ -291,3 +291,18 @@ def test_averages_of_units_that_died_vanish_before_they_are_slow() -> None:
                 assert not bool(((average != 0) & (average.abs() < 1e-37)).any())
     assert bool((held["exp_avg"][:4] > 0).all())
     assert torch.equal(held["exp_avg"][4:8], torch.zeros(4))
+
+
+def test_decay_draws_gains_to_their_mean_apart_from_the_loss() -> None:
+    agent = make(
+        "relaxed", gain_noise=0.3, gain_decay=0.5, gain_lr_multiplier=10.0, actor_lr=1e-2, critic_lr=2e-2
+    )
+    before = {name: gains.clone() for name, gains in agent.actor.gains().items()}
+    agent.flat.gradients.zero_()
+    agent.descend()
+    for name, gains in agent.actor.gains().items():
+        mean = before[name].mean(dim=tuple(range(2, gains.ndim)), keepdim=True)
+        torch.testing.assert_close(gains, mean + 0.95 * (before[name] - mean))
+    for _ in range(100):
+        agent.descend()
+    assert max(agent.actor.check_equivariance(), agent.critic.check_equivariance()) < 1e-2
