@@ -81,16 +81,17 @@ def check_same(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any])
         Naming what differs.
     """
     wanted = json.loads(json.dumps(wanted))
+    advice = "remove it or choose another folder"
+    # A setting of the learner that is younger than the file was at its default.
+    learner = {**SACConfig().to_dict(), **stored.get("learner", {})}
+    for there, asked in ((stored.get("settings", {}), "settings"), (learner, "learner")):
+        for name, value in wanted.get(asked, {}).items():
+            found = there.get(name)
+            if name not in _OF_THE_MACHINE and found != value:
+                raise ControlError(f"{path} holds results of {name} {found!r}, not {value!r}; {advice}")
     for key in _IDENTITY:
         if stored.get(key) != wanted.get(key):
-            raise ControlError(f"{path} holds results of other {key}; remove it or choose another folder")
-    # A setting that is younger than the file was at its default.
-    learner = {**SACConfig().to_dict(), **stored.get("learner", {})}
-    for name, value in wanted.get("learner", {}).items():
-        if name not in _OF_THE_MACHINE and learner[name] != value:
-            raise ControlError(
-                f"{path} holds results of {name} {learner[name]!r}, not {value!r}; remove it or choose another folder"
-            )
+            raise ControlError(f"{path} holds results of other {key}; {advice}")
 
 
 class Writer:

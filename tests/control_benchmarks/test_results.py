@@ -73,12 +73,21 @@ def test_damage_in_the_middle_names_the_line(tmp_path):
         read_results(path)
 
 
-@pytest.mark.parametrize("key", ["agent", "seeds", "settings"])
-def test_results_of_other_settings_are_not_mixed(tmp_path, key):
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("agent", "else", "other agent"),
+        ("seeds", [9], "other seeds"),
+        ("settings", {"frames": 7}, r"frames .*, not 7"),
+        ("settings", {}, "other settings"),
+        ("learner", {"width": 7}, "width 256, not 7"),
+    ],
+)
+def test_results_of_other_settings_are_not_mixed(tmp_path, key, value, words):
     path = tmp_path / "run.jsonl"
     Writer(path, HEADER)
-    with pytest.raises(ControlError, match=f"results of other {key}"):
-        Writer(path, {**HEADER, key: "else"})
+    with pytest.raises(ControlError, match=f"results of {words}; remove it"):
+        Writer(path, {**HEADER, key: value})
 
 
 def test_numbers_that_are_not_finite_are_refused(tmp_path):
