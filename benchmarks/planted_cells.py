@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -94,6 +94,7 @@ EXACT_ABLATION: dict[str, dict[str, Any]] = {
     "initial-gain-2": {"initial_gain": 2.0},
     "return-noise-1": {"return_noise": 1.0},
 }
+ABLATIONS = {"relaxed": ABLATION, "dense": DENSE_ABLATION, "exact": EXACT_ABLATION}
 # Changes that concern the market or its rewards, not the agent.
 NOT_THE_AGENTS = ("reward_scale", "return_noise")
 # What only some agents make use of: a change of one leaves the results of the others what they are.
@@ -182,20 +183,20 @@ def cells(groups: tuple[str, ...] = GROUPS, agents: tuple[str, ...] = AGENTS) ->
         found += [
             Cell("confirm", "relaxed", *m, "other-seeds", {}, UPDATES[m[0]], OTHER_SEEDS) for m in markets
         ]
-    if "ablation" in groups and "relaxed" in agents:
-        for variant, changes in ABLATION.items():
-            found += [Cell("ablation", "relaxed", *m, variant, changes, ABLATION_UPDATES) for m in markets]
-    if "ablation" in groups and "dense" in agents:
-        for variant, changes in DENSE_ABLATION.items():
-            for m in markets:
-                updates = LONG_UPDATES[m[0]] if variant == "initial-gain-2" else ABLATION_UPDATES
-                found.append(Cell("ablation", "dense", *m, variant, changes, updates))
-    if "ablation" in groups and "exact" in agents:
-        for variant, changes in EXACT_ABLATION.items():
-            found += [Cell("ablation", "exact", *m, variant, changes, ABLATION_UPDATES) for m in markets]
+    if "ablation" in groups:
+        found += _ablations(agents, markets)
     if "strengths" in groups:
         for strength in STRENGTHS:
             for agent in agents:
                 found.append(Cell("strengths", agent, strength, 0.0, updates=STRENGTH_UPDATES))
                 found.append(Cell("strengths", agent, 0.0, strength, updates=STRENGTH_UPDATES))
     return found
+
+
+def _ablations(agents: tuple[str, ...], markets: tuple[tuple[float, float], ...]) -> Iterator[Cell]:
+    for agent, variants in ABLATIONS.items():
+        for variant, changes in variants.items():
+            long = (agent, variant) == ("dense", "initial-gain-2")
+            for m in markets if agent in agents else ():
+                updates = LONG_UPDATES[m[0]] if long else ABLATION_UPDATES
+                yield Cell("ablation", agent, *m, variant, changes, updates)

@@ -21,7 +21,7 @@ Line = dict[str, Any]
 RUN, EVALUATION, NOISE, GAINS, END = "run", "evaluation", "noise", "gains", "end"
 _KEYS = ("kind", "frames", "seed", "level", "network", "layer")
 _IDENTITY = ("task", "variant", "agent", "seeds", "settings")
-_OF_THE_MACHINE = ("device", "compile", "cuda_graph", "deterministic", "matmul_dtype")
+_OF_THE_MACHINE = ("device", "compile", "cuda_graph", "deterministic")
 
 
 def file_name(task: str, variant: str, agent: str) -> str:

@@ -88,14 +88,15 @@ def is_done(job: Job, directory: Path, changes: Sequence[tuple[str, object]] = (
     ControlError
         If one holds results of other settings.
     """
-    task, done = load_task(job.task), True
-    config = learner_config(job, state_symmetry(task), Machine(changes=tuple(changes)))
-    for variant, path in cell_paths(job, directory).items():
-        results = read_results(path)
-        if results is not None:
-            check_same(path, results.header, identity(job, load_variant(task, variant), config))
-        done = done and results is not None and results.done
-    return done
+    paths = cell_paths(job, directory)
+    found = {variant: results for variant, path in paths.items() if (results := read_results(path))}
+    if found:
+        task = load_task(job.task)
+        config = learner_config(job, state_symmetry(task), Machine(changes=tuple(changes)))
+        for variant, results in found.items():
+            wanted = identity(job, load_variant(task, variant), config)
+            check_same(paths[variant], results.header, wanted)
+    return len(found) == len(paths) and all(results.done for results in found.values())
 
 
 @contextmanager

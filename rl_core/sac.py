@@ -44,12 +44,11 @@ class SAC:
         self.device = torch.device(config.device)
         self.dtype = cast_to(config.matmul_dtype, self.device)
         self.noise = Noise(self.seeds, self.device)
-        names = (
-            *("width", "depth", "banks", "layer_norm", "interaction", "heads", "activation"),
-            "relax_layers",
-        )
-        sizes: dict[str, Any] = {name: getattr(config, name) for name in names}
-        sizes["gain"] = config.initial_gain
+        sizes: dict[str, Any] = {
+            name: getattr(config, name)
+            for name in ("width", "depth", "banks", "layer_norm", "interaction", "heads", "activation")
+        }
+        sizes |= {"gain": config.initial_gain, "relax_layers": config.relax_layers}
         one_alone = config.agent == "relaxed" and config.relax != "both"
         self.actor = build_actor(
             "exact" if one_alone and config.relax == "critic" else config.agent,

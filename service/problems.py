@@ -71,6 +71,8 @@ class Problem(DataError):
         A name of `KINDS`.
     detail : str
         What is wrong here and what to do, without secrets.
+    advice : str
+        What programs can ask for instead; people get a link.
     headers : dict, optional
         Headers that belong to the answer, such as ``Retry-After``.
     **extra
@@ -78,11 +80,18 @@ class Problem(DataError):
     """
 
     def __init__(
-        self, kind: str, detail: str, *, headers: dict[str, str] | None = None, **extra: Any
+        self,
+        kind: str,
+        detail: str,
+        *,
+        advice: str = "",
+        headers: dict[str, str] | None = None,
+        **extra: Any,
     ) -> None:
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
+        self.advice = advice
         self.headers = headers or {}
         self.extra = extra
 
@@ -96,7 +105,8 @@ class Problem(DataError):
         kind = KINDS[self.kind]
         members = {"type": PREFIX + self.kind, "title": kind.title, "status": kind.status}
         more = {"request_id": request_id} if request_id else {}
-        return members | {"detail": self.detail} | self.extra | more
+        detail = f"{self.detail}; {self.advice}" if self.advice else self.detail
+        return members | {"detail": detail} | self.extra | more
 
     def response(self, request_id: str | None = None) -> Response:
         """HTTP answer."""

@@ -163,7 +163,9 @@ class Registry:
             with self._database.read() as connection:
                 row = connection.execute(_CURRENT, {"model_id": model_id}).first()
             if row is None:
-                raise Problem("unknown-model", f"no model {model_id!r}; GET /api/v1/models lists them")
+                raise Problem(
+                    "unknown-model", f"no model {model_id!r}", advice="GET /api/v1/models lists them"
+                )
             if row.version is None:
                 raise Problem("retired-model", f"model {model_id!r} was retired")
             promoted = _promoted(row)

@@ -116,9 +116,9 @@ class State:
         try:
             run = open_run(name, self.settings.home)
         except RunError:
-            raise Problem("unknown-run", f"no run {name!r}; GET /api/v1/runs lists them") from None
+            raise Problem("unknown-run", f"no run {name!r}", advice="GET /api/v1/runs lists them") from None
         if run.path != runs_directory(self.settings.home) / name:
-            raise Problem("unknown-run", f"no run {name!r}; GET /api/v1/runs lists them")
+            raise Problem("unknown-run", f"no run {name!r}", advice="GET /api/v1/runs lists them")
         return run
 
     def warm(self) -> None:

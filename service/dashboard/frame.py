@@ -84,8 +84,7 @@ def _error(request: Request, problem: Problem) -> Response:
         return PlainTextResponse(problem.detail, problem.status, headers=problem.headers)
     context: dict[str, Any] = {
         "heading": _HEADINGS.get(problem.kind, KINDS[problem.kind].title),
-        # What advises programs is a link here.
-        "detail": problem.detail.partition("; GET /api/")[0],
+        "detail": problem.detail,
         "advice": _ADVICE.get(problem.kind) or _way_on(request),
     }
     return page(request, "error.html", context, status=problem.status, headers=problem.headers)
