@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from control_benchmarks.analysis import Claim, Study, claims, last_returns, scores
+from control_benchmarks.analysis import Claim, Study, claims, last_returns, noise_returns, scores
 from control_benchmarks.drawing import write_pngs
 from control_benchmarks.errors import ControlError
 from control_benchmarks.exports import ABOUT, csv_text, split, stamp, write_exports, write_whole
@@ -151,7 +151,9 @@ def render(
 
 
 def score_values(study: Study) -> list[dict[str, Any]]:
-    """Return a row a cell and agent: score over training and return at the end, with 95 % intervals."""
+    """Return a row a cell and agent, with 95 % intervals: score over training, return at the last evaluation, and
+    return at the end of training without noise (None where it was not measured yet).
+    """
     rows: list[dict[str, Any]] = []
     for task, variant in study.cells:
         for agent in study.agents:
@@ -160,9 +162,15 @@ def score_values(study: Study) -> list[dict[str, Any]]:
                 continue
             row: dict[str, Any] = {"task": task, "variant": variant, "agent": agent}
             row["seeds"] = len(run.header["seeds"])
-            for name, values in (("score", scores(run)), ("return", last_returns(run))):
-                found = bootstrap_interval(values, generator=np.random.default_rng(0))
-                row |= {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
+            levels, judged = noise_returns(run)
+            quantities: dict[str, Any] = {"score": scores(run), "return": last_returns(run)}
+            quantities["return_without_noise"] = judged[:, levels == 0].ravel() if len(levels) else None
+            for name, values in quantities.items():
+                found = (
+                    None if values is None else bootstrap_interval(values, generator=np.random.default_rng(0))
+                )
+                for part in ("estimate", "low", "high"):
+                    row[name if part == "estimate" else f"{name}_{part}"] = getattr(found, part, None)
             rows.append({**row, "state": "done" if run.done else "cut off"})
     return rows
 
