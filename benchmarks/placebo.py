@@ -43,7 +43,7 @@ def one_market(kind: str, index: int, seeds: int) -> dict[str, Any]:
     """Train on a placebo market and backtest on its test period, after costs."""
     import pandas as pd
 
-    from data.store import SnapshotStore
+    from data.snapshots.store import SnapshotStore
     from trading_app.backtest import backtest
     from trading_app.baselines import BASELINES
     from trading_app.config import load_config

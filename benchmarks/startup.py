@@ -56,7 +56,7 @@ def _large_snapshot(home: Path) -> int:
     import pandas as pd
 
     from data.prices import Prices
-    from data.store import SnapshotStore
+    from data.snapshots.store import SnapshotStore
 
     generator = np.random.default_rng(0)
     dates = pd.bdate_range("1995-01-02", periods=SESSIONS, name="date")

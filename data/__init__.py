@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from data.features import market_features as market_features
     from data.loading import load_prices as load_prices
     from data.prices import Prices as Prices
+    from data.snapshots.store import SnapshotStore as SnapshotStore
+    from data.snapshots.store import home_directory as home_directory
     from data.splits import Split as Split
     from data.splits import chronological as chronological
     from data.splits import walk_forward as walk_forward
-    from data.store import SnapshotStore as SnapshotStore
-    from data.store import home_directory as home_directory
 
 _HOMES = {
     "DataError": "data.errors",
@@ -30,8 +30,8 @@ _HOMES = {
     "Split": "data.splits",
     "chronological": "data.splits",
     "walk_forward": "data.splits",
-    "SnapshotStore": "data.store",
-    "home_directory": "data.store",
+    "SnapshotStore": "data.snapshots.store",
+    "home_directory": "data.snapshots.store",
 }
 
 __all__ = [

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data import listing
 from data.console import working
+from data.quality import report as listing
 
 if TYPE_CHECKING:
-    from data.findings import Report
-    from data.importing import CheckOptions, ImportResult
-    from data.store import Snapshot, SnapshotStore
+    from data.quality.findings import Report
+    from data.quality.pipeline import CheckOptions, ImportResult
+    from data.snapshots.store import Snapshot, SnapshotStore
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -87,7 +87,7 @@ def fetch_command(
     """
     from data.errors import DataError
     from data.providers.yahoo import FetchOptions, Surroundings, fetch
-    from data.store import SnapshotStore
+    from data.snapshots.store import SnapshotStore
 
     if provider != "yfinance":
         raise DataError(f"--provider: no provider '{provider}' (there is yfinance)")
@@ -132,8 +132,8 @@ def import_command(
 
     Tables may be wide (date × symbol) or long (date, symbol, open, high, low, close, adj_close, volume).
     """
-    from data.providers.files import ReadOptions, read_prices
-    from data.store import SnapshotStore, check_name
+    from data.readers.files import ReadOptions, read_prices
+    from data.snapshots.store import SnapshotStore, check_name
 
     check_name(name)
     options = ReadOptions(_mapping(mapping), symbol, date_format)
@@ -148,7 +148,7 @@ def import_command(
 def list_command(as_json: Json = False, home: Home = None) -> None:
     """List bundled datasets and snapshots."""
     from data.providers.bundled import bundled_names
-    from data.store import SnapshotStore
+    from data.snapshots.store import SnapshotStore
 
     store = SnapshotStore(home)
     rows = [listing.entry(store, reference) for reference in store.references()]
@@ -177,7 +177,7 @@ def show_command(
 ) -> None:
     """Show range, symbols, hash and origin of prices."""
     from data.loading import load_prices
-    from data.store import SnapshotStore
+    from data.snapshots.store import SnapshotStore
 
     store = SnapshotStore(home)
     manifest = dict(store.open(name).manifest) if store.has(name) else None
@@ -230,7 +230,7 @@ def validate_command(
 
     Ends with code 2 if any finding would stop an import.
     """
-    from data.store import SnapshotStore
+    from data.snapshots.store import SnapshotStore
 
     with working(f"checking {name}"):
         report = _validated(name, SnapshotStore(home), _mapping(mapping), symbol, date_format, calendar)
@@ -251,8 +251,8 @@ def export_command(
     home: Home = None,
 ) -> None:
     """Write prices as a long CSV or Parquet file."""
-    from data.exporting import export_prices
     from data.loading import load_prices
+    from data.snapshots.export import export_prices
 
     rows = export_prices(load_prices(name, home=home), path)
     if as_json:
@@ -269,12 +269,12 @@ def _validated(
     date_format: str | None,
     calendar: str,
 ) -> Report:
-    from data.checks import check_table, validate
     from data.loading import load_prices
     from data.providers.bundled import bundled_names
+    from data.quality.checks import check_table, validate
 
     if name not in bundled_names() and not store.has(name) and Path(name).is_file():
-        from data.providers.files import ReadOptions, read_table
+        from data.readers.files import ReadOptions, read_table
 
         table, _ = read_table([name], ReadOptions(mapping, symbol, date_format))
         return check_table(table, calendar=calendar)
@@ -284,7 +284,7 @@ def _validated(
 def _checks(
     calendar: str, repair: Sequence[str] | None, allow: Sequence[str] | None, strict: bool
 ) -> CheckOptions:
-    from data.importing import CheckOptions
+    from data.quality.pipeline import CheckOptions
 
     return CheckOptions(calendar, tuple(repair or ()), tuple(allow or ()), strict)
 

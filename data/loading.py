@@ -47,7 +47,7 @@ def load_prices(
 
 def _load(name_or_path: str | Path, home: Path | None) -> Prices:
     from data.providers.bundled import bundled_names, load_bundled
-    from data.store import SnapshotStore
+    from data.snapshots.store import SnapshotStore
 
     name = str(name_or_path)
     if name in bundled_names():
@@ -57,7 +57,7 @@ def _load(name_or_path: str | Path, home: Path | None) -> Prices:
         return store.load(name)
     path = Path(name_or_path)
     if path.is_file():
-        from data.providers.files import read_prices
+        from data.readers.files import read_prices
 
         return read_prices([path]).prices
     known = [*bundled_names(), *store.names()]

@@ -24,8 +24,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from data.atomic import atomic_directory, remove_leftovers
 from data.errors import DataError
+from data.snapshots.atomic import atomic_directory, remove_leftovers
 from service.database import Database, bump_revision, record_event
 from service.evidence import Evidence, read_evidence
 from service.kept import Kept

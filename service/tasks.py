@@ -11,8 +11,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from data.atomic import atomic_write
 from data.errors import DataError
+from data.snapshots.atomic import atomic_write
 from service.evidence import inference_files
 from service.schemas.common import finite
 from service.settings import Settings

@@ -38,7 +38,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from data.atomic import atomic_directory, atomic_write
+from data.snapshots.atomic import atomic_directory, atomic_write
 from trading_app.evidence import plain
 from trading_app.provenance import provenance
 from trading_app.run_files import RunError as RunError

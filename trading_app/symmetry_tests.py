@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from data.atomic import atomic_write
 from data.features import compute
 from data.prices import Prices
+from data.snapshots.atomic import atomic_write
 from rl_core.symmetry.laws import market_symmetry
 from trading_app.run_files import RunError, now, read_json, to_json
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.atomic import atomic_write
+from data.snapshots.atomic import atomic_write
 from trading_app.config import ConfigurationError, RunConfig, SearchConfig, from_dict, to_dict, to_toml
 from trading_app.runs import Run, RunError
 from trading_app.training import prices_of, split_of, train_run

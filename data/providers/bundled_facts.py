@@ -36,9 +36,9 @@ def bundled_facts(name: str) -> dict[str, Any]:
 
 def measure_facts(name: str) -> dict[str, Any]:
     """Load and check a bundled dataset, and give its facts."""
-    from data.checks import validate
-    from data.gaps import listed, missing_sessions
     from data.providers.bundled import bundled_names, load_bundled
+    from data.quality.checks import validate
+    from data.snapshots.coverage import listed, missing_sessions
 
     prices = load_bundled(name)
     report = validate(prices)
@@ -77,8 +77,8 @@ def _facts() -> dict[str, dict[str, Any]]:
 
 
 def _write() -> None:
-    from data.atomic import atomic_write
     from data.providers.bundled import bundled_names
+    from data.snapshots.atomic import atomic_write
 
     facts = {name: measure_facts(name) for name in bundled_names()}
     atomic_write(_FILE, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from data.atomic import atomic_path, atomic_write
 from data.errors import DataError
-from data.importing import CheckOptions, ImportResult, check_and_build
 from data.prices import FIELDS, DateLike, parse_date
-from data.store import Snapshot, SnapshotStore, check_name
-from data.table import RawTable, with_places
+from data.quality.pipeline import CheckOptions, ImportResult, check_and_build
+from data.quality.raw_table import RawTable, with_places
+from data.snapshots.atomic import atomic_path, atomic_write
+from data.snapshots.store import Snapshot, SnapshotStore, check_name
 
 _ADJUSTMENT_NOTE = (
     "Yahoo's open, high, low, close and volume are adjusted for splits; adj_close for splits and dividends. "
@@ -51,7 +51,7 @@ class FetchOptions:
     end
         Last date, included; by default, and at most, yesterday, because the close of today is not final.
     pause, attempts, first_wait, timeout
-        See `data.providers.yahoo_session.Pace`.
+        See `data.providers.yahoo_client.Pace`.
     skip_missing
         Go on without symbols that have no prices, and note it, rather than stop.
     base_url
@@ -197,7 +197,7 @@ class _Staging:
 def _fetch_symbols(
     request: _Request, options: FetchOptions, staging: _Staging, world: Surroundings
 ) -> tuple[dict[str, _Fetched], dict[str, str]]:
-    from data.providers.yahoo_session import NoPrices, Pace, YahooClient
+    from data.providers.yahoo_client import NoPrices, Pace, YahooClient
 
     pace = Pace(options.pause, options.attempts, options.first_wait, options.timeout)
     client = YahooClient(pace, options.base_url, world.sleep, world.clock)

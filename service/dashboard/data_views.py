@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from data.errors import DataError
-from data.findings import ERRORS, WARNINGS
-from data.gaps import EVERY, listed, missing_sessions
 from data.providers.bundled import bundled_names
 from data.providers.bundled_facts import bundled_facts
-from data.repairs import REPAIRS
+from data.quality.findings import ERRORS, WARNINGS
+from data.quality.repairs import REPAIRS
+from data.snapshots.coverage import EVERY, listed, missing_sessions
 from service.dashboard.pictures import Picture, themed
 from service.problems import Problem
 from trading_app.report import data_figures as figures
 from trading_app.report.tables import Cell, Table
 
 if TYPE_CHECKING:
-    from data.store import SnapshotStore
+    from data.snapshots.store import SnapshotStore
     from service.snapshots import Snapshots
 
 #: Findings that the page lists; the download has them all.

@@ -10,7 +10,7 @@ import pytest
 
 from data.loading import load_prices
 from data.prices import Prices
-from data.store import SnapshotStore
+from data.snapshots.store import SnapshotStore
 from trading_app.config import ConfigurationError, RunConfig, load_config
 from trading_app.out_of_sample import backtest_run
 from trading_app.runs import RunError

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from data.errors import DataError
 from data.loading import load_prices
 from data.prices import Prices
-from data.store import SnapshotStore
+from data.snapshots.store import SnapshotStore
 from trading_app.config import RunConfig, load_config
 from trading_app.out_of_sample import backtest_run
 from trading_app.policies import AgentPolicy, RelayPolicy, TrainedPolicy

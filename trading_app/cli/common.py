@@ -39,7 +39,7 @@ HomeOption = Annotated[
 
 def home_directory(home: Path | None) -> Path:
     """The state directory: the option, else the environment's or the default."""
-    from data.store import home_directory as default
+    from data.snapshots.store import home_directory as default
 
     return home if home is not None else default()
 

@@ -22,9 +22,9 @@ def gaps_calendar(
     Parameters
     ----------
     missing : DataFrame
-        Columns ``date`` and ``symbol`` (``*`` for every symbol), as `data.gaps.missing_sessions` gives it.
+        Columns ``date`` and ``symbol`` (``*`` for every symbol), as `data.snapshots.coverage.missing_sessions` gives it.
     listed : DataFrame
-        Columns ``symbol``, ``first``, ``last``, as `data.gaps.listed` gives it.
+        Columns ``symbol``, ``first``, ``last``, as `data.snapshots.coverage.listed` gives it.
     start, end : str
         First and last session of the prices.
     theme : Theme
@@ -78,7 +78,7 @@ def findings_by_year(
     Parameters
     ----------
     findings : DataFrame
-        Columns ``kind`` and ``date``, as `data.findings.Report.to_frame` gives it.
+        Columns ``kind`` and ``date``, as `data.quality.findings.Report.to_frame` gives it.
     start, end : str, optional
         First and last session of the prices: the years shown; by default those with findings.
     theme : Theme

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import plotly.graph_objects as go
 
-from data.atomic import atomic_write
+from data.snapshots.atomic import atomic_write
 from trading_app.measures import MEASURES
 from trading_app.report import figures, tables
 from trading_app.report.data import ReportData, load_report_data

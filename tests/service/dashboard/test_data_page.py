@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from data import Prices, SnapshotStore
-from data.checks import validate
-from data.sessions import sessions_of
+from data.calendars import sessions_of
+from data.quality.checks import validate
 
 PATH = "/dashboard/data"
 

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 from data import DataError, Prices, SnapshotStore, home_directory, load_prices
-from data import storage as storage_module
+from data.snapshots import parquet as storage_module
 
 PROVIDER = {"name": "test"}
 
@@ -159,11 +159,11 @@ def test_a_full_disk_leaves_what_was_there(
         path.write_bytes(b"half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("data.store.write_panel", full)
+    monkeypatch.setattr("data.snapshots.store.write_panel", full)
     with pytest.raises(DataError, match="not written: No space left on device; nothing was changed"):
         save(store, make_prices(1, 60, 2))
     assert tree(store.directory) == before
-    monkeypatch.setattr("data.store.write_panel", storage_module.write_panel)
+    monkeypatch.setattr("data.snapshots.store.write_panel", storage_module.write_panel)
     monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
     with pytest.raises(DataError, match="not written"):
         save(store, make_prices(1, 60, 2))
@@ -173,7 +173,7 @@ def test_a_full_disk_leaves_what_was_there(
 WRITER = """
 import sys, time
 import numpy as np, pandas as pd
-import data.storage, data.store
+import data.snapshots.parquet, data.snapshots.store
 from pathlib import Path
 from data import Prices, SnapshotStore
 
@@ -181,13 +181,13 @@ home, seed, slow = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "slow"
 rng = np.random.default_rng(seed)
 close = pd.DataFrame(rng.uniform(1, 2, (40, 3)), pd.date_range("2024-01-01", periods=40), list("ABC"))
 if slow:
-    write = data.store.write_panel
+    write = data.snapshots.store.write_panel
     def stuck(prices, path):
         write(prices, path)
         path.write_bytes(path.read_bytes()[:100])
         print("half", flush=True)
         time.sleep(600)
-    data.store.write_panel = stuck
+    data.snapshots.store.write_panel = stuck
 print("ready", flush=True)
 sys.stdin.readline()
 snapshot = SnapshotStore(home).save(Prices.from_frames("x", close=close), "snap", provider={})
@@ -268,7 +268,7 @@ def test_a_writer_that_loses_the_race_takes_the_next_number(
             save(SnapshotStore(store.directory.parent), theirs)
         return write(prices, path)
 
-    monkeypatch.setattr("data.store.write_panel", racing)
+    monkeypatch.setattr("data.snapshots.store.write_panel", racing)
     assert save(store, mine).reference == "snap@2"
     assert store.load("snap@1") == theirs
     assert store.load("snap@2") == mine

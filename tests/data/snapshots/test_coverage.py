@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from data.calendars import sessions_of
 from data.errors import DataError
-from data.gaps import EVERY, listed, missing_sessions
 from data.prices import Prices
 from data.providers.bundled import bundled_names
 from data.providers.bundled_facts import bundled_facts, measure_facts
-from data.sessions import sessions_of
+from data.snapshots.coverage import EVERY, listed, missing_sessions
 
 
 def panel() -> Prices:

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data import DataError, Prices, load_prices
-from data.checks import check_table, validate
-from data.findings import ERRORS, WARNINGS
-from data.importing import CheckOptions, check_and_build
-from data.repairs import REPAIRS, apply_repairs
-from data.sessions import detect_calendar, sessions_of
-from data.table import RawTable, with_places
+from data.calendars import detect_calendar, sessions_of
+from data.quality.checks import check_table, validate
+from data.quality.findings import ERRORS, WARNINGS
+from data.quality.pipeline import CheckOptions, check_and_build
+from data.quality.raw_table import RawTable, with_places
+from data.quality.repairs import REPAIRS, apply_repairs
 
 Rows = list[tuple[Any, ...]]
 

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from data import DataError, SnapshotStore
-from data.importing import CheckOptions
 from data.providers.yahoo import FetchOptions, Surroundings, fetch
+from data.quality.pipeline import CheckOptions
 
 NOW = datetime(2024, 6, 3, 12, tzinfo=UTC)
 

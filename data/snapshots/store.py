@@ -19,10 +19,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.atomic import atomic_directory, remove_leftovers
 from data.errors import DataError
 from data.prices import Prices
-from data.storage import read_panel, write_panel
+from data.snapshots.atomic import atomic_directory, remove_leftovers
+from data.snapshots.parquet import read_panel, write_panel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -210,7 +210,7 @@ class SnapshotStore:
             return Snapshot(name, version, path, manifest, written=True)
 
     def _differences(self, previous: Snapshot, prices: Prices) -> list[str]:
-        from data.compare import differences
+        from data.snapshots.diff import differences
 
         try:
             before = self.load(previous.reference)

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from data import DataError, Prices, load_prices
-from data.importing import CheckOptions
-from data.providers.files import ReadOptions, read_prices, read_table
+from data.quality.pipeline import CheckOptions
+from data.readers.files import ReadOptions, read_prices, read_table
 
 Write = Callable[..., Path]
 NO_CALENDAR = CheckOptions(calendar="none")

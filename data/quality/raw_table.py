@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from data.findings import Finding
 from data.prices import FIELDS, PRICE_FIELDS, Prices
+from data.quality.findings import Finding
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.findings import Finding
-from data.table import RawTable
+from data.quality.findings import Finding
+from data.quality.raw_table import RawTable
 
 # New shares for an old one in the splits that companies make; reverse splits are the inverses of whole ones.
 SPLIT_RATIOS = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 100.0)

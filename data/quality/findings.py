@@ -141,7 +141,7 @@ class Report:
 
 
 def _remedy(kind: str) -> str:
-    from data.repairs import REPAIRS
+    from data.quality.repairs import REPAIRS
 
     options = [f"--repair {name}" for name, repair in REPAIRS.items() if kind in repair.cures]
     if kind in ALLOWABLE:

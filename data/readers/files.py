@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 
 from data.errors import DataError
-from data.findings import Finding
-from data.importing import CheckOptions, ImportResult, check_and_build
 from data.prices import FIELDS
-from data.providers.columns import Layout, detect, field_of
-from data.providers.parsing import parse_dates, parse_numbers
-from data.providers.text import read_bytes, read_text
-from data.table import RawTable, with_places
+from data.quality.findings import Finding
+from data.quality.pipeline import CheckOptions, ImportResult, check_and_build
+from data.quality.raw_table import RawTable, with_places
+from data.readers.columns import Layout, detect, field_of
+from data.readers.csv_text import read_bytes, read_text
+from data.readers.parsing import parse_dates, parse_numbers
 
 _SUFFIXES = (".gz", ".csv", ".txt", ".tsv", ".parquet", ".pq")
 

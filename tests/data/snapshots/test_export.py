@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from data import DataError, load_prices
-from data.exporting import export_prices
+from data.snapshots.export import export_prices
 
 
 @pytest.mark.parametrize("ending", ["csv", "csv.gz", "parquet"])

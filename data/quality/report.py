@@ -10,9 +10,9 @@ from data.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from data.findings import Report
-    from data.importing import ImportResult
-    from data.store import Snapshot, SnapshotStore
+    from data.quality.findings import Report
+    from data.quality.pipeline import ImportResult
+    from data.snapshots.store import Snapshot, SnapshotStore
 
 # Findings of one kind that are listed unless all are asked for; the snapshot keeps every one of them.
 LISTED = 100
@@ -61,7 +61,7 @@ def import_payload(snapshot: Snapshot, result: ImportResult) -> dict[str, Any]:
 
 def report_lines(report: Report, everything: bool, file: Path | None) -> Iterator[str]:
     """Give a report line by line; `file` is where all findings are kept, if anywhere."""
-    from data.findings import ERRORS, WARNINGS
+    from data.quality.findings import ERRORS, WARNINGS
 
     meanings = {**ERRORS, **WARNINGS}
     yield f"calendar {report.calendar or 'none'}; found: {counts_text(report.counts())}"

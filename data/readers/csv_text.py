@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from data.errors import DataError
-from data.findings import Finding
+from data.quality.findings import Finding
 
 _DELIMITERS = (",", ";", "\t", "|")
 _DATE_LIKE = re.compile(r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|^\d{8}$")

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from data.errors import DataError
-from data.findings import Finding
-from data.table import RawTable
+from data.quality.findings import Finding
+from data.quality.raw_table import RawTable
 
 _CANDIDATES = (
     *("XNYS", "XLON", "XETR", "XPAR", "XSWX", "XTKS", "XHKG", "XTSE", "XASX", "XBOM", "XSHG", "BVMF"),

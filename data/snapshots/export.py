@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data.atomic import atomic_path
 from data.errors import DataError
 from data.prices import Prices
+from data.snapshots.atomic import atomic_path
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 

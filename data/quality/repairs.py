@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from data.findings import check_kinds
-from data.sessions import resolve_calendar, sessions_of
-from data.suspicions import ratio_text, split_jumps
-from data.table import RawTable
+from data.calendars import resolve_calendar, sessions_of
+from data.quality.findings import check_kinds
+from data.quality.jumps import ratio_text, split_jumps
+from data.quality.raw_table import RawTable
 
 Result = tuple[RawTable, list[str]]
 

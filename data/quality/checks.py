@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from data.findings import ALLOWABLE, Finding, Report, check_kinds
+from data.calendars import check_sessions, resolve_calendar
 from data.prices import Prices
-from data.sessions import check_sessions, resolve_calendar
-from data.suspicions import STALE_SESSIONS, check_splits, check_stale
-from data.table import RawTable, table_of
+from data.quality.findings import ALLOWABLE, Finding, Report, check_kinds
+from data.quality.jumps import STALE_SESSIONS, check_splits, check_stale
+from data.quality.raw_table import RawTable, table_of
 
 if TYPE_CHECKING:
     import pandera.pandas as pandera
@@ -52,7 +52,7 @@ def check_table(
     calendar, stale_sessions
         As in `validate`.
     allow
-        Kinds of errors to accept; see `data.findings.ALLOWABLE`.
+        Kinds of errors to accept; see `data.quality.findings.ALLOWABLE`.
 
     Raises
     ------

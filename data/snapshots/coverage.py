@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from data.calendars import sessions_of
 from data.prices import Prices
-from data.sessions import sessions_of
 
 #: Stands for every symbol where no symbol has a row.
 EVERY = "*"
@@ -20,7 +20,7 @@ def missing_sessions(prices: Prices, calendar: str | None) -> pd.DataFrame:
     prices
         A panel.
     calendar
-        Exchange whose sessions count, as `data.findings.Report.calendar` has it; None: the panel's own dates.
+        Exchange whose sessions count, as `data.quality.findings.Report.calendar` has it; None: the panel's own dates.
 
     Returns
     -------

@@ -10,7 +10,7 @@ import pytest
 
 from data import DataError, load_prices
 from data.providers.bundled import bundled_names, load_bundled
-from data.store import check_name
+from data.snapshots.store import check_name
 
 # Computed from the files that the pinned versions of the packages ship.
 GOLDEN = {

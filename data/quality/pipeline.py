@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from data.checks import check_table, is_newest_first
 from data.errors import DataError
-from data.findings import Report
 from data.prices import Prices
-from data.repairs import apply_repairs
-from data.store import Snapshot, SnapshotStore
-from data.table import RawTable
+from data.quality.checks import check_table, is_newest_first
+from data.quality.findings import Report
+from data.quality.raw_table import RawTable
+from data.quality.repairs import apply_repairs
+from data.snapshots.store import Snapshot, SnapshotStore
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class CheckOptions:
     calendar
         A code of exchange_calendars, ``auto`` to find the one that fits, ``none`` for no check of sessions.
     repair
-        Repairs to make; see `data.repairs.REPAIRS`.
+        Repairs to make; see `data.quality.repairs.REPAIRS`.
     allow
-        Kinds of errors to accept; see `data.findings.ALLOWABLE`.
+        Kinds of errors to accept; see `data.quality.findings.ALLOWABLE`.
     strict
         Refuse prices with warnings too.
     """
@@ -48,7 +48,7 @@ class ImportResult:
     report
         The findings, after repairs.
     repairs
-        What was repaired because a person asked for it; see `data.repairs.apply_repairs`.
+        What was repaired because a person asked for it; see `data.quality.repairs.apply_repairs`.
     source
         For the manifest: name of the provider and its options.
     """
