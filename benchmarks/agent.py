@@ -114,7 +114,7 @@ def difference(agent: Any, batch: Any) -> float:
     """The largest difference between the timed gradient and autograd's of the losses, over the largest of them."""
     import torch
 
-    from rl_core.fast import Learner
+    from rl_core.learner import Learner
 
     learner, noise = Learner(agent), agent.update_noise(batch)
     loss, _ = agent.losses(batch, noise)
@@ -193,7 +193,7 @@ def _ratios(seconds: dict[tuple[str, str], list[float]]) -> list[dict[str, Any]]
 
 def updates(agent: Any, batch: Any, count: int) -> Callable[[], None]:
     """What takes some updates of an agent."""
-    from rl_core.fast import Learner
+    from rl_core.learner import Learner
 
     learner = Learner(agent)
 

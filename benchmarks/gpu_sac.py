@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from rl_core.config import Agent, MatmulDtype, SACConfig
-from rl_core.fast import Learner
+from rl_core.learner import Learner
 from rl_core.random import Noise
 from rl_core.replay import Batch, Replay
 from rl_core.sac import SAC

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.planted_cells import AGENTS, GROUPS, Cell, cells, decisive
-from rl_core.networks import Network
+from rl_core.networks.build import Network
 from rl_core.sac import SAC
 from rl_core.symmetry.measure import policy_errors, relaxation
 from rl_core.training import train

@@ -22,7 +22,7 @@ from benchmarks.gpu_sac import filled_replay, symmetry
 from benchmarks.harness import alternate, machine
 from benchmarks.sac_peers import ACTION, BATCH, OBSERVATION
 from rl_core.config import SACConfig
-from rl_core.fast import Learner
+from rl_core.learner import Learner
 from rl_core.sac import SAC
 
 app = typer.Typer(help=__doc__)

@@ -36,7 +36,7 @@ from control_benchmarks.tasks.registry import load_task
 from control_benchmarks.variants import Variant, load_variant
 from control_benchmarks.workers import ControlEnv
 from rl_core.config import SACConfig
-from rl_core.networks import build_actor, build_critic
+from rl_core.networks.build import build_actor, build_critic
 from rl_core.sac import SAC
 from rl_core.symmetry import Symmetry
 

@@ -12,7 +12,7 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 # File name to the function that makes the figure; one that gives None has no results yet.
 FIGURES = {
-    "theory_bound": "rl_core.theory_figures:bound_figure",
+    "theory_bound": "docs.theory_figures:bound_figure",
     "planted_curves": "benchmarks.planted_figures:stored_curves",
     "planted_gains": "benchmarks.planted_figures:stored_gains",
     "planted_strengths": "benchmarks.planted_figures:stored_strengths",

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from rl_core.errors import ConfigError, SymmetryError
     from rl_core.evaluation import Evaluator, evaluate
     from rl_core.random import Noise
-    from rl_core.repeat import ActionRepeat
     from rl_core.replay import Batch, Replay
     from rl_core.sac import SAC
     from rl_core.symmetry import Group, Representation, Symmetry
     from rl_core.training import Progress, TrainResult, train
+    from rl_core.wrappers import ActionRepeat
 
 _HOMES = {
     "ActionRepeat": "repeat",

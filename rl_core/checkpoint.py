@@ -21,10 +21,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from rl_core.checkpoint_reader import FORMAT, STEP, read_document
+from rl_core.checkpoint_reader import latest_checkpoint as latest_checkpoint
 from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
-from rl_core.saved import FORMAT, STEP, read_document
-from rl_core.saved import latest_checkpoint as latest_checkpoint
 from rl_core.symmetry import Group, Representation, Symmetry
 
 if TYPE_CHECKING:

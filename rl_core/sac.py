@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rl_core.config import SACConfig
-from rl_core.flat import FlatParameters
-from rl_core.networks import build_actor, build_critic
+from rl_core.networks.build import build_actor, build_critic
+from rl_core.optimizer import FlatParameters
 from rl_core.precision import cast_to, product_precision
 from rl_core.random import Noise, generators
 from rl_core.replay import Batch

@@ -26,11 +26,11 @@ from rl_core.checkpoint import forget_rows, latest_checkpoint, load_training, sa
 from rl_core.config import SACConfig
 from rl_core.env import BatchedEnv
 from rl_core.errors import ConfigError
-from rl_core.fast import Learner
+from rl_core.learner import Learner
 from rl_core.random import Noise
-from rl_core.repeat import ActionRepeat
 from rl_core.replay import Replay
 from rl_core.sac import SAC
+from rl_core.wrappers import ActionRepeat
 
 __all__ = ["Progress", "TrainResult", "train"]
 

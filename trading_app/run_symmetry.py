@@ -89,7 +89,7 @@ def relaxed_weights(run: Run) -> RelaxedWeights:
     ConfigError
         If the run has no checkpoint, or it is damaged.
     """
-    from rl_core.saved import load_gains
+    from rl_core.checkpoint_reader import load_gains
 
     document, found = load_gains(run.path)
     seeds = tuple(int(seed) for seed in document["seeds"])

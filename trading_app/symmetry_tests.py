@@ -1,4 +1,4 @@
-"""How far a market is from each symmetry, year by year: the input of `rl_core.symmetry.laws` from prices.
+"""How far a market is from each symmetry, year by year: the input of `trading_app.evaluation.return_symmetry` from prices.
 
 Results are kept under the state directory as ``symmetry/HASH.json``, by the hash of the prices that they are of:
 ``data``, ``hash``, ``start``, ``end``, ``sessions``, ``symbols``, ``permutations``, ``seed``, ``created_at`` and
@@ -17,7 +17,7 @@ import numpy as np
 from data.features import compute
 from data.prices import Prices
 from data.snapshots.atomic import atomic_write
-from rl_core.symmetry.laws import market_symmetry
+from trading_app.evaluation.return_symmetry import market_symmetry
 from trading_app.run_files import RunError, now, read_json, to_json
 
 SCHEMA = 1
@@ -32,7 +32,7 @@ def market_tests(prices: Prices, *, permutations: int = 199, seed: int = 0) -> l
     Returns
     -------
     list of dict
-        The fields of `rl_core.symmetry.laws.LawTest`, with the period as a year.
+        The fields of `trading_app.evaluation.return_symmetry.LawTest`, with the period as a year.
     """
     table = compute(prices)
     log_close = np.log(prices.adjusted("close").to_numpy(dtype=np.float64))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
-from rl_core.flat import SWEEP, FlatParameters
+from rl_core.optimizer import SWEEP, FlatParameters
 from rl_core.random import Noise
 from rl_core.replay import Batch
 from rl_core.sac import SAC

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rl_core.errors import ConfigError
-from rl_core.theory import TabularAction, TabularMDP
+from rl_core.theory.bounds import TabularAction, TabularMDP
 
 __all__ = ["corridor", "line_distance", "perturbed", "random_symmetric", "worst_case"]
 

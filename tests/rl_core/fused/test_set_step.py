@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rl_core import by_hand_sets
-from rl_core.by_hand_sets import SetGradient, can_derive_sets
 from rl_core.config import SACConfig
-from rl_core.fast import Learner
+from rl_core.fused import set_step as by_hand_sets
+from rl_core.fused.set_step import SetGradient, can_derive_sets
+from rl_core.learner import Learner
 from rl_core.random import Noise
 from rl_core.replay import Batch
 from rl_core.sac import SAC

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from rl_core.fused.recorder import Tape
 from rl_core.layers.base import Layer
 from rl_core.layers.fourier import FourierLinear
 from rl_core.layers.linear import DenseLinear, Head, Lifting, RegularLinear
 from rl_core.layers.rpp import ResidualPathway
-from rl_core.networks_vectors import FourierNetwork, VectorNetwork
+from rl_core.networks.vectors import FourierNetwork, VectorNetwork
 from rl_core.symmetry.groups import Group
-from rl_core.tape import Tape
 
 __all__ = ["Expansion", "Weight"]
 

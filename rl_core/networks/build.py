@@ -16,7 +16,7 @@ from rl_core.layers.initial import HE_GAIN
 from rl_core.symmetry.symmetry import Element, Symmetry
 
 if TYPE_CHECKING:
-    from rl_core.networks_images import EncoderShape
+    from rl_core.networks.images import EncoderShape
 
 __all__ = ["KINDS", "Network", "Packed", "Shape", "build_actor", "build_critic", "equal_parameter_width"]
 
@@ -322,13 +322,13 @@ def _build(
         raise ConfigError("generators: give one for each seed")
     kind = "dense" if kind == "augmented" else kind
     if symmetry.plane is not None:
-        from rl_core.networks_images import EncoderShape, ImageNetwork
+        from rl_core.networks.images import EncoderShape, ImageNetwork
 
         return ImageNetwork(kind, symmetry, encoder or EncoderShape(), shape, ensemble, generators)
     if symmetry.rows is not None and kind != "dense":
-        from rl_core.networks_sets import SetNetwork
+        from rl_core.networks.sets import SetNetwork
 
         return SetNetwork(kind, symmetry, shape, ensemble, generators)
-    from rl_core.networks_vectors import vector_network
+    from rl_core.networks.vectors import vector_network
 
     return vector_network(kind, symmetry, shape, ensemble, generators)

@@ -6,15 +6,15 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from rl_core.by_hand import HandGradient, can_derive
 from rl_core.config import SACConfig
-from rl_core.fast import Learner
-from rl_core.flat import FlatParameters
+from rl_core.fused.recorder import Tape
+from rl_core.fused.vector_step import HandGradient, can_derive
+from rl_core.learner import Learner
+from rl_core.optimizer import FlatParameters
 from rl_core.random import Noise
 from rl_core.replay import Batch
 from rl_core.sac import SAC
 from rl_core.symmetry import Symmetry, cyclic, dihedral, sign, standard, trivial
-from rl_core.tape import Tape
 
 B = 16
 KINDS = ["dense", "exact", "relaxed", "rpp", "augmented"]

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rl_core.fused.recorder import Tape
+from rl_core.fused.set_layers import MeanPath, SpreadPass
 from rl_core.layers.base import Layer
 from rl_core.layers.products import accumulate, product, to_weight
 from rl_core.layers.sets import SetLifting
-from rl_core.set_passes import MeanPath, SpreadPass
-from rl_core.tape import Tape
 
 __all__ = ["Entry", "LiftingPass"]
 

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rl_core.expanded import Weight
-from rl_core.networks_vectors import FourierNetwork, VectorNetwork
-from rl_core.tape import Tape
+from rl_core.fused.recorder import Tape
+from rl_core.fused.vector_weights import Weight
+from rl_core.networks.vectors import FourierNetwork, VectorNetwork
 
 __all__ = ["VectorPass"]
 
@@ -35,7 +35,7 @@ class VectorPass:
     network : VectorNetwork
         Linear layers with rectifiers between; plain, or exact in the Fourier form.
     weights : sequence of Weight
-        From `rl_core.expanded.Expansion`.
+        From `rl_core.fused.vector_weights.Expansion`.
     parts, batch : int
         Samples are [S, parts · B].
     trained : bool

@@ -7,9 +7,9 @@ import torch
 from torch import Generator
 
 from rl_core.errors import ConfigError, SymmetryError
-from rl_core.networks import KINDS, Network, build_actor, build_critic, equal_parameter_width
-from rl_core.networks_images import EncoderShape
-from rl_core.networks_vectors import FourierNetwork, VectorNetwork
+from rl_core.networks.build import KINDS, Network, build_actor, build_critic, equal_parameter_width
+from rl_core.networks.images import EncoderShape
+from rl_core.networks.vectors import FourierNetwork, VectorNetwork
 from rl_core.symmetry import Symmetry, cyclic, dihedral, from_generators, regular, sign, standard, trivial
 
 D1, D2, D4 = dihedral(1), dihedral(2), dihedral(4)

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rl_core.networks import Network
-from rl_core.networks_sets import SetNetwork
+from rl_core.fused.recorder import Tape
+from rl_core.fused.set_entry import Entry, LiftingPass
+from rl_core.networks.build import Network
+from rl_core.networks.sets import SetNetwork
 from rl_core.replay import Batch
 from rl_core.sac import HALF_LOG_TWO_PI, SAC, Metrics
-from rl_core.set_entry import Entry, LiftingPass
-from rl_core.tape import Tape
 
 __all__ = ["SetGradient", "SetPass", "can_derive_sets"]
 

@@ -11,7 +11,7 @@ from scipy.stats import wasserstein_distance
 
 from rl_core.errors import ConfigError
 from rl_core.symmetry import cyclic, dihedral, product, quotient, regular, sign, trivial
-from rl_core.theory import (
+from rl_core.theory.bounds import (
     TabularAction,
     TabularMDP,
     epsilon_stabiliser,
@@ -24,7 +24,7 @@ from rl_core.theory import (
     value_iteration,
     wasserstein,
 )
-from rl_core.theory_examples import corridor, line_distance, perturbed, random_symmetric, worst_case
+from rl_core.theory.examples import corridor, line_distance, perturbed, random_symmetric, worst_case
 
 GROUPS = [cyclic(2), cyclic(3), dihedral(2), dihedral(3), product(cyclic(2), cyclic(3))]
 
@@ -185,7 +185,7 @@ def test_faulty_problems_are_refused_by_name():
 
 
 def test_figure_draws_the_gap_below_every_bound():
-    from rl_core.theory_figures import bound_figure
+    from docs.theory_figures import bound_figure
 
     figure = bound_figure(points=5)
     curves = [(t.xaxis, t.name, np.asarray(t.y, dtype=float)) for t in figure.data]

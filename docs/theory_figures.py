@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from rl_core.theory import Bound, TabularAction, TabularMDP, theorem_bound
-from rl_core.theory_examples import corridor, line_distance, worst_case
+from rl_core.theory.bounds import Bound, TabularAction, TabularMDP, theorem_bound
+from rl_core.theory.examples import corridor, line_distance, worst_case
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -9,8 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from rl_core.by_hand import HandGradient, can_derive
-from rl_core.by_hand_sets import SetGradient, can_derive_sets
+from rl_core.fused.set_step import SetGradient, can_derive_sets
+from rl_core.fused.vector_step import HandGradient, can_derive
 from rl_core.replay import Batch
 from rl_core.sac import SAC, Metrics
 

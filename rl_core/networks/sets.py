@@ -9,18 +9,18 @@ import torch
 from torch import Generator, Tensor
 
 from rl_core.errors import ConfigError, SymmetryError
+from rl_core.fused.recorder import Tape
+from rl_core.fused.set_entry import LiftingPass
+from rl_core.fused.set_layers import LayerPass, layer_pass
 from rl_core.layers.attention import SetAttention
 from rl_core.layers.base import Layer
 from rl_core.layers.linear import GroupLinear, Head, LayerNorm, RegularLinear
 from rl_core.layers.rows import SetPool
 from rl_core.layers.rpp import ResidualPathway, ResidualRows
 from rl_core.layers.sets import SetHead, SetLayer, SetLifting, SetLinear
-from rl_core.networks import ACTIVATIONS, Network, Packed, Shape, layer_options
-from rl_core.networks_vectors import end_representations
-from rl_core.set_entry import LiftingPass
-from rl_core.set_passes import LayerPass, layer_pass
+from rl_core.networks.build import ACTIVATIONS, Network, Packed, Shape, layer_options
+from rl_core.networks.vectors import end_representations
 from rl_core.symmetry.symmetry import Symmetry
-from rl_core.tape import Tape
 
 __all__ = ["SetNetwork"]
 

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rl_core.expanded import Expansion
-from rl_core.networks import Network
-from rl_core.networks_vectors import VectorNetwork
+from rl_core.fused.recorder import Tape
+from rl_core.fused.vector_network import VectorPass
+from rl_core.fused.vector_weights import Expansion
+from rl_core.networks.build import Network
+from rl_core.networks.vectors import VectorNetwork
 from rl_core.precision import lower_precision
 from rl_core.replay import Batch
 from rl_core.sac import HALF_LOG_TWO_PI, SAC, Metrics
-from rl_core.tape import Tape
-from rl_core.vector_pass import VectorPass
 
 __all__ = ["HandGradient", "can_derive", "log_density"]
 

@@ -8,7 +8,6 @@ from scipy.stats import wasserstein_distance
 
 from rl_core.errors import ConfigError
 from rl_core.symmetry import Element, Symmetry, cyclic, dihedral, sign, standard
-from rl_core.symmetry.laws import exchange_test, market_symmetry, mirror_test
 from rl_core.symmetry.measure import (
     critic_errors,
     elements,
@@ -21,6 +20,7 @@ from rl_core.symmetry.measure import (
     sampled_gaps,
     wasserstein_of_samples,
 )
+from trading_app.evaluation.return_symmetry import exchange_test, market_symmetry, mirror_test
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rl_core.fused.recorder import Tape
 from rl_core.layers.base import Layer
 from rl_core.layers.linear import GroupLinear
 from rl_core.layers.products import accumulate, to_weight
 from rl_core.layers.rows import SetPool
 from rl_core.layers.sets import SetHead, SetLayer, SetLinear
-from rl_core.tape import Tape
 
 __all__ = ["LayerPass", "MeanPath", "SpreadPass", "layer_pass"]
 
