@@ -37,8 +37,8 @@ def trading_pair(mirror: bool, width: int | None = None) -> dict[str, Any]:
     width : int, optional
         Of the relaxed agent's layers; by default that of the trading agent.
     """
-    from trading_app.config import trading_learner
-    from trading_app.symmetry import market_symmetry
+    from trading_app.experiments.config import trading_learner
+    from trading_app.market.symmetry import market_symmetry
 
     # The features, the weight held, three of the whole market, the net exposure; odd and even by turns.
     parity = [1, -1] * (WINDOW * FEATURES // 2) + [-1, 1, 1, 1, -1]
@@ -53,7 +53,7 @@ def trading_pair(mirror: bool, width: int | None = None) -> dict[str, Any]:
 def planted_agents() -> dict[str, Any]:
     """The agents of the planted market, all seeds at once, each with a batch."""
     from benchmarks.planted_cells import Cell
-    from trading_app.planted import PlantedConfig, planted_symmetry
+    from trading_app.synthetic.planted import PlantedConfig, planted_symmetry
 
     symmetry = planted_symmetry(PlantedConfig().assets)
     return {

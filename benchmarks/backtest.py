@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from data.prices import Prices
-    from trading_app.costs import CostModel
+    from trading_app.market.costs import CostModel
 
 app = typer.Typer(help=__doc__)
 TOLERANCE = 1e-9
@@ -45,7 +45,7 @@ def run(
         Sessions that bt gets, which needs seconds for them.
     """
     from data import load_prices
-    from trading_app.costs import CostModel
+    from trading_app.market.costs import CostModel
 
     prices = load_prices("sp500-20")
     costs = CostModel(commission_bps=1, half_spread_bps=2)
@@ -93,9 +93,9 @@ def random_weights(prices: Prices) -> pd.DataFrame:
 
 def ours(prices: Prices, weights: pd.DataFrame, costs: CostModel) -> dict[str, Any]:
     """Our contenders: the arithmetic on arrays, and the public function with its frame of equity."""
-    from trading_app.backtest import backtest
-    from trading_app.backtest_engine import net_asset_values
-    from trading_app.market_prices import trading_panel
+    from trading_app.backtesting.backtest import backtest
+    from trading_app.backtesting.engine import net_asset_values
+    from trading_app.market.panel import trading_panel
 
     panel, targets = trading_panel(prices), weights.to_numpy()[None]
 
@@ -111,7 +111,7 @@ def ours(prices: Prices, weights: pd.DataFrame, costs: CostModel) -> dict[str, A
 def _many(prices: Prices, weights: pd.DataFrame, costs: CostModel, strategies: int) -> dict[str, float]:
     import numpy as np
 
-    from trading_app.backtest import backtest
+    from trading_app.backtesting.backtest import backtest
 
     base = weights.to_numpy()
     batch = np.stack([np.roll(base, shift, axis=0) for shift in range(strategies)])
@@ -126,8 +126,8 @@ def _nothing(_: object) -> None:
 def _hand_over(path: Path, prices: Prices, weights: pd.DataFrame, costs: CostModel, bt_days: int) -> None:
     import numpy as np
 
-    from trading_app.backtest_ledger import ledger
-    from trading_app.market_prices import trading_panel
+    from trading_app.backtesting.ledger import ledger
+    from trading_app.market.panel import trading_panel
 
     panel, targets = trading_panel(prices), weights.to_numpy()
     book = ledger(panel, targets, costs)
@@ -159,8 +159,8 @@ def _proof(
     """
     import numpy as np
 
-    from trading_app.backtest import backtest
-    from trading_app.costs import CostModel
+    from trading_app.backtesting.backtest import backtest
+    from trading_app.market.costs import CostModel
 
     def difference(theirs: list[float], mine: NDArray[np.float64]) -> float:
         return float(np.abs(np.asarray(theirs) / mine[: len(theirs)] - 1).max())

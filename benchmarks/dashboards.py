@@ -207,7 +207,7 @@ def make_home(home: Path, *, smaller: int = RUNS - 1, permutations: int = 19) ->
     All are backtested on the demo's test dates beside its baselines.
     """
     from data import load_prices
-    from trading_app.symmetry_tests import market_document, save_tests
+    from trading_app.evaluation.market_tests import market_document, save_tests
 
     for number in range(smaller):
         agent = AGENTS[number % len(AGENTS)]
@@ -219,10 +219,10 @@ def make_home(home: Path, *, smaller: int = RUNS - 1, permutations: int = 19) ->
 
 
 def _make_run(home: Path, name: str, settings: dict[str, Any]) -> None:
-    from trading_app.config import load_config
-    from trading_app.out_of_sample import backtest_run
+    from trading_app.experiments.config import load_config
+    from trading_app.experiments.out_of_sample import backtest_run
+    from trading_app.experiments.training import train_run
     from trading_app.report import write_report
-    from trading_app.training import train_run
 
     small = {"data.name": DATA, "training.steps": 4, "training.evaluate_every": 2, "training.log_every": 1}
     run, _ = train_run(load_config(None, {}, {**small, **settings}), home=home, name=name)

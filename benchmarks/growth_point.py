@@ -22,9 +22,9 @@ def training(assets: int, window: int, seeds: int) -> float:
     import numpy as np
 
     from rl_core.training import Progress, train
-    from trading_app.config import trading_learner, trading_market
-    from trading_app.market import Market
-    from trading_app.placebo import random_prices
+    from trading_app.experiments.config import trading_learner, trading_market
+    from trading_app.market.env import Market
+    from trading_app.synthetic.placebo import random_prices
 
     prices = random_prices(np.random.default_rng(0), assets=assets, days=1000)
     settings = trading_learner()
@@ -44,9 +44,9 @@ def backtest(sessions: int, assets: int, strategies: int) -> float:
     """Seconds of a backtest of daily targets, costs on; the lower one of two, the first of which makes the room."""
     import numpy as np
 
-    from trading_app.backtest import backtest
-    from trading_app.costs import CostModel
-    from trading_app.placebo import random_prices
+    from trading_app.backtesting.backtest import backtest
+    from trading_app.market.costs import CostModel
+    from trading_app.synthetic.placebo import random_prices
 
     generator = np.random.default_rng(0)
     prices = random_prices(generator, assets=assets, days=sessions)
@@ -64,8 +64,8 @@ def main() -> None:
     size: dict[str, Any] = json.loads(sys.argv[1])
     run: Callable[..., float] = {"training": training, "backtest": backtest}[size.pop("what")]
     # What importing takes belongs to no size.
-    import trading_app.backtest
-    import trading_app.market  # noqa: F401
+    import trading_app.backtesting.backtest
+    import trading_app.market.env  # noqa: F401
 
     before = _peak()
     seconds = run(**size)

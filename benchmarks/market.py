@@ -82,7 +82,7 @@ def _accounts(name: str) -> int:
 def _single(prices: Prices) -> Callable[[], float]:
     import numpy as np
 
-    from trading_app.gym_env import PortfolioEnv
+    from trading_app.envs.registration import PortfolioEnv
 
     env = PortfolioEnv(prices)
     actions = np.random.default_rng(0).uniform(-1, 1, (STEPS["single"], len(prices.symbols)))
@@ -103,7 +103,7 @@ def _single(prices: Prices) -> Callable[[], float]:
 def _batched(prices: Prices, accounts: int, steps: int, *, windows: bool) -> Callable[[], float]:
     import torch
 
-    from trading_app.market import Market
+    from trading_app.market.env import Market
 
     market = Market(prices, n_envs=accounts)
     generator = torch.Generator().manual_seed(0)

@@ -31,7 +31,7 @@ def placebo_prices(kind: str, index: int) -> Prices:
     import numpy as np
 
     from data import load_prices
-    from trading_app.placebo import random_prices, shuffled_prices
+    from trading_app.synthetic.placebo import random_prices, shuffled_prices
 
     generator = np.random.default_rng([index, len(kind)])
     if kind == "random":
@@ -44,11 +44,11 @@ def one_market(kind: str, index: int, seeds: int) -> dict[str, Any]:
     import pandas as pd
 
     from data.snapshots.store import SnapshotStore
-    from trading_app.backtest import backtest
-    from trading_app.baselines import BASELINES
-    from trading_app.config import load_config
-    from trading_app.policies import TrainedPolicy
-    from trading_app.training import train_run
+    from trading_app.backtesting.backtest import backtest
+    from trading_app.backtesting.baselines import BASELINES
+    from trading_app.experiments.config import load_config
+    from trading_app.experiments.policies import TrainedPolicy
+    from trading_app.experiments.training import train_run
 
     prices = placebo_prices(kind, index)
     with tempfile.TemporaryDirectory(prefix="equitrade-placebo-") as folder:

@@ -26,7 +26,7 @@ from rl_core.networks.build import Network
 from rl_core.sac import SAC
 from rl_core.symmetry.measure import policy_errors, relaxation
 from rl_core.training import train
-from trading_app.planted import PlantedMarket, PlantedScore
+from trading_app.synthetic.planted import PlantedMarket, PlantedScore
 
 RESULTS = Path(__file__).resolve().parent / "results" / "planted"
 NOISE_LEVELS = (0.0, 0.1, 0.2, 0.4, 0.8)

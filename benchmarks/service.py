@@ -120,8 +120,8 @@ def _prepare(home: Path) -> tuple[str, list[str]]:
     from service.evidence import Evidence, inference_files
     from service.settings import load_settings
     from service.state import State
-    from trading_app.config import load_config
-    from trading_app.training import train_run
+    from trading_app.experiments.config import load_config
+    from trading_app.experiments.training import train_run
 
     steps = {"training.steps": 2, "training.evaluate_every": 1000, "training.checkpoint_every": 2}
     run, _ = train_run(load_config(None, {}, {"data.name": DATA, **steps}), home=home, name="bench")

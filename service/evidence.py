@@ -81,7 +81,7 @@ def read_evidence(run: Path) -> Evidence:
         If the run is incomplete, was not evaluated after the days it learned from, or does not record its
         inputs; the message names the run and what to do.
     """
-    from trading_app.runs import Run
+    from trading_app.runs.run import Run
 
     manifest = _read(run / "manifest.json", "no run is there")
     if manifest.get("folds"):

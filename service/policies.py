@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from data import Prices
-    from trading_app.market import Market
-    from trading_app.policies import TrainedPolicy
+    from trading_app.experiments.policies import TrainedPolicy
+    from trading_app.market.env import Market
 
 Floats = NDArray[np.float64]
 
@@ -152,6 +152,6 @@ def load_trained(path: Path) -> Policy:
     DataError, ConfigError
         If something that it needs is missing or damaged.
     """
-    from trading_app.policies import TrainedPolicy
+    from trading_app.experiments.policies import TrainedPolicy
 
     return ServedPolicy(TrainedPolicy.load(path))

@@ -28,7 +28,7 @@ from service.telemetry import Telemetry
 from service.users import Users
 
 if TYPE_CHECKING:
-    from trading_app.runs import Run
+    from trading_app.runs.run import Run
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -99,7 +99,7 @@ class State:
 
     def runs(self) -> list[Run]:
         """Every run, newest first."""
-        from trading_app.runs import list_runs
+        from trading_app.runs.run import list_runs
 
         return list_runs(self.settings.home)
 
@@ -111,7 +111,7 @@ class State:
         Problem
             ``unknown-run``.
         """
-        from trading_app.runs import RunError, open_run, runs_directory
+        from trading_app.runs.run import RunError, open_run, runs_directory
 
         try:
             run = open_run(name, self.settings.home)

@@ -20,7 +20,7 @@ from service.settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
-    from trading_app.runs import Run
+    from trading_app.runs.run import Run
 
 _OWNED = "owned.json"
 _LOCK_SECONDS = 15.0
@@ -57,7 +57,7 @@ class Found(NamedTuple):
 
     def result(self) -> dict[str, Any]:
         """The members of the job's result."""
-        from trading_app.report.contribution_figures import contributions
+        from trading_app.report.figures.contribution import contributions
 
         gains = contributions(self.weights, self.equity[self.strategy], self.trades)
         frames = {"weights": self.weights, "costs": self.costs, "contributions": gains}
@@ -80,9 +80,9 @@ def backtest(parameters: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
 
 def train(parameters: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
     """Train a run; a later attempt goes on from the checkpoint that the earlier one left."""
-    from trading_app.config import load_config
-    from trading_app.runs import open_run, runs_directory
-    from trading_app.training import train_run
+    from trading_app.experiments.config import load_config
+    from trading_app.experiments.training import train_run
+    from trading_app.runs.run import open_run, runs_directory
 
     name = str(parameters["name"])
     resume = _own_run(name, runs_directory(place.settings.home), place.folder)
@@ -142,8 +142,8 @@ TASKS: dict[str, Task] = {"backtest": backtest, "training": train, "refresh": re
 
 
 def _backtest_policy(parameters: Mapping[str, Any], place: Workplace) -> Found:
-    from trading_app.evidence import AGENT
-    from trading_app.out_of_sample import backtest_run
+    from trading_app.backtesting.summary import AGENT
+    from trading_app.experiments.out_of_sample import backtest_run
 
     run = _copy_of_run(parameters, place)
     place.report(0.1, "deciding day by day")
@@ -161,11 +161,11 @@ def _backtest_policy(parameters: Mapping[str, Any], place: Workplace) -> Found:
 
 def _backtest_baseline(parameters: Mapping[str, Any], place: Workplace) -> Found:
     from service.snapshots import Snapshots
-    from trading_app.backtest import backtest as run_backtest
-    from trading_app.baselines import baseline
-    from trading_app.costs import CostModel
-    from trading_app.evidence import evidence
-    from trading_app.out_of_sample import with_costs
+    from trading_app.backtesting.backtest import backtest as run_backtest
+    from trading_app.backtesting.baselines import baseline
+    from trading_app.backtesting.summary import evidence
+    from trading_app.experiments.out_of_sample import with_costs
+    from trading_app.market.costs import CostModel
 
     name, start, end = str(parameters["strategy"]), parameters.get("start"), parameters.get("end")
     weigh = baseline(name)
@@ -180,7 +180,7 @@ def _backtest_baseline(parameters: Mapping[str, Any], place: Workplace) -> Found
 
 def _copy_of_run(parameters: Mapping[str, Any], place: Workplace) -> Run:
     """A copy in the job's folder: the evidence of the run itself must not change with somebody's question."""
-    from trading_app.runs import Run
+    from trading_app.runs.run import Run
 
     if "model" in parameters:
         source = place.settings.models / parameters["model"] / parameters["version"]

@@ -8,29 +8,29 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trading_app import baselines as baselines
-    from trading_app import metrics as metrics
-    from trading_app.backtest import backtest as backtest
-    from trading_app.backtest_results import BacktestResult as BacktestResult
-    from trading_app.backtest_results import BatchResult as BatchResult
-    from trading_app.costs import CostModel as CostModel
-    from trading_app.gym_env import PortfolioEnv as PortfolioEnv
-    from trading_app.gym_env import make_vec as make_vec
-    from trading_app.market import Market as Market
-    from trading_app.market_config import MarketConfig as MarketConfig
+    from trading_app.backtesting import baselines as baselines
+    from trading_app.backtesting.backtest import backtest as backtest
+    from trading_app.backtesting.results import BacktestResult as BacktestResult
+    from trading_app.backtesting.results import BatchResult as BatchResult
+    from trading_app.envs.registration import PortfolioEnv as PortfolioEnv
+    from trading_app.envs.registration import make_vec as make_vec
+    from trading_app.evaluation import metrics as metrics
+    from trading_app.market.config import MarketConfig as MarketConfig
+    from trading_app.market.costs import CostModel as CostModel
+    from trading_app.market.env import Market as Market
 
 # Name → module that holds it; a name that is a module itself stands for that module.
 _HOMES = {
-    "BacktestResult": "trading_app.backtest_results",
-    "BatchResult": "trading_app.backtest_results",
-    "CostModel": "trading_app.costs",
-    "Market": "trading_app.market",
-    "MarketConfig": "trading_app.market_config",
-    "PortfolioEnv": "trading_app.gym_env",
-    "backtest": "trading_app.backtest",
-    "baselines": "trading_app.baselines",
-    "make_vec": "trading_app.gym_env",
-    "metrics": "trading_app.metrics",
+    "BacktestResult": "trading_app.backtesting.results",
+    "BatchResult": "trading_app.backtesting.results",
+    "CostModel": "trading_app.market.costs",
+    "Market": "trading_app.market.env",
+    "MarketConfig": "trading_app.market.config",
+    "PortfolioEnv": "trading_app.envs.registration",
+    "backtest": "trading_app.backtesting.backtest",
+    "baselines": "trading_app.backtesting.baselines",
+    "make_vec": "trading_app.envs.registration",
+    "metrics": "trading_app.evaluation.metrics",
 }
 _MODULES = ("baselines", "metrics")
 
@@ -49,7 +49,7 @@ __all__ = [
 
 
 class _Package(ModuleType):
-    """Keeps `trading_app.backtest` the function, where importing the module of that name would bind that."""
+    """Keeps `trading_app.backtesting.backtest` the function, where importing the module of that name would bind that."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "backtest" and isinstance(value, ModuleType):

@@ -25,7 +25,7 @@ def promote(
     as_json: JsonOption = False,
 ) -> None:
     """Check a run, copy what inference needs, and serve it from the next request on."""
-    from trading_app.runs import open_run
+    from trading_app.runs.run import open_run
 
     with opened(config, home) as state:
         promoted = state.registry.promote(open_run(run, state.settings.home).path, model)

@@ -18,19 +18,19 @@ from service.dashboard.run_pictures import opened
 from service.dashboard.views import Zoom
 from service.dependencies import StateDep
 from service.problems import Problem
-from trading_app.evidence import AGENT, kind_of
-from trading_app.measures import MEASURES, format_measure, format_number
+from trading_app.backtesting.summary import AGENT, kind_of
+from trading_app.evaluation.labels import MEASURES, format_measure, format_number
+from trading_app.files import RunError
 from trading_app.report import figures
 from trading_app.report.tables import Cell, Table, interval_text
 from trading_app.report.theme import label_of
 from trading_app.report.verdict import p_value, percent_chance
-from trading_app.run_files import RunError
-from trading_app.saved_backtests import SavedBacktest, load_backtest
+from trading_app.runs.backtests import SavedBacktest, load_backtest
 
 if TYPE_CHECKING:
     from service.state import State
     from trading_app.report.theme import Focus
-    from trading_app.runs import Run
+    from trading_app.runs.run import Run
 
 PATH, TITLE = "/dashboard/compare", "Compare"
 router = page_router()
@@ -322,6 +322,6 @@ def _subject(saved: SavedBacktest) -> str:
 
 @lru_cache(maxsize=64)
 def _saved(path: Path, _stamp: int) -> SavedBacktest:
-    from trading_app.runs import Run
+    from trading_app.runs.run import Run
 
     return load_backtest(Run(path, {}))

@@ -18,7 +18,7 @@ from data.quality.repairs import REPAIRS
 from data.snapshots.coverage import EVERY, listed, missing_sessions
 from service.dashboard.pictures import Picture, themed
 from service.problems import Problem
-from trading_app.report import data_figures as figures
+from trading_app.report.figures import data as figures
 from trading_app.report.tables import Cell, Table
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from service.jobs import FINISHED, SUCCEEDED, JobRecord
 from service.problems import Problem
 from service.routes.jobs import start_backtest, start_training
 from service.schemas.records import BacktestRequest, TrainingRequest
-from trading_app.evidence import AGENT
+from trading_app.backtesting.summary import AGENT
 from trading_app.report import tables
 from trading_app.report.data import ReportData
 from trading_app.report.page import CURVES
@@ -135,7 +135,7 @@ async def job_figure(
 
 
 def _context(state: State, principal: Principal, backtest: Mapping[str, str]) -> dict[str, Any]:
-    from trading_app.baselines import BASELINES
+    from trading_app.backtesting.baselines import BASELINES
 
     return {
         "jobs": state.jobs.newest(limit=_SHOWN),

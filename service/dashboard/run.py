@@ -17,7 +17,7 @@ from service.dashboard.views import View, ViewDep, Zoom, presets
 from service.dependencies import RunName, StateDep
 from service.problems import Problem
 from service.routes.runs import summary
-from trading_app.measures import MEASURES
+from trading_app.evaluation.labels import MEASURES
 from trading_app.report import tables
 from trading_app.report.facts import manifest_facts, method_facts, sampling
 from trading_app.report.page import SECTIONS
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from service.dashboard.run_pictures import Backtested
     from service.state import State
     from trading_app.report.theme import Focus
-    from trading_app.runs import Run
+    from trading_app.runs.run import Run
 
 PATH, TITLE = "/dashboard/run", "Run"
 router = page_router()

@@ -13,13 +13,13 @@ import pandas as pd
 
 from service.dashboard.pictures import Picture
 from service.problems import Problem
+from trading_app.files import RunError, read_json
 from trading_app.report import figures
-from trading_app.report.contribution_figures import contributions
 from trading_app.report.data import ReportData, load_report_data, training_progress
-from trading_app.report.evidence_figures import metric_label
+from trading_app.report.figures.contribution import contributions
+from trading_app.report.figures.significance import metric_label
 from trading_app.report.page import CURVES, training_metrics
-from trading_app.run_files import RunError, read_json
-from trading_app.runs import Run, load_backtest
+from trading_app.runs.run import Run, load_backtest
 
 if TYPE_CHECKING:
     from trading_app.report.theme import Focus, Theme
@@ -30,7 +30,7 @@ FEWEST = 20
 
 @dataclass(frozen=True)
 class Backtested:
-    """A backtest as pages show it: what `trading_app.saved_backtests` keeps, in a range of dates.
+    """A backtest as pages show it: what `trading_app.runs.backtests` keeps, in a range of dates.
 
     Attributes
     ----------

@@ -70,7 +70,7 @@ def _agent(state: State, view: SymmetryView) -> AgentSymmetry | None:
 
 
 def _context(state: State, view: SymmetryView) -> dict[str, Any]:
-    from trading_app.symmetry_tests import stored_tests
+    from trading_app.evaluation.market_tests import stored_tests
 
     agent = _agent(state, view)
     stored = stored_tests(state.settings.home)

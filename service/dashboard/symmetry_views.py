@@ -13,17 +13,17 @@ import numpy as np
 from data.errors import DataError
 from rl_core.errors import ConfigError
 from service.dashboard.pictures import Picture, themed
-from trading_app.measures import format_number
-from trading_app.report import symmetry_figures as figures
-from trading_app.run_symmetry import (
+from trading_app.evaluation.labels import format_number
+from trading_app.experiments.equivariance import (
     RelaxedWeights,
     load_equivariance,
     recorded_deviations,
     relaxed_weights,
 )
+from trading_app.report.figures import symmetry as figures
 
 if TYPE_CHECKING:
-    from trading_app.runs import Run
+    from trading_app.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def market_of(
     DataError
         If tests are named that are not stored.
     """
-    from trading_app.symmetry_tests import stored_tests
+    from trading_app.evaluation.market_tests import stored_tests
 
     found = stored_tests(home) if stored is None else stored
     if view.market is not None:

@@ -20,7 +20,7 @@ from service.dashboard.render import page
 from service.dependencies import ModelId, StateDep
 from service.problems import Problem
 from service.schemas.decisions import AllocationRequest
-from trading_app.measures import MEASURES, format_measure, format_number
+from trading_app.evaluation.labels import MEASURES, format_measure, format_number
 from trading_app.report import figures
 from trading_app.report.tables import Cell, Table, interval_text
 

@@ -92,10 +92,10 @@ async def show_result(job_id: RecordId, state: StateDep, _reader: Reader) -> Job
 
 def _check_backtest(body: BacktestRequest, state: State) -> None:
     """Refuse an unknown strategy, dates without prices and those that a policy was trained on, before a job does."""
-    from trading_app.baselines import baseline
-    from trading_app.out_of_sample import unseen_period
-    from trading_app.run_files import read_json
-    from trading_app.runs import Run
+    from trading_app.backtesting.baselines import baseline
+    from trading_app.experiments.out_of_sample import unseen_period
+    from trading_app.files import read_json
+    from trading_app.runs.run import Run
 
     if body.strategy is not None:
         baseline(body.strategy)

@@ -13,7 +13,7 @@ from service.schemas.common import finite
 from service.schemas.records import RunDetail, RunList, RunSummary
 
 if TYPE_CHECKING:
-    from trading_app.runs import Run
+    from trading_app.runs.run import Run
 
 router = APIRouter(prefix="/api/v1/runs", tags=["runs"])
 

@@ -193,9 +193,9 @@ TINY = {
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with a snapshot and two real runs, trained for seconds and backtested; copy it before use."""
-    from trading_app.config import load_config
-    from trading_app.out_of_sample import backtest_run
-    from trading_app.training import train_run
+    from trading_app.experiments.config import load_config
+    from trading_app.experiments.out_of_sample import backtest_run
+    from trading_app.experiments.training import train_run
 
     home = tmp_path_factory.mktemp("trained")
     rng = np.random.default_rng(1)

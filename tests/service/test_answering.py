@@ -175,7 +175,7 @@ def test_additions_are_on_the_disk_soon_or_at_once_where_that_is_asked_for(tmp_p
 
 def test_a_pinned_market_encodes_its_day_to_the_same_bits(trained: Path) -> None:
     from data import SnapshotStore
-    from trading_app.policies import TrainedPolicy
+    from trading_app.experiments.policies import TrainedPolicy
 
     prices = SnapshotStore(trained).load("small")
     policy = TrainedPolicy.load(trained / "runs" / "first").policy

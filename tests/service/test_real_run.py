@@ -88,8 +88,8 @@ def test_model_folder_holds_what_inference_needs_and_no_training_state(real: Any
 
 def test_replaying_the_backtest_through_the_service_gives_its_weights(real: Any, trained_home: Path) -> None:
     """Asked on each day with what the backtest held at that close, the service decides what it decided."""
-    from trading_app.backtest import backtest
-    from trading_app.policies import TrainedPolicy
+    from trading_app.backtesting.backtest import backtest
+    from trading_app.experiments.policies import TrainedPolicy
 
     client, state = real
     prices = state.snapshots.get("small")
@@ -114,7 +114,7 @@ def test_replaying_the_backtest_through_the_service_gives_its_weights(real: Any,
 
 
 def test_decides_as_the_policy_itself(real: Any, trained_home: Path) -> None:
-    from trading_app.policies import TrainedPolicy
+    from trading_app.experiments.policies import TrainedPolicy
 
     _, state = real
     prices = state.snapshots.get("small")

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.prices import Prices
-from trading_app.backtest import backtest
-from trading_app.costs import CostModel
-from trading_app.gym_env import PortfolioEnv
-from trading_app.market import Market
-from trading_app.market_config import MarketConfig
+from trading_app.backtesting.backtest import backtest
+from trading_app.envs.registration import PortfolioEnv
+from trading_app.market.config import MarketConfig
+from trading_app.market.costs import CostModel
+from trading_app.market.env import Market
 
 SESSIONS, ASSETS = 130, 3
 COSTS = CostModel(impact_coefficient=0.05, borrow_bps=200, risk_free=0.01)

@@ -60,8 +60,8 @@ def backtest(
         with working(f"backtesting {strategy}"):
             document = backtest_baseline(strategy, data or "sp500-20", state, start, end, costs_bps, fill)
     else:
-        from trading_app.out_of_sample import backtest_run
-        from trading_app.runs import open_run
+        from trading_app.experiments.out_of_sample import backtest_run
+        from trading_app.runs.run import open_run
 
         found = open_run(str(run), home=state)
         options = {"data": data, "start": start, "end": end, "costs_bps": costs_bps, "fill": fill}
@@ -84,11 +84,11 @@ def backtest_baseline(
     """Evidence document of one baseline."""
     from data.errors import DataError
     from data.loading import load_prices
-    from trading_app.backtest import backtest as run_backtest
-    from trading_app.baselines import BASELINES
-    from trading_app.costs import CostModel
-    from trading_app.evidence import evidence
-    from trading_app.out_of_sample import with_costs
+    from trading_app.backtesting.backtest import backtest as run_backtest
+    from trading_app.backtesting.baselines import BASELINES
+    from trading_app.backtesting.summary import evidence
+    from trading_app.experiments.out_of_sample import with_costs
+    from trading_app.market.costs import CostModel
 
     if strategy not in BASELINES:
         raise DataError(f"no strategy {strategy!r}; there are {', '.join(BASELINES)}")
@@ -105,7 +105,7 @@ def show(document: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(document)
         return
-    from trading_app.measures import MEASURES, format_measure
+    from trading_app.evaluation.labels import MEASURES, format_measure
 
     rows = []
     for name, entry in document["strategies"].items():

@@ -14,7 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from rl_core.training import Progress
-    from trading_app.config import RunConfig
+    from trading_app.experiments.config import RunConfig
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="TOML file; see the how-to on configuration.")
@@ -58,7 +58,7 @@ def settings_of(
     """
     import os
 
-    from trading_app.config import load_config
+    from trading_app.experiments.config import load_config
 
     named = {"data.name": data, "sac.agent": agent, "training.seeds": seeds, "training.steps": steps}
     return load_config(config, os.environ, {**named, **others})

@@ -21,8 +21,8 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Measure runs and their baselines on the dates that all have, with intervals, and test them against the first."""
-    from trading_app.comparison import compare_runs
-    from trading_app.runs import open_run
+    from trading_app.experiments.comparison import compare_runs
+    from trading_app.runs.run import open_run
 
     state = home_directory(home)
     document = compare_runs([open_run(name, home=state) for name in runs])
@@ -34,7 +34,7 @@ def compare(
 
 def show(document: dict[str, Any]) -> None:
     """Print a comparison as a table: measures, and the difference in Sharpe ratio from the first run."""
-    from trading_app.measures import MEASURES, format_measure
+    from trading_app.evaluation.labels import MEASURES, format_measure
 
     against = {row["baseline"]: row for row in document["comparisons"]}
     measures = ("cagr", "volatility", "sharpe", "max_drawdown")

@@ -28,10 +28,10 @@ def demo(
 
     from trading_app.cli.backtest import show
     from trading_app.cli.train import run_training
-    from trading_app.config import load_config
-    from trading_app.out_of_sample import backtest_run
+    from trading_app.experiments.config import load_config
+    from trading_app.experiments.out_of_sample import backtest_run
     from trading_app.report.page import write_report
-    from trading_app.runs import open_run, unused_name
+    from trading_app.runs.run import open_run, unused_name
 
     state = home_directory(home)
     settings = load_config(None, os.environ)

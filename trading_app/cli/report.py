@@ -19,7 +19,7 @@ def report(
 ) -> None:
     """Write RUN/report.html, a self-contained page, and print its path."""
     from trading_app.report.page import write_report
-    from trading_app.runs import open_run
+    from trading_app.runs.run import open_run
 
     path = write_report(open_run(run, home=home_directory(home))).resolve()
     if as_json:

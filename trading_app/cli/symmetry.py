@@ -39,7 +39,7 @@ def symmetry(
     by more than chance would.
     """
     from data.loading import load_prices
-    from trading_app.symmetry_tests import market_document, save_tests
+    from trading_app.evaluation.market_tests import market_document, save_tests
 
     state = home_directory(home)
     prices = load_prices(data, home=state, start=start, end=end)

@@ -54,8 +54,8 @@ def train(
 
     Settings: command line over environment (EQUITRADE_SAC__WIDTH=128) over --config over defaults.
     """
-    from trading_app.config import load_config
-    from trading_app.runs import open_run
+    from trading_app.experiments.config import load_config
+    from trading_app.runs.run import open_run
 
     state = home_directory(home)
     if resume:
@@ -79,7 +79,7 @@ def run_training(
     settings: Any, home: Path, name: str | None, out: Path | None, resume: bool
 ) -> dict[str, Any]:
     """Train under a progress bar and sum up what came out."""
-    from trading_app.training import train_run
+    from trading_app.experiments.training import train_run
 
     label = f"{settings.sac.agent}, {settings.training.seeds} seeds"
     with progress_bar(label, settings.training.steps) as update:

@@ -47,8 +47,8 @@ def tune(
 
     Writes tuning/NAME/best.toml: train with it, and its backtest's deflated Sharpe ratio allows for all trials.
     """
-    from trading_app.tuning import DEFAULT_SPACE, parse_dimension
-    from trading_app.tuning import tune as search
+    from trading_app.experiments.tuning import DEFAULT_SPACE, parse_dimension
+    from trading_app.experiments.tuning import tune as search
 
     settings = settings_of(config, data, agent, seeds, steps)
     space = [parse_dimension(text) for text in vary] if vary else DEFAULT_SPACE

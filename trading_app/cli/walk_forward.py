@@ -53,9 +53,9 @@ def walk_forward(
     The backtest is one account over all folds, beside the baselines; `equitrade report` makes its report.
     """
     from trading_app.cli.backtest import show
-    from trading_app.config import RunConfig
-    from trading_app.out_of_sample import backtest_run
-    from trading_app.walk_forward import walk_forward_run
+    from trading_app.experiments.config import RunConfig
+    from trading_app.experiments.out_of_sample import backtest_run
+    from trading_app.experiments.walk_forward import walk_forward_run
 
     state = home_directory(home)
     settings = RunConfig()

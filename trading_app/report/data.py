@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from trading_app.evidence import AGENT
-from trading_app.runs import Run, fold_path, load_backtest
+from trading_app.backtesting.summary import AGENT
+from trading_app.runs.run import Run, fold_path, load_backtest
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class ReportData:
     name : str
         The run's name.
     manifest : mapping
-        Where the run comes from, see `trading_app.runs`.
+        Where the run comes from, see `trading_app.runs.run`.
     document : mapping
-        What the backtest shows, see `trading_app.evidence`.
+        What the backtest shows, see `trading_app.backtesting.summary`.
     equity : DataFrame
         Value of each account, date × strategy, the agent first, then its seeds, then the baselines.
     weights : DataFrame

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from trading_app.evidence import kind_of
-from trading_app.measures import format_number
+from trading_app.backtesting.summary import kind_of
+from trading_app.evaluation.labels import format_number
 from trading_app.report.data import ReportData
 from trading_app.report.theme import label_of
 

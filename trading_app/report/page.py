@@ -13,17 +13,17 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from data.snapshots.atomic import atomic_write
-from trading_app.measures import MEASURES
+from trading_app.evaluation.labels import MEASURES
+from trading_app.experiments.equivariance import RELAXATION
 from trading_app.report import figures, tables
 from trading_app.report.data import ReportData, load_report_data
 from trading_app.report.facts import manifest_facts, method_facts, sampling
 from trading_app.report.payload import embed, payload
 from trading_app.report.theme import DARK, LIGHT, Theme
 from trading_app.report.verdict import verdict
-from trading_app.run_symmetry import RELAXATION
 
 if TYPE_CHECKING:
-    from trading_app.runs import Run
+    from trading_app.runs.run import Run
 
 #: Quantities of training in the order of interest; a part of the name is enough.
 TRAINING = ("eval_sharpe", "eval_growth", "eval_", "critic_loss", "alpha", "entropy", "actor_loss")

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trading_app.evidence import kind_of
-from trading_app.measures import MEASURES, format_measure, format_number
-from trading_app.metrics import worst_drawdowns
-from trading_app.report.portfolio_figures import COST_LABELS
+from trading_app.backtesting.summary import kind_of
+from trading_app.evaluation.labels import MEASURES, format_measure, format_number
+from trading_app.evaluation.metrics import worst_drawdowns
+from trading_app.report.figures.portfolio import COST_LABELS
 from trading_app.report.theme import label_of
 from trading_app.report.verdict import p_value, percent_chance
 

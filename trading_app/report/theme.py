@@ -19,7 +19,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from data.errors import DataError
-from trading_app.evidence import kind_of
+from trading_app.backtesting.summary import kind_of
 
 Array = npt.NDArray[np.float64]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trading_app.measures import format_measure, format_number
+from trading_app.evaluation.labels import format_measure, format_number
 from trading_app.report.theme import label_of
 
 SIGNIFICANT = 0.05
@@ -27,7 +27,7 @@ def verdict(document: Mapping[str, Any]) -> Verdict:
     Parameters
     ----------
     document : mapping
-        As from `trading_app.evidence.evidence`.
+        As from `trading_app.backtesting.summary.evidence`.
 
     Returns
     -------

@@ -19,8 +19,8 @@ from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from data import Prices
-from trading_app.backtest import backtest
-from trading_app.runs import Run, create_run, save_backtest
+from trading_app.backtesting.backtest import backtest
+from trading_app.runs.run import Run, create_run, save_backtest
 
 NAME, PASSWORD = "ann", "correct horse battery staple"
 SYMBOLS = ["KO", "GE", "IBM", "XOM"]

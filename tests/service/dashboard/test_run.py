@@ -13,7 +13,7 @@ import pytest
 
 from service.dashboard.run_pictures import FEWEST, load_backtested
 from trading_app.report import figures
-from trading_app.runs import fold_path, load_backtest, open_run
+from trading_app.runs.run import fold_path, load_backtest, open_run
 
 
 def csv(desk: Any, path: str) -> pd.DataFrame:

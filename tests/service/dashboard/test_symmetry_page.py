@@ -15,10 +15,10 @@ import pytest
 from rl_core.checkpoint import save_agent
 from rl_core.config import SACConfig
 from rl_core.sac import SAC
-from trading_app.run_symmetry import save_equivariance
-from trading_app.runs import open_run
-from trading_app.symmetry import market_symmetry
-from trading_app.symmetry_tests import save_tests
+from trading_app.evaluation.market_tests import save_tests
+from trading_app.experiments.equivariance import save_equivariance
+from trading_app.market.symmetry import market_symmetry
+from trading_app.runs.run import open_run
 
 SYMBOLS = ["KO", "GE", "IBM"]
 PATH = "/dashboard/symmetry"

@@ -1,0 +1,197 @@
+"""The trading commands: what a person types, sees, and is told when it is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from trading_app.cli.main import command_points, run
+from trading_app.evaluation.market_tests import stored_tests
+
+SMALL = {
+    "EQUITRADE_TRAINING__STEPS": "12",
+    "EQUITRADE_TRAINING__EVALUATE_EVERY": "12",
+    "EQUITRADE_MARKET__WINDOW": "4",
+    "EQUITRADE_SAC__WIDTH": "8",
+    "EQUITRADE_SAC__BATCH_SIZE": "16",
+    "EQUITRADE_SAC__LEARNING_STARTS": "16",
+}
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run a command in a fresh home; gives exit code, standard output and standard error."""
+    monkeypatch.setenv("EQUITRADE_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    for name, value in SMALL.items():
+        monkeypatch.setenv(name, value)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        code = run(list(arguments))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def test_train_backtest_report(command: Command, tmp_path: Path) -> None:
+    code, out, _ = command("train", "--data", "factors-5", "--seeds", "2", "--name", "first", "--json")
+    assert code == 0
+    path = Path(json.loads(out)["path"])
+    code, out, _ = command("backtest", "first", "--json")
+    assert code == 0
+    document = json.loads(out)
+    assert {"agent", "seed-0", "seed-1", "equal-weight"} <= set(document["strategies"])
+    errors = json.loads((path / "symmetry.json").read_text(encoding="utf-8"))["errors"]
+    assert len(errors["exchange"]["policy"]["mean"]) == 2
+    code, out, _ = command("report", "first")
+    assert code == 0
+    assert Path(out.strip()) == (path / "report.html").resolve()
+    page = (path / "report.html").read_text(encoding="utf-8")
+    assert "<html" in page
+    assert "first" in page
+    code, _, err = command("train", "--data", "factors-5", "--name", "first")
+    assert code == 2
+    assert "there already" in err
+    code, _, err = command("train", "--resume", "--name", "first", "--steps", "3")
+    assert code == 2
+    assert "own settings" in err
+
+
+def test_costs_lower_a_baseline(command: Command) -> None:
+    growth = []
+    for bps in ("0", "50"):
+        arguments = ("--strategy", "momentum", "--data", "factors-5", "--costs-bps", bps, "--json")
+        code, out, _ = command("backtest", *arguments)
+        assert code == 0
+        growth.append(json.loads(out)["strategies"]["momentum"]["metrics"]["cagr"])
+    assert growth[1] < growth[0]
+
+
+def test_symmetry_answers_year_by_year(command: Command, tmp_path: Path) -> None:
+    code, out, _ = command(
+        "symmetry", "--data", "factors-5", "--start", "2019-06-01", "--permutations", "19", "--json"
+    )
+    assert code == 0
+    tests = json.loads(out)["tests"]
+    assert {t["symmetry"] for t in tests} == {"mirror", "exchange"}
+    assert all(0 < t["p_value"] <= 1 for t in tests)
+    assert not (tmp_path / "home" / "symmetry").exists()
+
+
+def test_symmetry_is_kept_where_the_dashboard_finds_it(command: Command, tmp_path: Path) -> None:
+    arguments = ("symmetry", "--data", "factors-5", "--start", "2021-06-01", "--permutations", "19", "--save")
+    code, out, err = command(*arguments)
+    assert code == 0
+    assert "mirror" in out
+    (kept,) = stored_tests(tmp_path / "home")
+    assert kept["hash"] in err
+    assert (kept["data"], kept["permutations"]) == ("factors-5", 19)
+    assert {test["period"] for test in kept["tests"]} == {2021, 2022}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("train", "--data", "nothing-here"), ["nothing-here"]),
+        (("train", "--agent", "best"), ["agent", "best"]),
+        (("train", "--seeds", "many"), ["seeds"]),
+        (("train", "--fill", "next_open"), ["next_open", "open"]),
+        (("train", "--config", "none.toml"), ["none.toml"]),
+        (("train", "--resume"), ["--name"]),
+        (("backtest", "nothing"), ["nothing"]),
+        (("backtest",), ["run", "--strategy"]),
+        (("backtest", "--strategy", "best"), ["best", "equal-weight"]),
+        (("backtest", "--strategy", "momentum", "--start", "2050-01-01"), ["2050"]),
+        (("backtest", "--strategy", "momentum", "--costs-bps", "-1"), ["commission_bps"]),
+        (("report", "nothing"), ["nothing"]),
+        (("walk-forward", "--data", "nothing-here"), ["nothing-here"]),
+        (("walk-forward", "--folds", "1"), ["folds"]),
+        (("walk-forward", "--data", "factors-5", "--folds", "2000"), ["2000 folds"]),
+        (("walk-forward", "--resume"), ["--name"]),
+        (("compare", "nothing"), ["nothing"]),
+        (("compare",), ["RUN"]),
+        (("tune", "--data", "factors-5", "--vary", "sac.width"), ["sac.width", "LOW:HIGH"]),
+        (("tune", "--data", "factors-5", "--vary", "sac.wdth=3,4"), ["wdth"]),
+        (("tune", "--trials", "0"), ["trials"]),
+        (("symmetry", "--data", "nothing-here"), ["nothing-here"]),
+        (("trian",), ["trian"]),
+    ],
+)
+def test_bad_input_is_one_line_code_2_and_nothing_written(
+    command: Command, tmp_path: Path, arguments: tuple[str, ...], words: list[str]
+) -> None:
+    code, out, err = command(*arguments)
+    assert code == 2
+    assert out == ""
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert len(lines) == 1, err
+    for word in words:
+        assert word in lines[0]
+    assert not (tmp_path / "home").exists() or not list((tmp_path / "home").rglob("*.json"))
+
+
+def test_other_symbols_are_refused(command: Command) -> None:
+    assert command("train", "--data", "factors-5", "--seeds", "1", "--name", "five")[0] == 0
+    code, _, err = command("backtest", "five", "--data", "sp500-20")
+    assert code == 2
+    assert "other symbols" in err
+
+
+def test_messy_long_csv_to_next_open_backtest(command: Command, tmp_path: Path) -> None:
+    """31 symbols, holes in opens, highs and lows: imported with every hole named, trained and backtested."""
+    import numpy as np
+    import pandas as pd
+
+    generator = np.random.default_rng(0)
+    dates = pd.bdate_range("2006-01-03", "2017-12-29")
+    frames = []
+    for i in range(31):
+        close = np.round(50 * np.exp(np.cumsum(generator.normal(0, 0.012, len(dates)))), 2) + 1
+        opens = np.round(close * np.exp(generator.normal(0, 0.003, len(dates))), 2)
+        frames.append(
+            pd.DataFrame(
+                {
+                    "Date": dates.strftime("%Y-%m-%d"),
+                    "Open": opens,
+                    "High": np.maximum(opens, close) + 0.1,
+                    "Low": np.minimum(opens, close) - 0.1,
+                    "Close": close,
+                    "Volume": generator.integers(1e5, 1e7, len(dates)),
+                    "Name": f"S{i:02d}",
+                }
+            )
+        )
+    frame = pd.concat(frames, ignore_index=True)
+    holes = generator.choice(len(frame), 25, replace=False)
+    frame.loc[holes, "Open"] = np.nan
+    frame.loc[holes[:10], ["High", "Low"]] = np.nan
+    frame.to_csv("prices.csv", index=False)
+    code, out, err = command("data", "import", "prices.csv", "--name", "messy", "--calendar", "none", "--all")
+    assert code == 0, err
+    for row in holes:
+        # Line 1 is the header.
+        assert f"prices.csv line {row + 2}:" in out
+    arguments = ("--data", "messy", "--fill", "next_open", "--seeds", "1", "--name", "messy-run")
+    assert command("train", *arguments)[0] == 0
+    code, out, err = command("backtest", "messy-run", "--json")
+    assert code == 0, err
+    assert json.loads(out)["fill"] == "next_open"
+
+
+def test_help_needs_no_heavy_import() -> None:
+    code = (
+        "import sys; from trading_app.cli.main import run; code = run(['--help'])\n"
+        "heavy = {'torch', 'pandas', 'numpy', 'fastapi', 'plotly', 'sqlalchemy'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name in command_points():
+        assert name in done.stdout

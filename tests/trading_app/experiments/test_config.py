@@ -1,0 +1,70 @@
+"""Configuration: layers in order, round trip through TOML, and one line for everything wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trading_app.experiments.config import ConfigurationError, RunConfig, load_config, to_dict, to_toml
+
+
+def test_command_line_wins_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text("[sac]\nwidth = 16\nbanks = 3\ndepth = 4\n[training]\nseeds = 2\n")
+    environment = {"EQUITRADE_SAC__WIDTH": "32", "EQUITRADE_SAC__BANKS": "4", "EQUITRADE_HOME": "/nowhere"}
+    config = load_config(file, environment, {"sac.width": 64, "training.steps": None})
+    assert (config.sac.width, config.sac.banks, config.sac.depth) == (64, 4, 4)
+    assert (config.training.seeds, config.training.steps) == (2, RunConfig().training.steps)
+
+
+def test_toml_reads_back_equal(tmp_path: Path) -> None:
+    config = load_config(
+        None, {}, {"data.symbols": ["A", "B"], "data.start": "2000-01-03", "market.actions": "long-only"}
+    )
+    file = tmp_path / "config.toml"
+    file.write_text(to_toml(config))
+    assert load_config(file) == config
+    assert json.loads(json.dumps(to_dict(config)))["data"]["start"] == "2000-01-03"
+
+
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [
+        ("[sac]\nwidht = 3\n", ["widht", "width"]),
+        ("[sacs]\nwidth = 3\n", ["sacs", "sac"]),
+        ("[sac]\nwidth = 0\n", ["width", "0"]),
+        ("[sac]\nwidth = 'wide'\n", ["sac.width", "wide"]),
+        ("[sac]\nagent = 'best'\n", ["agent", "best", "relaxed"]),
+        ("[costs]\ncommission_bps = -1\n", ["commission_bps"]),
+        ("[market]\nfill = 'yesterday'\n", ["fill", "yesterday"]),
+        ("[split]\ntrain = 0.9\n", ["split", "overlap"]),
+        ("[training]\nseeds = 0\n", ["training.seeds"]),
+        ("[data]\nstart = 2001-01-01\nend = 2000-01-01\n", ["data.start"]),
+        ("width = 3\n", ["width"]),
+        ("[sac\n", ["TOML"]),
+    ],
+)
+def test_bad_configurations_name_the_key(tmp_path: Path, toml: str, words: list[str]) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_text(toml)
+    with pytest.raises(ValueError) as caught:
+        load_config(file)
+    assert getattr(caught.value, "user_error", False)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize("overrides", [{"sac.nothing": 1}, {"nothing.width": 1}])
+def test_unknown_overrides_are_refused(overrides: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="nothing"):
+        load_config(None, {}, overrides)
+
+
+def test_missing_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no such configuration file"):
+        load_config(tmp_path / "none.toml")

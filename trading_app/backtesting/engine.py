@@ -1,0 +1,164 @@
+"""Net asset values of many strategies over arrays, without a loop over fills.
+
+What happens between two fills depends on the first one's target alone (`trading_app.market.accounting`), so all
+fills are computed at once and the value of an account is a cumulative product. Only cash between two fills
+that are several sessions apart is a recursion, of one number a strategy.
+
+Shapes: K strategies, T sessions, N assets; D = T − 1 sessions with a fill or the drift after one.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trading_app.backtesting.blocks import Block, Room, blocks
+from trading_app.backtesting.ledger import end_at_ruin, last_fill, ledger
+from trading_app.market.accounting import Rates, hold, positive, solve_fill, total
+from trading_app.market.costs import CostModel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from trading_app.market.panel import TradingPanel
+
+    Floats = NDArray[np.float64]
+    Flags = NDArray[np.bool_]
+
+
+def net_asset_values(
+    panel: TradingPanel, targets: Floats, costs: CostModel, *, threads: int | None = None
+) -> Floats:
+    """Value of K accounts at each close [K, T].
+
+    Parameters
+    ----------
+    panel
+        Prices to trade on, T sessions.
+    targets
+        Target weights decided at each close [K, T, N]; a row of NaN is no trade.
+    costs
+        The cost model.
+    threads
+        Strategies worked on side by side; by default as many as there are processors.
+    """
+    strategies, sessions, assets = targets.shape
+    rates, cuts = Rates.of(costs), blocks(panel, costs)
+    nav = np.empty((strategies, sessions))
+
+    def work(first: int) -> None:
+        room = Room(max(block.height for block in cuts), assets)
+        for k in range(first, strategies, workers):
+            daily = _daily(targets[k], cuts, rates, room)
+            nav[k] = _now_and_then(panel, targets[k], costs) if daily is None else daily
+
+    workers = min(strategies, threads or processors())
+    if workers <= 1:
+        work(0)
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(work, range(workers)))
+    return nav
+
+
+def _daily(target: Floats, cuts: list[Block], rates: Rates, room: Room) -> Floats | None:
+    """Value of an account [T] that trades every session; target [T, N]. None if there is one without a trade."""
+    sessions, assets = target.shape
+    # For μ, and the growth to the close and to the next fill.
+    growth = np.empty((3, cuts[-1].rows.start + cuts[-1].height))
+    held = np.zeros(assets)
+    for block in cuts:
+        wanted, scratch = room.target(target, block), room.scratch(block.height)
+        gross = total(np.abs(wanted, out=scratch))
+        # A sum is NaN if any of its terms is.
+        if not np.isfinite(gross).all():
+            return None
+        closing, _, next_growth, leaving = hold(
+            wanted, rates, block.intraday, block.overnight, gross, room=room.values(block.height)
+        )
+        account = positive(next_growth)
+        pre_trade = room.pre_trade(held, leaving, account)
+        held = leaving[-1] / account[-1]
+        kept = solve_fill(wanted, pre_trade, rates.trade, block.impact, gross=gross, scratch=scratch)
+        growth[:, block.rows.start : block.rows.start + block.height] = kept, closing, next_growth
+    kept, close, following = growth[:, : sessions - 1]
+    # The first session's cash earns interest over the night before it.
+    opening = np.concatenate([[1.0 + rates.lending], following[:-1]])
+    nav = np.concatenate([[1.0], np.cumprod(opening * kept) * close])
+    return end_at_ruin(nav, (opening <= 0) | (kept <= 0) | (close <= 0))
+
+
+def _now_and_then(panel: TradingPanel, target: Floats, costs: CostModel) -> Floats:
+    """Value of an account [T] that does not trade every session; target [T, N]."""
+    filled = np.isfinite(total(target[:-1]))
+    if panel.all_tradable and filled.any():
+        return _sparse(panel, target, filled, Rates.of(costs), panel.impact(costs))
+    return ledger(panel, target, costs).nav
+
+
+def _sparse(
+    panel: TradingPanel, target: Floats, filled: Flags, rates: Rates, impact: Floats | None
+) -> Floats:
+    """Value of an account [T] that trades on some sessions (filled [D]), where every price is known."""
+    fills = np.flatnonzero(filled)
+    wanted = target[fills]
+    units = wanted / panel.price[fills + 1]
+    # Positions before the first fill are none: one leading row of zeros stands for them.
+    lengths = np.diff(np.concatenate([[0], fills, [len(filled)]]))
+    units = np.concatenate([np.zeros_like(units[:1]), units])
+    held = np.repeat(units, lengths, axis=0)
+    positions = np.einsum("tn,tn->t", held, panel.close[1:])
+    shorts = np.zeros(len(filled))
+    if rates.borrow and units.min() < 0:
+        shorts = np.einsum("tn,tn->t", np.minimum(held, 0.0), panel.close[1:])
+    fee = np.concatenate([[0.0], shorts[:-1] * -rates.borrow])
+    cash = _cash_between(1.0 - total(wanted), filled, fee, rates)
+    before = units[:-1] * panel.price[fills + 1]
+    earlier = np.concatenate([[1.0], cash])[fills]
+    interest = earlier * np.where(earlier < 0, rates.financing, rates.lending)
+    account = total(before) + earlier + interest - fee[fills]
+    squeeze = None if impact is None else impact[fills + 1]
+    kept = solve_fill(wanted, before / positive(account)[:, None], rates.trade, squeeze)
+    base = np.repeat(np.concatenate([[1.0], np.cumprod(account * kept)]), lengths)
+    at_close = positions + cash
+    lost = at_close <= 0
+    lost[fills] |= (account <= 0) | (kept <= 0)
+    return end_at_ruin(np.concatenate([[1.0], base * at_close]), lost)
+
+
+def _cash_between(start: Floats, filled: Flags, fee: Floats, rates: Rates) -> Floats:
+    """Cash at each close [D]: set by each fill (start [F]), then growing at its rate and paying fees [D].
+
+    Between two fills cash_k = (1 + r)^k (cash_0 − Σ_j fee_j (1 + r)^{−j}), as long as its sign, and with it
+    the rate r, stays; where it does not the recursion is followed step by step.
+    """
+    begin = last_fill(filled)
+    first = np.concatenate([[1.0], start])[
+        np.searchsorted(np.flatnonzero(filled), np.arange(len(filled)), "right")
+    ]
+    elapsed = np.arange(len(filled)) - begin
+    log_growth = np.where(first < 0, np.log1p(rates.financing), np.log1p(rates.lending))
+    growth = np.exp(log_growth * elapsed)
+    paid = np.cumsum(np.where(filled, 0.0, fee / growth))
+    paid = paid - np.concatenate([[0.0], paid])[begin + 1]
+    cash: Floats = growth * (first - paid)
+    if ((cash < 0) == (first < 0)).all():
+        return cash
+    return np.asarray(_step_by_step(first.tolist(), filled.tolist(), fee.tolist(), rates))
+
+
+def _step_by_step(cash: list[float], filled: list[bool], fee: list[float], rates: Rates) -> list[float]:
+    lending, paying = 1.0 + rates.lending, 1.0 + rates.financing
+    level = 1.0
+    for day, fill in enumerate(filled):
+        level = cash[day] if fill else level * (paying if level < 0 else lending) - fee[day]
+        cash[day] = level
+    return cash
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,156 @@
+"""Every movement of one strategy's backtest: positions, cash, costs and accruals of each session.
+
+Shapes: T sessions, N assets. Session 0 is the first day, with all cash; fills lie on sessions 1 … T − 1, and
+arrays about sessions 1 … T − 1 have D = T − 1 rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trading_app.market.accounting import Rates, financing, positive, solve_fill, total, trading_cost
+from trading_app.market.costs import CostModel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from trading_app.market.panel import TradingPanel
+
+    Floats = NDArray[np.float64]
+    Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Every movement of an account, in units of its value right after the last fill, V (1 before the first).
+
+    Attributes
+    ----------
+    filled
+        Whether there was a fill [D].
+    target
+        Target weights of the fills, 0 where not tradable [D, N].
+    before
+        Values of the positions just before the fill price of the session, in units of the previous V [D, N].
+    cash_before
+        Cash there [D].
+    interest, borrow
+        Accrued over the night before the session, in units of the previous V [D].
+    kept
+        μ of the fill, 1 where there is none [D].
+    closed
+        Values of positions closed for want of a price, on sessions without a fill [D, N].
+    values, cash
+        Positions and cash at the close, in units of V [D, N] and [D].
+    base
+        V itself, in units of the account's start [D].
+    nav
+        Value of the account at each close, 1 at session 0, 0 from its ruin on [T].
+    """
+
+    filled: Flags
+    target: Floats
+    before: Floats
+    cash_before: Floats
+    interest: Floats
+    borrow: Floats
+    kept: Floats
+    closed: Floats
+    values: Floats
+    cash: Floats
+    base: Floats
+    nav: Floats
+
+    @property
+    def value_before(self) -> Floats:
+        """The account just before the fill price of the session, in units of the previous V [D]."""
+        account: Floats = self.cash_before + total(self.before)
+        return account
+
+    @property
+    def traded(self) -> Floats:
+        """Changes of weight by trades, fractions of the account just before the trade [D, N]."""
+        account = positive(self.value_before)[:, None]
+        change = np.where(self.filled[:, None], self.target * self.kept[:, None] - self.before / account, 0.0)
+        traded: Floats = change - self.closed / account
+        return traded
+
+
+def ledger(panel: TradingPanel, targets: Floats, costs: CostModel) -> Ledger:
+    """Work out every movement of an account; targets [T, N] with rows of NaN where there is no trade."""
+    rates, impact = Rates.of(costs), panel.impact(costs)
+    filled = ~np.isnan(targets[:-1, 0])
+    target = np.where(filled[:, None], targets[:-1], 0.0) * panel.tradable[1:]
+    units, open_now = _units(panel, target, filled)
+    held = units * open_now
+    values = held * panel.close[1:]
+    earlier = np.concatenate([np.zeros_like(held[:1]), held[:-1]])
+    before = earlier * panel.price[1:]
+    closed = before * ~(open_now | filled[:, None])
+    cash, interest, borrow = _cash(target, filled, earlier * panel.close[:-1], closed, rates)
+    cash_before = np.concatenate([[1.0], cash[:-1]]) + interest - borrow
+    account = cash_before + total(before)
+    kept = np.ones_like(cash)
+    if filled.any():
+        weights = before / positive(account)[:, None]
+        rows = None if impact is None else impact[1:][filled]
+        kept[filled] = solve_fill(target[filled], weights[filled], rates.trade, rows)
+    base = np.cumprod(np.where(filled, account * kept, 1.0), dtype=np.float64)
+    at_close = total(values) + cash
+    nav = np.concatenate([[1.0], base * at_close])
+    nav = end_at_ruin(nav, (filled & (account <= 0)) | (kept <= 0) | (at_close <= 0))
+    return Ledger(
+        filled, target, before, cash_before, interest, borrow, kept, closed, values, cash, base, nav
+    )
+
+
+def last_fill(filled: Flags) -> NDArray[np.intp]:
+    """Row of the last fill at or before each session [D]; −1 before the first."""
+    return np.maximum.accumulate(np.where(filled, np.arange(len(filled)), -1))
+
+
+def _units(panel: TradingPanel, target: Floats, filled: Flags) -> tuple[Floats, Flags]:
+    """Units held per V after each session's fill, and whether each is still open there [D, N].
+
+    A symbol that loses its price after the fill is closed; it stays so until the next fill.
+    """
+    last = last_fill(filled)
+    units = (target / panel.price[1:])[np.maximum(last, 0)] * (last >= 0)[:, None]
+    if panel.all_tradable:
+        return units, np.ones(units.shape, dtype=bool)
+    lost = np.where(panel.tradable[1:], -1, np.arange(len(filled))[:, None])
+    return units, np.maximum.accumulate(lost, axis=0) <= last[:, None]
+
+
+def _cash(
+    target: Floats, filled: Flags, positions: Floats, closed: Floats, rates: Rates
+) -> tuple[Floats, Floats, Floats]:
+    """Follow cash through the sessions: at the close, and interest and borrow fee of the night before [D].
+
+    `positions` are values at the close before each session. Everything is in units of V, so that a fill sets
+    cash to 1 − Σ target whatever came before, and the recursion runs over sessions without a fill alone.
+    """
+    _, borrow = financing(np.zeros(len(filled)), positions, rates)
+    proceeds = total(closed) - trading_cost(closed, rates.trade) - borrow
+    cash = np.asarray(_cash_path((1.0 - total(target)).tolist(), filled.tolist(), proceeds.tolist(), rates))
+    earlier = np.concatenate([[1.0], cash[:-1]])
+    return cash, earlier * np.where(earlier < 0, rates.financing, rates.lending), borrow
+
+
+def _cash_path(cash: list[float], filled: list[bool], proceeds: list[float], rates: Rates) -> list[float]:
+    lending, paying = 1.0 + rates.lending, 1.0 + rates.financing
+    level = 1.0
+    for day, fill in enumerate(filled):
+        level = cash[day] if fill else level * (paying if level < 0 else lending) + proceeds[day]
+        cash[day] = level
+    return cash
+
+
+def end_at_ruin(nav: Floats, lost: Flags) -> Floats:
+    """End an account that lost everything: 0 from that session on; nav [T], lost [D]."""
+    if lost.any():
+        nav[1 + int(np.argmax(lost)) :] = 0.0
+    return nav

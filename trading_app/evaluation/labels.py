@@ -1,0 +1,72 @@
+"""The measures of performance: their names, units and meanings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a measure is named and written, so that reports, dashboards and the command line agree."""
+
+    label: str
+    unit: Literal["percent", "ratio", "bps"]
+    digits: int
+    meaning: str
+    higher_is_better: bool | None = True
+
+
+MEASURES: dict[str, Measure] = {
+    "total_return": Measure("Total return", "percent", 1, "growth of the portfolio over the whole period"),
+    "cagr": Measure("Annual growth", "percent", 1, "compound annual growth rate"),
+    "volatility": Measure(
+        "Volatility", "percent", 1, "annualised standard deviation of returns", higher_is_better=None
+    ),
+    "sharpe": Measure("Sharpe ratio", "ratio", 2, "annualised mean excess return over standard deviation"),
+    "sortino": Measure("Sortino ratio", "ratio", 2, "annualised mean excess return over downside deviation"),
+    "max_drawdown": Measure(
+        "Maximum drawdown", "percent", 1, "largest fall from a peak of the compounded value"
+    ),
+    "calmar": Measure("Calmar ratio", "ratio", 2, "annual growth over maximum drawdown"),
+    "cvar_5": Measure("CVaR 5 %", "percent", 2, "mean return of the worst 5 % of periods (historical)"),
+    "hit_rate": Measure("Hit rate", "percent", 1, "share of periods with a positive return"),
+    "skew": Measure("Skewness", "ratio", 2, "asymmetry of returns; negative is a heavier loss tail"),
+    "kurtosis": Measure(
+        "Excess kurtosis", "ratio", 1, "weight of the tails; 0 for a normal law", higher_is_better=None
+    ),
+    "turnover": Measure(
+        "Annual turnover", "percent", 0, "half the traded value per year, as a share of the portfolio", None
+    ),
+    "break_even_bps": Measure(
+        "Break-even cost", "bps", 1, "cost per unit traded at which the mean net return is zero"
+    ),
+}
+
+
+def format_measure(name: str, value: float | None, *, digits: int | None = None) -> str:
+    """A value with its unit and the measure's precision; an en dash where it is undefined.
+
+    Parameters
+    ----------
+    name : str
+        Key of `MEASURES`.
+    value : float or None
+        As computed by `trading_app.evaluation.metrics`.
+    digits : int, optional
+        Decimals, instead of the measure's own.
+    """
+    measure = MEASURES[name]
+    return format_number(value, measure.unit, measure.digits if digits is None else digits)
+
+
+def format_number(value: float | None, unit: Literal["percent", "ratio", "bps"], digits: int) -> str:
+    """A number with a true minus sign, thousands separated by narrow spaces, and its unit."""
+    if value is None or value != value:
+        return "–"
+    scaled = value * 100 if unit == "percent" else value
+    if abs(scaled) >= {"percent": 1000, "bps": 100, "ratio": 1000}[unit]:
+        digits = 0
+    text = f"{scaled:,.{digits}f}".replace(",", "\u202f")
+    text = text.removeprefix("-") if float(f"{scaled:.{digits}f}") == 0 else text.replace("-", "\u2212")
+    return text + {"percent": "\u202f%", "ratio": "", "bps": "\u202fbp"}[unit]

@@ -1,0 +1,235 @@
+"""What a run knows of its symmetry: equivariance errors measured with its backtest, relaxed weights of its checkpoint.
+
+``symmetry.json`` in the run's directory holds what `measure_equivariance` found: ``schema``, ``created_at``, ``step``,
+``seeds``, ``data`` (name and hash), ``start``, ``end``, ``states`` and ``errors``: element → ``policy`` and ``critic``
+→ ``mean``, ``maximum`` and ``scale``, a list over seeds each.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from data.snapshots.atomic import atomic_write
+from trading_app.files import now, read_json, to_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rl_core.sac import SAC
+    from rl_core.symmetry.measure import FunctionError
+    from trading_app.experiments.policies import Rollout, TrainedPolicy
+    from trading_app.runs.run import Run
+
+SCHEMA = 1
+FILE = "symmetry.json"
+# Enough for a mean to two digits; a batch that a CPU answers in a fraction of a second.
+STATES = 256
+RELAXATION = "relaxation_"
+
+
+@dataclass(frozen=True)
+class RelaxedWeights:
+    """Relaxed weights of a run's newest checkpoint.
+
+    Attributes
+    ----------
+    layers
+        By network and layer (``"actor lifting"``), [S, E, L, N, G]: seeds, critics of an ensemble, banks, assets (1
+        where a layer has no rows), elements of the group.
+    seeds, symbols
+        The S seeds and the N assets.
+    elements
+        The G elements of the group: ``identity``, and in markets with a mirror ``mirror``.
+    step
+        Steps that had been taken.
+    """
+
+    layers: Mapping[str, NDArray[np.float64]]
+    seeds: tuple[int, ...]
+    symbols: tuple[str, ...]
+    elements: tuple[str, ...]
+    step: int
+
+    def raw(self, layer: str) -> NDArray[np.float64]:
+        """A layer's weights, [S, L, N, G]: the mean over an ensemble. All start at 1."""
+        return np.asarray(self.layers[layer].mean(axis=1))
+
+    def tied(self, layer: str) -> NDArray[np.float64]:
+        """1 and the difference of each weight from its bank's mean over the layer's mean size, [S, L, N, G].
+
+        It is 1 everywhere where the layer is equivariant.
+        """
+        return np.asarray(1 + self._apart(layer).mean(axis=1))
+
+    def deviation(self, layer: str) -> NDArray[np.float64]:
+        """How unequal a layer's weights are, [S], as `rl_core.symmetry.measure.relaxation` has it; mean over an
+        ensemble."""
+        return np.asarray(np.abs(self._apart(layer)).max(axis=(2, 3, 4)).mean(axis=1))
+
+    def _apart(self, layer: str) -> NDArray[np.float64]:
+        w = self.layers[layer]
+        size = np.abs(w).mean(axis=(2, 3, 4), keepdims=True)
+        return np.asarray((w - w.mean(axis=(3, 4), keepdims=True)) / np.maximum(size, 1e-12))
+
+
+def relaxed_weights(run: Run) -> RelaxedWeights:
+    """Read the relaxed weights of a run's newest checkpoint; there are none for an agent that is not relaxed.
+
+    Raises
+    ------
+    ConfigError
+        If the run has no checkpoint, or it is damaged.
+    """
+    from rl_core.checkpoint_reader import load_gains
+
+    document, found = load_gains(run.path)
+    seeds = tuple(int(seed) for seed in document["seeds"])
+    layers = {}
+    for name, w in sorted(found.items(), key=lambda item: _place(item[0])):
+        rows = w if w.ndim == 4 else w[:, :, None]
+        if rows.shape[2] * rows.shape[3] > 1:  # one weight alone cannot differ
+            layers[name] = rows.reshape(len(seeds), -1, *rows.shape[1:])
+    elements = tuple(map(_element, document["symmetry"]["elements"]))
+    return RelaxedWeights(layers, seeds, tuple(run.symbols), elements, int(document["step"]))
+
+
+def recorded_deviations(run: Run) -> pd.DataFrame:
+    """What training recorded of `deviations`: rows of ``progress.jsonl`` that have them; empty where there are none."""
+    mark = f'"eval_{RELAXATION}'
+    try:
+        text = (run.path / "progress.jsonl").read_text(encoding="utf-8")
+    except OSError:
+        return pd.DataFrame()
+    rows = []
+    for line in text.splitlines():
+        if mark in line:  # few lines have them, and reading all as JSON would take seconds
+            with suppress(json.JSONDecodeError):
+                rows.append(json.loads(line))
+    return pd.DataFrame(rows)
+
+
+def deviations(agent: SAC) -> dict[str, Tensor]:
+    """How unequal the relaxed weights of each layer are, [S] each, under ``relaxation_NETWORK LAYER``."""
+    from rl_core.symmetry.measure import relaxation
+
+    if agent.config.agent != "relaxed":
+        return {}
+    found = {}
+    for network, gains in (("actor", agent.actor.gains()), ("critic", agent.critic.gains())):
+        apart = {name: w for name, w in gains.items() if w[0, 0].numel() > 1}
+        for name, values in relaxation(apart).items():
+            key = f"{RELAXATION}{network} {name.removesuffix('.w')}"
+            found[key] = values.view(len(agent.seeds), -1).mean(dim=1)
+    return found
+
+
+def measure_equivariance(policy: TrainedPolicy, path: Rollout, *, states: int = STATES) -> dict[str, Any]:
+    """Measure how far a run's policy and critic are from equivariance on days of a backtest.
+
+    Parameters
+    ----------
+    policy
+        The run's.
+    path
+        Its decisions. A state is a day of it, evenly spread, with the weights that each seed had decided on the day
+        before; a critic's action is the policy's own.
+    states
+        Number of days at most.
+
+    Returns
+    -------
+    dict
+        The content of ``symmetry.json``.
+    """
+    import torch
+
+    from rl_core.symmetry.measure import critic_errors, policy_errors
+
+    agent, market = policy.policy.agent, policy.policy.market(path.prices)
+    days = len(path.ensemble)
+    rows = np.unique(np.linspace(min(1, days - 1), days - 1, min(states, days)).astype(int))
+    first = int(path.prices.dates.searchsorted(path.ensemble.index[0]))
+    held = torch.as_tensor(path.per_seed[:, np.maximum(rows - 1, 0)]).float()
+    stamp = torch.as_tensor(first + rows).float().expand(len(held), -1)[..., None]
+    x = market.encode(torch.cat([stamp, held], dim=-1))
+
+    def act(observation: Tensor) -> Tensor:
+        return agent.act(observation, deterministic=True)
+
+    def judge(observation: Tensor, action: Tensor) -> Tensor:
+        values: Tensor = agent.critic(agent.critic.pack(observation, action))
+        return values
+
+    def draws() -> torch.Generator:
+        return torch.Generator().manual_seed(0)
+
+    found = {
+        "policy": policy_errors(act, agent.symmetry, x, draws()),
+        "critic": critic_errors(judge, agent.symmetry, x, act(x), draws()),
+    }
+    return {
+        "schema": SCHEMA,
+        "created_at": now(),
+        "seeds": list(agent.seeds),
+        "data": {"name": path.prices.name, "hash": path.prices.hash},
+        "start": str(path.ensemble.index[0].date()),
+        "end": str(path.ensemble.index[-1].date()),
+        "states": len(rows),
+        "errors": {
+            _element(name): {part: _lists(errors[name]) for part, errors in found.items()}
+            for name in found["policy"]
+        },
+    }
+
+
+def save_equivariance(run: Run, document: Mapping[str, Any]) -> Path:
+    """Write ``symmetry.json``, whole or not at all."""
+    path = run.path / FILE
+    atomic_write(path, to_json(document))
+    return path
+
+
+def load_equivariance(run: Run) -> dict[str, Any] | None:
+    """Read ``symmetry.json``; None before a backtest wrote it.
+
+    Raises
+    ------
+    RunError
+        If it cannot be read.
+    """
+    path = run.path / FILE
+    return read_json(path) if path.exists() else None
+
+
+def _place(layer: str) -> tuple[str, int, str]:
+    """Actor before critic, and layers as data runs through them."""
+    network, _, name = layer.partition(" ")
+    order = ("lifting", "hidden", "attention", "pool", "pooled", "head")
+    stem = name.rstrip("0123456789")
+    return network, order.index(stem) if stem in order else len(order), name
+
+
+def _element(name: str) -> str:
+    # The only group of a market has two elements, and the one that is not the identity negates returns and positions.
+    return {"e": "identity", "r": "mirror"}.get(name, name)
+
+
+def _lists(error: FunctionError) -> dict[str, list[float | None]]:
+    """Numbers a seed; of an ensemble the mean, and the largest of the largest."""
+    parts = {"mean": error.mean, "maximum": error.maximum, "scale": error.scale}
+    found: dict[str, list[float | None]] = {}
+    for name, value in parts.items():
+        values = value.double().cpu()
+        if values.ndim > 1:
+            values = values.amax(dim=1) if name == "maximum" else values.mean(dim=1)
+        found[name] = [float(v) if np.isfinite(v) else None for v in values.tolist()]
+    return found

@@ -1,0 +1,151 @@
+"""The backtest of a run on dates that it never saw, beside the baselines, saved with its evidence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from data.errors import DataError
+from data.loading import load_prices
+from data.prices import DateLike, Prices, parse_date
+from trading_app.backtesting.backtest import backtest
+from trading_app.backtesting.baselines import BASELINES
+from trading_app.experiments.config import load_config
+from trading_app.experiments.equivariance import measure_equivariance, save_equivariance
+from trading_app.experiments.policies import TrainedPolicy
+from trading_app.market.costs import CostModel
+from trading_app.runs.run import Run, SavedBacktest, save_backtest
+
+if TYPE_CHECKING:
+    from trading_app.backtesting.results import BatchResult
+
+
+def backtest_run(
+    run: Run,
+    *,
+    home: Path,
+    data: str | None = None,
+    start: DateLike | None = None,
+    end: DateLike | None = None,
+    costs_bps: float | None = None,
+    fill: str | None = None,
+    trials: int | None = None,
+) -> SavedBacktest:
+    """Backtest a run's ensemble, each of its seeds and the baselines under the same costs and fills.
+
+    How far policy and critic are from equivariance on those dates is measured and kept too, see
+    `trading_app.experiments.equivariance`.
+
+    Parameters
+    ----------
+    run : Run
+        A finished run.
+    home : Path
+        State directory.
+    data : str, optional
+        Other prices of the same symbols; the run's own by default.
+    start, end : date, optional
+        By default the run's test period; on other prices, all of them. An earlier start than the test period's is
+        refused on the run's own data: the agent was trained there.
+    costs_bps : float, optional
+        Commission and half-spread together, instead of the run's.
+    fill : str, optional
+        Instead of the run's.
+    trials : int, optional
+        How many settings were tried, for the deflated Sharpe ratio; by default what the run's configuration says.
+
+    Raises
+    ------
+    DataError
+        For other symbols, an empty range or dates that the agent was trained on.
+    """
+    config = load_config(run.path / "config.toml")
+    prices, first, last = unseen_period(run, home=home, data=data, start=start, end=end)
+    costs = with_costs(config.costs, costs_bps)
+    policy = TrainedPolicy.load(run.path)
+    path = policy.rollout(prices, first, last)
+    strategies: dict[str, pd.DataFrame] = {"agent": path.ensemble}
+    for seed, targets in zip(policy.seeds, path.per_seed, strict=True):
+        strategies[f"seed-{seed}"] = pd.DataFrame(
+            targets, index=path.ensemble.index, columns=path.ensemble.columns
+        )
+    strategies |= baseline_weights(prices, first, last)
+    results: BatchResult = backtest(
+        prices, strategies, costs=costs, fill=fill or config.market.fill, start=first, end=last
+    )
+    saved = save_backtest(
+        run,
+        results,
+        data_hash=prices.hash,
+        trials=trials or config.search.trials,
+        trial_sharpes=None if trials else config.search.sharpes or None,
+    )
+    save_equivariance(run, measure_equivariance(policy, path))
+    return saved
+
+
+def unseen_period(
+    run: Run,
+    *,
+    home: Path,
+    data: str | None = None,
+    start: DateLike | None = None,
+    end: DateLike | None = None,
+) -> tuple[Prices, pd.Timestamp, pd.Timestamp]:
+    """The prices that `backtest_run` uses for these arguments, and the first and last day of its range.
+
+    Raises
+    ------
+    DataError
+        For an empty range or dates that the agent was trained on.
+    """
+    d = load_config(run.path / "config.toml").data
+    prices = load_prices(
+        data or d.name,
+        home=home,
+        start=None if data else d.start,
+        end=None if data else d.end,
+        symbols=None if data else d.symbols,
+    )
+    return prices, *_period(run, prices, start, end)
+
+
+def baseline_weights(prices: Prices, start: DateLike, end: DateLike) -> dict[str, pd.DataFrame]:
+    """Targets of every baseline over a range; one that lacks history is left out."""
+    found = {}
+    for name, rule in BASELINES.items():
+        try:
+            found[name] = rule(prices, start, end)
+        except DataError:
+            continue
+    return found
+
+
+def with_costs(costs: CostModel, costs_bps: float | None) -> CostModel:
+    """The cost model with commission and half-spread replaced by one rate, where one is given."""
+    if costs_bps is None:
+        return costs
+    return replace(costs, commission_bps=costs_bps, half_spread_bps=0.0)
+
+
+def _period(
+    run: Run, prices: Prices, start: DateLike | None, end: DateLike | None
+) -> tuple[pd.Timestamp, pd.Timestamp]:
+    same = prices.hash == run.manifest["data"]["hash"]
+    test_start, test_end = (pd.Timestamp(day) for day in run.manifest["split"]["test"])
+    if start is not None:
+        first = parse_date(start, "start")
+    else:
+        first = test_start if same else prices.dates[0]
+    if same and first < test_start:
+        raise DataError(
+            f"start {first.date()} lies before the test period, which begins on {test_start.date()}: "
+            "the agent has seen those dates"
+        )
+    last = parse_date(end, "end") if end is not None else (test_end if same else prices.dates[-1])
+    if last <= first:
+        raise DataError(f"the range is empty: {first.date()} to {last.date()}")
+    return first, last

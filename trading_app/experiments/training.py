@@ -1,0 +1,198 @@
+"""Training a run: prices and a configuration in, a run directory with checkpoints out.
+
+The dates are split once; agents train on the first part, are watched on the second, and never see the third, which
+is what `trading_app.cli.backtest` and the report use.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from data.errors import DataError
+from data.loading import load_prices
+from data.splits import Split, chronological
+from data.splits import split as split_at
+from rl_core.sac import SAC
+from rl_core.training import Progress, TrainResult, train
+from trading_app.experiments.config import RunConfig, load_config, to_dict, to_toml
+from trading_app.experiments.equivariance import deviations
+from trading_app.experiments.policies import AgentPolicy
+from trading_app.market.env import Market
+from trading_app.runs.run import Run, create_run, open_run, unused_name
+
+if TYPE_CHECKING:
+    from data.prices import Prices
+
+# The observation looks back over its window of features, each of which looks back itself.
+MINIMUM_TRAINING_SESSIONS = 100
+
+
+def prices_of(config: RunConfig, home: Path) -> Prices:
+    """Load the prices that a configuration names."""
+    d = config.data
+    return load_prices(d.name, home=home, start=d.start, end=d.end, symbols=d.symbols)
+
+
+def split_of(config: RunConfig, prices: Prices) -> Split:
+    """Cut the sessions into train, validation and test.
+
+    Raises
+    ------
+    DataError
+        If a part would be empty or there is too little to train on.
+    """
+    s = config.split
+    split = chronological(prices.dates, (s.train, s.validation, s.test), purge=s.purge, embargo=s.embargo)
+    check_training(prices, split)
+    return split
+
+
+def check_training(prices: Prices, split: Split) -> None:
+    """Refuse a split that leaves too little to train on."""
+    sessions = len(prices.between(*split.train).dates)
+    if sessions < MINIMUM_TRAINING_SESSIONS:
+        raise DataError(
+            f"{prices.name}: {sessions} sessions to train on are too few, at least "
+            f"{MINIMUM_TRAINING_SESSIONS} are needed"
+        )
+
+
+def recorded_dates(parts: Mapping[str, Any]) -> Split:
+    """The split that a manifest records, ``train``, ``validation`` and ``test`` → first and last date."""
+    return split_at(parts["train"], parts["test"], parts.get("validation"))
+
+
+def train_run(
+    config: RunConfig,
+    *,
+    home: Path,
+    name: str | None = None,
+    resume: bool = False,
+    directory: Path | None = None,
+    split: Split | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> tuple[Run, TrainResult]:
+    """Train all seeds of a run side by side.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Ignored where a run is resumed: its own configuration counts.
+    home : Path
+        State directory; the run goes to ``home/runs/NAME``.
+    name : str, optional
+        Name of the run; one is made up from agent and data otherwise.
+    resume : bool
+        Go on with the run of that name from its newest checkpoint.
+    directory : Path, optional
+        Put the run there instead.
+    split : Split, optional
+        Dates to train, validate and test on, instead of those that the configuration's shares give.
+    on_progress : callable, optional
+        Told about each logging step.
+
+    Raises
+    ------
+    DataError, ConfigError
+        For prices, dates or settings that cannot be used; nothing is written then.
+    """
+    if resume:
+        run = open_run(name or directory or "", home=home)
+        config = load_config(run.path / "config.toml")
+    prices = prices_of(config, home)
+    if resume and run.manifest["data"]["hash"] != prices.hash:
+        raise DataError(
+            f"{run.name} was trained on other prices: {prices.name} has hash {prices.hash[:12]} now, "
+            f"{run.manifest['data']['hash'][:12]} then"
+        )
+    if resume:
+        split = recorded_dates(run.manifest["split"])
+    elif split is None:
+        split = split_of(config, prices)
+    market = training_market(config, prices, split)
+    if not resume:
+        run = create_run(
+            manifest(config, prices, split),
+            to_toml(config),
+            home=home,
+            name=name or unused_name(home, default_name(config)),
+            path=directory,
+        )
+    started = time.perf_counter()
+    watch = validation(config, prices, split)
+    t = config.training
+    with run.training():
+        result = train(
+            market,
+            config.sac,
+            seeds=t.seed_list,
+            steps=t.steps,
+            directory=run.path,
+            evaluate=watch,
+            evaluate_every=t.evaluate_every,
+            log_every=t.log_every,
+            checkpoint_every=t.checkpoint_every,
+            resume=resume,
+            on_progress=on_progress,
+        )
+    run = run.finish(wall_time=time.perf_counter() - started, stopped=result.stopped)
+    return run, result
+
+
+def default_name(config: RunConfig) -> str:
+    """``relaxed-sp500-20``: agent and data."""
+    return f"{config.sac.agent}-{Path(config.data.name).stem}"
+
+
+def training_market(config: RunConfig, prices: Prices, split: Split) -> Market:
+    """The market on the training dates, where all seeds act at once."""
+    return Market(
+        prices,
+        config=config.market,
+        costs=config.costs,
+        seeds=config.training.seed_list,
+        n_envs=config.training.n_envs,
+        start=split.train[0],
+        end=split.train[1],
+        device=config.sac.device,
+    )
+
+
+def validation(config: RunConfig, prices: Prices, split: Split) -> Callable[[SAC, int], Mapping[str, Tensor]]:
+    """A function that gives each seed's net Sharpe ratio and growth on the validation dates, and how far each relaxed
+    layer has left its symmetry."""
+    period = split.validation or split.train
+    known = prices.between(None, period[1])
+
+    def evaluate(agent: SAC, _step: int) -> Mapping[str, Tensor]:
+        policy = AgentPolicy(agent, config.market, config.costs, prices.symbols)
+        return {**policy.rollout(known, *period).summary(), **deviations(agent)}
+
+    return evaluate
+
+
+def manifest(config: RunConfig, prices: Prices, split: Split) -> dict[str, Any]:
+    """What a run must record of itself to be repeated; `trading_app.runs.run` adds code, versions and machine."""
+    return {
+        "config": to_dict(config),
+        "seeds": config.training.seed_list,
+        "agent": config.sac.agent,
+        # By name, though the configuration may leave them to the default: that may be another in a later version.
+        "features": list(config.market.feature_names),
+        "data": {
+            "name": prices.name,
+            "hash": prices.hash,
+            "symbols": list(prices.symbols),
+            "start": str(prices.dates[0].date()),
+            "end": str(prices.dates[-1].date()),
+            "notes": list(prices.notes),
+        },
+        "split": {
+            part: [str(first.date()), str(last.date())] for part, (first, last) in split.periods.items()
+        },
+    }

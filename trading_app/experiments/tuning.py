@@ -1,0 +1,267 @@
+"""A search over settings by Optuna that keeps count of what it tried.
+
+A study is a directory ``tuning/NAME/`` under the state directory: ``study.json`` (what is searched, and where),
+``journal.log`` (Optuna's own, one JSON line an event), a run for each trial, ``trials/0``, ``trials/1``, …,
+``trials.json`` (settings and validation Sharpe ratios of each) and ``best.toml``, a configuration to train with.
+That records how many trials it was chosen from, which the deflated Sharpe ratio of its backtest then allows for. Test
+dates are not looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from data.snapshots.atomic import atomic_write
+from trading_app.experiments.config import (
+    ConfigurationError,
+    RunConfig,
+    SearchConfig,
+    from_dict,
+    to_dict,
+    to_toml,
+)
+from trading_app.experiments.training import prices_of, split_of, train_run
+from trading_app.runs.run import Run, RunError
+
+if TYPE_CHECKING:
+    import optuna
+
+    from rl_core.training import Progress
+
+__all__ = ["DEFAULT_SPACE", "Dimension", "parse_dimension", "tune"]
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One setting to search: a range between two numbers, or some choices.
+
+    Attributes
+    ----------
+    key
+        ``section.name`` of the configuration.
+    low, high
+        Bounds of a range; searched on a logarithmic scale where they are a factor of ten apart.
+    choices
+        Values to choose from, instead of a range.
+    """
+
+    key: str
+    low: float = 0.0
+    high: float = 0.0
+    choices: tuple[float | str, ...] = ()
+
+    def suggest(self, trial: optuna.Trial) -> float | str:
+        """Let the sampler choose a value."""
+        if self.choices:
+            chosen: float | str = trial.suggest_categorical(self.key, self.choices)  # type: ignore[assignment]
+            return chosen
+        wide = self.low > 0 and self.high >= 10 * self.low
+        return trial.suggest_float(self.key, self.low, self.high, log=wide)
+
+    def text(self) -> str:
+        """The dimension as `parse_dimension` reads it."""
+        values = ",".join(map(str, self.choices)) or f"{self.low!r}:{self.high!r}"
+        return f"{self.key}={values}"
+
+
+DEFAULT_SPACE = (
+    Dimension("sac.actor_lr", 3e-4, 3e-3),
+    Dimension("sac.critic_lr", 3e-4, 3e-3),
+    Dimension("sac.gain_lr_multiplier", 1.0, 30.0),
+    Dimension("sac.initial_alpha", 2e-3, 2e-1),
+    Dimension("sac.gamma", choices=(0.5, 0.8, 0.9, 0.97)),
+    Dimension("market.temperature", 0.1, 1.0),
+)
+
+
+def parse_dimension(text: str) -> Dimension:
+    """Read ``section.key=LOW:HIGH`` or ``section.key=A,B,C``.
+
+    Raises
+    ------
+    ConfigurationError
+        For text of another form.
+    """
+    key, equals, values = text.partition("=")
+    low, colon, high = values.partition(":")
+    try:
+        if not equals or "." not in key or not values:
+            raise ValueError
+        if colon:
+            bounds = float(low), float(high)
+            if not bounds[0] < bounds[1]:
+                raise ValueError
+            return Dimension(key, *bounds)
+    except ValueError:
+        raise ConfigurationError(
+            f"search {text!r}: write section.key=LOW:HIGH or section.key=A,B,C, as in sac.width=32,64"
+        ) from None
+    return Dimension(key, choices=tuple(_value(item) for item in values.split(",")))
+
+
+def tune(
+    config: RunConfig,
+    *,
+    home: Path,
+    name: str,
+    trials: int,
+    space: Sequence[Dimension] = DEFAULT_SPACE,
+    on_trial: Callable[[int, float | None], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> dict[str, Any]:
+    """Search until the study has so many trials that ended; one that is there already goes on.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Everything that is not searched.
+    home : Path
+        State directory.
+    name : str
+        Of the study.
+    trials : int
+        How many in all.
+    space : sequence of Dimension
+        What is searched.
+    on_trial, on_progress : callable, optional
+        Told the number and Sharpe ratio of each trial (None for one that failed), and of its training's progress.
+
+    Returns
+    -------
+    dict
+        The content of ``trials.json``, with ``best`` (a trial's number) and ``config`` (the path of ``best.toml``).
+
+    Raises
+    ------
+    DataError, ConfigError, RunError
+        For prices, dates, settings or a space that cannot be used, or a study of other settings.
+    """
+    for dimension in space:
+        for end in dimension.choices or (dimension.low, dimension.high):
+            changed(config, {dimension.key: end})
+    split_of(config, prices_of(config, home))
+    directory = home / "tuning" / name
+    _begin(directory, config, space)
+    study = _study(directory, name)
+    while len(_ended(study)) < trials:
+        number, value = _one_trial(study, space, config, home, directory, on_progress)
+        _write(directory, study, config)
+        if on_trial is not None:
+            on_trial(number, value)
+    return _write(directory, study, config)
+
+
+def changed(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
+    """The configuration with some of its keys changed, validated."""
+    layers = to_dict(config)
+    for key, value in values.items():
+        section, _, item = key.partition(".")
+        if section not in layers or section in ("data", "split", "search"):
+            raise ConfigurationError(f"search {key!r}: no such setting, or not one to search")
+        layers[section][item] = value
+    return from_dict(layers)
+
+
+def _begin(directory: Path, config: RunConfig, space: Sequence[Dimension]) -> None:
+    wanted = {"config": to_dict(config), "space": [dimension.text() for dimension in space]}
+    path = directory / "study.json"
+    if not path.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, json.dumps(wanted, indent=2))
+    elif json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(wanted)):
+        raise RunError(f"study {directory.name!r} is there with other settings; give another --name")
+
+
+def _study(directory: Path, name: str) -> optuna.Study:
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = JournalStorage(JournalFileBackend(str(directory / "journal.log")))
+    return optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
+
+
+def _one_trial(
+    study: optuna.Study,
+    space: Sequence[Dimension],
+    config: RunConfig,
+    home: Path,
+    directory: Path,
+    on_progress: Callable[[Progress], None] | None,
+) -> tuple[int, float | None]:
+    """Train with settings that the sampler proposes; the value is the seeds' mean validation Sharpe ratio."""
+    import optuna
+
+    ended = len(_ended(study))
+    # Seeded by what has ended, so that a study that was killed proposes what it would have proposed.
+    study.sampler = optuna.samplers.TPESampler(seed=ended)
+    trial = study.ask()
+    proposed = {dimension.key: dimension.suggest(trial) for dimension in space}
+    folder = directory / "trials" / str(ended)
+    if folder.exists():  # of a trial that a kill cut short
+        shutil.rmtree(folder)
+    run, result = train_run(changed(config, proposed), home=home, directory=folder, on_progress=on_progress)
+    sharpe = [] if result.stopped else _validation(run)
+    trial.set_user_attr("run", ended)
+    trial.set_user_attr("sharpe", sharpe)
+    if not sharpe:
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        return ended, None
+    study.tell(trial, float(np.mean(sharpe)))
+    return ended, float(np.mean(sharpe))
+
+
+def _validation(run: Run) -> list[float]:
+    """Validation Sharpe ratio of each seed at the last evaluation."""
+    progress = run.progress()
+    rows = progress.dropna(subset=["eval_sharpe"])
+    return [float(v) for v in rows.groupby("seed")["eval_sharpe"].last()]
+
+
+def _ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """Trials that ended, well or badly: all of them count as tries."""
+    return [
+        trial
+        for trial in study.get_trials(deepcopy=False)
+        if "run" in trial.user_attrs and trial.state.is_finished()
+    ]
+
+
+def _write(directory: Path, study: optuna.Study, config: RunConfig) -> dict[str, Any]:
+    ended = _ended(study)
+    rows = [
+        {
+            "trial": trial.user_attrs["run"],
+            "settings": dict(trial.params),
+            "sharpe": trial.value,
+            "sharpe_by_seed": trial.user_attrs["sharpe"],
+        }
+        for trial in ended
+    ]
+    document: dict[str, Any] = {"study": directory.name, "trials": rows, "best": None, "config": None}
+    scored = [row for row in rows if row["sharpe"] is not None]
+    if scored:
+        best = max(scored, key=lambda row: row["sharpe"])
+        search = SearchConfig(trials=len(rows), sharpes=tuple(row["sharpe"] for row in scored))
+        path = directory / "best.toml"
+        atomic_write(path, to_toml(replace(changed(config, best["settings"]), search=search)))
+        document |= {"best": best["trial"], "config": str(path)}
+    atomic_write(directory / "trials.json", json.dumps(document, indent=2))
+    return document
+
+
+def _value(text: str) -> float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,164 @@
+"""Walk-forward runs: the same agent trained again and again as time goes on, each time tested on what comes next.
+
+A walk-forward run is a run whose manifest lists ``folds`` (dates by part) and whose directory holds a run of its own
+for each, ``folds/fold-1``, ``folds/fold-2``, …. Its policy passes from fold to fold, with what it holds, so that the
+backtest is one account over all test dates, none of which the agent that acts on it has seen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data.errors import DataError
+from data.splits import Split, walk_forward
+from trading_app.experiments.config import RunConfig, load_config, to_toml
+from trading_app.experiments.training import (
+    check_training,
+    default_name,
+    manifest,
+    prices_of,
+    recorded_dates,
+    train_run,
+)
+from trading_app.runs.run import Run, RunError, create_run, fold_path, open_run, unused_name
+
+if TYPE_CHECKING:
+    from data.prices import Prices
+    from rl_core.training import Progress
+
+__all__ = ["fold_splits", "walk_forward_run"]
+
+#: Told the fold, how many there are and the steps of each; gives what is to be told of progress.
+Watch = Callable[[int, int, int], AbstractContextManager[Callable[["Progress"], None] | None]]
+
+
+def fold_splits(config: RunConfig, prices: Prices, folds: int, *, expanding: bool = False) -> list[Split]:
+    """Cut the sessions: the first fold as the configuration's split, its test share divided into as many parts.
+
+    Parameters
+    ----------
+    config : RunConfig
+        ``split`` gives the shares of the first fold's training and validation, purge and embargo.
+    prices : Prices
+        Their sessions are cut.
+    folds : int
+        How many.
+    expanding : bool
+        Train from the first session on; otherwise on a window that keeps its length.
+
+    Returns
+    -------
+    list of Split
+        Test periods follow one another without a gap: an agent acts until the next one takes over.
+
+    Raises
+    ------
+    DataError
+        If there are too few sessions for so many folds.
+    """
+    s, count = config.split, len(prices.dates)
+    train = round(count * s.train)
+    validation = round(count * (s.train + s.validation)) - train
+    test = -(-(count - train - validation) // max(folds, 1))
+    if folds < 2 or test <= s.embargo:
+        raise DataError(
+            f"walk-forward: {folds} folds of {count - train - validation} test sessions cannot be made; give at least "
+            f"2, each longer than the embargo of {s.embargo}"
+        )
+    cut = walk_forward(
+        prices.dates,
+        train=train,
+        validation=validation,
+        test=test,
+        expanding=expanding,
+        purge=s.purge,
+        embargo=s.embargo,
+    )
+    dates = prices.dates
+    ends = [dates[int(dates.searchsorted(fold.test[0])) - 1] for fold in cut[1:]] + [dates[-1]]
+    return [replace(fold, test=(fold.test[0], end)) for fold, end in zip(cut, ends, strict=True)]
+
+
+def walk_forward_run(
+    config: RunConfig,
+    *,
+    home: Path,
+    folds: int = 4,
+    expanding: bool = False,
+    name: str | None = None,
+    resume: bool = False,
+    watch: Watch | None = None,
+) -> Run:
+    """Train every fold; `trading_app.experiments.out_of_sample.backtest_run` then backtests them as one account.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Of each fold. Ignored where a run is resumed, as are `folds` and `expanding`: its own count.
+    home : Path
+        State directory; the run goes to ``home/runs/NAME``.
+    folds, expanding
+        As for `fold_splits`.
+    name : str, optional
+        Name of the run; one is made up otherwise.
+    resume : bool
+        Go on with the run of that name: folds that are done are kept.
+    watch : callable, optional
+        Opens a view of each fold's progress.
+
+    Raises
+    ------
+    DataError, ConfigError, RunError
+        For prices, dates or settings that cannot be used; nothing is written then.
+    """
+    if resume:
+        run = open_run(name or "", home=home)
+        if not run.manifest.get("folds"):
+            raise RunError(
+                f"run {run.name!r} is no walk-forward run; `equitrade train --resume` goes on with it"
+            )
+        config = load_config(run.path / "config.toml")
+        splits = [recorded_dates(fold) for fold in run.manifest["folds"]]
+    else:
+        run, splits = _begin(config, home, folds, expanding, name)
+    started = time.perf_counter()
+    with run.training():
+        for number, split in enumerate(splits, start=1):
+            _train_fold(fold_path(run.path, number), number, splits, split, config, home, watch)
+    return run.finish(wall_time=time.perf_counter() - started)
+
+
+def _begin(
+    config: RunConfig, home: Path, folds: int, expanding: bool, name: str | None
+) -> tuple[Run, list[Split]]:
+    prices = prices_of(config, home)
+    splits = fold_splits(config, prices, folds, expanding=expanding)
+    for split in splits:
+        check_training(prices, split)
+    whole = replace(splits[0], test=(splits[0].test[0], splits[-1].test[1]))
+    content: dict[str, Any] = manifest(config, prices, whole)
+    content["folds"] = [manifest(config, prices, split)["split"] for split in splits]
+    chosen = name or unused_name(home, f"{default_name(config)}-walk-forward")
+    return create_run(content, to_toml(config), home=home, name=chosen), splits
+
+
+def _train_fold(
+    directory: Path,
+    number: int,
+    splits: list[Split],
+    split: Split,
+    config: RunConfig,
+    home: Path,
+    watch: Watch | None,
+) -> None:
+    begun = (directory / "manifest.json").is_file()
+    if begun and open_run(directory, home=home).status != "incomplete":
+        return
+    view = nullcontext() if watch is None else watch(number, len(splits), config.training.steps)
+    with view as on_progress:
+        train_run(config, home=home, directory=directory, split=split, resume=begun, on_progress=on_progress)

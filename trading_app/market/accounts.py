@@ -1,0 +1,144 @@
+"""Accounts that step through a market: the transition of the portfolio MDP, in NumPy or in torch.
+
+On a CPU NumPy steps small batches several times faster than torch does, and on a GPU only torch will do, so this is
+written in what both share; `trading_app.market.env` and `trading_app.envs.registration` wrap it.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from trading_app.market.accounting import Array, Rates, advance
+from trading_app.market.actions import target_weights
+from trading_app.market.config import MarketConfig
+from trading_app.market.costs import CostModel
+from trading_app.market.panel import TradingPanel
+from trading_app.market.rewards import Rewards
+
+
+class Accounts:
+    """Accounts of any leading shape that trade one panel.
+
+    Parameters
+    ----------
+    panel
+        Prices to trade on.
+    config, costs
+        Settings of the market and its costs.
+    shape
+        Leading shape of the batch; () is a single account.
+    length
+        Steps of an episode.
+    backend
+        The module ``numpy`` or ``torch``.
+    options
+        ``dtype`` and, for torch, ``device`` of what is created.
+    """
+
+    def __init__(
+        self,
+        panel: TradingPanel,
+        config: MarketConfig,
+        costs: CostModel,
+        *,
+        shape: tuple[int, ...],
+        length: int,
+        backend: ModuleType = np,
+        **options: Any,
+    ) -> None:
+        self.config, self.shape, self.length = config, shape, length
+        self.state: dict[str, Array] = {}
+        self._backend, self._options = backend, options
+        self._rates, self._rewards = Rates.of(costs), Rewards(config)
+        self._assets, self._at_close = len(panel.symbols), panel.at_close
+        double = options.get("dtype") in (np.float64, getattr(backend, "float64", None))
+        self._tolerance = 1e-13 if double else 1e-6
+        rows = panel.decision_rows(costs)
+        self._tables = {name: backend.asarray(table, **options) for name, table in rows.items()}
+
+    def start(self, days: Array) -> None:
+        """Start new episodes everywhere, in cash, at the close of these days (integers, of the batch's shape)."""
+        ones = self._backend.ones(self.shape, **self._options)
+        nothing = self._backend.zeros((*self.shape, self._assets), **self._options)
+        self.state = {
+            "day": days,
+            "age": days * 0,
+            "weights": nothing,
+            "held": nothing,
+            "value": ones * (1.0 + self._rates.lending),
+            "nav": ones,
+            **{name: ones * value for name, value in self._rewards.constants.items()},
+        }
+
+    def step(self, action: Array) -> tuple[Array, Array, Array]:
+        """Decide, fill, hold to the next close.
+
+        Parameters
+        ----------
+        action
+            In [−1, 1], [..., N].
+
+        Returns
+        -------
+        tuple
+            Reward, terminated and truncated, each of the batch's shape.
+        """
+        state, tables = self.state, self._tables
+        day = state["day"]
+        target = target_weights(action, self.config)
+        if "tradable" in tables:
+            target = target * _rows(tables["tradable"], day)
+        session = advance(
+            target,
+            state["held"],
+            self._rates,
+            None if self._at_close else _rows(tables["intraday"], day),
+            _rows(tables["overnight"], day),
+            _rows(tables["impact"], day) if "impact" in tables else None,
+            gross=self.config.gross_bound,
+            tolerance=self._tolerance,
+        )
+        # Whether the account reaches this close, and whether it reaches the next fill, to which rewards extend.
+        closing = session.kept > 0
+        if not self._at_close:
+            closing = closing & (session.close_growth > 0)
+        alive = closing & (session.next_growth > 0)
+        reward, moments = self._rewards(session.kept * session.next_growth, alive, state)
+        value = state["value"] * session.kept
+        age = state["age"] + 1
+        self.state = {
+            "day": day + 1,
+            "age": age,
+            "weights": session.close_weights,
+            "held": session.next_held,
+            "value": value * session.next_growth,
+            "nav": value * session.close_growth * closing,
+            **moments,
+        }
+        return reward, alive == 0, (age >= self.length) & alive
+
+    def restart(self, done: Array, days: Array) -> None:
+        """Start new episodes at the close of these days where `done`."""
+        fresh: dict[str, Any] = {
+            "day": days,
+            "value": 1.0 + self._rates.lending,
+            "nav": 1.0,
+            **self._rewards.constants,
+        }
+        for name, value in self.state.items():
+            mask = done if value.ndim == done.ndim else done[..., None]
+            self.state[name] = self._backend.where(mask, fresh.get(name, 0), value)
+
+    def observation(self) -> Array:
+        """Compact observations: the day, then weights at its close [..., 1 + N]."""
+        observation = self._backend.empty((*self.shape, 1 + self._assets), **self._options)
+        observation[..., 0] = self.state["day"]
+        observation[..., 1:] = self.state["weights"]
+        return observation
+
+
+def _rows(table: Array, day: Array) -> Array:
+    return table.take(day, axis=0) if isinstance(table, np.ndarray) else table[day]

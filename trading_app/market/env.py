@@ -1,0 +1,233 @@
+"""`Market`: the portfolio MDP for S seeds × n_envs accounts at once, on tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.errors import DataError
+from rl_core.env import Step
+from rl_core.random import Noise
+from rl_core.symmetry import Symmetry
+from trading_app.market.accounting import Array
+from trading_app.market.accounts import Accounts
+from trading_app.market.actions import target_weights
+from trading_app.market.config import MarketConfig
+from trading_app.market.costs import CostModel
+from trading_app.market.encoding import Encoder, FeatureWindows
+from trading_app.market.panel import TradingPanel, decision_range, trading_panel
+from trading_app.market.symmetry import market_symmetry
+
+if TYPE_CHECKING:
+    from data.prices import Prices
+
+__all__ = ["Market", "MarketConfig"]
+
+
+class Market:
+    """A batch of portfolio accounts that trade the same prices; a `rl_core.env.BatchedEnv`.
+
+    At the close of day t an agent sees prices up to t and its holdings, and chooses target weights. They
+    fill at the next open or close (`MarketConfig.fill`), holdings drift, and the next decision is taken at
+    the close of t + 1. The reward of a step covers the account from its fill to the next one: costs of the
+    fill, and what the target earns until it can be changed. An episode starts in cash on a random day and
+    is truncated after `episode_length` steps; one that loses everything terminates.
+
+    The compact observation is (day, weights at its close) [1 + N]; `encode` gathers what a network sees.
+    State is held in tensors alone, and random days come from `rl_core.random.Noise`, so that a run resumes
+    bit for bit and seed k of a batch sees what seed k alone sees.
+
+    Parameters
+    ----------
+    prices
+        Prices, history before `start` included: it fills the first windows.
+    config
+        Settings.
+    costs
+        The cost model.
+    seeds
+        The S seeds.
+    n_envs
+        Accounts of each seed.
+    start, end
+        First and last session that an episode touches, both included; no price after `end` enters a reward.
+    device
+        Where the tensors live.
+    dtype
+        float32 for training; float64 where accounts have to be exact.
+
+    Raises
+    ------
+    DataError
+        If the fill rule cannot be had, a feature is unknown, or `start` and `end` leave no episode. Without
+        `start` and `end` too short a history is found out by `reset`, since `encode` may do without.
+    """
+
+    def __init__(
+        self,
+        prices: Prices,
+        *,
+        config: MarketConfig | None = None,
+        costs: CostModel | None = None,
+        seeds: Sequence[int] = (0,),
+        n_envs: int = 1,
+        start: object = None,
+        end: object = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        if n_envs < 1 or not seeds:
+            raise DataError("a market needs at least one seed and one account")
+        self.config = MarketConfig() if config is None else config
+        self.costs = CostModel() if costs is None else costs
+        self.prices = prices
+        self.panel: TradingPanel = trading_panel(prices, self.config.fill)
+        self._seeds, self._n_envs = tuple(int(seed) for seed in seeds), n_envs
+        self._device, self.dtype = torch.device(device), dtype
+        self._bounds = (start, end)
+        self._in_numpy = self._device.type == "cpu"
+        self._pinned: Callable[[Tensor], Tensor] | None = None
+        self._noise, self._draws = Noise(self._seeds, "cpu"), 0
+        if start is not None or end is not None:
+            _ = self.decisions
+
+    @cached_property
+    def decisions(self) -> tuple[int, int]:
+        """First and last day (positions in the prices) on which an episode may decide."""
+        return decision_range(self.prices, self.config, *self._bounds)
+
+    @cached_property
+    def episode_length(self) -> int:
+        """Steps of an episode."""
+        first, last = self.decisions
+        available = last - first + 1
+        return min(available, self.config.episode_length or available)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """What turns compact observations into network input."""
+        return Encoder(FeatureWindows(self.prices, self.config), self._device)
+
+    @cached_property
+    def symmetry(self) -> Symmetry:
+        """S_N × Z2, or S_N without the mirror."""
+        return market_symmetry(self.encoder.parity, self.action_size, mirror=self.config.uses_mirror)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The S seeds."""
+        return self._seeds
+
+    @property
+    def n_envs(self) -> int:
+        """Accounts of each seed."""
+        return self._n_envs
+
+    @property
+    def observation_shape(self) -> tuple[int, ...]:
+        """Shape of one compact observation: day and weights."""
+        return (1 + self.action_size,)
+
+    @property
+    def action_size(self) -> int:
+        """N."""
+        return len(self.panel.symbols)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors live."""
+        return self._device
+
+    @property
+    def nav(self) -> Tensor:
+        """Value of each account at its last close, 1 at the start of its episode [S, n_envs]."""
+        return self._tensor(self._accounts.state["nav"])
+
+    def encode(self, observation: Tensor) -> Tensor:
+        """Turn compact observations [S, B, 1 + N] into network input [S, B, N, d], float32."""
+        return (self._pinned or self.encoder)(observation)
+
+    def pin(self, day: int) -> None:
+        """Encode only observations of one day from now on; see `Encoder.at`."""
+        self._pinned = self.encoder.at(day)
+
+    def targets(self, action: Tensor) -> Tensor:
+        """Map actions [..., N] in [−1, 1] to target weights [..., N]."""
+        weights: Tensor = target_weights(action, self.config)
+        return weights
+
+    def reset(self) -> Tensor:
+        """Start new episodes everywhere, in cash; observations [S, n_envs, 1 + N].
+
+        Raises
+        ------
+        DataError
+            If the prices are too short for an episode.
+        """
+        self._accounts.start(self._start_days())
+        self._draws += 1
+        return self._tensor(self._accounts.observation())
+
+    def step(self, action: Tensor) -> Step:
+        """Step with actions [S, n_envs, N] in [−1, 1]; ended episodes restart by themselves."""
+        accounts = self._accounts
+        reward, terminated, truncated = accounts.step(self._array(action))
+        final = observation = self._tensor(accounts.observation())
+        done = terminated | truncated
+        if bool(done.any()):
+            accounts.restart(done, self._start_days())
+            observation = self._tensor(accounts.observation())
+        self._draws += 1
+        tensors = (self._tensor(reward).float(), self._tensor(terminated), self._tensor(truncated))
+        return Step(observation, *tensors, final)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything that the future depends on."""
+        state = {name: self._tensor(value).clone() for name, value in self._accounts.state.items()}
+        return {**state, "draws": torch.tensor(self._draws)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from a `state_dict`."""
+        self._draws = int(state["draws"])
+        kept = {name: value.clone() for name, value in state.items() if name != "draws"}
+        self._accounts.state = {
+            name: value.numpy() if self._in_numpy else value.to(self._device) for name, value in kept.items()
+        }
+
+    def _start_days(self) -> Array:
+        """Random first days [S, n_envs] of episodes that start now."""
+        first, last = self.decisions
+        span = last - first + 2 - self.episode_length
+        days = first + self._noise.integers("episode", self._draws, (self._n_envs,), span)
+        return days.numpy() if self._in_numpy else days.to(self._device)
+
+    def _array(self, action: Tensor) -> Array:
+        action = action.detach().to(self._device, self.dtype)
+        return action.numpy() if self._in_numpy else action
+
+    def _tensor(self, array: Array) -> Tensor:
+        tensor: Tensor = torch.from_numpy(array) if self._in_numpy else array
+        return tensor
+
+    @cached_property
+    def _accounts(self) -> Accounts:
+        shape = (len(self._seeds), self._n_envs)
+        options: dict[str, Any] = {"dtype": self.dtype, "device": self._device}
+        backend: ModuleType = torch
+        if self._in_numpy:
+            backend, options = np, {"dtype": np.float64 if self.dtype == torch.float64 else np.float32}
+        return Accounts(
+            self.panel,
+            self.config,
+            self.costs,
+            shape=shape,
+            length=self.episode_length,
+            backend=backend,
+            **options,
+        )

@@ -1,0 +1,145 @@
+"""Figures of what each asset gave, and of what was learned when: contributions, folds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from trading_app.evaluation.labels import format_number
+from trading_app.report.theme import LIGHT, PERCENT, Theme, figure, numbers
+
+PARTS = {"train": "Training", "validation": "Validation", "test": "Test"}
+#: As many bars as fit; the middle ones of more assets share one.
+BARS = 24
+
+
+def contributions(weights: pd.DataFrame, equity: pd.Series, trades: pd.DataFrame) -> pd.DataFrame:
+    """What each asset's price gave on each session, before costs.
+
+    What a position is worth at a close, less what it was worth at the last one and what was bought of it since:
+    summed over assets this is the price gain of the session, whatever price the trades were filled at.
+
+    Parameters
+    ----------
+    weights : DataFrame
+        Holdings at the close as fractions of the account, date × symbol.
+    equity : Series
+        Value of the account at the same closes, in units of its start.
+    trades : DataFrame
+        A row a trade: ``date``, ``symbol``, signed ``value`` in units of the account's start.
+
+    Returns
+    -------
+    DataFrame
+        Date × symbol, in units of the account's start.
+    """
+    worth = weights.mul(equity.reindex(weights.index), axis=0)
+    bought = trades.pivot_table(index="date", columns="symbol", values="value", aggfunc="sum")
+    bought = bought.reindex(index=weights.index, columns=weights.columns).fillna(0.0)
+    gains = worth.diff() - bought
+    gains.iloc[0] = worth.iloc[0] - bought.iloc[0]
+    return gains
+
+
+def contribution_bars(gains: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figure:
+    """What each asset's price gave over the whole period, the largest gain on top.
+
+    Parameters
+    ----------
+    gains : DataFrame
+        As from `contributions`.
+    theme : Theme
+        The look.
+    """
+    total = gains.sum().sort_values(ascending=False, kind="stable")
+    shown = total
+    if len(total) > BARS:
+        ends = BARS // 2
+        middle = total.iloc[ends : len(total) - ends]
+        rest = pd.Series({f"{len(middle)} others": float(middle.sum())})
+        shown = pd.concat([total.iloc[:ends], rest, total.iloc[len(total) - ends :]])
+    best = format_number(float(total.iloc[0]), "percent", 1)
+    worst = format_number(float(total.iloc[-1]), "percent", 1)
+    result = figure(
+        f"Contribution of each asset: {total.index[0]} gave {best}, {total.index[-1]} {worst}",
+        "Price gains of the positions before costs, percent of the account's start; all together are the gross gain.",
+        theme,
+        height=19 * len(shown) + 80,
+        hovermode="closest",
+        showlegend=False,
+        xaxis={"ticksuffix": PERCENT, "showgrid": True, "zeroline": True},
+    )
+    result.add_bar(
+        x=numbers(100 * shown),
+        y=[str(name) for name in shown.index],
+        orientation="h",
+        marker={"color": [theme.gain if value >= 0 else theme.loss for value in shown]},
+        text=[format_number(value, "percent", 1) for value in shown],
+        textposition="outside",
+        textfont={"size": 11, "color": theme.muted},
+        cliponaxis=False,
+        hovertemplate="%{y}: %{text}<extra></extra>",
+    )
+    result.update_xaxes(range=_span(shown, 0.2))
+    result.update_layout(
+        meta={"narrow": {"layout.xaxis.range": _span(shown, 0.36), "layout.xaxis.nticks": 4}}
+    )
+    result.update_yaxes(autorange="reversed", type="category", showgrid=False, dtick=1, tickfont={"size": 11})
+    return result
+
+
+def _span(shown: pd.Series, room: float) -> list[float]:
+    """Ends of an axis in percent, with some of it beside the longest bars for their texts."""
+    low, high = min(float(shown.min()), 0.0), max(float(shown.max()), 0.0)
+    air = room * (high - low or 1.0)
+    return [100 * (low - (air if low < 0 else 0)), 100 * (high + air)]
+
+
+def fold_strip(folds: Sequence[Mapping[str, Sequence[str]]], *, theme: Theme = LIGHT) -> go.Figure:
+    """Which dates each fold learned from, was chosen on and was tested on, a row a fold.
+
+    Parameters
+    ----------
+    folds : sequence of mapping
+        ``train``, ``validation`` and ``test`` → first and last date; what is missing is left out.
+    theme : Theme
+        The look.
+    """
+    many = len(folds) > 1
+    result = figure(
+        f"{len(folds)} folds: what each learned from and was tested on"
+        if many
+        else "Dates: learned from, tested on",
+        "The test dates lie after all that the agent learned from or was chosen on.",
+        theme,
+        height=30 * len(folds) + 110,
+        barmode="overlay",
+        hovermode="closest",
+        bargap=0.35,
+        xaxis={"type": "date"},
+    )
+    colours = {"train": theme.reference, "validation": theme.palette[0], "test": theme.agent}
+    for part, label in PARTS.items():
+        rows = [(k, fold[part]) for k, fold in enumerate(folds, start=1) if fold.get(part)]
+        if not rows:
+            continue
+        starts = pd.DatetimeIndex([span[0] for _, span in rows])
+        ends = pd.DatetimeIndex([span[1] for _, span in rows])
+        result.add_bar(
+            base=[f"{day:%Y-%m-%d}" for day in starts],
+            x=[int((end - start).days) * 86_400_000 for start, end in zip(starts, ends, strict=True)],
+            y=[f"Fold {k}" if many else "Run" for k, _ in rows],
+            orientation="h",
+            name=label,
+            marker={"color": colours[part]},
+            text=[
+                f"{label}: {start:%d %b %Y} to {end:%d %b %Y}"
+                for start, end in zip(starts, ends, strict=True)
+            ],
+            textposition="none",
+            hovertemplate="%{text}<extra></extra>",
+        )
+    result.update_yaxes(autorange="reversed", type="category", showgrid=False, showticklabels=many)
+    return result

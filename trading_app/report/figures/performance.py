@@ -1,0 +1,301 @@
+"""Figures of performance through time: growth, drawdowns, rolling measures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from trading_app.backtesting.summary import AGENT, kind_of
+from trading_app.evaluation.labels import format_measure
+from trading_app.evaluation.metrics import drawdowns, worst_drawdowns
+from trading_app.report.theme import (
+    LIGHT,
+    PERCENT,
+    Focus,
+    Theme,
+    days,
+    figure,
+    focused,
+    label_of,
+    names_of,
+    numbers,
+    strategy_colours,
+    thin,
+    translucent,
+)
+
+
+def equity_curve(
+    equity: pd.DataFrame,
+    *,
+    reference: str | None = None,
+    log: bool = True,
+    focus: Focus = None,
+    theme: Theme = LIGHT,
+) -> go.Figure:
+    """Growth of the agent beside the baselines, its seeds as a fan.
+
+    Parameters
+    ----------
+    equity : DataFrame
+        Date × strategy, each starting at 1; ``agent``, ``seed-…`` and baselines are told apart by name.
+    reference : str, optional
+        Baseline drawn in grey.
+    log : bool
+        Logarithmic axis, on which equal growth is equally steep.
+    focus : tuple of str, optional
+        First and last date of the part that is looked at, to draw it in detail.
+    theme : Theme
+        The look.
+    """
+    seeds = [name for name in names_of(equity) if kind_of(name) == "seed"]
+    lines = [name for name in names_of(equity) if kind_of(name) != "seed"]
+    near = focused(equity, focus)
+    shown = near.iloc[thin(near.get(AGENT, near))]
+    fan = f" The band spans the {len(seeds)} seeds." if len(seeds) > 1 else ""
+    result = figure(
+        "Growth of 1, after costs",
+        f"Compounded value of the account, {'log' if log else 'linear'} axis.{fan}",
+        theme,
+        height=440,
+        yaxis={
+            "type": "log" if log else "linear",
+            "tickformat": ".3~g",
+            "title": {"text": "Value (start = 1)"},
+        },
+    )
+    if len(seeds) > 1:
+        _add_fan(result, shown[seeds], theme)
+    colours = strategy_colours(lines, theme, reference)
+    # The agent last, so that it lies on top.
+    for name in sorted(lines, key=lambda name: kind_of(name) == "agent"):
+        own = kind_of(name) == "agent"
+        result.add_scatter(
+            x=days(shown.index),
+            y=numbers(shown[name]),
+            name=label_of(name),
+            line={"color": colours[name], "width": 2.6 if own else 1.4},
+            hovertemplate="%{y:.3f}",
+            legendrank=1 if own else 1000,
+        )
+    return result
+
+
+def _add_fan(result: go.Figure, seeds: pd.DataFrame, theme: Theme) -> None:
+    dates, label = days(seeds.index), "Seed range"
+    edge = {"width": 0, "color": theme.agent}
+    result.add_scatter(
+        x=dates,
+        y=numbers(seeds.min(axis=1)),
+        mode="lines",
+        line=edge,
+        showlegend=False,
+        hoverinfo="skip",
+        name=label,
+        legendgroup="seeds",
+    )
+    result.add_scatter(
+        x=dates,
+        y=numbers(seeds.max(axis=1)),
+        mode="lines",
+        line=edge,
+        fill="tonexty",
+        fillcolor=translucent(theme.agent, 0.22),
+        hoverinfo="skip",
+        name=label,
+        legendrank=2,
+        legendgroup="seeds",
+    )
+
+
+def drawdown(
+    equity: pd.DataFrame,
+    *,
+    strategy: str = AGENT,
+    reference: str | None = None,
+    worst: int = 5,
+    focus: Focus = None,
+    theme: Theme = LIGHT,
+) -> go.Figure:
+    """Distance from the peak, with the worst falls numbered.
+
+    Parameters
+    ----------
+    equity : DataFrame
+        Date × strategy.
+    strategy : str
+        The one to fill and mark.
+    reference : str, optional
+        A second one, as a line.
+    worst : int
+        How many falls to mark, as in `trading_app.evaluation.metrics.worst_drawdowns`.
+    focus : tuple of str, optional
+        First and last date of the part that is looked at, to draw it in detail.
+    theme : Theme
+        The look.
+    """
+    falls = worst_drawdowns(equity[strategy], worst)
+    depth = format_measure("max_drawdown", falls["depth"].iloc[0] if len(falls) else 0.0)
+    result = figure(
+        f"Drawdown: worst fall {depth}",
+        "Distance from the highest value so far."
+        + (f" The {len(falls)} deepest falls are shaded and numbered." if len(falls) > 1 else ""),
+        theme,
+        height=320,
+        yaxis={"ticksuffix": PERCENT},
+    )
+    names = [strategy] + ([reference] if reference is not None and reference in equity else [])
+    under = focused(pd.DataFrame(100 * drawdowns(equity[names]), equity.index, names), focus)
+    # Below the deepest fall there is room for the numbers.
+    result.update_yaxes(range=[1.22 * min(float(under.to_numpy().min()), -0.5), 0])
+    troughs = under.index.get_indexer(pd.Index(falls["trough"]))
+    rows = np.union1d(thin(under[strategy]), troughs[troughs >= 0])
+    for name in reversed(names):
+        own = name == strategy
+        colour = theme.agent if own else theme.reference
+        result.add_scatter(
+            x=days(under.index[rows]),
+            y=numbers(under[name].iloc[rows]),
+            name=label_of(name),
+            line={"color": colour, "width": 1.4},
+            fill="tozeroy" if own else None,
+            fillcolor=translucent(colour, 0.25) if own else None,
+            hovertemplate="%{y:.1f}" + PERCENT,
+            legendrank=1 if own else 2,
+        )
+    _mark_falls(result, falls, equity.index[-1], theme)
+    return result
+
+
+def _mark_falls(result: go.Figure, falls: pd.DataFrame, last: pd.Timestamp, theme: Theme) -> None:
+    records = falls.assign(end=falls["recovery"].fillna(last)).to_dict("records")
+    begin = pd.Timestamp(min((fall["peak"] for fall in records), default=last))
+    span = max(last - begin, pd.Timedelta(days=1))
+    middles = [(fall["peak"] + (fall["end"] - fall["peak"]) / 2 - begin) / span for fall in records]
+    for number, fall in enumerate(records, start=1):
+        result.add_vrect(
+            x0=f"{fall['peak']:%Y-%m-%d}",
+            x1=f"{fall['end']:%Y-%m-%d}",
+            fillcolor=translucent(theme.muted, 0.12),
+            line_width=0,
+            layer="below",
+        )
+        # A number beside that of a deeper fall is lifted above it.
+        crowded = any(abs(middles[number - 1] - other) < 0.06 for other in middles[: number - 1])
+        result.add_annotation(
+            x=f"{begin + middles[number - 1] * span:%Y-%m-%d}",
+            y=0,
+            yref="paper",
+            yanchor="bottom",
+            yshift=13 if crowded else 0,
+            text=f"<b>{number}</b>",
+            showarrow=False,
+            font={"size": 11, "color": theme.muted},
+        )
+
+
+def rolling(
+    returns: pd.DataFrame,
+    *,
+    strategy: str = AGENT,
+    reference: str | None = None,
+    window: int = 126,
+    periods: int = 252,
+    focus: Focus = None,
+    theme: Theme = LIGHT,
+) -> go.Figure:
+    """Rolling Sharpe ratio, volatility and, given a reference, beta to it.
+
+    Parameters
+    ----------
+    returns : DataFrame
+        Date × strategy simple returns.
+    strategy, reference : str
+        Columns; the reference is optional.
+    window : int
+        Sessions; shortened to a third of a short series.
+    periods : int
+        Periods a year.
+    focus : tuple of str, optional
+        First and last date of the part that is looked at, to draw it in detail.
+    theme : Theme
+        The look.
+    """
+    window = max(min(window, len(returns) // 3), 2)
+    names = [strategy] + ([reference] if reference is not None and reference in returns else [])
+    means, spreads = returns[names].rolling(window).mean(), returns[names].rolling(window).std()
+    ratio = (means / spreads.where(spreads > 1e-12)) * np.sqrt(periods)
+    panels: list[tuple[str, pd.DataFrame, str, str]] = [
+        ("Sharpe ratio", ratio, "%{y:.2f}", ""),
+        ("Volatility, annualised", 100 * spreads * np.sqrt(periods), "%{y:.1f}" + PERCENT, PERCENT),
+    ]
+    if len(names) == 2:
+        shared = returns[strategy].rolling(window).cov(returns[names[1]])
+        beta = (shared / (spreads[names[1]] ** 2).where(spreads[names[1]] > 1e-12)).to_frame(strategy)
+        panels.append((f"Beta to {label_of(names[1]).lower()}", beta, "%{y:.2f}", ""))
+    shown = [
+        (heading, focused(values.iloc[window - 1 :], focus), hover, unit)
+        for heading, values, hover, unit in panels
+    ]
+    return _rolling_panels(shown, names, window, theme)
+
+
+def _rolling_panels(
+    panels: list[tuple[str, pd.DataFrame, str, str]], names: list[str], window: int, theme: Theme
+) -> go.Figure:
+    """Panels from the top down on one time axis: (heading, values, hover text, unit)."""
+    result = figure(
+        f"Rolling {window} sessions: risk and reward through time",
+        "Each point looks back over the window; the line at zero is no reward for risk.",
+        theme,
+        height=150 * len(panels) + 90,
+        legend={"y": 1.05},
+        xaxis={"anchor": _axis(len(panels) - 1)},
+    )
+    share, gap = 1 / len(panels), 0.045
+    axes, headings, lines = {}, [], []
+    colours = strategy_colours(names, theme) | {names[0]: theme.agent}
+    for row, (heading, values, hover, unit) in enumerate(panels):
+        top = 1 - row * share
+        axes[_axis(row).replace("y", "yaxis")] = {
+            "domain": [max(top - share + gap, 0), top - (gap if row else 0)],
+            "ticksuffix": unit,
+            "nticks": 5,
+        }
+        headings.append(
+            {
+                "text": heading,
+                "x": 0,
+                "xref": "paper",
+                "xanchor": "left",
+                "y": top - (gap if row else 0),
+                "yref": "paper",
+                "yanchor": "bottom",
+                "showarrow": False,
+                "font": {"size": 12, "color": theme.muted},
+            }
+        )
+        shown = values.iloc[thin(values, 500)]
+        for name in names_of(values):
+            own = name == names[0]
+            lines.append(
+                go.Scatter(
+                    x=days(shown.index),
+                    y=numbers(shown[name]),
+                    yaxis=_axis(row),
+                    name=label_of(name),
+                    legendgroup=name,
+                    showlegend=row == 0,
+                    line={"color": colours[name], "width": 2 if own else 1.3},
+                    hovertemplate=hover,
+                )
+            )
+    result.add_traces(lines)
+    result.update_layout(axes, annotations=headings)
+    return result
+
+
+def _axis(row: int) -> str:
+    """Plotly's name of the vertical axis of a row."""
+    return "y" if row == 0 else f"y{row + 1}"

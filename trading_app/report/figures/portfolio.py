@@ -1,0 +1,278 @@
+"""Figures of the portfolio: weights, exposure, turnover and where the costs went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from trading_app.evaluation.labels import format_number
+from trading_app.report.theme import (
+    LIGHT,
+    PERCENT,
+    Focus,
+    Theme,
+    averaged,
+    days,
+    figure,
+    focused,
+    names_of,
+    numbers,
+    translucent,
+)
+
+#: As many layers as eyes keep apart.
+LAYERS = 8
+COST_LABELS = {
+    "price_pnl": "Price gains",
+    "commission": "Commission",
+    "spread": "Spread",
+    "impact": "Impact",
+    "borrow": "Borrow",
+    "interest": "Interest",
+}
+
+
+def weights_area(
+    weights: pd.DataFrame, *, layers: int = LAYERS, focus: Focus = None, theme: Theme = LIGHT
+) -> go.Figure:
+    """Holdings over time as stacked areas, long above zero and short below.
+
+    Parameters
+    ----------
+    weights : DataFrame
+        Date × symbol, fractions of the account after each session's fill.
+    layers : int
+        The largest holdings on average have a layer of their own, the others share one.
+    focus : tuple of str, optional
+        First and last date of the part that is looked at, to draw it in detail.
+    theme : Theme
+        The look.
+    """
+    held = weights.iloc[1:] if len(weights) > 1 and not weights.iloc[0].any() else weights
+    size = held.abs().mean().sort_values(ascending=False, kind="stable")
+    alone = list(size.index[:layers] if len(size) > layers + 1 else size.index)
+    rest = [symbol for symbol in held.columns if symbol not in alone]
+    long, short = held.clip(lower=0), held.clip(upper=0)
+    result = figure(
+        "Weights over time",
+        f"Share of the account in each asset; what is missing to 100{PERCENT} is cash."
+        + (f" The {len(alone)} largest on average; {len(rest)} others together." if rest else ""),
+        theme,
+        height=400,
+        yaxis={"ticksuffix": PERCENT},
+    )
+    colours = [theme.agent, *theme.palette]
+    parts = {symbol: ([symbol], colours[i % len(colours)]) for i, symbol in enumerate(alone)}
+    if rest:
+        parts[f"{len(rest)} others"] = (rest, theme.axis)
+    for name, (symbols, colour) in parts.items():
+        sides = pd.DataFrame({"long": long[symbols].sum(axis=1), "short": short[symbols].sum(axis=1)})
+        shown = averaged(focused(100 * sides, focus))
+        for side in ("long", "short"):
+            if not shown[side].any() and (side == "short" or shown["short"].any()):
+                continue
+            result.add_scatter(
+                x=days(shown.index),
+                y=numbers(shown[side]),
+                name=name,
+                legendgroup=name,
+                showlegend=side == "long" or not shown["long"].any(),
+                stackgroup=side,
+                line={"width": 0.4, "color": colour},
+                fillcolor=translucent(colour, 0.8),
+                hovertemplate="%{y:.1f}" + PERCENT,
+            )
+    return result
+
+
+def weights_heatmap(weights: pd.DataFrame, *, focus: Focus = None, theme: Theme = LIGHT) -> go.Figure:
+    """Every asset's weight over time, a row each, the largest on top.
+
+    Parameters
+    ----------
+    weights : DataFrame
+        Date × symbol.
+    focus : tuple of str, optional
+        First and last date of the part that is looked at, to draw it in detail.
+    theme : Theme
+        The look.
+    """
+    shown = averaged(focused(100 * weights, focus), 260)
+    order = weights.abs().mean().sort_values(ascending=False, kind="stable").index
+    values = shown[order].to_numpy(dtype=np.float64).T
+    bound = max(float(np.quantile(np.abs(values), 0.995)), 1.0)
+    short = bool((values < -1e-9).any())
+    scale = (
+        [[0.0, theme.loss], [0.5, theme.paper], [1.0, theme.gain]]
+        if short
+        else [[0.0, theme.paper], [1.0, theme.gain]]
+    )
+    result = figure(
+        f"Each asset's weight, all {len(order)}",
+        f"Ordered by average size; the strongest colour stands for {bound:.0f}{PERCENT}"
+        + (", orange for short positions." if short else "."),
+        theme,
+        height=17 * len(order) + 90,
+        hovermode="closest",
+    )
+    result.add_heatmap(
+        x=days(shown.index),
+        y=[str(symbol) for symbol in order],
+        z=numbers(values),
+        colorscale=scale,
+        zmin=-bound if short else 0,
+        zmax=bound,
+        showscale=False,
+        ygap=1,
+        hovertemplate="%{y}, %{x}: %{z:.1f}" + PERCENT + "<extra></extra>",
+    )
+    result.update_yaxes(autorange="reversed", type="category", showgrid=False, dtick=1, tickfont={"size": 11})
+    return result
+
+
+def exposure(weights: pd.DataFrame, *, focus: Focus = None, theme: Theme = LIGHT) -> go.Figure:
+    """Gross and net exposure and cash over time.
+
+    Parameters
+    ----------
+    weights : DataFrame
+        Date × symbol.
+    focus : tuple of str, optional
+        First and last date of the part that is looked at, to draw it in detail.
+    theme : Theme
+        The look.
+    """
+    net = weights.sum(axis=1)
+    shorts = bool((weights < -1e-9).any(axis=None))
+    parts = pd.DataFrame({"Gross": weights.abs().sum(axis=1), "Net": net, "Cash": 1 - net}).iloc[1:]
+    mean = {name: format_number(value, "percent", 0) for name, value in parts.mean().items()}
+    if not shorts:  # gross and net are the same line
+        parts = parts.drop(columns="Gross").rename(columns={"Net": "Invested"})
+    result = figure(
+        f"Exposure: {mean['Gross']} gross, {mean['Net']} net on average"
+        if shorts
+        else f"Exposure: {mean['Net']} invested on average",
+        "Gross is the sum of positions regardless of sign, net their sum, cash the rest."
+        if shorts
+        else "Share of the account in assets and in cash; there are no short positions.",
+        theme,
+        height=300,
+        yaxis={"ticksuffix": PERCENT, "rangemode": "tozero"},
+    )
+    shown = averaged(focused(100 * parts, focus))
+    colours = {
+        "Gross": theme.palette[0],
+        "Net": theme.agent,
+        "Invested": theme.agent,
+        "Cash": theme.reference,
+    }
+    for name in names_of(shown):
+        result.add_scatter(
+            x=days(shown.index),
+            y=numbers(shown[name]),
+            name=name,
+            line={"color": colours[name], "width": 1.8, "dash": "dot" if name == "Cash" else "solid"},
+            hovertemplate="%{y:.0f}" + PERCENT,
+        )
+    return result
+
+
+def turnover_bars(turnover: pd.Series, *, periods: int = 252, theme: Theme = LIGHT) -> go.Figure:
+    """Turnover of each month, of each quarter over more than ten years, with the average.
+
+    Parameters
+    ----------
+    turnover : Series
+        ½ Σ|Δw| of each session.
+    periods : int
+        Sessions a year.
+    theme : Theme
+        The look.
+    """
+    index = pd.DatetimeIndex(turnover.index)
+    unit, code, a_year = (
+        ("month", "M", 12) if len(index.to_period("M").unique()) <= 120 else ("quarter", "Q", 4)
+    )
+    parts = 100 * turnover.groupby(index.to_period(code)).sum()
+    spans = pd.PeriodIndex(parts.index)
+    annual = float(turnover.iloc[1:].mean()) * periods if len(turnover) > 1 else 0.0
+    result = figure(
+        f"Turnover: {format_number(annual, 'percent', 0)} of the account a year",
+        f"Half of the value bought and sold each {unit}. The dotted line is the average.",
+        theme,
+        height=300,
+        yaxis={"ticksuffix": PERCENT, "rangemode": "tozero"},
+        bargap=0.15,
+        hovermode="closest",
+    )
+    result.add_bar(
+        x=days(spans.start_time + (spans.end_time - spans.start_time) / 2),
+        y=numbers(parts),
+        name="Turnover",
+        marker={"color": theme.agent, "line": {"width": 0}},
+        text=[f"{span:%b %Y}" if unit == "month" else f"Q{span.quarter} {span.year}" for span in spans],
+        textposition="none",
+        hovertemplate="%{text}: %{y:.1f}" + PERCENT + "<extra></extra>",
+    )
+    result.add_hline(y=100 * annual / a_year, line={"color": theme.muted, "width": 1.2, "dash": "dot"})
+    # Some air at the ends, or the first bar lies on the axis.
+    air = pd.Timedelta(days=8 if unit == "month" else 24)
+    result.update_xaxes(range=days(pd.DatetimeIndex([spans[0].start_time - air, spans[-1].end_time + air])))
+    return result
+
+
+def cost_waterfall(totals: Mapping[str, float], *, theme: Theme = LIGHT) -> go.Figure:
+    """From what prices gave to what was left, component by component.
+
+    Parameters
+    ----------
+    totals : mapping
+        ``price_pnl``, ``commission``, ``spread``, ``impact``, ``borrow`` and ``interest``, in units of the
+        account's start; costs are positive.
+    theme : Theme
+        The look.
+    """
+    steps = {"price_pnl": totals["price_pnl"]}
+    steps |= {name: -totals.get(name, 0.0) for name in ("commission", "spread", "impact", "borrow")}
+    steps["interest"] = totals.get("interest", 0.0)
+    steps = {name: value for name, value in steps.items() if name == "price_pnl" or abs(value) > 1e-12}
+    net = sum(steps.values())
+    gross = steps["price_pnl"]
+    moved = "costs took" if gross >= net else "interest added"
+    share, whole = (abs(gross - net) / gross, "the gains") if gross > 0 else (abs(gross - net), "the capital")
+    result = figure(
+        f"From gross to net: {moved} {format_number(share, 'percent', 1)} of {whole}",
+        "Profit by source over the whole period, percent of the account's start.",
+        theme,
+        height=340,
+        yaxis={"ticksuffix": PERCENT},
+        showlegend=False,
+        hovermode="closest",
+    )
+    values = [100 * value for value in steps.values()]
+    result.add_waterfall(
+        x=[*(COST_LABELS[name] for name in steps), "Net"],
+        y=numbers([*values, 100 * net]),
+        measure=["relative"] * len(values) + ["total"],
+        text=[format_number(value, "percent", _digits(100 * value)) for value in (*steps.values(), net)],
+        textposition="outside",
+        textfont={"size": 12, "color": theme.ink},
+        cliponaxis=False,
+        connector={"line": {"color": theme.axis, "width": 1}},
+        increasing={"marker": {"color": theme.gain}},
+        decreasing={"marker": {"color": theme.loss}},
+        totals={"marker": {"color": theme.reference}},
+        hovertemplate="%{x}: %{text}<extra></extra>",
+    )
+    heights = np.cumsum([0.0, *values])
+    top, bottom = max(float(heights.max()), 0.0), min(float(heights.min()), 0.0)
+    room = 0.12 * (top - bottom or 1.0)
+    result.update_yaxes(range=[bottom - (room if bottom < 0 else 0), top + room])
+    return result
+
+
+def _digits(percent: float) -> int:
+    return 1 if abs(percent) >= 10 else 2

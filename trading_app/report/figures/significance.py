@@ -1,0 +1,229 @@
+"""Figures of evidence: intervals, differences from baselines, training curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from trading_app.backtesting.summary import kind_of
+from trading_app.evaluation.labels import MEASURES
+from trading_app.report.theme import (
+    LIGHT,
+    PERCENT,
+    Theme,
+    figure,
+    label_of,
+    numbers,
+    strategy_colours,
+    translucent,
+)
+
+TRAINING_LABELS = {
+    "alpha": "entropy temperature",
+    "entropy": "entropy of the policy",
+    "eval_sharpe": "Sharpe ratio on the validation dates",
+    "eval_growth": "yearly log growth on the validation dates",
+    "q": "mean action value",
+}
+
+
+def measure_intervals(
+    strategies: Mapping[str, Mapping[str, Any]],
+    measure: str = "sharpe",
+    *,
+    level: float = 0.95,
+    reference: str | None = None,
+    theme: Theme = LIGHT,
+) -> go.Figure:
+    """One measure of each strategy with its interval; the agent's seeds as dots in its row.
+
+    Parameters
+    ----------
+    strategies : mapping
+        Name → ``metrics`` and ``intervals``, as in `trading_app.backtesting.summary`.
+    measure : str
+        Key of `trading_app.evaluation.labels.MEASURES`.
+    level : float
+        Coverage of the intervals.
+    reference : str, optional
+        Baseline in grey.
+    theme : Theme
+        The look.
+    """
+    about = MEASURES[measure]
+    scale, suffix = (100.0, PERCENT) if about.unit == "percent" else (1.0, "")
+    rows = [name for name in strategies if kind_of(name) != "seed"]
+    seeds = [
+        scale * float(s["metrics"][measure])
+        for n, s in strategies.items()
+        if kind_of(n) == "seed" and s["metrics"][measure] is not None
+    ]
+    result = figure(
+        f"{about.label} with {100 * level:.0f}{PERCENT} intervals",
+        "Each strategy by itself; overlapping intervals do not settle a comparison, paired ones do."
+        + (" Small dots are the seeds." if seeds else ""),
+        theme,
+        height=42 * len(rows) + 110,
+        showlegend=False,
+        hovermode="closest",
+        xaxis={"ticksuffix": suffix, "showgrid": True, "zeroline": True},
+    )
+    colours = strategy_colours(rows, theme, reference)
+    for name in rows:
+        value = strategies[name]["metrics"][measure]
+        low, high = strategies[name]["intervals"][measure]
+        add_interval(result, label_of(name), scale, (value, low, high), colours[name], suffix, about.digits)
+    agent = next((name for name in rows if kind_of(name) == "agent"), None)
+    if agent is not None and seeds:
+        result.add_scatter(
+            x=numbers(seeds),
+            y=[label_of(agent)] * len(seeds),
+            mode="markers",
+            hovertemplate="seed: %{x:.2f}<extra></extra>",
+            marker={"size": 5, "color": theme.paper, "line": {"width": 1.2, "color": theme.agent}},
+        )
+    give_air(result)
+    return result
+
+
+def sharpe_differences(comparisons: Sequence[Mapping[str, Any]], *, theme: Theme = LIGHT) -> go.Figure:
+    """The agent's Sharpe ratio less each baseline's, with intervals.
+
+    Parameters
+    ----------
+    comparisons : sequence of mapping
+        As in `trading_app.backtesting.summary`.
+    theme : Theme
+        The look.
+    """
+    level = comparisons[0]["level"] if comparisons else 0.95
+    ahead = sum(c["verdict"] == "better" for c in comparisons)
+    behind = sum(c["verdict"] == "worse" for c in comparisons)
+    result = figure(
+        f"Sharpe ratio less the baseline's: ahead of {ahead}, behind {behind} of {len(comparisons)}",
+        f"Paired bootstrap, {100 * level:.0f}{PERCENT} intervals; one that holds zero leaves it open.",
+        theme,
+        height=42 * len(comparisons) + 110,
+        showlegend=False,
+        hovermode="closest",
+        xaxis={"showgrid": True, "zeroline": True, "zerolinewidth": 2},
+    )
+    colours = {"better": theme.gain, "worse": theme.loss, "indistinguishable": theme.reference}
+    for c in comparisons:
+        values = (c["sharpe_difference"], c["sharpe_low"], c["sharpe_high"])
+        add_interval(result, label_of(c["baseline"]), 1.0, values, colours[c["verdict"]], "", 2)
+    give_air(result)
+    return result
+
+
+def give_air(result: go.Figure) -> None:
+    """Rows from the top down, and room at the ends of the longest interval: zero is always in sight."""
+    ends = np.concatenate([np.asarray(trace.x, dtype=np.float64) for trace in result.data] or [np.zeros(1)])
+    low, high = (float(f(np.append(ends[np.isfinite(ends)], 0.0))) for f in (np.min, np.max))
+    room = 0.04 * (high - low or 1.0)
+    result.update_xaxes(range=[low - room, high + room])
+    result.update_yaxes(autorange="reversed", type="category", showgrid=False)
+
+
+def add_interval(
+    result: go.Figure,
+    label: str,
+    scale: float,
+    values: tuple[float | None, float | None, float | None],
+    colour: str,
+    suffix: str,
+    digits: int,
+) -> None:
+    """A dot with a bar from low to high; what is undefined is left out, the row stays."""
+    value, low, high = (np.nan if v is None else scale * v for v in values)
+    result.add_scatter(
+        x=numbers([low, high]),
+        y=[label, label],
+        mode="lines",
+        line={"color": translucent(colour, 0.55), "width": 7},
+        hoverinfo="skip",
+    )
+    result.add_scatter(
+        x=numbers([value]),
+        y=[label],
+        mode="markers",
+        marker={"size": 11, "color": colour},
+        hovertemplate=f"{label}: %{{x:.{digits}f}}{suffix} ({low:.{digits}f} to {high:.{digits}f})"
+        "<extra></extra>",
+    )
+
+
+def metric_label(metric: str) -> str:
+    """A logged quantity's name as people read it."""
+    text = TRAINING_LABELS.get(metric, metric.replace("_", " ").replace("/", ": "))
+    return text[:1].upper() + text[1:]
+
+
+def training_curve(progress: pd.DataFrame, metric: str, *, theme: Theme = LIGHT) -> go.Figure:
+    """One quantity over training, a thin line a seed and their mean; with folds, the mean over seeds of each.
+
+    Parameters
+    ----------
+    progress : DataFrame
+        Rows with ``step``, ``seed`` and the metric, as in ``progress.jsonl``; ``fold`` where it was trained anew.
+    metric : str
+        Column to show.
+    theme : Theme
+        The look.
+    """
+    folds = "fold" in progress
+    across = "fold" if folds else "seed"
+    table = progress.dropna(subset=[metric]).pivot_table(index="step", columns=across, values=metric)
+    if len(table) > 400:
+        table = table.iloc[np.unique(np.linspace(0, len(table) - 1, 400).astype(int))]
+    several = "Thin lines are seeds, the thick one their mean." if table.shape[1] > 1 else "One seed."
+    result = figure(
+        metric_label(metric),
+        "A line a fold, each trained anew: the mean over its seeds." if folds else several,
+        theme,
+        height=270,
+        xaxis={"title": {"text": "Environment steps"}},
+        yaxis={"tickformat": ".3~g"},
+        showlegend=folds,
+    )
+    if folds:
+        return _fold_lines(result, table, theme)
+    steps = table.index.to_numpy()
+    for seed in table.columns if table.shape[1] > 1 else ():
+        result.add_scatter(
+            x=steps,
+            y=numbers(table[seed]),
+            mode="lines",
+            name=f"Seed {seed}",
+            hovertemplate="%{y:.4g}",
+            line={"width": 1, "color": translucent(theme.agent, 0.4)},
+        )
+    result.add_scatter(
+        x=steps,
+        y=numbers(table.mean(axis=1)),
+        mode="lines",
+        name="Mean",
+        hovertemplate="%{y:.4g}",
+        line={"width": 2.4, "color": theme.agent},
+    )
+    return result
+
+
+def _fold_lines(result: go.Figure, table: pd.DataFrame, theme: Theme) -> go.Figure:
+    """A line for each column, step × fold."""
+    colours = [theme.agent, *theme.palette]
+    for number, fold in enumerate(table.columns):
+        line = table[fold].dropna()
+        result.add_scatter(
+            x=line.index.to_numpy(),
+            y=numbers(line),
+            mode="lines",
+            name=f"Fold {fold}",
+            hovertemplate="%{y:.4g}",
+            line={"width": 2, "color": colours[number % len(colours)]},
+        )
+    return result

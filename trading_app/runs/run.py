@@ -1,0 +1,257 @@
+"""Run directories: what was trained, on what, with which code, and what a backtest of it gave.
+
+``runs/NAME/`` under the state directory holds
+
+- ``manifest.json``: ``schema``, ``name``, ``created_at``, ``config``, ``data`` (name, hash, dates, symbols),
+  ``split``, ``seeds``, ``code`` (revision, whether it was changed), ``versions``, ``machine``; once training has ended
+  ``finished_at`` and ``wall_time_seconds``;
+- ``config.toml``, and what training writes: ``progress.jsonl``, TensorBoard events, ``checkpoints/``;
+- after a backtest, all together or none:
+  ``metrics.json``: the document of `trading_app.backtesting.summary`;
+  ``equity.parquet``: index ``date``, one float64 column a strategy (``agent``, ``seed-0`` …, baselines):
+  value of the account at each close, starting at 1;
+  ``weights.parquet``: columns ``strategy``, ``date`` and one float64 column a symbol: holdings after the
+  session's fill as fractions of the account; rows grouped by strategy, so that a reader can filter on it;
+  ``trades.parquet``: columns ``strategy``, ``date``, ``symbol``, ``weight_before``, ``weight_change``,
+  ``value``, ``price``, a row a trade;
+  ``costs.parquet``: columns ``strategy``, ``date``, ``price_pnl``, ``commission``, ``spread``, ``impact``,
+  ``borrow``, ``interest`` (in units of the account's start) and ``turnover`` (½ Σ|Δw| of the session);
+- ``symmetry.json``: how far policy and critic are from equivariance (`trading_app.experiments.equivariance`);
+- ``report.html``.
+
+A walk-forward run (`trading_app.experiments.walk_forward`) lists ``folds`` in its manifest and has a run in ``folds/fold-1``, … for
+each, instead of checkpoints of its own.
+
+Every file is written whole or not at all. A run's name is the name of its directory.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from data.snapshots.atomic import atomic_directory, atomic_write
+from trading_app.backtesting.summary import plain
+from trading_app.files import RunError as RunError
+from trading_app.files import now, read_json, read_text, to_json
+from trading_app.runs.backtests import SavedBacktest as SavedBacktest
+from trading_app.runs.backtests import load_backtest as load_backtest
+from trading_app.runs.backtests import save_backtest as save_backtest
+from trading_app.runs.locks import hold, is_held
+from trading_app.runs.provenance import provenance
+
+SCHEMA = 1
+Status = Literal["training", "complete", "backtested", "incomplete"]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory; reads its files when asked."""
+
+    path: Path
+    manifest: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The directory's name."""
+        return self.path.name
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds that were trained side by side."""
+        return [int(seed) for seed in self.manifest.get("seeds", [])]
+
+    def called(self, home: Path) -> str:
+        """What to type for it: its name, or its path where it lies elsewhere than the runs of `home`."""
+        return self.name if self.path.parent == runs_directory(home) else str(self.path)
+
+    @property
+    def symbols(self) -> list[str]:
+        """Symbols that the policy was trained on."""
+        return list(self.manifest.get("data", {}).get("symbols", []))
+
+    @property
+    def config_text(self) -> str:
+        """The configuration as TOML."""
+        return read_text(self.path / "config.toml")
+
+    @property
+    def checkpoints(self) -> Path:
+        """Directory of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def report(self) -> Path:
+        """Where the HTML report is, or will be."""
+        return self.path / "report.html"
+
+    @property
+    def metrics(self) -> dict[str, Any] | None:
+        """The document of the last backtest (`trading_app.backtesting.summary`), None before there is one."""
+        path = self.path / "metrics.json"
+        return read_json(path) if path.exists() else None
+
+    @property
+    def status(self) -> Status:
+        """``training`` while a process trains it; ``incomplete`` when that ended early; ``complete``;
+        ``backtested``."""
+        if is_held(self.path / ".lock"):
+            return "training"
+        try:
+            manifest = read_json(self.path / "manifest.json")
+        except RunError:
+            return "incomplete"
+        if "finished_at" not in manifest:
+            return "incomplete"
+        return "backtested" if (self.path / "metrics.json").exists() else "complete"
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Hold the run while training it, so that others see it and none trains it too; a crash lets go of
+        it.
+
+        Raises
+        ------
+        RunError
+            If another process is training it.
+        """
+        with hold(self.path / ".lock") as held:
+            if not held:
+                raise RunError(f"run {self.name!r} is being trained by another process")
+            yield
+
+    def with_manifest(self, **changes: Any) -> Run:
+        """Write changes into the manifest and give the run as it is then."""
+        manifest = dict(plain({**self.manifest, **changes}))
+        atomic_write(self.path / "manifest.json", to_json(manifest))
+        return Run(self.path, manifest)
+
+    def finish(self, wall_time: float, **changes: Any) -> Run:
+        """Mark training as ended.
+
+        Parameters
+        ----------
+        wall_time : float
+            Seconds that training took; adds to those of earlier, interrupted calls.
+        **changes
+            Further fields of the manifest.
+        """
+        spent = float(self.manifest.get("wall_time_seconds", 0.0)) + wall_time
+        return self.with_manifest(finished_at=now(), wall_time_seconds=round(spent, 3), **changes)
+
+    def progress(self) -> pd.DataFrame:
+        """The lines of ``progress.jsonl`` as rows; a last line cut short by a crash is left out."""
+        path = self.path / "progress.jsonl"
+        if not path.exists():
+            return pd.DataFrame()
+        rows = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+        return pd.DataFrame(rows)
+
+
+def runs_directory(home: Path) -> Path:
+    """Where the runs of a state directory lie."""
+    return home / "runs"
+
+
+def fold_path(run: Path, number: int) -> Path:
+    """Where a walk-forward run keeps the run of its fold of this number, counted from 1."""
+    return run / "folds" / f"fold-{number}"
+
+
+def create_run(
+    manifest: Mapping[str, Any], config_toml: str, *, home: Path, name: str, path: Path | None = None
+) -> Run:
+    """Make a run directory with its manifest and configuration, whole or not at all.
+
+    Parameters
+    ----------
+    manifest : mapping
+        ``config``, ``data``, ``split``, ``seeds`` and what else tells of the run; ``schema``, ``name``,
+        ``created_at``, ``code``, ``versions`` and ``machine`` are added.
+    config_toml : str
+        The configuration as read back by `trading_app.experiments.config.load_config`.
+    home : Path
+        State directory.
+    name : str
+        Letters, digits, ``.``, ``_`` and ``-``; not taken.
+    path : Path, optional
+        Put the run there instead of ``home/runs/NAME``; its last part is the name then.
+
+    Raises
+    ------
+    RunError
+        For a name that is taken or cannot be a directory's.
+    """
+    target = runs_directory(home) / name if path is None else path.absolute()
+    if not _NAME.fullmatch(target.name) or (path is None and target.name != name):
+        raise RunError(
+            f"run name {name!r} cannot be used: give letters, digits, '.', '_' and '-', at most 100, "
+            "beginning with a letter or digit"
+        )
+    content = {"schema": SCHEMA, "name": target.name, "created_at": now(), **manifest, **provenance()}
+    try:
+        with atomic_directory(target) as folder:
+            (folder / "manifest.json").write_text(to_json(dict(plain(content))), encoding="utf-8")
+            (folder / "config.toml").write_text(config_toml, encoding="utf-8")
+    except FileExistsError:
+        raise RunError(f"{target} is there already; choose another name, or resume the run") from None
+    return Run(target, dict(plain(content)))
+
+
+def unused_name(home: Path, stem: str) -> str:
+    """`stem` made fit for a directory, with a number where that name is taken."""
+    base = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:90] or "run"
+    taken = {path.name for path in runs_directory(home).glob("*")}
+    candidates = (base, *(f"{base}-{i}" for i in range(2, len(taken) + 3)))
+    return next(name for name in candidates if name not in taken)
+
+
+def open_run(name_or_path: str | Path, home: Path) -> Run:
+    """Open a run by its name or its path.
+
+    Raises
+    ------
+    RunError
+        In one line: no such run, with the nearest names; or a manifest that cannot be read.
+    """
+    given = Path(name_or_path)
+    directory = runs_directory(home)
+    for path in (directory / given, given):
+        if (path / "manifest.json").is_file():
+            return Run(path, read_json(path / "manifest.json"))
+    names = [run.name for run in list_runs(home)]
+    near = difflib.get_close_matches(given.name, names, 3, cutoff=0.5)
+    if near:
+        hint = f"did you mean {' or '.join(map(repr, near))}?"
+    elif names:
+        hint = f"there are {', '.join(names[:8])}{' …' if len(names) > 8 else ''}"
+    else:
+        hint = "there are no runs yet; `equitrade train` makes one"
+    raise RunError(f"no run {str(name_or_path)!r} in {directory}; {hint}")
+
+
+def list_runs(home: Path) -> list[Run]:
+    """Every run of a state directory, newest first; a directory without a readable manifest is left out."""
+    runs = []
+    for path in sorted(runs_directory(home).glob("*/manifest.json")):
+        if path.parent.name.startswith("."):
+            continue
+        try:
+            runs.append(Run(path.parent, read_json(path)))
+        except RunError:
+            continue
+    return sorted(runs, key=lambda run: str(run.manifest.get("created_at", "")), reverse=True)
