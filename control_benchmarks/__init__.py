@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from control_benchmarks.envs.process_pool import ControlEnv
+    from control_benchmarks.envs.symmetry import image_symmetry, state_symmetry
+    from control_benchmarks.envs.variants import Variant, load_variant, variant_names
     from control_benchmarks.errors import ControlError
-    from control_benchmarks.symmetry import image_symmetry, state_symmetry
     from control_benchmarks.tasks.registry import load_task, task_names
-    from control_benchmarks.variants import Variant, load_variant, variant_names
-    from control_benchmarks.workers import ControlEnv
 
 _HOMES = {
     "ControlEnv": "workers",

@@ -49,8 +49,8 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run a suite; it goes on where it was stopped or killed."""
-    from control_benchmarks.run_suite import choose_renderer, main, run_suite, summarise
-    from control_benchmarks.suites import load_suite
+    from control_benchmarks.experiments.run_suite import choose_renderer, main, run_suite, summarise
+    from control_benchmarks.experiments.suites import load_suite
 
     numbers = {"seeds": seeds, "frames": frames, "width": width}
     names = {"tasks": tasks, "agents": agents, "variants": variants}
@@ -99,9 +99,9 @@ def symmetry(
     as_json: JsonOption = False,
 ) -> None:
     """Measure how far a task and its variants are from the task's symmetry."""
-    from control_benchmarks.gaps import measure_gaps
+    from control_benchmarks.envs.symmetry_gaps import measure_gaps
+    from control_benchmarks.envs.variants import load_variant, variant_names
     from control_benchmarks.tasks.registry import load_task
-    from control_benchmarks.variants import load_variant, variant_names
 
     loaded = load_task(task)
     rows = []
@@ -135,9 +135,9 @@ def figures(
     as_json: JsonOption = False,
 ) -> None:
     """Draw learning curves, relaxed weights, equivariance errors, noise, tables and claims on one page."""
-    from control_benchmarks.analysis import Study, claims
-    from control_benchmarks.page import write_figures
-    from control_benchmarks.results import read_directory
+    from control_benchmarks.analysis.claims import Study, claims
+    from control_benchmarks.analysis.report import write_figures
+    from control_benchmarks.experiments.results import read_directory
 
     written = write_figures(results, out or results / "figures", png=png)
     found = claims(Study(read_directory(results)))
@@ -158,10 +158,10 @@ def _folder(suite: str, size: str) -> Path:
 
 
 def _overview() -> list[dict[str, Any]]:
-    from control_benchmarks.suites import AGENTS, suite_names
-    from control_benchmarks.symmetry import task_group
+    from control_benchmarks.envs.symmetry import task_group
+    from control_benchmarks.envs.variants import variant_names
+    from control_benchmarks.experiments.suites import AGENTS, suite_names
     from control_benchmarks.tasks.registry import load_task, task_names
-    from control_benchmarks.variants import variant_names
 
     rows: list[dict[str, Any]] = []
     for name in task_names():
@@ -175,8 +175,8 @@ def _overview() -> list[dict[str, Any]]:
 
 def _suite_rows(name: str, size: str, out: Path) -> list[dict[str, Any]]:
     from control_benchmarks.errors import ControlError
-    from control_benchmarks.running import is_done
-    from control_benchmarks.suites import Job, load_suite
+    from control_benchmarks.experiments.runner import is_done
+    from control_benchmarks.experiments.suites import Job, load_suite
 
     def state(job: Job) -> str:
         try:

@@ -22,7 +22,7 @@ FIGURES = {
 def main() -> None:
     """Draw every figure that has its results."""
     sys.path.insert(0, str(DOCS.parent))
-    from control_benchmarks.drawing import drawn
+    from control_benchmarks.analysis.render import drawn
 
     figures = {}
     for name, place in FIGURES.items():

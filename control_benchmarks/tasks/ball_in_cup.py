@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from control_benchmarks.models import import_mujoco
 from control_benchmarks.tasks.base import (
     FLIP_X,
     Array,
@@ -18,6 +17,7 @@ from control_benchmarks.tasks.base import (
     at_rest,
     signs,
 )
+from control_benchmarks.tasks.mujoco_models import import_mujoco
 
 _CUP_TO_BALL = np.array([0.0, 0.4 - 0.05])  # rest position of the target inside the cup less the ball's
 _REACH = np.array([0.05, 0.05]) - 0.025  # half sizes of the target less the ball's radius

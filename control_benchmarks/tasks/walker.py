@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from control_benchmarks.models import load_model
 from control_benchmarks.tasks.base import (
     Array,
     Breaks,
@@ -20,6 +19,7 @@ from control_benchmarks.tasks.base import (
     blocks,
     permutation,
 )
+from control_benchmarks.tasks.mujoco_models import load_model
 from control_benchmarks.tasks.rewards import tolerance
 
 _STAND_HEIGHT = 1.2

@@ -38,7 +38,7 @@ def made_up_run(
         },
         "machine": {"device": "cpu", "torch": "0"},
     }
-    from control_benchmarks.results import Writer, file_name
+    from control_benchmarks.experiments.results import Writer, file_name
 
     writer = Writer(directory / file_name(task, variant, agent), header)
     errors = {"policy_error": 0.1, "policy_scale": 1.0, "critic_error": 0.2, "critic_scale": 2.0}

@@ -7,12 +7,12 @@ from typer.testing import CliRunner
 
 from control_benchmarks import ControlError
 from control_benchmarks.cli import app
-from control_benchmarks.results import Writer, file_name
-from control_benchmarks.running import Machine, identity, learner_config
-from control_benchmarks.suites import load_suite
-from control_benchmarks.symmetry import state_symmetry
+from control_benchmarks.envs.symmetry import state_symmetry
+from control_benchmarks.envs.variants import load_variant
+from control_benchmarks.experiments.results import Writer, file_name
+from control_benchmarks.experiments.runner import Machine, identity, learner_config
+from control_benchmarks.experiments.suites import load_suite
 from control_benchmarks.tasks.registry import load_task
-from control_benchmarks.variants import load_variant
 
 runner = CliRunner()
 

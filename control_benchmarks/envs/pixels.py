@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from control_benchmarks.errors import ControlError
-from control_benchmarks.models import import_mujoco, load_model
 from control_benchmarks.tasks.base import Array, Task
+from control_benchmarks.tasks.mujoco_models import import_mujoco, load_model
 
 SIZE = 85  # odd, so that layers with stride 2 keep the symmetry
 STACK = 3

@@ -11,11 +11,11 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from control_benchmarks.fleet import Fleet, copies_of
-from control_benchmarks.suites import Settings
+from control_benchmarks.envs.physics import Fleet, copies_of
+from control_benchmarks.envs.process_pool import ControlEnv
+from control_benchmarks.envs.variants import Variant
+from control_benchmarks.experiments.suites import Settings
 from control_benchmarks.tasks.base import FRAMES, Task
-from control_benchmarks.variants import Variant
-from control_benchmarks.workers import ControlEnv
 from rl_core.random import Noise
 from rl_core.sac import SAC
 from rl_core.symmetry import Symmetry

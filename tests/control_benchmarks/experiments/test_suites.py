@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from control_benchmarks import ControlError, load_task, state_symmetry
-from control_benchmarks.run_suite import learner_changes
-from control_benchmarks.running import Machine, equal_dense_width, learner_config
-from control_benchmarks.suites import AGENTS, Job, Settings, load_suite, suite_names
+from control_benchmarks.experiments.run_suite import learner_changes
+from control_benchmarks.experiments.runner import Machine, equal_dense_width, learner_config
+from control_benchmarks.experiments.suites import AGENTS, Job, Settings, load_suite, suite_names
 
 
 @pytest.mark.parametrize("name", suite_names())

@@ -16,15 +16,15 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from control_benchmarks.envs.physics import SAVED, Arrays, Copies, Fleet, copies_of
+from control_benchmarks.envs.pixels import frame_shape
+from control_benchmarks.envs.process_worker import DONE, QUIT, RESET, STEP, attach, describe, layout_bytes
+from control_benchmarks.envs.random_shift import random_shift
+from control_benchmarks.envs.symmetry import image_symmetry, state_symmetry
+from control_benchmarks.envs.variants import Variant, load_variant
 from control_benchmarks.errors import ControlError
-from control_benchmarks.fleet import SAVED, Arrays, Copies, Fleet, copies_of
-from control_benchmarks.pixels import frame_shape
-from control_benchmarks.shift import random_shift
-from control_benchmarks.symmetry import image_symmetry, state_symmetry
 from control_benchmarks.tasks.base import Task
 from control_benchmarks.tasks.registry import load_task
-from control_benchmarks.variants import Variant, load_variant
-from control_benchmarks.worker import DONE, QUIT, RESET, STEP, attach, describe, layout_bytes
 from rl_core.env import Step
 from rl_core.random import Noise
 from rl_core.symmetry import Symmetry
@@ -107,7 +107,7 @@ class Pool:
 def _start(copies: Copies, path: str, start: int, stop: int) -> subprocess.Popen[bytes]:
     folders = os.pathsep.join(folder for folder in sys.path if folder)
     process = subprocess.Popen(
-        [sys.executable, "-m", "control_benchmarks.worker"],
+        [sys.executable, "-m", "control_benchmarks.envs.process_worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         bufsize=0,

@@ -1,6 +1,6 @@
 """Run a suite with nothing but Python, PyTorch, NumPy, safetensors and MuJoCo.
 
-``python3 -m control_benchmarks.run_suite --suite states --size gpu --device cuda --parallel 4 --out DIR``
+``python3 -m control_benchmarks.experiments.run_suite --suite states --size gpu --device cuda --parallel 4 --out DIR``
 
 This is `equitrade control run` without what only a command line at home needs. It stops by itself when the
 budget is spent; started again, it goes on with what is not done.
@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from control_benchmarks.errors import ControlError
-from control_benchmarks.suites import Job, Suite, load_suite
+from control_benchmarks.experiments.suites import Job, Suite, load_suite
 
 _NUMBERS = ("seeds", "frames", "width", "batch_size", "n_envs", "evaluations", "episodes")
 _LEAST_SECONDS = 5.0  # a job that could not even start is not begun
@@ -64,7 +64,7 @@ def run_suite(
     """
     # Importing takes some of the budget as well.
     deadline = float("inf") if budget_seconds is None else time.monotonic() + budget_seconds
-    from control_benchmarks.running import Machine, claim, is_done, run_job
+    from control_benchmarks.experiments.runner import Machine, claim, is_done, run_job
 
     machine = Machine(device, threads, workers, deadline, tuple(changes), checkpoint_every)
 
@@ -98,7 +98,14 @@ def run_parallel(arguments: Sequence[str], parallel: int) -> int:
     """Run this module so many times side by side with the same arguments; the worst exit code."""
     folders = os.pathsep.join(folder for folder in sys.path if folder)
     environment = {**os.environ, "PYTHONPATH": folders, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "control_benchmarks.run_suite", *arguments, "--parallel", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "control_benchmarks.experiments.run_suite",
+        *arguments,
+        "--parallel",
+        "1",
+    ]
     processes = [subprocess.Popen(command, env=environment) for _ in range(parallel)]
     return max(abs(process.wait()) for process in processes)
 
@@ -107,7 +114,7 @@ def summarise(
     jobs: Sequence[Job], directory: Path, changes: Sequence[tuple[str, object]] = ()
 ) -> dict[str, list[str]]:
     """Return the names of the jobs that are done and of those that are not."""
-    from control_benchmarks.running import is_done
+    from control_benchmarks.experiments.runner import is_done
 
     done = [job.name for job in jobs if is_done(job, directory, changes)]
     return {"done": done, "open": [job.name for job in jobs if job.name not in done]}
@@ -171,7 +178,9 @@ def learner_changes(texts: Sequence[str]) -> list[tuple[str, object]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run from a command line; the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(prog="python -m control_benchmarks.run_suite", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m control_benchmarks.experiments.run_suite", description=__doc__
+    )
     add_arguments(parser)
     options = parser.parse_args(given)
     try:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from control_benchmarks import ControlError
-from control_benchmarks.analysis import (
+from control_benchmarks.analysis.claims import (
     Study,
     claims,
     curve,
@@ -17,9 +17,9 @@ from control_benchmarks.analysis import (
     noise_loss,
     scores,
 )
-from control_benchmarks.figures import published_comparison
-from control_benchmarks.page import write_figures
-from control_benchmarks.results import Results, read_directory
+from control_benchmarks.analysis.figures import published_comparison
+from control_benchmarks.analysis.report import write_figures
+from control_benchmarks.experiments.results import Results, read_directory
 from rl_core.statistics import interquartile_mean
 
 

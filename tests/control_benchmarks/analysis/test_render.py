@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import pytest
 from typer.testing import CliRunner
 
-from control_benchmarks import drawing
+from control_benchmarks.analysis import render as drawing
 from control_benchmarks.cli import app
 
 NAMES = ["one", "two"]

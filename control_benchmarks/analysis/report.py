@@ -11,11 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from control_benchmarks.analysis import Claim, Study, claims, last_returns, noise_returns, scores
-from control_benchmarks.drawing import write_pngs
-from control_benchmarks.errors import ControlError
-from control_benchmarks.exports import ABOUT, csv_text, split, stamp, write_exports, write_whole
-from control_benchmarks.figures import (
+from control_benchmarks.analysis.claims import Claim, Study, claims, last_returns, noise_returns, scores
+from control_benchmarks.analysis.export import ABOUT, csv_text, split, stamp, write_exports, write_whole
+from control_benchmarks.analysis.figures import (
     MUTED,
     claim_intervals,
     equivariance_errors,
@@ -26,7 +24,9 @@ from control_benchmarks.figures import (
     published_returns,
     relaxed_weights,
 )
-from control_benchmarks.results import read_directory
+from control_benchmarks.analysis.render import write_pngs
+from control_benchmarks.errors import ControlError
+from control_benchmarks.experiments.results import read_directory
 from rl_core.statistics import bootstrap_interval
 
 FEWEST = 5  # seeds below which a bootstrap over seeds says little
@@ -74,9 +74,9 @@ def write_figures(results: Path, directory: Path, *, png: bool = True) -> Writte
         Folder of result files.
     directory
         Where to write ``index.html``, ``claims.json`` and ``scores.csv`` beside it, a file a figure, and what
-        dashboards show (`control_benchmarks.exports`).
+        dashboards show (`control_benchmarks.analysis.export`).
     png
-        Whether to write PNG files as well, where a browser draws them (`control_benchmarks.drawing`).
+        Whether to write PNG files as well, where a browser draws them (`control_benchmarks.analysis.render`).
 
     Raises
     ------

@@ -17,9 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from control_benchmarks.gaps import measure_gaps
-from control_benchmarks.judge import Evaluation, Judge, gain_lines
-from control_benchmarks.results import (
+from control_benchmarks.envs.process_pool import ControlEnv
+from control_benchmarks.envs.symmetry import state_symmetry
+from control_benchmarks.envs.symmetry_gaps import measure_gaps
+from control_benchmarks.envs.variants import Variant, load_variant
+from control_benchmarks.experiments.evaluator import Evaluation, Judge, gain_lines
+from control_benchmarks.experiments.results import (
     END,
     EVALUATION,
     GAINS,
@@ -29,12 +32,9 @@ from control_benchmarks.results import (
     file_name,
     read_results,
 )
-from control_benchmarks.suites import Job
-from control_benchmarks.symmetry import state_symmetry
+from control_benchmarks.experiments.suites import Job
 from control_benchmarks.tasks.base import Task
 from control_benchmarks.tasks.registry import load_task
-from control_benchmarks.variants import Variant, load_variant
-from control_benchmarks.workers import ControlEnv
 from rl_core.config import SACConfig
 from rl_core.networks.build import build_actor, build_critic
 from rl_core.sac import SAC

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from control_benchmarks import ControlEnv, ControlError, image_symmetry, load_task, task_names
-from control_benchmarks.models import load_model
-from control_benchmarks.pixels import SIZE, Camera, check_rendering, frame_shape
-from control_benchmarks.shift import random_shift
+from control_benchmarks.envs.pixels import SIZE, Camera, check_rendering, frame_shape
+from control_benchmarks.envs.random_shift import random_shift
 from control_benchmarks.tasks.base import States
+from control_benchmarks.tasks.mujoco_models import load_model
 
 CASES = [
     (name, key)

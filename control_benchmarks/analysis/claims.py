@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from control_benchmarks.results import EVALUATION, GAINS, NOISE, Results
+from control_benchmarks.experiments.results import EVALUATION, GAINS, NOISE, Results
 from rl_core.statistics import Interval, interquartile_mean, stratified_bootstrap
 
 Array = NDArray[np.float64]
@@ -72,7 +72,7 @@ class Study:
     @property
     def agents(self) -> tuple[str, ...]:
         """Agents of which there are runs, in the order of the suites."""
-        from control_benchmarks.suites import AGENTS
+        from control_benchmarks.experiments.suites import AGENTS
 
         there = {agent for _, _, agent in self.runs}
         return tuple(agent for agent in AGENTS if agent in there)

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from control_benchmarks.envs.variants import load_variant, variant_names
 from control_benchmarks.errors import ControlError, unknown
 from control_benchmarks.tasks.registry import load_task
-from control_benchmarks.variants import load_variant, variant_names
 
 AGENTS = ("relaxed", "exact", "dense", "augmented", "rpp", "dense-equal-parameters")
 _BREAKING = ("original", "repeat-action", "reflect-action", "gravity")

@@ -10,11 +10,11 @@ import numpy as np
 import plotly.io
 import pytest
 
-from control_benchmarks import dashboard
-from control_benchmarks.analysis import Study, curve
-from control_benchmarks.exports import INDEX, split, stamp
-from control_benchmarks.page import write_figures
-from control_benchmarks.results import read_directory
+from control_benchmarks.analysis import dashboard
+from control_benchmarks.analysis.claims import Study, curve
+from control_benchmarks.analysis.export import INDEX, split, stamp
+from control_benchmarks.analysis.report import write_figures
+from control_benchmarks.experiments.results import read_directory
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from control_benchmarks import ControlError, load_task, task_names
-from control_benchmarks.fleet import Fleet, copies_of
-from control_benchmarks.models import load_model
-from control_benchmarks.symmetry import image_symmetry, state_symmetry
+from control_benchmarks.envs.physics import Fleet, copies_of
+from control_benchmarks.envs.symmetry import image_symmetry, state_symmetry
+from control_benchmarks.envs.variants import Variant
 from control_benchmarks.tasks.base import FRAMES, States
-from control_benchmarks.variants import Variant
+from control_benchmarks.tasks.mujoco_models import load_model
 
 TASKS = task_names()
 STEPS = 200

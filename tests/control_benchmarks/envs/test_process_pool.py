@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from control_benchmarks import ControlEnv, ControlError, load_task, task_names
-from control_benchmarks.fleet import copies_of
-from control_benchmarks.variants import Variant
-from control_benchmarks.worker import describe, restore
+from control_benchmarks.envs.physics import copies_of
+from control_benchmarks.envs.process_worker import describe, restore
+from control_benchmarks.envs.variants import Variant
 from rl_core.env import BatchedEnv
 
 VARIANTS = ["original", "repeat-action", "reflect-action"]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from control_benchmarks import ControlError, load_task, load_variant, task_names, variant_names
-from control_benchmarks.gaps import measure_gaps
-from control_benchmarks.symmetry import state_symmetry
-from control_benchmarks.variants import ActionMap, Variant, gravity_vector
+from control_benchmarks.envs.symmetry import state_symmetry
+from control_benchmarks.envs.symmetry_gaps import measure_gaps
+from control_benchmarks.envs.variants import ActionMap, Variant, gravity_vector
 
 CASES = [(task, kind) for task in task_names() for kind in variant_names(load_task(task))]
 

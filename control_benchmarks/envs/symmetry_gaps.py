@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from control_benchmarks.fleet import Fleet, copies_of
-from control_benchmarks.symmetry import state_symmetry, task_group
+from control_benchmarks.envs.physics import Fleet, copies_of
+from control_benchmarks.envs.symmetry import state_symmetry, task_group
+from control_benchmarks.envs.variants import Variant
 from control_benchmarks.tasks.base import Array, States, Task
-from control_benchmarks.variants import Variant
 from rl_core.symmetry.measure import EnvironmentGaps, paired_gaps
 
 _COPIES = 64

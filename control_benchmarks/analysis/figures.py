@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from control_benchmarks.analysis import (
+from control_benchmarks.analysis.claims import (
     ORIGINAL,
     Array,
     Claim,
@@ -20,8 +20,8 @@ from control_benchmarks.analysis import (
     noise_returns,
     relaxations,
 )
-from control_benchmarks.published import Bar, published_bars
-from control_benchmarks.results import Results
+from control_benchmarks.analysis.published import Bar, published_bars
+from control_benchmarks.experiments.results import Results
 from rl_core.statistics import Band, bootstrap_band, bootstrap_interval
 
 # Okabe and Ito (2008): colours that stay apart for colour-blind readers; relaxed is always blue.

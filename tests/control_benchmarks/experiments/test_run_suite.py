@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from control_benchmarks import ControlError, load_task
-from control_benchmarks.judge import Judge, observation_spread
-from control_benchmarks.results import read_directory, read_results
-from control_benchmarks.run_suite import main, run_suite
-from control_benchmarks.running import claim, is_done
-from control_benchmarks.suites import SMOKE, load_suite
-from control_benchmarks.variants import Variant
+from control_benchmarks.envs.variants import Variant
+from control_benchmarks.experiments.evaluator import Judge, observation_spread
+from control_benchmarks.experiments.results import read_directory, read_results
+from control_benchmarks.experiments.run_suite import main, run_suite
+from control_benchmarks.experiments.runner import claim, is_done
+from control_benchmarks.experiments.suites import SMOKE, load_suite
 from rl_core.config import SACConfig
 from rl_core.sac import SAC
 
@@ -206,7 +206,7 @@ def test_it_runs_side_by_side_without_the_command_lines_packages(tmp_path):
     command = [
         sys.executable,
         "-m",
-        "control_benchmarks.run_suite",
+        "control_benchmarks.experiments.run_suite",
         *arguments,
         "--out",
         str(tmp_path / "out"),

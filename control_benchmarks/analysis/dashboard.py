@@ -1,7 +1,7 @@
 """Which results there are for a dashboard to show: the entry point ``control`` of the group ``equitrade.dashboard``.
 
 Drawing a study takes seconds and reading it too, so `equitrade control figures` writes pictures and data once
-(`control_benchmarks.exports`), and this only says where they are and whether they are of today's results.
+(`control_benchmarks.analysis.export`), and this only says where they are and whether they are of today's results.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from control_benchmarks.exports import FORMAT, INDEX, stamp
+from control_benchmarks.analysis.export import FORMAT, INDEX, stamp
 
 _RESULTS = Path(__file__).parent / "results"
 

@@ -16,11 +16,11 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from control_benchmarks.envs.pixels import Camera, frame_shape
+from control_benchmarks.envs.variants import ActionMap, Variant, gravity_vector
 from control_benchmarks.errors import ControlError
-from control_benchmarks.models import import_mujoco, load_model
-from control_benchmarks.pixels import Camera, frame_shape
 from control_benchmarks.tasks.base import FRAMES, Array, States, Task
-from control_benchmarks.variants import ActionMap, Variant, gravity_vector
+from control_benchmarks.tasks.mujoco_models import import_mujoco, load_model
 
 Arrays = dict[str, NDArray[Any]]
 SAVED = ("physics", "target", "frame", "episode", "previous", "observation")

@@ -1,4 +1,4 @@
-"""A process that steps some copies of a task for another: ``python -m control_benchmarks.worker``.
+"""A process that steps some copies of a task for another: ``python -m control_benchmarks.envs.process_worker``.
 
 Commands come as bytes on the standard input and answers go as bytes to the standard output; everything else
 is in shared memory. No object is ever serialised.
@@ -13,10 +13,10 @@ from typing import BinaryIO
 
 import numpy as np
 
+from control_benchmarks.envs.physics import Arrays, Copies, Fleet
+from control_benchmarks.envs.variants import Variant
 from control_benchmarks.errors import ControlError
-from control_benchmarks.fleet import Arrays, Copies, Fleet
 from control_benchmarks.tasks.registry import load_task
-from control_benchmarks.variants import Variant
 
 STEP, RESET, QUIT = b"s", b"r", b"q"
 DONE, FAILED = b"k", b"e"

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from control_benchmarks import ControlError
-from control_benchmarks.published import published_bars, published_range
-from control_benchmarks.results import Writer, file_name, read_directory, read_results
+from control_benchmarks.analysis.published import published_bars, published_range
+from control_benchmarks.experiments.results import Writer, file_name, read_directory, read_results
 
 HEADER = {"task": "t", "variant": "v", "agent": "a", "seeds": [0, 1], "settings": {"levels": (0.0, 0.5)}}
 LINES = [{"kind": "evaluation", "frames": 10, "seed": seed, "returns": [1.0, 2.0]} for seed in (0, 1)]

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from control_benchmarks.analysis import Claim, Study, curve, noise_returns, relaxations
-from control_benchmarks.drawing import PICTURE
-from control_benchmarks.results import Results
+from control_benchmarks.analysis.claims import Claim, Study, curve, noise_returns, relaxations
+from control_benchmarks.analysis.render import PICTURE
+from control_benchmarks.experiments.results import Results
 
 FORMAT = 1
 INDEX = "dashboard.json"
@@ -117,7 +117,7 @@ def data_of(study: Study, found: Sequence[Claim], name: str) -> list[Row]:
             for part in claim.parts
         ]
     if kind == "published":
-        from control_benchmarks.figures import published_points
+        from control_benchmarks.analysis.figures import published_points
 
         return published_points(study)
     return list(_rows(study, task, _KINDS[kind]))
