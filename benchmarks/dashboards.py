@@ -94,7 +94,7 @@ def find_chromium() -> str | None:
 
 def measure(chromium: str, repeats: int, home: Path | None = None) -> dict[str, Any]:
     """Open every page in turn, each time in a browser that was just started; the service has answered nothing yet."""
-    from service.dashboard.pages import PAGES
+    from service.dashboard.navigation import PAGES
 
     pages = {module.TITLE: module.PATH for module in PAGES}
     found: dict[str, list[dict[str, float]]] = {name: [] for name in pages}
@@ -172,7 +172,7 @@ def _browser(chromium: str) -> Iterator[Any]:
 @contextmanager
 def _home(given: Path | None) -> Iterator[Path]:
     """A copy of a home, which gets its runs first where it has none; somebody can log in, and a model is served."""
-    from service.settings import load_settings
+    from service.core.settings import load_settings
     from service.state import State
 
     with tempfile.TemporaryDirectory(prefix="equitrade-bench-") as folder:
@@ -191,7 +191,7 @@ def _home(given: Path | None) -> Iterator[Path]:
 
 
 def _ask(state: State, day: int) -> None:
-    from service.schemas.decisions import AllocationRequest
+    from service.api.schemas.decisions import AllocationRequest
 
     session = state.snapshots.get(state.registry.current("demo").evidence.data).dates[day]
     asked = {"model": "demo", "as_of": str(session.date())}

@@ -117,8 +117,8 @@ def _describe(results: list[Measured]) -> dict[str, Any]:
 def _prepare(home: Path) -> tuple[str, list[str]]:
     """Make a home with a promoted model of the usual size, hardly trained: its speed is what counts."""
     from data import load_prices
-    from service.evidence import Evidence, inference_files
-    from service.settings import load_settings
+    from service.core.settings import load_settings
+    from service.models.admission import Evidence, inference_files
     from service.state import State
     from trading_app.experiments.config import load_config
     from trading_app.experiments.training import train_run

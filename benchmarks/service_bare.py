@@ -13,7 +13,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI, Response
 
-from service.schemas.decisions import AllocationRequest
+from service.api.schemas.decisions import AllocationRequest
 
 
 def create_bare(content: bytes) -> FastAPI:

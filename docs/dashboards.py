@@ -143,7 +143,7 @@ def main() -> None:
     """Take every page in both looks."""
     from playwright.sync_api import sync_playwright
 
-    from service.dashboard.pages import PAGES
+    from service.dashboard.navigation import PAGES
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, default=Path("equitrade_home"))

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from service.app import create_app
     from service.client import Client, ServiceProblem
-    from service.settings import Settings, load_settings
+    from service.core.settings import Settings, load_settings
 
 __all__ = ["Client", "ServiceProblem", "Settings", "create_app", "load_settings"]
 
 _MODULES = {
     "Client": "service.client",
     "ServiceProblem": "service.client",
-    "Settings": "service.settings",
+    "Settings": "service.core.settings",
     "create_app": "service.app",
-    "load_settings": "service.settings",
+    "load_settings": "service.core.settings",
 }
 
 

@@ -14,16 +14,16 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from service.dashboard.pages import add_dashboard, warm_pages
-from service.evidence import Evidence, read_evidence
-from service.handlers import add_handlers
-from service.middleware import RequestMiddleware
-from service.policies import Loader, load_trained
-from service.problems import ProblemBody
+from service.api import decisions, jobs, models, operations, runs
+from service.api.direct import DirectRoute
+from service.core.middleware import RequestMiddleware
+from service.core.problem_handlers import add_handlers
+from service.core.problems import ProblemBody
+from service.core.settings import Settings, load_settings
+from service.dashboard.navigation import add_dashboard, warm_pages
+from service.models.admission import Evidence, read_evidence
+from service.models.serving import Loader, load_trained
 from service.quick import Quick
-from service.routes import decisions, jobs, models, operations, runs
-from service.routes.direct import DirectRoute
-from service.settings import Settings, load_settings
 from service.state import State, utc_now
 
 logger = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from fastapi import FastAPI
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from service.bounded import BoundedProtocol
 from service.quick import Quick
+from service.server.limits import BoundedProtocol
 from service.state import State
 
 

@@ -18,13 +18,13 @@ from typing import Any, cast
 from starlette.types import Scope
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from service.answers import Given, Question
-from service.keys import bearer_token
-from service.middleware import account, answer_headers, refusal, request_id
-from service.problems import Problem
-from service.routes.direct import DirectRoute, is_json
-from service.schemas.decisions import DecisionRequest
-from service.scopes import Principal
+from service.api.direct import DirectRoute, is_json
+from service.api.schemas.decisions import DecisionRequest
+from service.auth.keys import bearer_token
+from service.auth.scopes import Principal
+from service.core.middleware import account, answer_headers, refusal, request_id
+from service.core.problems import Problem
+from service.decisions.service import Given, Question
 from service.state import State
 
 logger = logging.getLogger("equitrade.requests")

@@ -9,23 +9,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from service.answers import Answers, Given
-from service.audit import AuditTrail, AuditWriter
-from service.batching import Batcher
-from service.database import Database
-from service.evidence import Evidence, read_evidence
-from service.jobs import JobQueue
-from service.keys import Keyring
-from service.policies import Loader, load_trained
-from service.problems import Problem
-from service.rates import Rates
-from service.registry import Registry
-from service.scopes import Principal
-from service.sessions import Calendar
-from service.settings import Settings
-from service.snapshots import Snapshots
-from service.telemetry import Telemetry
-from service.users import Users
+from service.auth.keys import Keyring
+from service.auth.rate_limits import Rates
+from service.auth.scopes import Principal
+from service.auth.users import Users
+from service.core.database import Database
+from service.core.problems import Problem
+from service.core.settings import Settings
+from service.core.telemetry import Telemetry
+from service.decisions.audit import AuditTrail, AuditWriter
+from service.decisions.batching import Batcher
+from service.decisions.calendar import Calendar
+from service.decisions.service import Answers, Given
+from service.decisions.snapshots import Snapshots
+from service.jobs.queue import JobQueue
+from service.models.admission import Evidence, read_evidence
+from service.models.registry import Registry
+from service.models.serving import Loader, load_trained
 
 if TYPE_CHECKING:
     from trading_app.runs.run import Run

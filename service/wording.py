@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pydantic_core
 
-from service.inference import Decision, answer, check_finite
-from service.scenes import Scene
-from service.schemas.decisions import AllocationRequest, DecisionRequest
+from service.api.schemas.decisions import AllocationRequest, DecisionRequest
+from service.decisions.allocation import Decision, answer, check_finite
+from service.decisions.context import Scene
 
 # Can stand in no answer: names, symbols and warnings are printable.
 _GAP: Any = "\0"

@@ -11,7 +11,7 @@ import typer
 from service.cli.common import ConfigOption, HomeOption, JsonOption, opened, say, show, table
 
 if TYPE_CHECKING:
-    from service.audit import Recorded
+    from service.decisions.audit import Recorded
     from service.state import State
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
@@ -53,7 +53,7 @@ def show_answer(answer: AnswerId, config: ConfigOption = None, home: HomeOption 
 @app.command()
 def recompute(answer: AnswerId, config: ConfigOption = None, home: HomeOption = None) -> None:
     """Compute an answer anew from the version and prices that gave it; fail unless it is the same."""
-    from service.answers import same_answer
+    from service.decisions.service import same_answer
 
     with opened(config, home) as state:
         record = _find(state, answer)

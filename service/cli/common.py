@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from service.settings import Settings
+    from service.core.settings import Settings
     from service.state import State
 
 HomeOption = Annotated[
@@ -28,7 +28,7 @@ ScopesOption = Annotated[
 
 def settings_of(config: Path | None, home: Path | None, **service: Any) -> Settings:
     """Settings of a command."""
-    from service.settings import load_settings
+    from service.core.settings import load_settings
 
     return load_settings(config, home=home, **service)
 

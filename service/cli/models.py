@@ -9,7 +9,7 @@ import typer
 from service.cli.common import ConfigOption, HomeOption, JsonOption, opened, say, show, table
 
 if TYPE_CHECKING:
-    from service.registry import Promoted
+    from service.models.registry import Promoted
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 

@@ -30,8 +30,8 @@ def serve(
     home: HomeOption = None,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM, which finish the requests in flight; logs go to standard error."""
-    from service.logs import configure_logging
-    from service.server import serve as run
+    from service.core.logging import configure_logging
+    from service.server.serve import serve as run
 
     settings = settings_of(
         config,

@@ -14,7 +14,7 @@ from importlib.resources.abc import Traversable
 
 from fastapi import APIRouter, Request, Response
 
-from service.problems import Problem
+from service.core.problems import Problem
 
 router = APIRouter(include_in_schema=False)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from service.problems import Problem
+from service.core.problems import Problem
 
 __all__ = ["UNITS", "HeldText", "read_holdings", "write_holdings"]
 

@@ -1,10 +1,10 @@
-"""Alembic's environment: migrations run on the connection that `service.database` hands over."""
+"""Alembic's environment: migrations run on the connection that `service.core.database` hands over."""
 
 from __future__ import annotations
 
 from alembic import context
 
-from service.tables import metadata
+from service.core.tables import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)

@@ -22,9 +22,9 @@ from fastapi.testclient import TestClient
 
 from data import Prices, SnapshotStore
 from service.app import create_app
-from service.evidence import Evidence
-from service.problems import PREFIX
-from service.settings import Settings, load_settings
+from service.core.problems import PREFIX
+from service.core.settings import Settings, load_settings
+from service.models.admission import Evidence
 from service.state import State
 
 SYMBOLS = ("AAA", "BBB", "CCC")

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from service.problems import KINDS
-from service.settings import ServiceSettings
+from service.core.problems import KINDS
+from service.core.settings import ServiceSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "how-to" / "service.md"
@@ -190,7 +190,7 @@ def check_variables(names: Any) -> None:
 def test_refresh_job_fetches_as_before(service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import data.providers.yahoo as yahoo
     from data import SnapshotStore
-    from service.tasks import TASKS, Workplace
+    from service.jobs.tasks import TASKS, Workplace
 
     store = SnapshotStore(service.home)
     options = {"symbols": ["AAA", "BBB"], "start": "2020-01-02", "end": "2020-12-31", "pause": 0.1}

@@ -178,8 +178,8 @@ class _Child:
 @pytest.fixture
 def working() -> Iterator[Callable[[Any], None]]:
     """Runs the jobs of a service in the background, as its supervisor does."""
-    from service.supervisor import Supervisor
-    from service.worker import perform
+    from service.jobs.supervisor import Supervisor
+    from service.jobs.worker import perform
 
     stop, threads = threading.Event(), []
 

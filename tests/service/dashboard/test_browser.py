@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from service.dashboard import pages
+from service.dashboard import navigation as pages
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed: pip install -e .[dev]"

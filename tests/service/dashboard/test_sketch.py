@@ -11,9 +11,9 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from service.dashboard import pictures
+from service.dashboard import figures as pictures
 from service.dashboard.colours import MARKED, NAMED, layers, shade
-from service.dashboard.pictures import Picture, gallery
+from service.dashboard.figures import Picture, gallery
 from service.dashboard.scales import Content, axis_of
 from service.dashboard.sketch import sketch
 from trading_app.report.theme import DARK, LIGHT, figure, translucent

@@ -1,0 +1,107 @@
+"""Allocations, signals, and the record of those that were given."""
+
+from __future__ import annotations
+
+import json
+
+from fastapi import APIRouter, Request, Response
+
+from service.api.dependencies import GUARDED, Limit, Reader, RecordId, StateDep, log_fields
+from service.api.direct import DirectRoute, JsonBytes
+from service.api.schemas.decisions import (
+    Allocation,
+    AllocationRequest,
+    DecisionRequest,
+    SignalRequest,
+    Signals,
+)
+from service.api.schemas.records import AuditList, AuditRecord
+from service.auth.scopes import Principal
+from service.core.problems import Problem, described
+from service.decisions.audit import Recorded
+from service.state import State
+
+router = APIRouter(prefix="/api/v1", tags=["decisions"])
+direct = APIRouter(prefix="/api/v1", tags=["decisions"], route_class=DirectRoute)
+
+_REFUSALS = (
+    "malformed-json",
+    "unknown-model",
+    "unknown-data",
+    "retired-model",
+    "body-too-large",
+    "unsupported-media-type",
+    "invalid-request",
+    "invalid-prices",
+    "invalid-holdings",
+    "unknown-symbol",
+    "missing-symbol",
+    "insufficient-history",
+    "stale-data",
+    "model-unavailable",
+)
+
+
+@direct.post("/allocations", response_model=Allocation, responses=described(*GUARDED, *_REFUSALS))
+async def allocate(body: AllocationRequest, request: Request, state: StateDep, reader: Reader) -> Response:
+    """Give target weights for a session's close, and the orders that lead there from what is held."""
+    return await _answer(body, request, state, reader)
+
+
+@direct.post("/signals", response_model=Signals, responses=described(*GUARDED, *_REFUSALS))
+async def signal(body: SignalRequest, request: Request, state: StateDep, reader: Reader) -> Response:
+    """Give each asset's score, side and rank behind the allocation."""
+    return await _answer(body, request, state, reader)
+
+
+@router.get("/allocations", responses=described(*GUARDED, "invalid-request"))
+async def list_given(state: StateDep, reader: Reader, limit: Limit = 100) -> AuditList:
+    """List what was given out, newest first: to this key, or with the scope `admin` to all."""
+    key_id = None if reader.may("admin") else reader.id
+    records = await state.run(state.audit.latest, limit=limit, key_id=key_id)
+    return AuditList(records=[shown(record) for record in records])
+
+
+@router.get("/allocations/{record_id}", responses=described(*GUARDED, "not-found", "invalid-request"))
+async def show_given(record_id: RecordId, state: StateDep, reader: Reader) -> AuditRecord:
+    """Show an answer that was given to this key (with the scope `admin`, to any) and its request."""
+    record = await state.run(state.audit.get, record_id)
+    if record is None or not (record.key_id == reader.id or reader.may("admin")):
+        raise Problem("not-found", f"no answer {record_id} was given to this key")
+    return shown(record)
+
+
+async def _answer(body: DecisionRequest, request: Request, state: State, reader: Principal) -> Response:
+    fields = log_fields(request)
+    fields["model"] = body.model
+    request_id = request.scope["state"]["request_id"]
+    question = state.answers.begin(body, at_once=True) if state.database.sqlite else None
+    if question is not None:
+        given = await state.batcher.give(
+            question, key_id=reader.id, request_id=request_id, client=request.scope.get("client")
+        )
+    else:
+        given = await state.run(state.answers.give, body, key_id=reader.id, request_id=request_id)
+        # Nothing is answered before it is written down.
+        await state.record(given)
+    fields["answer"] = given.values["id"]
+    state.telemetry.decided(body.model, given.entry.row["kind"], given.values["staleness_days"])
+    return JsonBytes(given.content)
+
+
+def shown(record: Recorded) -> AuditRecord:
+    """A row of the audit as answered."""
+    return AuditRecord(
+        id=record.id,
+        created_at=record.created_at,
+        kind=record.kind,
+        key_id=record.key_id,
+        request_id=record.request_id,
+        request_hash=record.request_hash,
+        request=record.request,
+        model=record.model_id,
+        version=record.version,
+        data_hash=record.data_hash,
+        as_of=record.as_of,
+        answer=json.loads(record.answer),
+    )

@@ -1,0 +1,157 @@
+"""Background jobs: backtests and trainings."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+from fastapi import APIRouter, Query, Response
+
+from service.api.dependencies import GUARDED, Limit, Reader, RecordId, Runner, StateDep
+from service.api.schemas.records import BacktestRequest, Job, JobList, JobResult, JobStatus, TrainingRequest
+from service.auth.scopes import Principal
+from service.core.problems import Problem, Responses, described
+from service.jobs.queue import SUCCEEDED, JobRecord
+from service.state import State
+
+router = APIRouter(prefix="/api/v1", tags=["jobs"])
+
+_BODY = ("malformed-json", "body-too-large", "unsupported-media-type", "invalid-request")
+_LOCATION: Responses = {
+    202: {"headers": {"Location": {"schema": {"type": "string"}, "description": "The job."}}}
+}
+
+
+@router.post(
+    "/backtests",
+    status_code=202,
+    responses={
+        **described(*GUARDED, *_BODY, "unknown-model", "unknown-data", "unknown-run", "retired-model"),
+        **_LOCATION,
+    },
+)
+async def start_backtest(body: BacktestRequest, state: StateDep, runner: Runner, response: Response) -> Job:
+    """Start a backtest of a model, a run or a baseline."""
+    parameters = body.model_dump(mode="json", exclude_none=True, exclude={"timeout_seconds"})
+    if body.model is not None:
+        # Fixed here, so that an attempt after a promotion tests what was asked for.
+        parameters["version"] = (await state.run(state.registry.current, body.model)).version
+    if body.data is not None:
+        await state.run(state.snapshots.get, body.data)
+    if body.run is not None:
+        await state.run(state.open_run, body.run)
+    if body.strategy is not None or body.start is not None or body.end is not None:
+        await state.run(_check_backtest, body, state)
+    return await _submit("backtest", parameters, body.timeout_seconds, state, runner, response)
+
+
+@router.post(
+    "/trainings", status_code=202, responses={**described(*GUARDED, *_BODY, "unknown-data"), **_LOCATION}
+)
+async def start_training(body: TrainingRequest, state: StateDep, runner: Runner, response: Response) -> Job:
+    """Start to train a run; a training that a crash interrupts goes on from its last checkpoint."""
+    await state.run(state.snapshots.get, body.data)
+    parameters = body.model_dump(mode="json", exclude_none=True, exclude={"timeout_seconds"})
+    return await _submit("training", parameters, body.timeout_seconds, state, runner, response)
+
+
+@router.get("/jobs", responses=described(*GUARDED, "invalid-request"))
+async def list_jobs(
+    state: StateDep, _reader: Reader, limit: Limit = 100, status: Annotated[JobStatus | None, Query()] = None
+) -> JobList:
+    """List jobs, newest first."""
+    records = await state.run(state.jobs.newest, limit=limit, status=status)
+    return JobList(jobs=[shown(record) for record in records])
+
+
+@router.get("/jobs/{job_id}", responses=described(*GUARDED, "unknown-job", "invalid-request"))
+async def show_job(job_id: RecordId, state: StateDep, _reader: Reader) -> Job:
+    """Show a job's state and progress."""
+    return shown(await state.run(state.jobs.get, job_id))
+
+
+@router.delete("/jobs/{job_id}", responses=described(*GUARDED, "unknown-job", "invalid-request"))
+async def cancel_job(job_id: RecordId, state: StateDep, _runner: Runner) -> Job:
+    """Cancel a job: at once if it waits, within seconds if it runs; a finished one stays as it is."""
+    await state.run(state.jobs.get, job_id)
+    return shown(await state.run(state.jobs.cancel, job_id))
+
+
+@router.get(
+    "/jobs/{job_id}/result",
+    responses=described(*GUARDED, "unknown-job", "job-not-finished", "invalid-request"),
+)
+async def show_result(job_id: RecordId, state: StateDep, _reader: Reader) -> JobResult:
+    """Give what a job found."""
+    record = await state.run(state.jobs.get, job_id)
+    if record.status != SUCCEEDED or record.result is None:
+        raise Problem(
+            "job-not-finished", f"job {job_id} is {record.status}: {record.message}", status_now=record.status
+        )
+    return JobResult(id=record.id, kind=record.kind, **record.result)
+
+
+def _check_backtest(body: BacktestRequest, state: State) -> None:
+    """Refuse an unknown strategy, dates without prices and those that a policy was trained on, before a job does."""
+    from trading_app.backtesting.baselines import baseline
+    from trading_app.experiments.out_of_sample import unseen_period
+    from trading_app.files import read_json
+    from trading_app.runs.run import Run
+
+    if body.strategy is not None:
+        baseline(body.strategy)
+        assert body.data is not None
+        dates = state.snapshots.get(body.data).dates
+        first, last = body.start or dates[0].date(), body.end or dates[-1].date()
+        if first > dates[-1].date() or last < dates[0].date():
+            ends = f"{dates[0].date()} to {dates[-1].date()}"
+            raise Problem(
+                "invalid-request", f"{body.data} has prices from {ends}, none from {first} to {last}"
+            )
+        return
+    if body.run is not None:
+        run = state.open_run(body.run)
+    else:
+        assert body.model is not None
+        promoted = state.registry.current(body.model)
+        folder = state.registry.path(promoted.id, promoted.version)
+        run = Run(folder, read_json(folder / "manifest.json"))
+    unseen_period(run, home=state.settings.home, data=body.data, start=body.start, end=body.end)
+
+
+async def _submit(
+    kind: str,
+    parameters: dict[str, object],
+    timeout: float | None,
+    state: State,
+    runner: Principal,
+    response: Response,
+) -> Job:
+    state.rates.spend("jobs", runner.id)
+    seconds = min(timeout or state.settings.service.job_seconds, state.settings.service.job_seconds)
+    record = await state.run(state.jobs.submit, kind, parameters, by=runner.id, timeout=seconds)
+    job = shown(record)
+    response.headers["Location"] = job.links["self"]
+    return job
+
+
+def shown(record: JobRecord) -> Job:
+    """A job as answered."""
+    here = f"/api/v1/jobs/{record.id}"
+    links = {"self": here}
+    if record.status == SUCCEEDED:
+        links["result"] = f"{here}/result"
+        if record.result and "run" in record.result:
+            links["run"] = f"/api/v1/runs/{record.result['run']}"
+    return Job(
+        id=record.id,
+        kind=record.kind,
+        status=cast(JobStatus, record.status),
+        progress=record.progress,
+        message=record.message,
+        attempt=record.attempt,
+        parameters=record.parameters,
+        created_at=record.created_at,
+        started_at=record.started_at,
+        finished_at=record.finished_at,
+        links=links,
+    )

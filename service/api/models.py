@@ -1,0 +1,57 @@
+"""Promoted models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from service.api.dependencies import GUARDED, ModelId, Reader, StateDep
+from service.api.schemas.records import Metric, ModelDetail, ModelList, ModelSummary
+from service.core.problems import described
+from service.models.registry import Promoted
+
+router = APIRouter(prefix="/api/v1/models", tags=["models"])
+
+
+@router.get("", responses=described(*GUARDED))
+async def list_models(state: StateDep, _reader: Reader) -> ModelList:
+    """List the promoted models."""
+    served = await state.run(state.registry.served)
+    return ModelList(models=[ModelSummary(**summary(promoted)) for promoted in served])
+
+
+@router.get("/{model_id}", responses=described(*GUARDED, "unknown-model", "retired-model", "invalid-request"))
+async def show_model(model_id: ModelId, state: StateDep, _reader: Reader) -> ModelDetail:
+    """Show a model: what it was trained on, and what it earned out of sample."""
+    promoted = await state.run(state.registry.current, model_id)
+    versions = await state.run(state.registry.versions, model_id)
+    evidence = promoted.evidence
+    return ModelDetail(
+        **summary(promoted),
+        data_hash=evidence.data_hash,
+        features=list(evidence.features),
+        history_days=evidence.history,
+        fill=evidence.fill,
+        out_of_sample={name: Metric(**values) for name, values in evidence.metrics.items()},
+        evaluated=evidence.evaluated,
+        notes=list(evidence.notes),
+        versions=versions,
+    )
+
+
+def summary(promoted: Promoted) -> dict[str, Any]:
+    """Members that both answers have."""
+    evidence = promoted.evidence
+    return {
+        "id": promoted.id,
+        "version": promoted.version,
+        "run": promoted.run,
+        "promoted_at": promoted.promoted_at,
+        "agent": evidence.agent,
+        "symmetry": evidence.symmetry,
+        "seeds": len(evidence.seeds),
+        "data": evidence.data,
+        "symbols": list(evidence.symbols),
+        "trained_until": evidence.trained_until,
+    }

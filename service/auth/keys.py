@@ -1,0 +1,199 @@
+"""API keys: random, shown once, stored as a keyed hash, scoped, expirable, revocable.
+
+A key reads ``eq_ID_SECRET``. ID finds the row and is no secret; SECRET holds 256 random bits, so one HMAC
+with the service's own secret is as strong as a slow password hash, and fast enough for each request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import bindparam, func, insert, or_, select, update
+
+from data.errors import DataError
+from service.auth.scopes import Principal, format_scopes, parse_scopes
+from service.core.cache import Kept
+from service.core.database import Database, bump_revision, record_event
+from service.core.problems import Problem
+from service.core.tables import keys
+
+PATTERN = re.compile(r"eq_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+# Built once: composing a statement costs more than running this one.
+_BY_ID = select(
+    keys.c.id, keys.c.name, keys.c.digest, keys.c.scopes, keys.c.expires_at, keys.c.revoked_at
+).where(keys.c.id == bindparam("key_id"))
+
+
+@dataclass(frozen=True)
+class KeyInfo:
+    """What may be shown of a key: everything but the key."""
+
+    id: str
+    name: str
+    scopes: frozenset[str]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+class Keyring:
+    """The keys in a database.
+
+    Parameters
+    ----------
+    database : Database
+        Where the hashes are.
+    secret : bytes
+        Keys the hashes: a stolen database alone does not even confirm a guess.
+    clock : callable
+        Gives the time, UTC.
+    """
+
+    def __init__(
+        self, database: Database, secret: bytes, clock: Callable[[], datetime] | None = None
+    ) -> None:
+        self._database = database
+        self._secret = secret
+        self._clock = clock or (lambda: datetime.now(UTC))
+        self._own = secrets.token_bytes(32)
+        self._nobody = self._digest("", "")
+        self._known: Kept[bytes, Principal] = Kept(1000)
+
+    def create(
+        self,
+        name: str,
+        scopes: Iterable[str] = ("read",),
+        *,
+        days: float | None = None,
+        actor: str = "command line",
+    ) -> tuple[str, KeyInfo]:
+        """Make a key; the first item is the key itself, which nothing can show again.
+
+        Raises
+        ------
+        DataError
+            For an empty name, an unknown scope or days that are not positive.
+        """
+        held = parse_scopes(scopes)
+        if not name.strip() or len(name) > 200:
+            raise DataError("name: give the key a name of 1 to 200 characters, to know it by later")
+        if days is not None and not 0 < days < 36500:
+            raise DataError(f"days: {days} is not between 0 and 36500")
+        now = self._clock()
+        key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+        expires = now + timedelta(days=days) if days is not None else None
+        info = KeyInfo(key_id, name.strip(), held, now, expires, None)
+        with self._database.write() as connection:
+            connection.execute(
+                insert(keys).values(
+                    id=key_id,
+                    name=info.name,
+                    digest=self._digest(key_id, secret),
+                    scopes=format_scopes(held),
+                    created_at=now,
+                    expires_at=expires,
+                )
+            )
+            bump_revision(connection)
+            record_event(connection, actor, "key created", key_id, f"{info.name}: {format_scopes(held)}")
+        return f"eq_{key_id}_{secret}", info
+
+    def revoke(self, key_id: str, *, actor: str = "command line") -> None:
+        """Revoke a key from now on, in every process.
+
+        Raises
+        ------
+        DataError
+            If there is no such key.
+        """
+        with self._database.write() as connection:
+            change = update(keys).where(keys.c.id == key_id, keys.c.revoked_at.is_(None))
+            if connection.execute(change.values(revoked_at=self._clock())).rowcount == 0:
+                if connection.execute(select(keys.c.id).where(keys.c.id == key_id)).first() is None:
+                    raise DataError(f"key {key_id!r}: no such key; `equitrade keys list` shows the ids")
+                return
+            bump_revision(connection)
+            record_event(connection, actor, "key revoked", key_id)
+
+    def all(self) -> list[KeyInfo]:
+        """Every key ever made, oldest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(keys).order_by(keys.c.created_at, keys.c.id)).all()
+        return [
+            KeyInfo(r.id, r.name, frozenset(r.scopes.split(",")), r.created_at, r.expires_at, r.revoked_at)
+            for r in rows
+        ]
+
+    def count_active(self) -> int:
+        """Keys that open something now."""
+        alive = or_(keys.c.expires_at.is_(None), keys.c.expires_at > self._clock())
+        with self._database.read() as connection:
+            query = select(func.count()).select_from(keys).where(keys.c.revoked_at.is_(None), alive)
+            return int(connection.execute(query).scalar_one())
+
+    def authenticate(self, token: str) -> Principal:
+        """Find who holds a key; what was found is kept until any key changes, in whichever process.
+
+        An unknown id costs the same lookup, hash and comparison as a known one with a wrong secret; only who
+        holds the whole key learns that it has expired or was revoked.
+
+        Raises
+        ------
+        Problem
+            ``invalid-key``, ``expired-key`` or ``revoked-key``.
+        """
+        # Hashed with a secret of this process: so that no key is kept, in a third of the time of the stored hash.
+        known_as = hashlib.blake2b(
+            token.encode("utf-8", "surrogateescape"), key=self._own, digest_size=32
+        ).digest()
+        # The count is read before the row, so that a row is never kept under a count newer than itself.
+        revision = self._database.revision()
+        principal = self._known.get(known_as, revision)
+        if principal is None:
+            principal = self._find(token)
+            self._known.put(known_as, principal, revision)
+        if principal.expires_at is not None and principal.expires_at <= self._clock():
+            when = principal.expires_at.isoformat(timespec="seconds")
+            raise Problem("expired-key", f"key {principal.id} expired at {when}", headers=_CHALLENGE)
+        return principal
+
+    def _find(self, token: str) -> Principal:
+        match = PATTERN.fullmatch(token)
+        key_id, secret = match.groups() if match else ("", token)
+        digest = self._digest(key_id, secret)
+        with self._database.read() as connection:
+            row = connection.execute(_BY_ID, {"key_id": key_id}).first()
+        if not hmac.compare_digest(digest, bytes(row.digest) if row else self._nobody) or row is None:
+            raise Problem("invalid-key", "the API key is malformed or unknown", headers=_CHALLENGE)
+        if row.revoked_at is not None:
+            raise Problem("revoked-key", f"key {key_id} was revoked", headers=_CHALLENGE)
+        return Principal(row.id, row.name, frozenset(row.scopes.split(",")), row.expires_at)
+
+    def _digest(self, key_id: str, secret: str) -> bytes:
+        text = f"key:{key_id}:{secret}"
+        return hmac.digest(self._secret, text.encode("utf-8", "surrogateescape"), hashlib.sha256)
+
+
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="equitrade"'}
+
+
+def bearer_token(header: str | None) -> str:
+    """Take the key out of an ``Authorization`` header.
+
+    Raises
+    ------
+    Problem
+        ``missing-key`` without one, ``invalid-key`` for another form of authorization.
+    """
+    if not header:
+        raise Problem("missing-key", "send the header 'Authorization: Bearer KEY'", headers=_CHALLENGE)
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Problem("invalid-key", "the header must read 'Authorization: Bearer KEY'", headers=_CHALLENGE)
+    return token.strip()

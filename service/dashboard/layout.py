@@ -1,0 +1,101 @@
+"""What every page is made with: a router whose errors are pages too, and the list of pages."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from data.errors import DataError
+from service.core.problems import KINDS, Problem
+from service.dashboard.pages.login import LoginRequired
+from service.dashboard.render import page
+
+logger = logging.getLogger("equitrade.dashboard")
+
+_FILES = (".json", ".csv")
+_ADVICE = {
+    "unknown-run": ("Choose another run", "/dashboard/run"),
+    "unknown-job": ("See every job", "/dashboard/jobs"),
+    "csrf": ("Open the page again and repeat what you did", "/dashboard"),
+}
+#: What a kind of problem is called where a person reads it, not a program.
+_HEADINGS = {"invalid-request": "This cannot be shown as asked", "not-found": "There is nothing here"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A page in the navigation."""
+
+    path: str
+    title: str
+
+
+class PageRoute(APIRoute):
+    """A route whose errors are answered with a page that says what to do, or a line where a file was asked."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Give the handler with the errors caught."""
+        inner = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            try:
+                return await inner(request)
+            except Problem as problem:
+                return _error(request, problem)
+            except RequestValidationError as error:
+                found = error.errors()[0]
+                if found["loc"][0] == "path":
+                    return _error(request, Problem("not-found", f"there is no page {request.url.path[:100]}"))
+                place = str(found["loc"][min(1, len(found["loc"]) - 1)])
+                return _error(request, Problem("invalid-request", f"{place}: {found['msg']}"))
+            except DataError as error:
+                return _error(request, Problem("invalid-request", str(error)))
+            except (HTTPException, LoginRequired):
+                raise
+            except Exception:
+                request_id = request.scope["state"]["request_id"]
+                logger.exception("unhandled error in request %s", request_id)
+                detail = (
+                    f"the page failed in an unforeseen way; the log has the cause under request {request_id}"
+                )
+                return _error(request, Problem("internal-error", detail))
+
+        return handle
+
+
+def page_router() -> APIRouter:
+    """A router for pages: left out of the API's description, with errors that people can read."""
+    return APIRouter(include_in_schema=False, route_class=PageRoute)
+
+
+def _error(request: Request, problem: Problem) -> Response:
+    logger.info("%s: %s", request.url.path, problem.detail)
+    if request.url.path.endswith(_FILES):
+        return PlainTextResponse(problem.detail, problem.status, headers=problem.headers)
+    context: dict[str, Any] = {
+        "heading": _HEADINGS.get(problem.kind, KINDS[problem.kind].title),
+        "detail": problem.detail,
+        "advice": _ADVICE.get(problem.kind) or _way_on(request),
+    }
+    return page(request, "error.html", context, status=problem.status, headers=problem.headers)
+
+
+def _way_on(request: Request) -> tuple[str, str]:
+    """Where to go from an error: the same page without what was chosen, of the same run where it names one."""
+    path, query = request.url.path, request.query_params
+    if path.startswith("/dashboard/jobs/"):
+        return _ADVICE["unknown-job"]
+    if request.method == "GET" and set(query) - {"run"}:
+        run = query.get("run", "")
+        return "Show the page without these choices", f"{path}?{urlencode({'run': run})}" if run else path
+    return "Go to the start", "/dashboard"

@@ -1,0 +1,98 @@
+"""The page *Data*: which prices there are, what the checks found in them, and which sessions they lack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import Depends, Query, Request, Response
+
+from data import SnapshotStore
+from service.api.dependencies import StateDep
+from service.dashboard.figures import gallery, picture_file
+from service.dashboard.layout import page_router
+from service.dashboard.pages.login import LoggedIn
+from service.dashboard.render import page
+from service.dashboard.views.data import (
+    CHANGES,
+    LISTED,
+    Dataset,
+    checks_table,
+    choose,
+    datasets,
+    pictures,
+    repairs_of,
+)
+
+if TYPE_CHECKING:
+    from service.state import State
+
+PATH, TITLE = "/dashboard/data", "Data"
+router = page_router()
+
+
+def _name(
+    data: Annotated[str, Query(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63}(@[1-9][0-9]{0,5})?)?$")] = "",
+) -> str:
+    return data
+
+
+NameDep = Annotated[str, Depends(_name)]
+
+
+@router.get(PATH)
+async def data_page(request: Request, state: StateDep, _session: LoggedIn, name: NameDep) -> Response:
+    """Show every dataset, and one of them in full."""
+    return page(request, "data.html", await state.run(_context, state, name))
+
+
+@router.get("/dashboard/data/figures/{file}")
+async def data_figure(
+    file: str, request: Request, state: StateDep, _session: LoggedIn, name: NameDep
+) -> Response:
+    """Give one figure, or its data."""
+
+    def answer() -> Response:
+        dataset = choose(datasets(SnapshotStore(state.settings.home)), name)
+        return picture_file(request, pictures(dataset, state.snapshots), file)
+
+    return await state.run(answer)
+
+
+def _context(state: State, name: str) -> dict[str, Any]:
+    found = datasets(SnapshotStore(state.settings.home))
+    chosen = choose(found, name)
+    context: dict[str, Any] = {
+        "datasets": found,
+        "chosen": chosen,
+        "options": [(other.reference, other.reference) for other in found],
+        "snapshots": sum(bool(other.version) for other in found),
+    }
+    if not chosen.facts:
+        return context
+    return context | {
+        "gallery": gallery(
+            pictures(chosen, state.snapshots),
+            f"{PATH}/figures",
+            stamp=chosen.facts["hash"],
+            data=chosen.reference,
+        ),
+        "checks": checks_table(chosen),
+        "findings": chosen.findings(LISTED).fillna("").to_dict("records"),
+        "total": sum(chosen.counts.values()),
+        "repairs": repairs_of(chosen),
+        "changes": CHANGES,
+        "runs": _used_by(state, chosen),
+    }
+
+
+def warm(state: State) -> None:
+    """Look through the prices, and draw what the page shows when nobody has chosen."""
+    context = _context(state, "")
+    if "gallery" in context:
+        context["gallery"].sketch_all()
+
+
+def _used_by(state: State, dataset: Dataset) -> list[str]:
+    """Runs that were trained on exactly these prices."""
+    same = dataset.facts["hash"]
+    return [run.name for run in state.runs() if run.manifest.get("data", {}).get("hash") == same]

@@ -1,0 +1,300 @@
+"""The page *Jobs*: start a backtest or a training, watch it, open what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from fastapi import Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import ValidationError
+from starlette.datastructures import FormData
+
+from service.api.dependencies import RecordId, StateDep
+from service.api.jobs import start_backtest, start_training
+from service.api.schemas.records import BacktestRequest, TrainingRequest
+from service.core.problems import Problem
+from service.dashboard.figures import Picture, gallery, picture_file
+from service.dashboard.layout import page_router
+from service.dashboard.pages.login import CheckedForm, LoggedIn
+from service.dashboard.render import environment, page
+from service.dashboard.views.run import Backtested, backtest_pictures, training_pictures
+from service.dashboard.views.selection import Zoom
+from service.jobs.queue import FINISHED, SUCCEEDED, JobRecord
+from trading_app.backtesting.summary import AGENT
+from trading_app.report import tables
+from trading_app.report.data import ReportData
+from trading_app.report.page import CURVES
+from trading_app.report.theme import label_of
+from trading_app.report.verdict import verdict
+
+if TYPE_CHECKING:
+    from service.auth.scopes import Principal
+    from service.state import State
+    from trading_app.report.theme import Focus
+
+PATH, TITLE = "/dashboard/jobs", "Jobs"
+router = page_router()
+
+_SHOWN = 50
+_AGENTS = ("relaxed", "exact", "dense", "rpp", "augmented")
+_TONES = {"succeeded": "good", "failed": "bad", "running": "busy"}
+_BACKTEST = {"subject": "", "data": "", "start": "", "end": "", "costs_bps": ""}
+_TRAINING = {"name": "", "data": "", "agent": "relaxed", "seeds": "", "steps": ""}
+
+
+@router.get(PATH)
+async def jobs_page(request: Request, state: StateDep, session: LoggedIn, run: str = "") -> Response:
+    """Show the jobs, and the forms that start one."""
+    given = {"subject": f"run:{run}"} if run else {}
+    return page(request, "jobs.html", await state.run(_context, state, session.principal, given))
+
+
+@router.get("/dashboard/jobs/rows")
+async def job_rows(state: StateDep, _session: LoggedIn) -> Response:
+    """Give the rows of the list as they are now."""
+    records = await state.run(state.jobs.newest, limit=_SHOWN)
+    return _fragment("job_rows.html", {"jobs": records, **_WORDS})
+
+
+@router.post("/dashboard/jobs/backtest")
+async def post_backtest(request: Request, state: StateDep, session: LoggedIn, form: CheckedForm) -> Response:
+    """Start a backtest as the API does; a form that cannot be used is shown again with the reason."""
+    values = _values(form, _BACKTEST)
+    kind, _, name = values["subject"].partition(":")
+    asked = {
+        kind: name,
+        "data": values["data"] or None,
+        "start": values["start"] or None,
+        "end": values["end"] or None,
+        "costs_bps": values["costs_bps"] or None,
+    }
+    try:
+        _may_run(session.principal)
+        body = BacktestRequest.model_validate_strings({k: v for k, v in asked.items() if v is not None})
+        job = await start_backtest(body, state, session.principal, Response())
+    except (ValidationError, Problem) as error:
+        return await _again(request, state, session.principal, error, values, {})
+    return RedirectResponse(f"{PATH}/{job.id}", status_code=303)
+
+
+@router.post("/dashboard/jobs/training")
+async def post_training(request: Request, state: StateDep, session: LoggedIn, form: CheckedForm) -> Response:
+    """Start a training as the API does."""
+    values = _values(form, _TRAINING)
+    try:
+        _may_run(session.principal)
+        body = TrainingRequest.model_validate_strings({k: v for k, v in values.items() if v})
+        job = await start_training(body, state, session.principal, Response())
+    except (ValidationError, Problem) as error:
+        return await _again(request, state, session.principal, error, {}, values)
+    return RedirectResponse(f"{PATH}/{job.id}", status_code=303)
+
+
+@router.post("/dashboard/jobs/{job_id}/cancel")
+async def cancel(job_id: RecordId, state: StateDep, session: LoggedIn, _form: CheckedForm) -> Response:
+    """Cancel a job."""
+    _may_run(session.principal)
+    await state.run(state.jobs.get, job_id)
+    await state.run(state.jobs.cancel, job_id)
+    return RedirectResponse(f"{PATH}/{job_id}", status_code=303)
+
+
+@router.get("/dashboard/jobs/{job_id}")
+async def job_page(job_id: RecordId, request: Request, state: StateDep, session: LoggedIn) -> Response:
+    """Show a job: how far it is, and what it found."""
+    context = await state.run(_job_context, state, job_id)
+    return page(request, "job.html", context | {"may_run": session.principal.may("run")})
+
+
+@router.get("/dashboard/jobs/{job_id}/progress")
+async def job_progress(job_id: RecordId, state: StateDep, _session: LoggedIn, figures: str = "") -> Response:
+    """Give how far a job is; the header tells the page when to be read anew: at the end, and with other figures."""
+    record = await state.run(state.jobs.get, job_id)
+    done = record.status in FINISHED
+    if not done and record.kind == "training":
+        done = figures != _names(await state.run(_pictures, state, record))
+    headers = {"X-Done": "yes" if done else "no"}
+    return _fragment("job_progress.html", {"job": record, **_WORDS}, headers)
+
+
+@router.get("/dashboard/jobs/{job_id}/figures/{file}")
+async def job_figure(
+    job_id: RecordId, file: str, request: Request, state: StateDep, _session: LoggedIn, zoom: Zoom
+) -> Response:
+    """Give one figure of a job's result, or its data."""
+
+    def answer() -> Response:
+        record = state.jobs.get(job_id)
+        # A page that was read while training was young may ask for a curve that others have displaced since.
+        made = _curves(state, record, None) if record.kind == "training" else _pictures(state, record, zoom)
+        return picture_file(request, made, file)
+
+    return await state.run(answer)
+
+
+def _context(state: State, principal: Principal, backtest: Mapping[str, str]) -> dict[str, Any]:
+    from trading_app.backtesting.baselines import BASELINES
+
+    return {
+        "jobs": state.jobs.newest(limit=_SHOWN),
+        "may_run": principal.may("run"),
+        "subjects": [
+            ("Promoted models", [(f"model:{m.id}", m.id) for m in state.registry.served()]),
+            ("Runs", [(f"run:{run.name}", run.name) for run in state.runs()]),
+            ("Baselines", [(f"strategy:{name}", label_of(name)) for name in BASELINES]),
+        ],
+        "data": _snapshots(state),
+        "agents": _AGENTS,
+        "backtest": _BACKTEST | dict(backtest),
+        "training": dict(_TRAINING),
+        "message": "",
+        **_WORDS,
+    }
+
+
+async def _again(
+    request: Request,
+    state: State,
+    principal: Principal,
+    error: ValidationError | Problem,
+    backtest: Mapping[str, str],
+    training: Mapping[str, str],
+) -> Response:
+    context = await state.run(_context, state, principal, backtest)
+    context["training"] |= training
+    context["message"] = _reason(error)
+    return page(request, "jobs.html", context, status=error.status if isinstance(error, Problem) else 422)
+
+
+def _reason(error: ValidationError | Problem) -> str:
+    if isinstance(error, Problem):
+        return error.detail
+    found = error.errors()[0]
+    place = {"costs_bps": "Costs", "name": "Name", "start": "From", "end": "To"}
+    names = [place.get(str(part), str(part)) for part in found["loc"][:1]]
+    text = str(found["msg"]).removeprefix("Value error, ")
+    return f"{names[0]}: {text}" if names else text[:1].upper() + text[1:]
+
+
+def _job_context(state: State, job_id: str) -> dict[str, Any]:
+    record = state.jobs.get(job_id)
+    pictures = _pictures(state, record)
+    context: dict[str, Any] = {
+        "job": record,
+        "finished": record.status in FINISHED,
+        "gallery": gallery(pictures, f"{PATH}/{job_id}/figures"),
+        "figures": _names(pictures),
+        "subject": _subject(record),
+        "parameters": {_label(name): value for name, value in record.parameters.items()},
+        **_WORDS,
+    }
+    shown = _shown(record)
+    if shown is None:
+        return context
+    document = shown.data.document
+    made = [tables.measures_table(document)]
+    if document.get("comparisons"):
+        made.insert(0, tables.comparisons_table(document))
+    return context | {
+        "verdict": verdict(document),
+        "headlines": tables.headlines(document, shown.strategy, shown.reference),
+        "tables": made,
+        "notes": shown.data.notes,
+    }
+
+
+def _pictures(state: State, record: JobRecord, zoom: Focus = None) -> list[Picture]:
+    if record.kind == "training":
+        return _curves(state, record)
+    shown = _shown(record)
+    if shown is None:
+        return []
+    # Training is the run's own matter, and is on its page.
+    return [
+        picture for picture in backtest_pictures(shown, focus=zoom) if not picture.name.startswith("training")
+    ]
+
+
+def _curves(state: State, record: JobRecord, limit: int | None = CURVES) -> list[Picture]:
+    try:
+        run = state.open_run(str(record.parameters["name"]))
+    except Problem:
+        return []  # it has not begun
+    return list(training_pictures(run.progress(), limit))
+
+
+def _names(pictures: list[Picture]) -> str:
+    return " ".join(picture.name for picture in pictures)
+
+
+def _shown(record: JobRecord) -> Backtested | None:
+    """The backtest that a job found."""
+    if record.kind != "backtest" or record.status != SUCCEEDED or not record.result:
+        return None
+    document, equity = record.result["metrics"], _frame(record.result["equity"])
+    order = {"agent": 0, "seed": 1, "baseline": 2}
+    kinds = {name: order[entry["kind"]] for name, entry in document["strategies"].items()}
+    equity = equity[sorted(equity.columns, key=lambda name: kinds[name])]
+    empty = pd.DataFrame(index=equity.index)
+    data = ReportData(_subject(record), {}, document, equity, empty, empty)
+    name, kept = AGENT if AGENT in equity else str(equity.columns[0]), record.result
+
+    def part(member: str) -> pd.DataFrame | None:
+        # Jobs of earlier versions kept no more than the accounts.
+        return _frame(kept[member]) if member in kept else None
+
+    return Backtested(data, name, equity, part("weights"), part("costs"), part("contributions"))
+
+
+def _frame(kept: Mapping[str, Any]) -> pd.DataFrame:
+    return pd.DataFrame(kept["values"], pd.DatetimeIndex(kept["dates"], name="date"), dtype=float)
+
+
+def _subject(record: JobRecord) -> str:
+    given = record.parameters
+    keys = ("model", "run", "strategy", "name", "snapshot")
+    return next((str(given[key]) for key in keys if key in given), record.kind)
+
+
+def _snapshots(state: State) -> list[str]:
+    from data import SnapshotStore
+    from data.providers.bundled import bundled_names
+
+    return [*bundled_names(), *SnapshotStore(state.settings.home).names()]
+
+
+def _values(form: FormData, fields: Mapping[str, str]) -> dict[str, str]:
+    return {name: str(form.get(name, "")).strip()[:200] for name in fields}
+
+
+def _may_run(principal: Principal) -> None:
+    if not principal.may("run"):
+        detail = (
+            "your login may look but not start jobs; `equitrade users create NAME --scopes run` gives it more"
+        )
+        raise Problem("insufficient-scope", detail, scope="run")
+
+
+def _label(name: str) -> str:
+    return {"costs_bps": "Costs, bp", "start": "From", "end": "To"}.get(name, name.capitalize())
+
+
+def _fragment(template: str, context: Mapping[str, Any], headers: dict[str, str] | None = None) -> Response:
+    return HTMLResponse(environment().get_template(template).render(**context), headers=headers)
+
+
+def _tone(status: str) -> str:
+    return _TONES.get(status, "")
+
+
+def _took(record: JobRecord) -> str:
+    """How long a job ran."""
+    if record.started_at is None or record.finished_at is None:
+        return "–"
+    seconds = round((record.finished_at - record.started_at).total_seconds())
+    return f"{seconds}\u202fs" if seconds < 120 else f"{seconds // 60}\u202fmin {seconds % 60}\u202fs"
+
+
+_WORDS = {"tone": _tone, "subject_of": _subject, "took": _took}

@@ -1,0 +1,207 @@
+"""What the page *Data* shows of each dataset: its facts, findings, repairs and gaps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from data.errors import DataError
+from data.providers.bundled import bundled_names
+from data.providers.bundled_facts import bundled_facts
+from data.quality.findings import ERRORS, WARNINGS
+from data.quality.repairs import REPAIRS
+from data.snapshots.coverage import EVERY, listed, missing_sessions
+from service.core.problems import Problem
+from service.dashboard.figures import Picture, themed
+from trading_app.report.figures import data as figures
+from trading_app.report.tables import Cell, Table
+
+if TYPE_CHECKING:
+    from data.snapshots.store import SnapshotStore
+    from service.decisions.snapshots import Snapshots
+
+#: Findings that the page lists; the download has them all.
+LISTED = 100
+#: Changes of a repair, and differences from an earlier version, that the page lists.
+CHANGES = 20
+MEANINGS = {**ERRORS, **WARNINGS}
+COLUMNS = ["kind", "severity", "place", "symbol", "date", "message"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A bundled dataset or one version of a snapshot.
+
+    Attributes
+    ----------
+    reference : str
+        ``NAME`` or ``NAME@VERSION``: what the address names.
+    facts : mapping
+        The manifest, or the facts of a bundled dataset; empty where it cannot be read.
+    error : str
+        Why it cannot be read.
+    path : Path, optional
+        Folder of the snapshot; None of a bundled dataset.
+    """
+
+    reference: str
+    facts: Mapping[str, Any]
+    error: str = ""
+    path: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Without the version."""
+        return self.reference.partition("@")[0]
+
+    @property
+    def version(self) -> str:
+        """Empty of a bundled dataset, which has none."""
+        return self.reference.partition("@")[2]
+
+    @property
+    def source(self) -> str:
+        """Where the prices come from."""
+        return str(self.facts.get("provider", {}).get("name", "–")) if self.facts else "–"
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Number of findings by kind."""
+        counts: Mapping[str, int] = self.facts.get("validation", {}).get("counts", {})
+        return counts
+
+    @property
+    def options(self) -> str:
+        """What the source was asked for, as JSON; empty where it had no choice."""
+        rest = {key: value for key, value in self.facts["provider"].items() if key != "name"}
+        return json.dumps(rest, indent=2, ensure_ascii=False) if rest else ""
+
+    def findings(self, limit: int | None = None) -> pd.DataFrame:
+        """Every finding, or the first of them, a row each.
+
+        Raises
+        ------
+        Problem
+            ``unknown-data`` if their file cannot be read.
+        """
+        if self.path is None:
+            return pd.DataFrame(self.facts["findings"][:limit], columns=COLUMNS)
+        file = self.path / "findings.csv"
+        if not file.exists():
+            return pd.DataFrame(columns=COLUMNS)
+        try:
+            return pd.read_csv(file, dtype=str, nrows=limit).reindex(columns=COLUMNS)
+        except (OSError, ValueError) as error:
+            raise Problem(
+                "unknown-data", f"{file.name} of {self.reference} cannot be read: {error}"
+            ) from None
+
+    def gaps(self, snapshots: Snapshots) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Missing sessions, and first and last session of each symbol."""
+        if self.path is None:
+            missing = pd.DataFrame(self.facts["gaps"], columns=["date", "symbol"])
+            spans = pd.DataFrame(self.facts["listed"], columns=["symbol", "first", "last", "sessions"])
+            return missing.astype({"date": "datetime64[ns]"}), spans
+        prices = snapshots.get(self.reference)
+        return missing_sessions(prices, self.facts["validation"].get("calendar")), listed(prices)
+
+
+def datasets(store: SnapshotStore) -> list[Dataset]:
+    """Snapshots by name, newest version first, and then the bundled datasets."""
+    found = []
+    for name in store.names():
+        for version in reversed(store.versions(name)):
+            reference = f"{name}@{version}"
+            try:
+                snapshot = store.open(reference)
+            except DataError as error:
+                found.append(Dataset(reference, {}, str(error)))
+            else:
+                found.append(Dataset(reference, snapshot.manifest, path=snapshot.path))
+    return [*found, *(Dataset(name, bundled_facts(name)) for name in bundled_names())]
+
+
+def choose(found: list[Dataset], reference: str) -> Dataset:
+    """The dataset that an address names, by default the one fetched last.
+
+    Raises
+    ------
+    Problem
+        ``unknown-data``.
+    """
+    if not reference:
+        readable = [dataset for dataset in found if dataset.facts]
+        return max(readable, key=lambda dataset: str(dataset.facts.get("fetched_at", "")))
+    for dataset in found:  # of a name alone, the newest version comes first
+        if reference in (dataset.reference, dataset.name):
+            return dataset
+    known = ", ".join(dataset.reference for dataset in found)
+    raise Problem("unknown-data", f"no snapshot {reference[:100]!r}; there are {known}")
+
+
+def pictures(dataset: Dataset, snapshots: Snapshots) -> list[Picture]:
+    """The gaps calendar, and the findings by year where there are any."""
+    if not dataset.facts:
+        return []
+    made = [
+        Picture(
+            "gaps",
+            "Gaps calendar",
+            lambda theme: _calendar(dataset, snapshots)(theme),
+            lambda: dataset.gaps(snapshots)[0].replace({"symbol": {EVERY: "every symbol"}}),
+        )
+    ]
+    if dataset.counts:
+        made.append(
+            Picture(
+                "findings",
+                "Findings of the checks",
+                lambda theme: figures.findings_by_year(
+                    dataset.findings(), start=dataset.facts["start"], end=dataset.facts["end"], theme=theme
+                ),
+                dataset.findings,
+                size="short",
+            )
+        )
+    return made
+
+
+def checks_table(dataset: Dataset) -> Table:
+    """What the checks found: how many of each kind, and what it means."""
+    allowed = dataset.facts["validation"].get("allowed", ())
+    rows = tuple(
+        (
+            kind.replace("-", " "),
+            (
+                Cell(f"{count:,}".replace(",", "\u202f")),
+                Cell("accepted" if kind in allowed else "error" if kind in ERRORS else "warning"),
+                Cell(MEANINGS.get(kind, "")),
+            ),
+        )
+        for kind, count in dataset.counts.items()
+    )
+    return Table("What the checks found", ("Findings", "Severity", "Meaning"), rows)
+
+
+def repairs_of(dataset: Dataset) -> list[dict[str, Any]]:
+    """Repairs with what they do and their first changes."""
+    return [
+        {
+            "name": entry["repair"],
+            "text": REPAIRS[entry["repair"]].does if entry["repair"] in REPAIRS else "",
+            "count": entry["count"],
+            "changes": entry.get("changes", [])[:CHANGES],
+        }
+        for entry in dataset.facts["repairs"]
+    ]
+
+
+def _calendar(dataset: Dataset, snapshots: Snapshots) -> Any:
+    missing, spans = dataset.gaps(snapshots)
+    start, end = dataset.facts["start"], dataset.facts["end"]
+    return themed(figures.gaps_calendar, missing, spans, start=start, end=end)

@@ -1,0 +1,229 @@
+"""What the page *Symmetry* shows: the tests that are stored for a market, and what a run knows of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from data.errors import DataError
+from rl_core.errors import ConfigError
+from service.dashboard.figures import Picture, themed
+from trading_app.evaluation.labels import format_number
+from trading_app.experiments.equivariance import (
+    RelaxedWeights,
+    load_equivariance,
+    recorded_deviations,
+    relaxed_weights,
+)
+from trading_app.report.figures import symmetry as figures
+
+if TYPE_CHECKING:
+    from trading_app.runs.run import Run
+
+
+@dataclass(frozen=True)
+class SymmetryView:
+    """What the address names: run, hash of the market's prices, weights as they are or against their bank, seed."""
+
+    run: str | None = None
+    market: str | None = None
+    weights: str = "relative"
+    seed: int | None = None
+
+    @property
+    def query(self) -> dict[str, str | None]:
+        """The members of the address that figures depend on."""
+        return {
+            "run": self.run,
+            "market": self.market,
+            "weights": None if self.weights == "relative" else self.weights,
+            "seed": None if self.seed is None else str(self.seed),
+        }
+
+
+@dataclass(frozen=True)
+class MarketSymmetry:
+    """Stored tests of a market: their document, a sentence on each symmetry, and pictures."""
+
+    document: Mapping[str, Any]
+    findings: tuple[str, ...]
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class AgentSymmetry:
+    """A run's relaxed weights and equivariance errors; what is missing is None, with the reason in `missing`."""
+
+    run: Run
+    weights: RelaxedWeights | None
+    errors: Mapping[str, Any] | None
+    missing: Mapping[str, str]
+    findings: tuple[str, ...]
+    pictures: tuple[Picture, ...]
+
+
+def market_of(
+    home: Path,
+    view: SymmetryView,
+    agent: AgentSymmetry | None,
+    stored: Sequence[Mapping[str, Any]] | None = None,
+) -> MarketSymmetry | None:
+    """The stored tests to show: those named, else those of the run's prices, else the newest; None without any.
+
+    Raises
+    ------
+    DataError
+        If tests are named that are not stored.
+    """
+    from trading_app.evaluation.market_tests import stored_tests
+
+    found = stored_tests(home) if stored is None else stored
+    if view.market is not None:
+        named = next((d for d in found if d["hash"].startswith(view.market)), None)
+        if named is None:
+            raise DataError(
+                f"no tests are stored for prices {view.market[:12]}; "
+                "`equitrade symmetry --data NAME --save` stores them"
+            )
+        return _market(named)
+    own = agent.run.manifest.get("data", {}) if agent else {}
+    for key, member in (("hash", "hash"), ("data", "name")):
+        for document in found:
+            if document[key] == own.get(member):
+                return _market(document)
+    return _market(found[0]) if found else None
+
+
+def read_agent(run: Run, view: SymmetryView) -> AgentSymmetry:
+    """Read what a run knows of its symmetry.
+
+    Raises
+    ------
+    DataError
+        For a seed that the run does not have.
+    """
+    missing: dict[str, str] = {}
+    weights = _weights(run, missing)
+    if view.seed is not None and view.seed not in (run.seeds or [view.seed]):
+        raise DataError(f"run {run.name!r} has no seed {view.seed}; it has {', '.join(map(str, run.seeds))}")
+    try:
+        errors = load_equivariance(run)
+    except DataError as error:
+        errors, missing["errors"] = None, str(error)
+    if errors is None:
+        missing.setdefault(
+            "errors", f"`equitrade backtest {run.name}` measures them on the dates of the backtest."
+        )
+    elif not errors["errors"]:
+        errors, missing["errors"] = None, "With one asset and no mirror there is no symmetry to measure."
+    pictures = [*_weight_pictures(run, weights, view), *_error_pictures(errors)]
+    return AgentSymmetry(
+        run, weights, errors, missing, (*_moved(weights), *_answers(errors)), tuple(pictures)
+    )
+
+
+def _weights(run: Run, missing: dict[str, str]) -> RelaxedWeights | None:
+    kind = str(run.manifest.get("agent", "this"))
+    try:
+        weights = relaxed_weights(run)
+    except (ConfigError, DataError) as error:
+        missing["weights"] = f"{error}."
+        return None
+    if not weights.layers:
+        missing["weights"] = (
+            f"Its agent is “{kind}”; relaxed agents alone have them: "
+            "`equitrade train --agent relaxed --data NAME` trains one."
+        )
+        return None
+    return weights
+
+
+def _market(document: Mapping[str, Any]) -> MarketSymmetry:
+    tests = document["tests"]
+    present = [name for name in figures.SYMMETRIES if any(t["symmetry"] == name for t in tests)]
+    findings, pictures = [], []
+    for name in present:
+        own = [t for t in tests if t["symmetry"] == name]
+        broken = sum(t["p_value"] <= figures.LEVEL for t in own)
+        label = figures.SYMMETRIES[name]
+        findings.append(
+            f"{label}: the market broke it in {broken} of {len(own)} years (p ≤ {figures.LEVEL:g}); chance alone would "
+            f"give about {format_number(figures.LEVEL * len(own), 'ratio', 1)}."
+        )
+        pictures.append(
+            Picture(
+                f"market-{name}",
+                f"{label} by year",
+                themed(figures.market_distance, own, name),
+                partial(figures.market_table, own),
+                wide=False,
+                size="short",
+            )
+        )
+    return MarketSymmetry(document, tuple(findings), tuple(pictures))
+
+
+def _weight_pictures(run: Run, weights: RelaxedWeights | None, view: SymmetryView) -> list[Picture]:
+    if weights is None:
+        return []
+    options: dict[str, Any] = {"relative": view.weights == "relative", "seed": view.seed}
+    made = [
+        Picture(
+            f"weights-{network}",
+            f"Relaxed weights of the {network}",
+            themed(figures.relaxed_heatmap, weights, network, **options),
+            partial(figures.weights_table, weights, network),
+        )
+        for network in ("actor", "critic")
+        if any(layer.startswith(f"{network} ") for layer in weights.layers)
+    ]
+    title = "How far each layer has left its symmetry"
+    progress = recorded_deviations(run)
+    trained = len(progress) > 0 and progress["step"].nunique() > 1
+    drawn, table = themed(figures.layer_deviations, weights), partial(figures.layers_table, weights)
+    made.append(Picture("layers", title, drawn, table, wide=not trained))
+    if trained:
+        drawn = themed(figures.deviations_over_training, progress)
+        table = partial(figures.deviations_table, progress)
+        title = "How the layers left their symmetry while training"
+        made.append(Picture("layers-training", title, drawn, table, wide=False))
+    return made
+
+
+def _error_pictures(errors: Mapping[str, Any] | None) -> list[Picture]:
+    if errors is None:
+        return []
+    title = "How far policy and critic are from equivariance"
+    drawn = themed(figures.equivariance_errors, errors["errors"])
+    table = partial(figures.errors_table, errors["errors"], errors["seeds"])
+    return [Picture("errors", title, drawn, table, size="short")]
+
+
+def _moved(weights: RelaxedWeights | None) -> list[str]:
+    if weights is None:
+        return []
+    sizes = {layer: float(np.mean(weights.deviation(layer))) for layer in weights.layers}
+    layer = max(sizes, key=sizes.__getitem__)
+    amount = format_number(sizes[layer], "percent", 0)
+    if sizes[layer] == 0:
+        return ["No relaxed layer has left its symmetry yet."]
+    return [f"The layer that left its symmetry furthest: {figures.layer_label(layer)}, by {amount}."]
+
+
+def _answers(errors: Mapping[str, Any] | None) -> list[str]:
+    if errors is None:
+        return []
+    table = figures.errors_table(errors["errors"])
+    found = []
+    for element, own in table[table["part"] == "policy"].groupby("element", sort=False):
+        amount = format_number(float(own["relative"].mean()), "percent", 1)
+        words = {"exchange": "assets in another order", "mirror": "a market upside down"}.get(
+            str(element), str(element)
+        )
+        found.append(f"Shown {words}, the policy answers {amount} apart from the symmetric answer.")
+    return found

@@ -1,0 +1,222 @@
+"""What is decided on: a model, prices and a session; everything of a decision but what is held.
+
+Each is a function of its arguments, the day included, so that an answer can be computed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from data import Prices
+from data.errors import DataError
+from service.api.schemas.decisions import DecisionRequest, PricePanel
+from service.core.problems import Problem
+from service.decisions.calendar import Calendar
+from service.models.registry import Promoted
+from service.models.serving import Floats, Policy
+
+FROM_REQUEST = "request"
+_FIELDS = ("open", "high", "low", "close", "adj_close", "volume")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A model, its prices and the session whose close is decided on.
+
+    Attributes
+    ----------
+    promoted, policy
+        The model.
+    prices : Prices
+        Prices of the model's symbols, in its order.
+    session : Timestamp
+        The session.
+    closes : array [N]
+        Closes of that session, as quoted.
+    warnings : tuple of str
+        What whoever acts on the answer must know.
+    common : dict
+        Members that every answer has, JSON-ready.
+    """
+
+    promoted: Promoted
+    policy: Policy
+    prices: Prices
+    session: pd.Timestamp
+    closes: Floats
+    warnings: tuple[str, ...]
+    common: Mapping[str, Any]
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Assets in the order of the weights [N]."""
+        return self.promoted.evidence.symbols
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Place of each asset among the weights."""
+        return {symbol: place for place, symbol in enumerate(self.symbols)}
+
+    @cached_property
+    def forms(self) -> dict[bool, bytes]:
+        """Where `wording` keeps what all answers in this scene have in common."""
+        return {}
+
+
+class Terms(NamedTuple):
+    """How old prices may be, as seen on which day.
+
+    Attributes
+    ----------
+    asked : date
+        Day that the decision is asked for.
+    today : date
+        Day of the request, UTC.
+    max_age_days : int
+        Age of prices that is accepted.
+    allow_stale : bool
+        Whether older ones are accepted too.
+    """
+
+    asked: date
+    today: date
+    max_age_days: int
+    allow_stale: bool
+
+    @classmethod
+    def of(cls, request: DecisionRequest, today: date, max_age_days: int) -> Terms:
+        """Terms of a request."""
+        return cls(request.as_of or today, today, max_age_days, request.allow_stale)
+
+
+def panel_from_request(panel: PricePanel) -> Prices:
+    """Make a validated panel of the prices in a request.
+
+    Raises
+    ------
+    Problem
+        ``invalid-prices``, naming field, symbol and row.
+    """
+    index = pd.DatetimeIndex(panel.dates)
+    frames: dict[str, pd.DataFrame] = {}
+    for name in _FIELDS:
+        columns: Mapping[str, list[float | None]] | None = getattr(panel, name)
+        if columns is None:
+            continue
+        for symbol, values in columns.items():
+            if len(values) != len(index):
+                detail = f"{name} of {symbol} has {len(values)} values for {len(index)} dates"
+                raise Problem("invalid-prices", detail, field=name, symbol=symbol)
+        arrays = {symbol: np.array(values, dtype=float) for symbol, values in columns.items()}
+        frames[name] = pd.DataFrame(arrays, index)
+    try:
+        return Prices(FROM_REQUEST, index, tuple(frames["close"].columns), frames)
+    except DataError as error:
+        raise Problem("invalid-prices", str(error)) from None
+
+
+def set_scene(
+    promoted: Promoted, policy: Policy, prices: Prices, terms: Terms, *, source: str, calendar: Calendar
+) -> Scene:
+    """Check that a decision can be made, and gather what it needs.
+
+    Parameters
+    ----------
+    promoted, policy
+        The model.
+    prices
+        Prices of at least the model's symbols.
+    terms
+        The day, and how old prices may be.
+    source
+        Name of the snapshot, or `FROM_REQUEST`.
+    calendar
+        Says when the decision can be traded.
+
+    Raises
+    ------
+    Problem
+        ``missing-symbol``, ``insufficient-history``, ``stale-data`` or ``invalid-prices``.
+    """
+    prices = _selected(prices, promoted.evidence.symbols)
+    position = _sessions_until(prices.dates, terms.asked)
+    if position < policy.history:
+        raise Problem(
+            "insufficient-history",
+            f"{position} sessions of prices up to {terms.asked}; the model needs {policy.history}",
+            needed=policy.history,
+            given=position,
+        )
+    session = prices.dates[position - 1]
+    staleness = (terms.asked - session.date()).days
+    warnings = _warnings(prices, session.date(), staleness, terms)
+    trade = calendar.next_session(prices.dates, session)
+    common = {
+        "model": promoted.id,
+        "version": promoted.version,
+        "as_of": str(session.date()),
+        "trade_at": {
+            "session": str(trade),
+            "price": "open" if promoted.evidence.fill == "next_open" else "close",
+        },
+        "data": source,
+        "data_hash": prices.hash,
+        "staleness_days": staleness,
+        "max_age_days": terms.max_age_days,
+    }
+    closes = _closes(prices, position - 1)
+    return Scene(promoted, policy, prices, session, closes, tuple(warnings), common)
+
+
+def _sessions_until(dates: pd.DatetimeIndex, day: date) -> int:
+    """Number of sessions up to a day, which may lie beyond what the timestamps can say."""
+    if day >= dates[-1].date():
+        return len(dates)
+    if day < dates[0].date():
+        return 0
+    return int(dates.searchsorted(pd.Timestamp(day), side="right"))
+
+
+def _selected(prices: Prices, symbols: tuple[str, ...]) -> Prices:
+    if prices.symbols == symbols:
+        return prices
+    for symbol in symbols:
+        if symbol not in prices.symbols:
+            raise Problem("missing-symbol", f"the prices lack {symbol}, which the model needs", symbol=symbol)
+    return prices.select(symbols)
+
+
+def _closes(prices: Prices, position: int) -> Floats:
+    closes: Floats = prices.fields["close"].to_numpy()[position]
+    if not np.isfinite(closes).all():
+        symbol = prices.symbols[int(np.flatnonzero(~np.isfinite(closes))[0])]
+        day = prices.dates[position].date()
+        detail = f"close of {symbol} is missing on {day}; it cannot be decided on"
+        raise Problem("invalid-prices", detail, symbol=symbol, date=str(day))
+    return closes
+
+
+def _warnings(prices: Prices, session: date, staleness: int, terms: Terms) -> list[str]:
+    warnings = list(prices.notes)
+    limit = terms.max_age_days
+    if staleness > limit:
+        if not terms.allow_stale:
+            raise Problem(
+                "stale-data",
+                f"prices end {session}, {staleness} days before {terms.asked}; at most {limit} are allowed, "
+                "unless allow_stale is true",
+                staleness_days=staleness,
+                max_age_days=limit,
+            )
+        warnings.append(f"stale: the prices are {staleness} days old")
+    age = (terms.today - session).days
+    if age > limit and staleness <= limit:
+        warnings.append(f"historical: decided on {session}, {age} days ago")
+    return warnings

@@ -1,0 +1,109 @@
+"""Prices for the service: bundled datasets and snapshots by name, kept in memory; never a path."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+from data import Prices, SnapshotStore, load_prices
+from data.errors import DataError
+from service.core.problems import Problem
+
+
+class Snapshots:
+    """Named prices, loaded once; a name without a version is looked up anew when the folder changes.
+
+    Parameters
+    ----------
+    home : Path
+        Home of all state; snapshots are in ``data/`` below it.
+    size : int
+        Panels to keep in memory.
+    """
+
+    def __init__(self, home: Path, size: int = 8) -> None:
+        self._home = home
+        self._store = SnapshotStore(home)
+        self._path = str(self._store.directory)
+        self._size = size
+        self._panels: OrderedDict[str, Prices] = OrderedDict()
+        self._references: dict[str, str] = {}
+        self._stamp = -1
+        self._lock = threading.Lock()
+
+    def get(self, name: str) -> Prices:
+        """Give prices by ``NAME`` (the newest version) or ``NAME@VERSION``.
+
+        Raises
+        ------
+        Problem
+            ``unknown-data`` if there is no such snapshot, or it is damaged.
+        """
+        with self._lock:
+            reference = self._resolve(name)
+            panel = self._panels.get(reference)
+            if panel is None:
+                panel = self._load(reference)
+                self._panels[reference] = panel
+                if len(self._panels) > self._size:
+                    self._panels.popitem(last=False)
+            self._panels.move_to_end(reference)
+            return panel
+
+    def has(self, name: str) -> bool:
+        """Whether a name's prices are in memory."""
+        return self._references.get(name) in self._panels
+
+    def by_hash(self, name: str, content: str) -> Prices:
+        """Give the version of a snapshot that has a content hash, however many came after it.
+
+        Raises
+        ------
+        Problem
+            ``unknown-data`` if no version has this hash.
+        """
+        base = name.partition("@")[0]
+        versions = [f"{base}@{number}" for number in reversed(self._store.versions(base))]
+        for reference in versions or [name]:
+            prices = self._load(reference) if versions else self.get(reference)
+            if prices.hash == content:
+                return prices
+        raise Problem("unknown-data", f"no version of {base!r} has the content {content[:16]}… any more")
+
+    def _resolve(self, name: str) -> str:
+        try:
+            stamp = os.stat(self._path).st_mtime_ns
+        except OSError:
+            stamp = 0
+        if stamp != self._stamp:
+            self._references.clear()
+            self._stamp = stamp
+        reference = self._references.get(name)
+        if reference is None:
+            reference = self._find(name)
+            self._references[name] = reference
+        return reference
+
+    def _find(self, name: str) -> str:
+        from data.providers.bundled import bundled_names
+
+        bundled = bundled_names()
+        if name in bundled:
+            return name
+        try:
+            found = self._store.open(name)
+        except DataError:
+            known = ", ".join([*bundled, *self._store.names()])
+            raise Problem("unknown-data", f"no snapshot {name!r}; there are {known}") from None
+        # A name and its first version share a reference, so the number is kept apart.
+        return f"{found.name}@{found.version}"
+
+    def _load(self, reference: str) -> Prices:
+        try:
+            if self._store.has(reference):
+                return self._store.load(reference)
+            return load_prices(reference, home=self._home)
+        except DataError as error:
+            raise Problem("unknown-data", str(error)) from None

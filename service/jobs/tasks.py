@@ -1,0 +1,219 @@
+"""What jobs do: backtests, trainings, and the fetching of fresh prices."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from data.errors import DataError
+from data.snapshots.atomic import atomic_write
+from service.api.schemas.common import finite
+from service.core.settings import Settings
+from service.models.admission import inference_files
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from trading_app.runs.run import Run
+
+_OWNED = "owned.json"
+_LOCK_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a job works with.
+
+    Attributes
+    ----------
+    settings : Settings
+        The settings.
+    folder : Path
+        The job's own folder, the same in every attempt.
+    report : callable
+        Told the share done and a line on what is being done.
+    """
+
+    settings: Settings
+    folder: Path
+    report: Callable[[float, str], None]
+
+
+class Found(NamedTuple):
+    """A backtest, and of the strategy that was asked for its weights, costs and trades."""
+
+    document: Mapping[str, Any]
+    equity: pd.DataFrame
+    strategy: str
+    weights: pd.DataFrame
+    costs: pd.DataFrame
+    trades: pd.DataFrame
+
+    def result(self) -> dict[str, Any]:
+        """The members of the job's result."""
+        from trading_app.report.figures.contribution import contributions
+
+        gains = contributions(self.weights, self.equity[self.strategy], self.trades)
+        frames = {"weights": self.weights, "costs": self.costs, "contributions": gains}
+        # Twelve decimals, since most of the digits of a float are no use to who draws or adds it.
+        parts = {name: _columns(frame.round(12)) for name, frame in frames.items()}
+        return {"metrics": dict(self.document), "equity": _columns(self.equity), **parts}
+
+
+Task = Callable[[Mapping[str, Any], Workplace], dict[str, Any]]
+
+
+def backtest(parameters: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
+    """Backtest a model or a run beside the baselines, or a baseline alone; the run's own evidence stays."""
+    place.report(0.05, "reading prices")
+    found = (_backtest_baseline if "strategy" in parameters else _backtest_policy)(parameters, place)
+    place.report(0.95, "writing down the result")
+    result: dict[str, Any] = finite(found.result())
+    return result
+
+
+def train(parameters: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
+    """Train a run; a later attempt goes on from the checkpoint that the earlier one left."""
+    from trading_app.experiments.config import load_config
+    from trading_app.experiments.training import train_run
+    from trading_app.runs.run import open_run, runs_directory
+
+    name = str(parameters["name"])
+    resume = _own_run(name, runs_directory(place.settings.home), place.folder)
+    overrides = {
+        "data.name": parameters["data"],
+        "sac.agent": parameters.get("agent"),
+        "training.seeds": parameters.get("seeds"),
+        "training.steps": parameters.get("steps"),
+    }
+    config = load_config(None, os.environ, overrides)
+    if resume:
+        _wait_until_free(open_run(name, place.settings.home))
+
+    def on_progress(progress: Any) -> None:
+        place.report(0.98 * progress.step / config.training.steps, f"step {progress.step}")
+
+    run, result = train_run(
+        config, home=place.settings.home, name=name, resume=resume, on_progress=on_progress
+    )
+    return {"run": run.name, "stopped": result.stopped}
+
+
+def refresh(parameters: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
+    """Fetch a snapshot again, as it was fetched before, up to the newest prices there are.
+
+    The new version is served from the next request on; where nothing changed there is none.
+    """
+    from data import SnapshotStore
+    from data.providers.yahoo import FetchOptions, Surroundings, fetch
+
+    store = SnapshotStore(place.settings.home)
+    name = str(parameters["snapshot"]).partition("@")[0]
+    provider = store.open(name).manifest["provider"]
+    if provider["name"] != "yfinance":
+        raise DataError(f"snapshot {name!r} came from {provider['name']!r}, which cannot be fetched again")
+    known = {field.name for field in fields(FetchOptions)} - {"end", "symbols"}
+    options = {key: value for key, value in provider["options"].items() if key in known}
+    symbols = tuple(provider["options"]["symbols"])
+
+    def on_progress(symbol: str, done: int, count: int, outcome: str) -> None:
+        place.report(0.95 * done / count, f"{symbol}: {outcome}")
+
+    snapshot, _ = fetch(
+        name,
+        FetchOptions(symbols=symbols, **options),
+        store,
+        surroundings=Surroundings(on_progress=on_progress),
+    )
+    return {
+        "snapshot": snapshot.reference,
+        "written": snapshot.written,
+        "differences": list(snapshot.differences[:100]),
+    }
+
+
+TASKS: dict[str, Task] = {"backtest": backtest, "training": train, "refresh": refresh}
+
+
+def _backtest_policy(parameters: Mapping[str, Any], place: Workplace) -> Found:
+    from trading_app.backtesting.summary import AGENT
+    from trading_app.experiments.out_of_sample import backtest_run
+
+    run = _copy_of_run(parameters, place)
+    place.report(0.1, "deciding day by day")
+    saved = backtest_run(
+        run,
+        home=place.settings.home,
+        data=parameters.get("data"),
+        start=parameters.get("start"),
+        end=parameters.get("end"),
+        costs_bps=parameters.get("costs_bps"),
+    )
+    parts = saved.weights(AGENT), saved.costs(AGENT), saved.trades(AGENT)
+    return Found(saved.document, saved.equity, AGENT, *parts)
+
+
+def _backtest_baseline(parameters: Mapping[str, Any], place: Workplace) -> Found:
+    from service.decisions.snapshots import Snapshots
+    from trading_app.backtesting.backtest import backtest as run_backtest
+    from trading_app.backtesting.baselines import baseline
+    from trading_app.backtesting.summary import evidence
+    from trading_app.experiments.out_of_sample import with_costs
+    from trading_app.market.costs import CostModel
+
+    name, start, end = str(parameters["strategy"]), parameters.get("start"), parameters.get("end")
+    weigh = baseline(name)
+    prices = Snapshots(place.settings.home).get(parameters["data"])
+    weights = weigh(prices, start, end)
+    costs = with_costs(CostModel(), parameters.get("costs_bps"))
+    results = run_backtest(prices, {name: weights}, costs=costs, start=start, end=end)
+    result = results.strategy(name)
+    paid = result.costs.assign(turnover=result.turnover)
+    return Found(evidence(results), results.equity, name, result.weights, paid, result.trades)
+
+
+def _copy_of_run(parameters: Mapping[str, Any], place: Workplace) -> Run:
+    """A copy in the job's folder: the evidence of the run itself must not change with somebody's question."""
+    from trading_app.runs.run import Run
+
+    if "model" in parameters:
+        source = place.settings.models / parameters["model"] / parameters["version"]
+    else:
+        source = place.settings.home / "runs" / parameters["run"]
+    target = place.folder / str(parameters.get("model") or parameters["run"])  # what messages call it
+    shutil.rmtree(target, ignore_errors=True)
+    for name in inference_files(source):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, target / name)
+    manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
+    return Run(target, manifest)
+
+
+def _own_run(name: str, runs: Path, folder: Path) -> bool:
+    """Tell whether the run was begun by an earlier attempt of this job; claim its name in the first one."""
+    mark = folder / _OWNED
+    if mark.exists():
+        return (runs / name / "manifest.json").exists()
+    if (runs / name).exists():
+        raise DataError(f"run {name!r} is there already; choose another name")
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic_write(mark, json.dumps({"run": name}))
+    return False
+
+
+def _wait_until_free(run: Run) -> None:
+    # The process of the attempt before may take a moment to notice that it was given up.
+    until = time.monotonic() + _LOCK_SECONDS
+    while run.status == "training" and time.monotonic() < until:
+        time.sleep(0.2)
+
+
+def _columns(frame: pd.DataFrame) -> dict[str, Any]:
+    values = {str(name): column.astype(float).tolist() for name, column in frame.items()}
+    return {"dates": [str(day.date()) for day in frame.index], "values": values}

@@ -1,0 +1,331 @@
+"""The registry: which models are served, and which version of each.
+
+A version is a folder ``models/ID/VERSION`` named by the hash of its content, made in one rename and never
+changed; a row in the database points to the one that is served. So a promotion killed at any moment leaves
+the old version served, two processes never serve a mixture, and an old answer can be recomputed from the
+files that gave it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import shutil
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from data.errors import DataError
+from data.snapshots.atomic import atomic_directory, remove_leftovers
+from service.api.schemas.common import NAME_PATTERN
+from service.core.cache import Kept
+from service.core.database import Database, bump_revision, record_event
+from service.core.problems import Problem
+from service.core.tables import allocations, model_versions, models
+from service.models.admission import Evidence, read_evidence
+from service.models.serving import Loader, Policy, load_trained
+
+logger = logging.getLogger("equitrade.registry")
+
+LISTING = "files.json"
+_LEFTOVER_SECONDS = 3600.0
+_CURRENT = (
+    select(
+        models.c.id,
+        models.c.version,
+        model_versions.c.run,
+        model_versions.c.details,
+        model_versions.c.promoted_at,
+    )
+    .outerjoin(
+        model_versions,
+        (model_versions.c.model_id == models.c.id) & (model_versions.c.version == models.c.version),
+    )
+    .where(models.c.id == bindparam("model_id"))
+)
+
+
+@dataclass(frozen=True)
+class Promoted:
+    """A version of a model, and what its run said of it."""
+
+    id: str
+    version: str
+    run: str
+    promoted_at: datetime
+    evidence: Evidence
+
+
+class Registry:
+    """The models in a database and a folder.
+
+    Parameters
+    ----------
+    database : Database
+        Where the pointers are.
+    folder : Path
+        Where the files are.
+    load : callable
+        Loads a policy from a folder.
+    inspect : callable
+        Reads a run's evidence and names the files that inference needs.
+    size : int
+        Loaded policies to keep in memory.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        folder: Path,
+        *,
+        load: Loader = load_trained,
+        inspect: Callable[[Path], Evidence] = read_evidence,
+        size: int = 8,
+    ) -> None:
+        self._database = database
+        self._folder = folder
+        self._load = load
+        self._inspect = inspect
+        self._size = size
+        self._known: Kept[str, Promoted] = Kept(1000)
+        self._policies: OrderedDict[tuple[str, str], Policy] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def promote(self, run: Path, model_id: str | None = None, *, actor: str = "command line") -> Promoted:
+        """Check a run, copy what inference needs and serve it from the next request on.
+
+        Raises
+        ------
+        DataError
+            If the run is incomplete, cannot be loaded, was never evaluated out of sample, or does not say
+            what it was trained on; nothing is changed then.
+        """
+        name = model_id or run.name
+        if not re.fullmatch(NAME_PATTERN, name):
+            raise DataError(f"model id {name!r}: use letters, digits, dot, dash and underscore, at most 100")
+        evidence = self._checked(run, self._inspect(run))
+        version = self._copy(run, name, evidence)
+        now = datetime.now(UTC)
+        with self._database.write() as connection:
+            self._point(connection, name, version, now)
+            self._record(connection, Promoted(name, version, run.name, now, evidence), actor)
+            bump_revision(connection)
+            record_event(connection, actor, "model promoted", name, f"run {run.name}, version {version}")
+        return self.current(name)
+
+    def retire(self, model_id: str, *, actor: str = "command line") -> None:
+        """Stop serving a model; its files stay as long as the audit refers to them.
+
+        Raises
+        ------
+        Problem
+            If there is no such model.
+        """
+        self.current(model_id)
+        with self._database.write() as connection:
+            self._point(connection, model_id, None, datetime.now(UTC))
+            bump_revision(connection)
+            record_event(connection, actor, "model retired", model_id)
+
+    def served(self) -> list[Promoted]:
+        """The models served, by id."""
+        query = (
+            select(models.c.id, models.c.version, model_versions)
+            .join(
+                model_versions,
+                (model_versions.c.model_id == models.c.id) & (model_versions.c.version == models.c.version),
+            )
+            .order_by(models.c.id)
+        )
+        with self._database.read() as connection:
+            return [_promoted(row) for row in connection.execute(query)]
+
+    def current(self, model_id: str) -> Promoted:
+        """The version of a model that is served now.
+
+        Raises
+        ------
+        Problem
+            ``unknown-model`` or ``retired-model``.
+        """
+        revision = self._database.revision()
+        promoted = self._known.get(model_id, revision)
+        if promoted is None:
+            with self._database.read() as connection:
+                row = connection.execute(_CURRENT, {"model_id": model_id}).first()
+            if row is None:
+                raise Problem(
+                    "unknown-model", f"no model {model_id!r}", advice="GET /api/v1/models lists them"
+                )
+            if row.version is None:
+                raise Problem("retired-model", f"model {model_id!r} was retired")
+            promoted = _promoted(row)
+            self._known.put(model_id, promoted, revision)
+        return promoted
+
+    def version(self, model_id: str, version: str) -> Promoted:
+        """Any version that was ever promoted.
+
+        Raises
+        ------
+        Problem
+            ``unknown-model`` if there is no record of it.
+        """
+        query = select(model_versions, model_versions.c.model_id.label("id")).where(
+            model_versions.c.model_id == model_id, model_versions.c.version == version
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            raise Problem("unknown-model", f"no version {version} of model {model_id!r}")
+        return _promoted(row)
+
+    def versions(self, model_id: str) -> list[str]:
+        """Versions ever promoted, newest first."""
+        query = select(model_versions.c.version).where(model_versions.c.model_id == model_id)
+        with self._database.read() as connection:
+            return list(connection.execute(query.order_by(model_versions.c.promoted_at.desc())).scalars())
+
+    def path(self, model_id: str, version: str) -> Path:
+        """Folder of a version."""
+        return self._folder / model_id / version
+
+    def policy(self, model_id: str, version: str) -> Policy:
+        """Load a version, once in a process, after checking its files against their hashes.
+
+        Raises
+        ------
+        Problem
+            ``model-unavailable`` if files are missing or damaged.
+        """
+        key = (model_id, version)
+        with self._lock:
+            policy = self._policies.get(key)
+            if policy is None:
+                policy = self._open(self.path(model_id, version), version)
+                self._policies[key] = policy
+                if len(self._policies) > self._size:
+                    self._policies.popitem(last=False)
+            self._policies.move_to_end(key)
+            return policy
+
+    def prune(self) -> list[str]:
+        """Delete versions that are neither served nor referred to by the audit; give their names."""
+        used = select(allocations.c.model_id, allocations.c.version).distinct()
+        every = select(model_versions.c.model_id, model_versions.c.version)
+        served = select(models.c.id, models.c.version)
+        removed = []
+        with self._database.write() as connection:
+            kept = {tuple(row) for query in (used, served) for row in connection.execute(query)}
+            for model_id, version in sorted({tuple(row) for row in connection.execute(every)} - kept):
+                connection.execute(
+                    delete(model_versions).where(
+                        model_versions.c.model_id == model_id, model_versions.c.version == version
+                    )
+                )
+                removed.append((model_id, version))
+        # After the commit: a row without files would be an answer that fails, files without a row are only
+        # waste.
+        for model_id, version in removed:
+            shutil.rmtree(self.path(model_id, version), ignore_errors=True)
+        return [f"{model_id} {version}" for model_id, version in removed]
+
+    def _checked(self, run: Path, evidence: Evidence) -> Evidence:
+        try:
+            policy = self._load(run)
+        except (DataError, OSError, KeyError, ValueError) as error:
+            raise DataError(f"{run}: its policy cannot be loaded: {error}") from None
+        if tuple(policy.symbols) != evidence.symbols:
+            raise DataError(f"{run}: its policy and its manifest name different symbols")
+        return replace(evidence, history=policy.history)
+
+    def _copy(self, run: Path, model_id: str, evidence: Evidence) -> str:
+        listing = {name: _hash(run / name) for name in sorted(evidence.files)}
+        text = json.dumps(listing, indent=1)
+        version = hashlib.sha256(text.encode()).hexdigest()[:16]
+        target = self.path(model_id, version)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(target.parent, older_than=time.time() - _LEFTOVER_SECONDS)
+        if target.exists():
+            try:
+                _verify(target, version)
+                return version
+            except DataError:
+                shutil.rmtree(target)
+        try:
+            with atomic_directory(target) as temporary:
+                for name in listing:
+                    (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(run / name, temporary / name)
+                (temporary / LISTING).write_text(text, encoding="utf-8")
+                # Copied and only then checked: a run that is being written to at the same time is noticed.
+                _verify(temporary, version)
+                self._load(temporary)
+        except FileExistsError:
+            _verify(target, version)
+        return version
+
+    def _open(self, folder: Path, version: str) -> Policy:
+        try:
+            _verify(folder, version)
+            return self._load(folder)
+        except Exception as error:
+            # Whatever a loader may raise: the other models must go on being served.
+            logger.exception("model %s %s cannot be loaded", folder.parent.name, version)
+            reason = (
+                f"version {version} of model {folder.parent.name!r} cannot be loaded; the log has the cause"
+            )
+            raise Problem("model-unavailable", reason) from error
+
+    @staticmethod
+    def _point(connection: Connection, model_id: str, version: str | None, now: datetime) -> None:
+        change = update(models).where(models.c.id == model_id).values(version=version, changed_at=now)
+        if connection.execute(change).rowcount == 0:
+            connection.execute(insert(models).values(id=model_id, version=version, changed_at=now))
+
+    @staticmethod
+    def _record(connection: Connection, promoted: Promoted, actor: str) -> None:
+        values = {
+            "run": promoted.run,
+            "details": promoted.evidence.to_json(),
+            "promoted_at": promoted.promoted_at,
+            "promoted_by": actor,
+        }
+        same = (model_versions.c.model_id == promoted.id) & (model_versions.c.version == promoted.version)
+        if connection.execute(update(model_versions).where(same).values(values)).rowcount == 0:
+            connection.execute(
+                insert(model_versions).values(model_id=promoted.id, version=promoted.version, **values)
+            )
+
+
+def _promoted(row: Any) -> Promoted:
+    return Promoted(row.id, row.version, row.run, row.promoted_at, Evidence.from_json(row.details))
+
+
+def _hash(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _verify(folder: Path, version: str) -> None:
+    try:
+        text = (folder / LISTING).read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{folder / LISTING}: cannot be read: {error.strerror}") from None
+    if hashlib.sha256(text.encode()).hexdigest()[:16] != version:
+        raise DataError(f"{folder / LISTING}: is not the listing of version {version}")
+    for name, content in json.loads(text).items():
+        if _hash(folder / name) != content:
+            raise DataError(f"{folder / name}: is damaged; promote the run again")
