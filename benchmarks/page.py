@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.control_section import control_section
-from benchmarks.market import TARGETS as MARKET_GOALS
-from benchmarks.planted_figures import load, table, under_noise
-from benchmarks.planted_verdicts import Row, verdicts
-from benchmarks.precision import compare as compare_precisions
+from benchmarks.learning.planted.figures import load, table, under_noise
+from benchmarks.learning.planted.verdicts import Row, verdicts
+from benchmarks.learning.precision import compare as compare_precisions
+from benchmarks.page_control import control_section
+from benchmarks.speed.market import TARGETS as MARKET_GOALS
 
 __all__ = ["PAGE", "page"]
 

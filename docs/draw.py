@@ -13,9 +13,9 @@ DOCS = Path(__file__).resolve().parent
 # File name to the function that makes the figure; one that gives None has no results yet.
 FIGURES = {
     "theory_bound": "docs.theory_figures:bound_figure",
-    "planted_curves": "benchmarks.planted_figures:stored_curves",
-    "planted_gains": "benchmarks.planted_figures:stored_gains",
-    "planted_strengths": "benchmarks.planted_figures:stored_strengths",
+    "planted_curves": "benchmarks.learning.planted.figures:stored_curves",
+    "planted_gains": "benchmarks.learning.planted.figures:stored_gains",
+    "planted_strengths": "benchmarks.learning.planted.figures:stored_strengths",
 }
 
 

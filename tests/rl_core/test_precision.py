@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.precision import Regulator, compare, cost, curves
+from benchmarks.learning.precision import Regulator, compare, cost, curves
 from rl_core.config import MatmulDtype
 from rl_core.precision import cast_to, product_precision
 

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import planted
-from benchmarks.planted_cells import SETTINGS, Cell, cells
-from benchmarks.planted_figures import (
+from benchmarks.learning.planted import run as planted
+from benchmarks.learning.planted.cells import SETTINGS, Cell, cells
+from benchmarks.learning.planted.figures import (
     first_reaching,
     gains_figure,
     learning_curves,
@@ -16,7 +16,7 @@ from benchmarks.planted_figures import (
     strengths_figure,
     table,
 )
-from benchmarks.planted_verdicts import optimum_under_noise, verdicts
+from benchmarks.learning.planted.verdicts import optimum_under_noise, verdicts
 from trading_app.synthetic.planted import PlantedScore
 
 TINY = {"width": 8, "batch_size": 16, "learning_starts": 16}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import growth, growth_point
 from benchmarks.page import page
+from benchmarks.speed import growth, growth_point
 
 MACHINE = {"processor": "p", "cores": 2, "torch_threads": 2, "versions": {}, "time": "2026-01-01T00:00:00Z"}
 

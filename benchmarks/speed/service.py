@@ -19,7 +19,7 @@ import numpy as np
 import typer
 
 from benchmarks.harness import summary, write
-from benchmarks.service_load import Measured, load, requests
+from benchmarks.speed.service_load import Measured, load, requests
 
 app = typer.Typer(help=__doc__)
 
@@ -191,7 +191,7 @@ def _bare(answer: Path) -> Iterator[int]:
         opened.bind(("127.0.0.1", 0))
         opened.listen(2048)
         process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.service_bare", str(opened.fileno()), str(answer)],
+            [sys.executable, "-m", "benchmarks.speed.service_bare", str(opened.fileno()), str(answer)],
             pass_fds=[opened.fileno()],
         )
         try:

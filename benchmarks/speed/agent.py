@@ -52,7 +52,7 @@ def trading_pair(mirror: bool, width: int | None = None) -> dict[str, Any]:
 
 def planted_agents() -> dict[str, Any]:
     """The agents of the planted market, all seeds at once, each with a batch."""
-    from benchmarks.planted_cells import Cell
+    from benchmarks.learning.planted.cells import Cell
     from trading_app.synthetic.planted import PlantedConfig, planted_symmetry
 
     symmetry = planted_symmetry(PlantedConfig().assets)

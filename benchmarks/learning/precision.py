@@ -15,8 +15,8 @@ import torch
 import typer
 from torch import Tensor
 
-from benchmarks.gpu_sac import ACTION, OBSERVATION, ODD, symmetry
 from benchmarks.harness import write
+from benchmarks.speed.gpu_sac import ACTION, OBSERVATION, ODD, symmetry
 from rl_core.config import MatmulDtype, SACConfig
 from rl_core.env import Step
 from rl_core.random import Noise

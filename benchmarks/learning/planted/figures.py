@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.planted_cells import STRENGTH_UPDATES
+from benchmarks.learning.planted.cells import STRENGTH_UPDATES
 from rl_core.statistics import Band, Interval, bootstrap_band, bootstrap_interval
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.planted import RESULTS, run, run_workers
-from benchmarks.planted_cells import AGENTS, GROUPS
-from benchmarks.planted_figures import load, table
+from benchmarks.learning.planted.cells import AGENTS, GROUPS
+from benchmarks.learning.planted.figures import load, table
+from benchmarks.learning.planted.run import RESULTS, run, run_workers
 
 app = typer.Typer(help=__doc__)
 

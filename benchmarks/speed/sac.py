@@ -18,9 +18,9 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from benchmarks.gpu_sac import filled_replay, symmetry
 from benchmarks.harness import alternate, machine
-from benchmarks.sac_peers import ACTION, BATCH, OBSERVATION
+from benchmarks.speed.gpu_sac import filled_replay, symmetry
+from benchmarks.speed.sac_peers import ACTION, BATCH, OBSERVATION
 from rl_core.config import SACConfig
 from rl_core.learner import Learner
 from rl_core.sac import SAC

@@ -1,6 +1,6 @@
 """Share of the optimum on the planted market against gradient updates, for five agents.
 
-``python -m benchmarks.planted --device cuda --seeds 10 --out DIR`` needs torch, NumPy and safetensors
+``python -m benchmarks.learning.planted.run --device cuda --seeds 10 --out DIR`` needs torch, NumPy and safetensors
 alone. Each cell (agent, market, settings) trains all its seeds at once and becomes one JSON file when it is
 done, so that a run killed at any moment goes on where it was.
 """
@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.planted_cells import AGENTS, GROUPS, Cell, cells, decisive
+from benchmarks.learning.planted.cells import AGENTS, GROUPS, Cell, cells, decisive
 from rl_core.networks.build import Network
 from rl_core.sac import SAC
 from rl_core.symmetry.measure import policy_errors, relaxation
@@ -164,7 +164,7 @@ def run(
     device, seeds
         Where, and how many seeds each cell trains at once.
     groups, agents
-        Which cells; see `benchmarks.planted_cells`.
+        Which cells; see `benchmarks.learning.planted.cells`.
     budget
         Seconds after which no further cell is begun.
     workers, shard
@@ -222,7 +222,8 @@ def _write(path: Path, record: dict[str, Any]) -> None:
 def run_workers(workers: int, arguments: Sequence[str]) -> int:
     """Run the shards in processes side by side (a GPU holds several); give the first exit code that is not 0."""
     commands = [
-        [sys.executable, "-m", "benchmarks.planted", *arguments, "--shard", str(i)] for i in range(workers)
+        [sys.executable, "-m", "benchmarks.learning.planted.run", *arguments, "--shard", str(i)]
+        for i in range(workers)
     ]
     running = [subprocess.Popen(command) for command in commands]
     return next((code for code in [process.wait() for process in running] if code), 0)
@@ -267,7 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def __getattr__(name: str) -> object:
     # The command needs Typer, which a GPU machine that only trains need not have.
     if name == "app":
-        from benchmarks.planted_command import app
+        from benchmarks.learning.planted.cli import app
 
         return app
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

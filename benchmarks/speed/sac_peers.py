@@ -1,6 +1,6 @@
 """Gradient updates of a peer's SAC, timed on demand; run by the peers' Python, not by ours.
 
-``python benchmarks/sac_peers.py sb3|sbx THREADS`` says ``{"parameters": …}`` once ready; for each line with
+``python benchmarks/speed/sac_peers.py sb3|sbx THREADS`` says ``{"parameters": …}`` once ready; for each line with
 a number n it takes n updates and answers the seconds they took.
 """
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmarks.harness import write
-from benchmarks.service import serving
+from benchmarks.speed.service import serving
 
 if TYPE_CHECKING:
     from service.state import State

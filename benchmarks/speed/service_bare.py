@@ -1,6 +1,6 @@
 """What the service is measured against: one FastAPI endpoint that reads the same body and answers as many bytes.
 
-No key, no limits, no log, no policy, no audit. ``python -m benchmarks.service_bare DESCRIPTOR FILE`` accepts
+No key, no limits, no log, no policy, no audit. ``python -m benchmarks.speed.service_bare DESCRIPTOR FILE`` accepts
 from a socket that its parent opened and answers with the content of a file.
 """
 

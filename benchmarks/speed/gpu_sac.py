@@ -1,6 +1,6 @@
 """SAC on a GPU: graph and hand-derived steps equal autograd's, then agent-updates a second.
 
-Run as ``python benchmarks/gpu_sac.py --output FILE`` where PyTorch sees a CUDA device.
+Run as ``python benchmarks/speed/gpu_sac.py --output FILE`` where PyTorch sees a CUDA device.
 """
 
 from __future__ import annotations

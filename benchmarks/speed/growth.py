@@ -57,7 +57,7 @@ def _measured(what: str, axis: str) -> dict[str, float]:
     size = dict(SIZES[what])
     if axis != "base":
         size[axis] *= FACTOR
-    command = [sys.executable, "-m", "benchmarks.growth_point", json.dumps({"what": what, **size})]
+    command = [sys.executable, "-m", "benchmarks.speed.growth_point", json.dumps({"what": what, **size})]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     answer: dict[str, float] = json.loads(done.stdout)
     return answer

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.planted import NOISE_LEVELS
-from benchmarks.planted_figures import Record, band, first_reaching, main_cell, under_noise
+from benchmarks.learning.planted.figures import Record, band, first_reaching, main_cell, under_noise
+from benchmarks.learning.planted.run import NOISE_LEVELS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +29,7 @@ def verdicts(records: dict[str, Record]) -> Iterator[Row]:
     Parameters
     ----------
     records
-        Cells by name, from `benchmarks.planted_figures.load`.
+        Cells by name, from `benchmarks.learning.planted.figures.load`.
     """
     for agent in ("relaxed", "exact"):
         yield from _within(records, agent, SYMMETRIC, 0.97, 1500)
