@@ -25,6 +25,11 @@ TABLES = {
     "service": "allocations per second, against a bare endpoint",
     "startup": "seconds of help, of imports, and of loading a large snapshot",
 }
+MODULES = {
+    "planted": "benchmarks.learning.planted.cli",
+    "precision": "benchmarks.learning.precision",
+    "placebo": "benchmarks.learning.placebo",
+}
 SPEED = ("sac", "agent", "layers", "market", "backtest", "service", "startup", "growth")
 
 
@@ -39,7 +44,9 @@ class Tables(TyperGroup):
             return super().get_command(ctx, cmd_name)  # type: ignore[arg-type]
         import importlib
 
-        command = get_command(importlib.import_module(f"benchmarks.{cmd_name}").app)
+        command = get_command(
+            importlib.import_module(MODULES.get(cmd_name, f"benchmarks.speed.{cmd_name}")).app
+        )
         command.name = cmd_name
         return command
 

@@ -1,1 +1,1 @@
-"""Sub-package.."""
+"""Learning benchmarks with a known answer."""

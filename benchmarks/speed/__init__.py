@@ -1,1 +1,1 @@
-"""Sub-package.."""
+"""Speed benchmarks, side by side with peers."""

@@ -1,1 +1,1 @@
-"""Sub-package.."""
+"""Claims, figures and pages made from control results."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from control_benchmarks.analysis.export import FORMAT, INDEX, stamp
 
-_RESULTS = Path(__file__).parent / "results"
+_RESULTS = Path(__file__).parents[1] / "results"
 
 
 def offer(home: Path) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Sub-package.."""
+"""DeepMind Control as batched environments."""

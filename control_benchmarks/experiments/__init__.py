@@ -1,1 +1,1 @@
-"""Sub-package.."""
+"""Suites of control experiments and their runner."""

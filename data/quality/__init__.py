@@ -1,1 +1,1 @@
-"""Sub-package.."""
+"""Checks of imported tables: findings, repairs and the report."""

@@ -1,1 +1,1 @@
-"""Sub-package.."""
+"""Readers of price files: CSV and Parquet, wide or long."""

@@ -1,1 +1,1 @@
-"""Sub-package.."""
+"""Hashed snapshots of prices: store, Parquet files, differences and export."""

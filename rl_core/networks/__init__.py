@@ -1,1 +1,1 @@
-"""Sub-package.."""
+"""Actors and critics, generated from a symmetry."""

@@ -1,1 +1,1 @@
-"""Sub-package.."""
+"""Bounds of approximate equivariance, exact for tabular problems."""

@@ -1,1 +1,1 @@
-"""Routes of the REST interface: thin, a file a subject."""
+"""Routes of the REST interface."""

@@ -1,1 +1,1 @@
-"""Sub-package.."""
+"""API keys, users, scopes and rate limits."""

@@ -1,1 +1,1 @@
-"""Sub-package.."""
+"""Settings, database, logging, telemetry and problem documents."""

@@ -1,1 +1,1 @@
-"""Sub-package.."""
+"""Decisions: context, allocation, order sizes and the audit."""

@@ -1,1 +1,1 @@
-"""Sub-package.."""
+"""Background jobs: queue, tasks, workers and supervisor."""

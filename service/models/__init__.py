@@ -1,1 +1,1 @@
-"""Sub-package.."""
+"""The model registry: admission and serving."""

@@ -1,1 +1,1 @@
-"""Sub-package.."""
+"""The HTTP server and its limits."""

@@ -1,1 +1,1 @@
-"""Sub-package.."""
+"""Gymnasium environments over the market."""

@@ -1,1 +1,1 @@
-"""Sub-package.."""
+"""Experiments: training, walk-forward, tuning, comparison."""

@@ -1,1 +1,1 @@
-"""Sub-package.."""
+"""The portfolio market: prices, accounts, costs and rewards, batched on tensors."""

@@ -1,1 +1,1 @@
-"""Sub-package.."""
+"""Run folders: configuration, backtests, locks and provenance."""

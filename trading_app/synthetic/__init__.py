@@ -1,1 +1,1 @@
-"""Sub-package.."""
+"""Synthetic markets with a known answer: planted signals and placebos."""

@@ -1,1 +1,1 @@
-"""Sub-package.."""
+"""The planted-market benchmark."""

@@ -31,7 +31,7 @@ __all__ = [
 Record = dict[str, Any]
 Array = npt.NDArray[np.float64]
 
-RESULTS = Path(__file__).resolve().parent / "results" / "planted"
+RESULTS = Path(__file__).resolve().parents[2] / "results" / "planted"
 COLOURS = {
     "relaxed": "#d62728",
     "exact": "#1f77b4",

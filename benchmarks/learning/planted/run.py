@@ -28,7 +28,7 @@ from rl_core.symmetry.measure import policy_errors, relaxation
 from rl_core.training import train
 from trading_app.synthetic.planted import PlantedMarket, PlantedScore
 
-RESULTS = Path(__file__).resolve().parent / "results" / "planted"
+RESULTS = Path(__file__).resolve().parents[2] / "results" / "planted"
 NOISE_LEVELS = (0.0, 0.1, 0.2, 0.4, 0.8)
 N_ENVS = 8
 

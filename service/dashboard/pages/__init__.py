@@ -1,1 +1,1 @@
-"""Sub-package.."""
+"""Dashboard pages: one module a page."""

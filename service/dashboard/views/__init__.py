@@ -1,1 +1,1 @@
-"""Sub-package.."""
+"""Contents of dashboard pages."""

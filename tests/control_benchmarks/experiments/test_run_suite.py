@@ -22,7 +22,7 @@ from control_benchmarks.experiments.suites import SMOKE, load_suite
 from rl_core.config import SACConfig
 from rl_core.sac import SAC
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SMALL = {
     "tasks": ["reacher_easy"],
     "frames": 400,

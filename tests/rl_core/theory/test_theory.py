@@ -201,7 +201,7 @@ def test_figure_draws_the_gap_below_every_bound():
 
 
 def test_examples_of_the_theory_page_give_what_it_shows():
-    page = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "theory.md"
+    page = Path(__file__).resolve().parents[3] / "docs" / "explanation" / "theory.md"
     found = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
     assert found.attempted > 15
     assert found.failed == 0

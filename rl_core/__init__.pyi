@@ -1,0 +1,43 @@
+from .checkpoint import load_agent as load_agent
+from .checkpoint import save_agent as save_agent
+from .config import SACConfig as SACConfig
+from .env import BatchedEnv as BatchedEnv
+from .env import Step as Step
+from .errors import ConfigError as ConfigError
+from .errors import SymmetryError as SymmetryError
+from .evaluation import Evaluator as Evaluator
+from .evaluation import evaluate as evaluate
+from .random import Noise as Noise
+from .replay import Batch as Batch
+from .replay import Replay as Replay
+from .sac import SAC as SAC
+from .symmetry import Group as Group
+from .symmetry import Representation as Representation
+from .symmetry import Symmetry as Symmetry
+from .training import Progress as Progress
+from .training import TrainResult as TrainResult
+from .training import train as train
+from .wrappers import ActionRepeat as ActionRepeat
+
+__all__ = [
+    "SAC",
+    "ActionRepeat",
+    "Batch",
+    "BatchedEnv",
+    "ConfigError",
+    "Evaluator",
+    "Group",
+    "Noise",
+    "Progress",
+    "Replay",
+    "Representation",
+    "SACConfig",
+    "Step",
+    "Symmetry",
+    "SymmetryError",
+    "TrainResult",
+    "evaluate",
+    "load_agent",
+    "save_agent",
+    "train",
+]

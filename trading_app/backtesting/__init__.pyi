@@ -1,0 +1,3 @@
+from . import baselines as baselines
+
+__all__ = ["baselines"]
