@@ -76,7 +76,7 @@ def summary(seconds: Sequence[float]) -> dict[str, float]:
 
 def write(name: str, payload: Mapping[str, Any]) -> Path:
     """Store results with the machine they were measured on in ``benchmarks/results/NAME.json``; return that."""
-    from data.snapshots.atomic import atomic_write
+    from equitrade.atomic import atomic_write
 
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}.json"

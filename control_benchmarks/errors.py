@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from equitrade.errors import EquitradeError
 
-class ControlError(ValueError):
+
+class ControlError(EquitradeError):
     """A wrong name, option or file: the command line prints it and exits with code 2."""
-
-    user_error = True
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> ControlError:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data.console import working
 from data.quality import report as listing
+from equitrade.console import working
 
 if TYPE_CHECKING:
     from data.quality.findings import Report

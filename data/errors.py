@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from equitrade.errors import EquitradeError
 
-class DataError(ValueError):
+
+class DataError(EquitradeError):
     """Prices, a file, a snapshot or a request that cannot be used as it stands.
 
     The message is one line: the reason, the place (file, row, symbol, date or field) and, where there is
     one, the remedy. Command lines print it and end with code 2; they show no traceback.
     """
-
-    user_error = True

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
+from equitrade.errors import EquitradeError
+
 __all__ = ["ConfigError", "SymmetryError"]
 
 
-class ConfigError(ValueError):
-    """A setting or an input that cannot work; the message names it and what to do.
-
-    Attributes
-    ----------
-    user_error : bool
-        Tells the command line to print the message alone, without a traceback.
-    """
-
-    user_error = True
+class ConfigError(EquitradeError):
+    """A setting or an input that cannot work; the message names it and what to do."""
 
 
 class SymmetryError(ConfigError):

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from control_benchmarks.errors import ControlError
 from control_benchmarks.experiments.suites import Job, Suite, load_suite
+from equitrade.errors import EquitradeError
 
 _NUMBERS = ("seeds", "frames", "width", "batch_size", "n_envs", "evaluations", "episodes")
 _LEAST_SECONDS = 5.0  # a job that could not even start is not begun
@@ -207,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if code == 0 and (options.parallel > 1 or options.pack is not None):
             sys.stderr.write(json.dumps(summarise(suite.jobs, options.out, changes)) + "\n")
     except ValueError as error:
-        if not getattr(error, "user_error", False):
+        if not isinstance(error, EquitradeError):
             raise
         sys.stderr.write(f"error: {error}\n")
         return 2

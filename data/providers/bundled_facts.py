@@ -78,7 +78,7 @@ def _facts() -> dict[str, dict[str, Any]]:
 
 def _write() -> None:
     from data.providers.bundled import bundled_names
-    from data.snapshots.atomic import atomic_write
+    from equitrade.atomic import atomic_write
 
     facts = {name: measure_facts(name) for name in bundled_names()}
     atomic_write(_FILE, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")

@@ -20,8 +20,8 @@ from data.errors import DataError
 from data.prices import FIELDS, DateLike, parse_date
 from data.quality.pipeline import CheckOptions, ImportResult, check_and_build
 from data.quality.raw_table import RawTable, with_places
-from data.snapshots.atomic import atomic_path, atomic_write
 from data.snapshots.store import Snapshot, SnapshotStore, check_name
+from equitrade.atomic import atomic_path, atomic_write
 
 _ADJUSTMENT_NOTE = (
     "Yahoo's open, high, low, close and volume are adjusted for splits; adj_close for splits and dividends. "

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data.errors import DataError
 from data.prices import Prices
-from data.snapshots.atomic import atomic_path
+from equitrade.atomic import atomic_path
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 

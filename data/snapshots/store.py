@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from data.errors import DataError
 from data.prices import Prices
-from data.snapshots.atomic import atomic_directory, remove_leftovers
 from data.snapshots.parquet import read_panel, write_panel
+from equitrade.atomic import atomic_directory, remove_leftovers
 
 if TYPE_CHECKING:
     import pandas as pd

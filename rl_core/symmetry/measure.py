@@ -1,7 +1,7 @@
 """How far a function, a network's layers or an environment is from a symmetry, measured.
 
-Of a market see `trading_app.evaluation.return_symmetry`. Axes: S seeds, B batch, E ensemble, K networks, L banks, G group, N
-rows, P pairs, D numbers in a draw of the next state.
+Axes: S seeds, B batch, E ensemble, K networks, L banks, G group, N rows,
+P pairs, D numbers in a draw of the next state.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.common import ConfigOption, HomeOption, JsonOption, opened, say, show, table
+from equitrade.console import HomeOption, JsonOption, say, text_table
+from service.cli.common import ConfigOption, opened, show
 
 if TYPE_CHECKING:
     from service.decisions.audit import Recorded
@@ -33,7 +34,9 @@ def list_answers(
     rows = [
         (f"{r.created_at:%Y-%m-%d %H:%M:%S}", r.kind, r.model_id, str(r.as_of), r.key_id, r.id) for r in found
     ]
-    lines = table(("when (UTC)", "kind", "model", "as of", "key", "id"), rows, "nothing was given out yet")
+    lines = text_table(
+        ("when (UTC)", "kind", "model", "as of", "key", "id"), rows, "nothing was given out yet"
+    )
     show(as_json, [{**asdict(r), "answer": json.loads(r.answer)} for r in found], lines)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +14,7 @@ if TYPE_CHECKING:
     from service.core.settings import Settings
     from service.state import State
 
-HomeOption = Annotated[
-    Path | None,
-    typer.Option("--home", help="Where data, runs and models live.", show_default="./equitrade_home"),
-]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file with a table named service.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ScopesOption = Annotated[
     str, typer.Option("--scopes", help="read, run, admin; comma-separated. Each includes those before it.")
 ]
@@ -49,18 +43,3 @@ def opened(config: Path | None, home: Path | None) -> Iterator[State]:
 def show(as_json: bool, value: Any, lines: Sequence[str]) -> None:
     """Print a value as JSON, or lines for people."""
     typer.echo(json.dumps(value, indent=2, default=str) if as_json else "\n".join(lines))
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> list[str]:
-    """Rows as aligned lines; one line that says what to do when there are none."""
-    if not rows:
-        return [empty]
-    cells = [list(columns), *(list(row) for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
-    return [line.rstrip() for line in lines]
-
-
-def say(text: str) -> None:
-    """A line for people, on standard error, so that standard output stays clean for programs."""
-    sys.stderr.write(text + "\n")

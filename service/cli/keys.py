@@ -6,16 +6,8 @@ from typing import Annotated
 
 import typer
 
-from service.cli.common import (
-    ConfigOption,
-    HomeOption,
-    JsonOption,
-    ScopesOption,
-    opened,
-    say,
-    show,
-    table,
-)
+from equitrade.console import HomeOption, JsonOption, say, text_table
+from service.cli.common import ConfigOption, ScopesOption, opened, show
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 
@@ -66,7 +58,9 @@ def list_keys(config: ConfigOption = None, home: HomeOption = None, as_json: Jso
     show(
         as_json,
         values,
-        table(("id", "name", "scopes", "state"), rows, "no keys yet; `equitrade keys create --name NAME`"),
+        text_table(
+            ("id", "name", "scopes", "state"), rows, "no keys yet; `equitrade keys create --name NAME`"
+        ),
     )
 
 

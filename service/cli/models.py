@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.common import ConfigOption, HomeOption, JsonOption, opened, say, show, table
+from equitrade.console import HomeOption, JsonOption, say, text_table
+from service.cli.common import ConfigOption, opened, show
 
 if TYPE_CHECKING:
     from service.models.registry import Promoted
@@ -58,7 +59,7 @@ def list_models(config: ConfigOption = None, home: HomeOption = None, as_json: J
         (m.id, m.version, m.run, m.evidence.agent, m.evidence.data, f"{m.promoted_at:%Y-%m-%d %H:%M}")
         for m in served
     ]
-    lines = table(
+    lines = text_table(
         ("model", "version", "run", "agent", "data", "promoted (UTC)"), rows, "no model is promoted yet"
     )
     show(as_json, [_plain(m) for m in served], lines)

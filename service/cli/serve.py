@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from service.cli.common import ConfigOption, HomeOption, settings_of
+from equitrade.console import HomeOption
+from service.cli.common import ConfigOption, settings_of
 
 app = typer.Typer(help=__doc__)
 

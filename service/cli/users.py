@@ -7,16 +7,8 @@ from typing import Annotated
 
 import typer
 
-from service.cli.common import (
-    ConfigOption,
-    HomeOption,
-    JsonOption,
-    ScopesOption,
-    opened,
-    say,
-    show,
-    table,
-)
+from equitrade.console import HomeOption, JsonOption, say, text_table
+from service.cli.common import ConfigOption, ScopesOption, opened, show
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 
@@ -51,7 +43,7 @@ def list_users(config: ConfigOption = None, home: HomeOption = None, as_json: Js
     show(
         as_json,
         values,
-        table(("name", "scopes", "created"), rows, "no users yet; `equitrade users create NAME`"),
+        text_table(("name", "scopes", "created"), rows, "no users yet; `equitrade users create NAME`"),
     )
 
 

@@ -55,7 +55,7 @@ class Picture:
     axis : bool
         Whether a button turns its vertical axis from logarithmic to linear.
     fine : bool
-        Whether its file can be asked for in the detail of the dates zoomed to, see `service.dashboard.views.selection.Zoom`.
+        Whether its file can be asked for in the detail of the dates zoomed to, see `Zoom`.
     """
 
     name: str

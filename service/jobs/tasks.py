@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from data.errors import DataError
-from data.snapshots.atomic import atomic_write
+from equitrade.atomic import atomic_write
 from service.api.schemas.common import finite
 from service.core.settings import Settings
 from service.models.admission import inference_files

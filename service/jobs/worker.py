@@ -7,6 +7,7 @@ import os
 import sys
 import time
 
+from equitrade.errors import EquitradeError
 from service.core.database import Database
 from service.core.logging import configure_logging
 from service.core.processes import receive_settings, when_parent_dies
@@ -53,7 +54,7 @@ def perform(settings: Settings, queue: JobQueue, job: JobRecord) -> None:
     except Exception as error:
         # Not started again: what failed for a reason of its own would fail again.
         logger.exception("job %s failed", job.id)
-        unforeseen = not getattr(error, "user_error", False)
+        unforeseen = not isinstance(error, EquitradeError)
         queue.fail(job.id, job.attempt, f"{type(error).__name__}: {error}" if unforeseen else str(error))
         return
     queue.succeed(job.id, job.attempt, result)

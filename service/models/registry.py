@@ -25,7 +25,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from data.errors import DataError
-from data.snapshots.atomic import atomic_directory, remove_leftovers
+from equitrade.atomic import atomic_directory, remove_leftovers
 from service.api.schemas.common import NAME_PATTERN
 from service.core.cache import Kept
 from service.core.database import Database, bump_revision, record_event

@@ -13,6 +13,7 @@ from control_benchmarks.experiments.results import Writer, file_name
 from control_benchmarks.experiments.runner import Machine, identity, learner_config
 from control_benchmarks.experiments.suites import load_suite
 from control_benchmarks.tasks.registry import load_task
+from equitrade.errors import EquitradeError
 
 runner = CliRunner()
 
@@ -67,7 +68,7 @@ def test_wrong_names_are_errors_of_the_user(tmp_path, arguments, reason):
     found = runner.invoke(app, [*arguments, "--out", str(tmp_path)])
     assert isinstance(found.exception, ControlError)
     assert reason in str(found.exception)
-    assert found.exception.user_error
+    assert isinstance(found.exception, EquitradeError)
 
 
 def test_figures_of_nothing_is_an_error_of_the_user(tmp_path):

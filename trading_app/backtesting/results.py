@@ -210,7 +210,7 @@ class BacktestResult:
         return pd.DataFrame(table, index=self.panel.dates, columns=list(COST_COLUMNS))
 
     def metrics(self, **options: Any) -> dict[str, float]:
-        """Return the metrics of `trading_app.evaluation.metrics.metrics` on these returns, this turnover and these costs."""
+        """Return `trading_app.evaluation.metrics.metrics` of these returns, turnover and costs."""
         from trading_app.backtesting.summary import trading_costs
         from trading_app.evaluation.metrics import metrics
 

@@ -6,15 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from data.console import working
-from trading_app.cli.common import (
-    HomeOption,
-    JsonOption,
-    home_directory,
-    print_json,
-    print_table,
-    say,
-)
+from equitrade.console import HomeOption, JsonOption, print_json, print_table, say, working
+from trading_app.cli.common import home_directory
 
 app = typer.Typer(help=__doc__)
 

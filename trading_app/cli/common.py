@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import math
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,16 +21,6 @@ AgentOption = Annotated[str | None, typer.Option("--agent", help="dense, exact, 
 SeedsOption = Annotated[int | None, typer.Option("--seeds", help="How many seeds to train.")]
 StepsOption = Annotated[
     int | None, typer.Option("--steps", help="Steps of the environments, an update each.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-HomeOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--home",
-        help="Where data, runs and models live.",
-        envvar="EQUITRADE_HOME",
-        show_default="./equitrade_home",
-    ),
 ]
 
 
@@ -64,45 +51,9 @@ def settings_of(
     return load_config(config, os.environ, {**named, **others})
 
 
-def print_json(payload: Any) -> None:
-    """Print strict JSON: numbers that are not finite become null."""
-    print(json.dumps(finite(payload), indent=2, default=str))
-
-
-def finite(value: Any) -> Any:
-    """The same nested value with NaN and infinities as None."""
-    if isinstance(value, Mapping):
-        return {str(key): finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value.item() if hasattr(value, "item") and not isinstance(value, (str, bytes)) else value
-
-
-def print_table(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str | None = None
-) -> None:
-    """Print a table to standard output; the first column is left-aligned, the others right."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=i == 0)
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
-
-
 def signed(value: float) -> str:
     """A difference with its sign and two decimals."""
     return f"{value:+.2f}".replace("-", "−")
-
-
-def say(text: str) -> None:
-    """A line for people, on standard error, so that standard output stays clean for programs."""
-    sys.stderr.write(text + "\n")
 
 
 @contextmanager

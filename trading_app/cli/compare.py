@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from trading_app.cli.common import HomeOption, JsonOption, home_directory, print_json, print_table, signed
+from equitrade.console import HomeOption, JsonOption, print_json, print_table
+from trading_app.cli.common import home_directory, signed
 
 app = typer.Typer(help=__doc__)
 

@@ -21,6 +21,8 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from equitrade.errors import EquitradeError
+
 GROUP = "equitrade.commands"
 ORDER = ("demo", "data", "train", "backtest", "walk-forward", "compare", "report", "symmetry", "tune")
 
@@ -117,7 +119,7 @@ def run(arguments: list[str] | None) -> int:
                 parsing.show()
                 return 2
             return _fail(f"error: {_line(parsing.format_message())}", 2)
-        if not getattr(error, "user_error", False) or os.environ.get("EQUITRADE_TRACEBACK"):
+        if not isinstance(error, EquitradeError) or os.environ.get("EQUITRADE_TRACEBACK"):
             raise
         return _fail(f"error: {_line(str(error)) or type(error).__name__}", 2)
     return result if isinstance(result, int) else 0

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from trading_app.cli.common import HomeOption, JsonOption, home_directory, print_json
+from equitrade.console import HomeOption, JsonOption, print_json
+from trading_app.cli.common import home_directory
 
 app = typer.Typer(help=__doc__)
 

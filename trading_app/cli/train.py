@@ -7,18 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
+from equitrade.console import HomeOption, JsonOption, print_json, say
 from trading_app.cli.common import (
     AgentOption,
     ConfigOption,
     DataOption,
-    HomeOption,
-    JsonOption,
     SeedsOption,
     StepsOption,
     home_directory,
-    print_json,
     progress_bar,
-    say,
     settings_of,
 )
 

@@ -6,18 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
+from equitrade.console import HomeOption, JsonOption, print_json, print_table, say
 from trading_app.cli.common import (
     AgentOption,
     ConfigOption,
     DataOption,
-    HomeOption,
-    JsonOption,
     SeedsOption,
     StepsOption,
     home_directory,
-    print_json,
-    print_table,
-    say,
     settings_of,
     signed,
 )

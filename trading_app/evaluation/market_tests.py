@@ -1,4 +1,4 @@
-"""How far a market is from each symmetry, year by year: the input of `trading_app.evaluation.return_symmetry` from prices.
+"""Distance of a market from each symmetry, year by year, computed from prices.
 
 Results are kept under the state directory as ``symmetry/HASH.json``, by the hash of the prices that they are of:
 ``data``, ``hash``, ``start``, ``end``, ``sessions``, ``symbols``, ``permutations``, ``seed``, ``created_at`` and
@@ -16,7 +16,7 @@ import numpy as np
 
 from data.features import compute
 from data.prices import Prices
-from data.snapshots.atomic import atomic_write
+from equitrade.atomic import atomic_write
 from trading_app.evaluation.return_symmetry import market_symmetry
 from trading_app.files import RunError, now, read_json, to_json
 

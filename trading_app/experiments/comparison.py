@@ -38,8 +38,8 @@ def compare_runs(
     dict
         ``start``, ``end``, ``sessions``; ``strategies``: name → ``metrics`` and ``intervals``, the runs first, then
         the baselines that all of them have; ``comparisons`` of the first with each other strategy
-        (`trading_app.evaluation.significance.Comparison`); ``spa``: whether any run is ahead of the first by more than luck, None
-        for one run alone; ``notes`` on what differs between the runs.
+        (a `Comparison`); ``spa``: whether any run is ahead of the first by more than luck,
+        None for one run alone; ``notes`` on what differs between the runs.
 
     Raises
     ------

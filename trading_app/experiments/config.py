@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from data.errors import DataError
+from equitrade.errors import EquitradeError
 from rl_core.config import SACConfig
 from trading_app.market.costs import CostModel
 from trading_app.market.env import MarketConfig
@@ -279,7 +280,7 @@ def _section(name: str, values: Mapping[str, Any]) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         cause = first.get("ctx", {}).get("error")
-        if getattr(cause, "user_error", False):  # raised by the section's own checks, which name the key
+        if isinstance(cause, EquitradeError):  # raised by the section's own checks, which name the key
             raise ConfigurationError(str(cause)) from None
         place = ".".join([name, *(str(part) for part in first["loc"])])
         raise ConfigurationError(f"{place}: {first['msg']} (got {first['input']!r})") from None

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.snapshots.atomic import atomic_write
+from equitrade.atomic import atomic_write
 from trading_app.files import now, read_json, to_json
 
 if TYPE_CHECKING:

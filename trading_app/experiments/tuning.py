@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.snapshots.atomic import atomic_write
+from equitrade.atomic import atomic_write
 from trading_app.experiments.config import (
     ConfigurationError,
     RunConfig,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import plotly.graph_objects as go
 
-from data.snapshots.atomic import atomic_write
+from equitrade.atomic import atomic_write
 from trading_app.evaluation.labels import MEASURES
 from trading_app.experiments.equivariance import RELAXATION
 from trading_app.report import figures, tables

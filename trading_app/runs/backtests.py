@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from data.snapshots.atomic import atomic_path, atomic_write
+from equitrade.atomic import atomic_path, atomic_write
 from trading_app.backtesting.summary import evidence
 from trading_app.files import RunError, now, read_parquet, to_json
 

@@ -19,8 +19,8 @@
 - ``symmetry.json``: how far policy and critic are from equivariance (`trading_app.experiments.equivariance`);
 - ``report.html``.
 
-A walk-forward run (`trading_app.experiments.walk_forward`) lists ``folds`` in its manifest and has a run in ``folds/fold-1``, … for
-each, instead of checkpoints of its own.
+A walk-forward run (`trading_app.experiments.walk_forward`) lists ``folds`` in its manifest and has a run in
+``folds/fold-1``, … for each, instead of checkpoints of its own.
 
 Every file is written whole or not at all. A run's name is the name of its directory.
 """
@@ -38,7 +38,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from data.snapshots.atomic import atomic_directory, atomic_write
+from equitrade.atomic import atomic_directory, atomic_write
 from trading_app.backtesting.summary import plain
 from trading_app.files import RunError as RunError
 from trading_app.files import now, read_json, read_text, to_json

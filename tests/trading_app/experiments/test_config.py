@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from equitrade.errors import EquitradeError
 from trading_app.experiments.config import ConfigurationError, RunConfig, load_config, to_dict, to_toml
 
 
@@ -52,7 +53,7 @@ def test_bad_configurations_name_the_key(tmp_path: Path, toml: str, words: list[
     file.write_text(toml)
     with pytest.raises(ValueError) as caught:
         load_config(file)
-    assert getattr(caught.value, "user_error", False)
+    assert isinstance(caught.value, EquitradeError)
     message = str(caught.value)
     assert "\n" not in message
     for word in words:

@@ -22,7 +22,7 @@ def gaps_calendar(
     Parameters
     ----------
     missing : DataFrame
-        Columns ``date`` and ``symbol`` (``*`` for every symbol), as `data.snapshots.coverage.missing_sessions` gives it.
+        Columns ``date`` and ``symbol`` (``*`` for every symbol), from `data.snapshots.coverage.missing_sessions`.
     listed : DataFrame
         Columns ``symbol``, ``first``, ``last``, as `data.snapshots.coverage.listed` gives it.
     start, end : str

@@ -1,4 +1,4 @@
-"""Writes that are there whole or not at all: temporary file, fsync, rename, fsync of the folder."""
+"""Atomic writes: temporary file, fsync, rename, fsync of the folder."""
 
 from __future__ import annotations
 

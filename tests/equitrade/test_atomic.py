@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from data.snapshots.atomic import atomic_directory, atomic_path, atomic_write, remove_leftovers
+from equitrade.atomic import atomic_directory, atomic_path, atomic_write, remove_leftovers
 
 
 def test_content_is_written_with_folders_and_usual_rights(tmp_path: Path) -> None:
