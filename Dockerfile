@@ -2,11 +2,11 @@
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE requirements.lock ./
+COPY equitrade equitrade
 COPY data data
 COPY rl_core rl_core
 COPY trading_app trading_app
 COPY control_benchmarks control_benchmarks
-COPY benchmarks benchmarks
 COPY service service
 RUN python -m venv /opt/equitrade \
  && /opt/equitrade/bin/python -m pip install --no-cache-dir --constraint requirements.lock '.[postgresql]'

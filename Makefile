@@ -1,6 +1,5 @@
-# Two commands a newcomer needs: `make demo` and `make test`. Each builds what is missing and then runs.
-# No compiler, no Fortran, no account; the network is used for the package registry alone.
-# The first of these that runs (version managers leave names behind that don't).
+# `make demo` and `make test` are the two commands for a newcomer. Each installs what is missing and then runs.
+# The first Python here that starts: version managers leave names behind that do not.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,7 +18,8 @@ $(STAMPS)/python:
 	$(PYTHON) -m venv $(VENV)
 	@mkdir -p $(STAMPS) && touch $@
 
-# The lock constrains versions; pyproject says what is wanted.
+# pyproject.toml names what is needed; requirements.lock pins the versions that are tested together, PyTorch included.
+# PyTorch's default build for Linux brings CUDA: for the CPU build, see docs/how-to/install.md.
 $(STAMPS)/run: $(STAMPS)/python pyproject.toml requirements.lock
 	$(PIP) install --quiet --constraint requirements.lock --editable .
 	@touch $@
@@ -48,7 +48,7 @@ lint: $(STAMPS)/dev  ## ruff, check and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: $(STAMPS)/dev  ## put the code into the house's form
+format: $(STAMPS)/dev  ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -59,11 +59,11 @@ docs: $(STAMPS)/dev  ## build the site, warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo docs/_build/html/index.html
 
-# Competitors, in an environment of their own: never needed by the product or its tests.
+# Peers that the benchmarks race, in an environment of their own. The product and its tests do not need them.
 $(STAMPS)/peers: benchmarks/peers.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --requirement benchmarks/peers.txt
-	# Of FinRL one environment is raced, which needs none of the brokers' clients that FinRL asks for.
+	# Only one environment of FinRL is raced; it does not need the brokers' clients that FinRL requires.
 	$(PEERS)/bin/python -m pip install --quiet --no-deps finrl==0.3.7
 	@mkdir -p $(STAMPS) && touch $@
 
