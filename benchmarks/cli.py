@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
+
+from equitrade.processes import module_command
 
 TABLES = {
     "agent": "updates of agents on sets of assets, against our dense agent",
@@ -67,7 +68,7 @@ def run_all(
 ) -> None:
     """Every speed table, one after the other, each in a process of its own."""
     for name in SPEED:
-        command = [sys.executable, "-m", "trading_app.cli.main", "bench", name]
+        command = module_command("trading_app.cli.main", "bench", name)
         if peers_python is not None and name in {"sac", "backtest", "market"}:
             command += ["--peers-python", str(peers_python)]
         subprocess.run(command, check=True)

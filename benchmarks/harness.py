@@ -9,9 +9,11 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from equitrade.atomic import atomic_write
+from equitrade.machine import describe_machine, package_versions
 
 RESULTS = Path(__file__).parent / "results"
 _PACKAGES = ("equitrade", "numpy", "pandas", "torch", "gymnasium")
@@ -21,18 +23,15 @@ Contender = Callable[[], float | None]
 
 
 def machine() -> dict[str, Any]:
-    """Describe where a measurement was taken: processor, cores, load, threads and versions."""
+    """Return the processor, load, threads and versions of a measurement."""
     import torch
 
     return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        **describe_machine(),
         "load_average": [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None,
         "torch_threads": torch.get_num_threads(),
-        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "system": platform.system(),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in _PACKAGES},
+        "versions": package_versions(_PACKAGES),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
@@ -76,9 +75,6 @@ def summary(seconds: Sequence[float]) -> dict[str, float]:
 
 def write(name: str, payload: Mapping[str, Any]) -> Path:
     """Store results with the machine they were measured on in ``benchmarks/results/NAME.json``; return that."""
-    from equitrade.atomic import atomic_write
-
-    RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}.json"
     atomic_write(path, json.dumps({"machine": machine(), **payload}, indent=2) + "\n")
     return path
@@ -140,20 +136,3 @@ class Peer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

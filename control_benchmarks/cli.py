@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(help="Control experiments on DeepMind Control.", no_args_is_help=True)
+from control_benchmarks.experiments.folders import suite_folder
+from control_benchmarks.experiments.run_suite import run
+from equitrade.console import JsonOption, print_json
 
-_RESULTS = Path(__file__).parent / "results"
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+app = typer.Typer(help="Control experiments on DeepMind Control.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -22,71 +22,15 @@ def list_command(
     as_json: JsonOption = False,
 ) -> None:
     """List tasks and their variants, agents and suites, or the jobs of one suite."""
-    rows = _suite_rows(suite, size, out or _folder(suite, size)) if suite is not None else _overview()
+    rows = _suite_rows(suite, size, out or suite_folder(suite, size)) if suite is not None else _overview()
     if as_json:
-        typer.echo(json.dumps(rows))
+        print_json(rows)
         return
     for row in rows:
-        typer.echo("  ".join(f"{key}: {_plain(value)}" for key, value in row.items()))
+        print("  ".join(f"{key}: {_plain(value)}" for key, value in row.items()))
 
 
-@app.command()
-def run(
-    suite: Annotated[str, typer.Option(help="smoke, plain, states, pixels or paper.")] = "smoke",
-    size: Annotated[str, typer.Option(help="cpu (width 128, 5 seeds) or gpu (width 256, 10 seeds).")] = "cpu",
-    out: Annotated[Path | None, typer.Option(help="Folder of results; done runs in it are skipped.")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    parallel: Annotated[int, typer.Option(min=1, help="Jobs side by side.")] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of the physics of a job.")] = 1,
-    workers: Annotated[int, typer.Option(min=0, help="Processes of the environments of a job.")] = 0,
-    budget_seconds: Annotated[float | None, typer.Option(help="Stop by itself after so long.")] = None,
-    tasks: Annotated[str, typer.Option(help="Keep only these tasks, separated by commas.")] = "",
-    agents: Annotated[str, typer.Option(help="Keep only these agents.")] = "",
-    variants: Annotated[str, typer.Option(help="These variants, with strengths such as gravity:0.5.")] = "",
-    seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds.")] = None,
-    frames: Annotated[int | None, typer.Option(min=1, help="Frames of training.")] = None,
-    width: Annotated[int | None, typer.Option(min=1, help="Width of the networks.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Run a suite; it goes on where it was stopped or killed."""
-    from control_benchmarks.experiments.run_suite import choose_renderer, main, run_suite, summarise
-    from control_benchmarks.experiments.suites import load_suite
-
-    numbers = {"seeds": seeds, "frames": frames, "width": width}
-    names = {"tasks": tasks, "agents": agents, "variants": variants}
-    kept: dict[str, Any] = {key: tuple(filter(None, text.split(","))) for key, text in names.items()}
-    changes: dict[str, Any] = {key: number for key, number in numbers.items() if number is not None}
-    loaded = load_suite(suite, size=size, **kept, **changes)
-    choose_renderer(loaded)
-    out = out or _folder(suite, size)
-    out.mkdir(parents=True, exist_ok=True)
-    if parallel > 1:
-        given: dict[str, Any] = {
-            **names,
-            **numbers,
-            "suite": suite,
-            "size": size,
-            "out": out,
-            "device": device,
-        }
-        given |= {
-            "parallel": parallel,
-            "threads": threads,
-            "workers": workers,
-            "budget_seconds": budget_seconds,
-        }
-        code = main(
-            [f"--{key.replace('_', '-')}={value}" for key, value in given.items() if value not in (None, "")]
-        )
-        if code:
-            raise typer.Exit(code)
-    else:
-        run_suite(loaded, out, device=device, threads=threads, workers=workers, budget_seconds=budget_seconds)
-    summary = summarise(loaded.jobs, out)
-    if as_json:
-        typer.echo(json.dumps(summary))
-    else:
-        typer.echo(f"{len(summary['done'])} of {len(loaded.jobs)} jobs are done; results are in {out}")
+app.command()(run)
 
 
 @app.command()
@@ -117,19 +61,19 @@ def symmetry(
             }
         )
     if as_json:
-        typer.echo(json.dumps({"task": task, "variants": rows}))
+        print_json({"task": task, "variants": rows})
         return
-    typer.echo(
-        f"{task}: mean gaps of a decision with 95 % intervals, beside the change that a decision makes"
-    )
+    print(f"{task}: mean gaps of a decision with 95 % intervals, beside the change that a decision makes")
     for row in rows:
         gaps = (f"{part} {_interval(row[part])}" for part in ("reward", "transition"))
-        typer.echo(f"{row['variant']}: {', '.join(gaps)}, change {row['change']:.3g}")
+        print(f"{row['variant']}: {', '.join(gaps)}, change {row['change']:.3g}")
 
 
 @app.command()
 def figures(
-    results: Annotated[Path, typer.Option(help="Folder of results.")] = _RESULTS / "states-cpu",
+    results: Annotated[
+        Path | None, typer.Option(help="Folder of results.", show_default="suite states, size cpu")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write; RESULTS/figures by default.")] = None,
     png: Annotated[bool, typer.Option(help="Write PNG files as well, through Playwright or Kaleido.")] = True,
     as_json: JsonOption = False,
@@ -139,22 +83,18 @@ def figures(
     from control_benchmarks.analysis.report import write_figures
     from control_benchmarks.experiments.results import read_directory
 
+    results = results or suite_folder("states", "cpu")
     written = write_figures(results, out or results / "figures", png=png)
     found = claims(Study(read_directory(results)))
     if as_json:
         answers = {claim.letter: claim.answer for claim in found}
-        typer.echo(json.dumps({"page": str(written.page), "note": written.note, "claims": answers}))
+        print_json({"page": str(written.page), "note": written.note, "claims": answers})
         return
     for claim in found:
-        typer.echo(f"({claim.letter}) {claim.text}: {claim.answer}")
-    typer.echo(f"wrote {written.page} and {len(written.files)} files of figures")
+        print(f"({claim.letter}) {claim.text}: {claim.answer}")
+    print(f"wrote {written.page} and {len(written.files)} files of figures")
     if written.note:
-        typer.echo(written.note)
-
-
-def _folder(suite: str, size: str) -> Path:
-    """Return where a suite's results go by default: runs of different sizes are not mixed."""
-    return _RESULTS / f"{suite}-{size}"
+        print(written.note)
 
 
 def _overview() -> list[dict[str, Any]]:

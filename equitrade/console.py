@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,9 +12,20 @@ from typing import Annotated, Any
 
 import typer
 
+from equitrade.errors import EquitradeError
 from equitrade.json_values import json_value
 
-__all__ = ["HomeOption", "JsonOption", "print_json", "print_table", "say", "text_table", "working"]
+__all__ = [
+    "HomeOption",
+    "JsonOption",
+    "option_arguments",
+    "print_json",
+    "print_table",
+    "run_command",
+    "say",
+    "text_table",
+    "working",
+]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 HomeOption = Annotated[
@@ -69,3 +81,73 @@ def working(text: str) -> Iterator[None]:
 
     with Console(stderr=True).status(text):
         yield
+
+
+def run_command(app: typer.Typer, arguments: Sequence[str] | None = None, name: str | None = None) -> int:
+    """Run a command line and return its exit code; errors of the user are printed on one line.
+
+    Parameters
+    ----------
+    app
+        The commands.
+    arguments
+        Arguments; those of the process by default.
+    name
+        Name of the program in its help.
+    """
+    command = typer.main.get_command(app)
+    given = None if arguments is None else list(arguments)
+    try:
+        result = command.main(args=given, prog_name=name, standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
+        return _fail("stopped", 130)
+    except typer.Exit as stop:
+        return int(stop.exit_code)
+    except BrokenPipeError:
+        # The reader is gone (`| head`): Python would fail again when it flushes standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        parsing: Any = error
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # errors of the parser
+            if type(error).__name__ == "NoArgsIsHelpError":
+                parsing.show()
+                return 2
+            return _fail(f"error: {_line(parsing.format_message())}", 2)
+        if not isinstance(error, EquitradeError) or os.environ.get("EQUITRADE_TRACEBACK"):
+            raise
+        return _fail(f"error: {_line(str(error)) or type(error).__name__}", 2)
+    return result if isinstance(result, int) else 0
+
+
+def option_arguments(context: typer.Context, **changes: Any) -> list[str]:
+    """Return the options of a command as arguments, for child processes that run the same command.
+
+    Parameters
+    ----------
+    context
+        The command's context.
+    changes
+        Other values, by the name of the parameter; None leaves an option out.
+    """
+    values = {**context.params, **changes}
+    arguments = []
+    for parameter in context.command.params:
+        value = values.get(parameter.name or "")
+        for item in value if isinstance(value, (list, tuple)) else (value,):
+            if item is True:
+                arguments.append(parameter.opts[0])
+            elif item is False:
+                arguments += parameter.secondary_opts[:1]
+            elif item not in (None, ""):
+                arguments.append(f"{parameter.opts[0]}={item}")
+    return arguments
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _fail(text: str, code: int) -> int:
+    say(text)
+    return code

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import statistics
 import subprocess
-import sys
 from typing import Annotated, Any
 
 import typer
 
 from benchmarks.harness import write
+from equitrade.processes import module_command
 
 app = typer.Typer(help=__doc__)
 FACTOR = 4
@@ -57,7 +57,7 @@ def _measured(what: str, axis: str) -> dict[str, float]:
     size = dict(SIZES[what])
     if axis != "base":
         size[axis] *= FACTOR
-    command = [sys.executable, "-m", "benchmarks.speed.growth_point", json.dumps({"what": what, **size})]
+    command = module_command("benchmarks.speed.growth_point", json.dumps({"what": what, **size}))
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     answer: dict[str, float] = json.loads(done.stdout)
     return answer

@@ -174,7 +174,9 @@ def serving(home: Path) -> Iterator[int]:
     code = "from service.cli.serve import app; app()"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-c", code, "--port", "0", "--workers", "1"], env=environment, stderr=output
+            [sys.executable, "-P", "-c", code, "--port", "0", "--workers", "1"],
+            env=environment,
+            stderr=output,
         )
         try:
             yield _wait_for_port(process, log)

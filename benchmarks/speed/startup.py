@@ -88,7 +88,7 @@ def _seconds(*arguments: str) -> float:
 
 
 def _output(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run([sys.executable, "-P", *arguments], check=True, stdout=subprocess.PIPE, text=True)
     return done.stdout
 
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from control_benchmarks.analysis.export import FORMAT, INDEX, stamp
-
-_RESULTS = Path(__file__).parents[1] / "results"
+from control_benchmarks.experiments.folders import results_root
 
 
 def offer(home: Path) -> dict[str, Any]:
@@ -40,7 +39,9 @@ def offer(home: Path) -> dict[str, Any]:
 
 def _folders(home: Path) -> list[Path]:
     """Folders with results, those of the home first; in each place the one with most runs first."""
-    places = [place for root in (home / "control", _RESULTS) for place in _by_runs(root, *root.glob("*/"))]
+    places = [
+        place for root in (home / "control", results_root()) for place in _by_runs(root, *root.glob("*/"))
+    ]
     return [place for place in places if _runs(place)]
 
 

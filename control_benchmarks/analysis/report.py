@@ -86,7 +86,10 @@ def write_figures(results: Path, directory: Path, *, png: bool = True) -> Writte
     drawn = stamp(results)
     study = Study(read_directory(results))
     if not study.runs:
-        raise ControlError(f"{results} holds no results; run `equitrade control run` first")
+        raise ControlError(
+            f"{results}: no results; run `equitrade control run`, or name a folder with --results "
+            "(the published results are in the repository under control_benchmarks/results)"
+        )
     directory.mkdir(parents=True, exist_ok=True)
     found = claims(study)
     figures = draw_all(study, found)

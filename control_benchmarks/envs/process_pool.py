@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from control_benchmarks.envs.variants import Variant, load_variant
 from control_benchmarks.errors import ControlError
 from control_benchmarks.tasks.base import Task
 from control_benchmarks.tasks.registry import load_task
+from equitrade.processes import module_command
 from rl_core.env import Step
 from rl_core.random import Noise
 from rl_core.symmetry import Symmetry
@@ -105,13 +105,12 @@ class Pool:
 
 
 def _start(copies: Copies, path: str, start: int, stop: int) -> subprocess.Popen[bytes]:
-    folders = os.pathsep.join(folder for folder in sys.path if folder)
     process = subprocess.Popen(
-        [sys.executable, "-m", "control_benchmarks.envs.process_worker"],
+        module_command("control_benchmarks.envs.process_worker"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         bufsize=0,
-        env={**os.environ, "PYTHONPATH": folders, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert process.stdin is not None
     order = {**describe(copies), "path": path, "start": start, "stop": stop}

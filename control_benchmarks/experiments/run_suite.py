@@ -1,14 +1,12 @@
-"""Run a suite with nothing but Python, PyTorch, NumPy, safetensors and MuJoCo.
+"""Run a suite of control experiments.
 
-``python3 -m control_benchmarks.experiments.run_suite --suite states --size gpu --device cuda --parallel 4 --out DIR``
-
-This is `equitrade control run` without what only a command line at home needs. It stops by itself when the
-budget is spent; started again, it goes on with what is not done.
+``equitrade control run`` and ``python -P -m control_benchmarks.experiments.run_suite`` are the same command; the second
+needs only PyTorch, NumPy, safetensors, MuJoCo, lazy-loader and Typer. It stops when its budget is spent; started again
+with the same folder, it continues with the jobs that are not done.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -17,13 +15,98 @@ import time
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from control_benchmarks.errors import ControlError
-from control_benchmarks.experiments.suites import Job, Suite, load_suite
-from equitrade.errors import EquitradeError
+from control_benchmarks.experiments.folders import suite_folder
+from equitrade.console import JsonOption, option_arguments, print_json, run_command, say
+from equitrade.processes import module_command
 
-_NUMBERS = ("seeds", "frames", "width", "batch_size", "n_envs", "evaluations", "episodes")
-_LEAST_SECONDS = 5.0  # a job that could not even start is not begun
+if TYPE_CHECKING:
+    from control_benchmarks.experiments.suites import Job, Suite
+
+Changes = Sequence[tuple[str, object]]
+_LEAST_SECONDS = 5.0  # with less time left, no job is started
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    suite: Annotated[str, typer.Option(help="smoke, plain, states, pixels or paper.")] = "smoke",
+    size: Annotated[str, typer.Option(help="cpu (width 128, 5 seeds) or gpu (width 256, 10 seeds).")] = "cpu",
+    out: Annotated[Path | None, typer.Option(help="Folder of results; finished jobs are skipped.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    parallel: Annotated[int, typer.Option(min=1, help="Jobs side by side.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the physics of a job.")] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="Processes of the environments of a job.")] = 0,
+    budget_seconds: Annotated[float | None, typer.Option(help="Stop after this time.")] = None,
+    checkpoint_every: Annotated[
+        int, typer.Option(min=0, help="Evaluations between checkpoints; 0 writes none.")
+    ] = 1,
+    tasks: Annotated[str, typer.Option(help="Only these tasks, separated by commas.")] = "",
+    agents: Annotated[str, typer.Option(help="Only these agents.")] = "",
+    variants: Annotated[str, typer.Option(help="These variants, with strengths such as gravity:0.5.")] = "",
+    seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds.")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Frames of training.")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Width of the networks.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Transitions in an update.")] = None,
+    n_envs: Annotated[int | None, typer.Option(min=1, help="Environments of a seed.")] = None,
+    evaluations: Annotated[int | None, typer.Option(min=1, help="Evaluations during training.")] = None,
+    episodes: Annotated[int | None, typer.Option(min=1, help="Episodes of an evaluation.")] = None,
+    matmul_dtype: Annotated[str | None, typer.Option(help="float32, tf32 or bfloat16.")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting of the learner; repeat."),
+    ] = None,
+    pack: Annotated[Path | None, typer.Option(help="Write all result files to this zip archive.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a suite; a run that was stopped or killed is resumed."""
+    from control_benchmarks.experiments.suites import load_suite
+
+    loaded = load_suite(
+        suite,
+        size=size,
+        tasks=_names(tasks),
+        agents=_names(agents),
+        variants=_names(variants),
+        seeds=seeds,
+        frames=frames,
+        width=width,
+        batch_size=batch_size,
+        n_envs=n_envs,
+        evaluations=evaluations,
+        episodes=episodes,
+        matmul_dtype=matmul_dtype,
+    )
+    learner = learner_changes(changes or ())
+    folder = out or suite_folder(suite, size)
+    choose_renderer(loaded)
+    folder.mkdir(parents=True, exist_ok=True)
+    if parallel > 1:
+        run_parallel(option_arguments(context, parallel=1, pack=None), parallel)
+    else:
+        run_suite(
+            loaded,
+            folder,
+            device=device,
+            threads=threads,
+            workers=workers,
+            budget_seconds=budget_seconds,
+            changes=learner,
+            checkpoint_every=checkpoint_every,
+        )
+    if pack is not None:
+        pack_results(folder, pack)
+    summary = summarise(loaded.jobs, folder, learner)
+    if as_json:
+        print_json(summary)
+    else:
+        typer.echo(f"{len(summary['done'])} of {len(loaded.jobs)} jobs are done; results are in {folder}")
 
 
 def run_suite(
@@ -34,11 +117,11 @@ def run_suite(
     threads: int = 1,
     workers: int = 0,
     budget_seconds: float | None = None,
-    changes: Sequence[tuple[str, object]] = (),
+    changes: Changes = (),
     checkpoint_every: int = 1,
-    say: bool = True,
+    verbose: bool = True,
 ) -> dict[str, str]:
-    """Run the jobs of a suite in their order; jobs that are done or that others run are passed over.
+    """Run the jobs of a suite in order; jobs that are done, or that another process runs, are skipped.
 
     Parameters
     ----------
@@ -47,40 +130,35 @@ def run_suite(
     directory
         Folder of the result files.
     device, threads, workers
-        See `running.Machine`.
+        See `control_benchmarks.experiments.runner.Machine`.
     budget_seconds
-        Stop after so long.
+        Stop after this time.
     changes
         Settings of the learner to change.
     checkpoint_every
         Evaluations between checkpoints; 0 writes none.
-    say
-        Whether to write a line to the standard error at each evaluation.
+    verbose
+        Whether to write a line to standard error at each evaluation.
 
     Returns
     -------
     dict
-        For each job, ``"done"``, ``"skipped"`` (done before), ``"elsewhere"`` (another process has it),
+        For each job ``"done"``, ``"skipped"`` (was done before), ``"elsewhere"`` (another process runs it),
         ``"stopped"`` or ``"not begun"``.
     """
-    # Importing takes some of the budget as well.
+    # The imports count towards the budget.
     deadline = float("inf") if budget_seconds is None else time.monotonic() + budget_seconds
     from control_benchmarks.experiments.runner import Machine, claim, is_done, run_job
 
     machine = Machine(device, threads, workers, deadline, tuple(changes), checkpoint_every)
-
-    def report(text: str) -> None:
-        if say:
-            sys.stderr.write(text + "\n")
-            sys.stderr.flush()
-
+    report = say if verbose else lambda _: None
     found: dict[str, str] = {}
     for job in suite.jobs:
         if deadline - time.monotonic() < _LEAST_SECONDS:
             found[job.name] = "not begun"
             continue
-        with claim(job, directory) as mine:
-            if not mine:
+        with claim(job, directory) as claimed:
+            if not claimed:
                 found[job.name] = "elsewhere"
             elif is_done(job, directory, changes):
                 found[job.name] = "skipped"
@@ -90,30 +168,31 @@ def run_suite(
 
 
 def choose_renderer(suite: Suite) -> None:
-    """Tell MuJoCo how to draw, before it is imported: through EGL for pixels, else not at all."""
+    """Set MuJoCo's renderer before MuJoCo is imported: EGL for pixels, none otherwise."""
     pixels = any(job.settings.pixels for job in suite.jobs)
     os.environ.setdefault("MUJOCO_GL", "egl" if pixels else "disable")
 
 
-def run_parallel(arguments: Sequence[str], parallel: int) -> int:
-    """Run this module so many times side by side with the same arguments; the worst exit code."""
-    folders = os.pathsep.join(folder for folder in sys.path if folder)
-    environment = {**os.environ, "PYTHONPATH": folders, "OMP_NUM_THREADS": "1"}
-    command = [
-        sys.executable,
-        "-m",
-        "control_benchmarks.experiments.run_suite",
-        *arguments,
-        "--parallel",
-        "1",
+def run_parallel(arguments: Sequence[str], processes: int) -> None:
+    """Run this command in several processes with the same arguments; each claims other jobs.
+
+    Raises
+    ------
+    typer.Exit
+        With the largest exit code, if it is not 0.
+    """
+    command = module_command("control_benchmarks.experiments.run_suite", *arguments)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    # Progress goes to standard error; the summary on standard output is written once, by the parent.
+    running = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) for _ in range(processes)
     ]
-    processes = [subprocess.Popen(command, env=environment) for _ in range(parallel)]
-    return max(abs(process.wait()) for process in processes)
+    code = max(abs(process.wait()) for process in running)
+    if code:
+        raise typer.Exit(code)
 
 
-def summarise(
-    jobs: Sequence[Job], directory: Path, changes: Sequence[tuple[str, object]] = ()
-) -> dict[str, list[str]]:
+def summarise(jobs: Sequence[Job], directory: Path, changes: Changes = ()) -> dict[str, list[str]]:
     """Return the names of the jobs that are done and of those that are not."""
     from control_benchmarks.experiments.runner import is_done
 
@@ -121,48 +200,20 @@ def summarise(
     return {"done": done, "open": [job.name for job in jobs if job.name not in done]}
 
 
-def pack(directory: Path, archive: Path) -> None:
-    """Put the result files of a folder into one archive."""
+def pack_results(directory: Path, archive: Path) -> None:
+    """Write the result files of a folder to a zip archive."""
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
         for path in sorted(directory.glob("*.jsonl")):
             target.write(path, path.name)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of a suite."""
-    parser.add_argument("--suite", default="smoke")
-    parser.add_argument("--size", default="cpu", help="cpu or gpu")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--parallel", type=int, default=1, help="jobs side by side")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the physics of a job")
-    parser.add_argument("--workers", type=int, default=0, help="processes of the environments of a job")
-    parser.add_argument("--budget-seconds", type=float, help="stop by itself after so long")
-    parser.add_argument("--checkpoint-every", type=int, default=1, help="in evaluations; 0 writes none")
-    for name in ("tasks", "agents", "variants"):
-        parser.add_argument(f"--{name}", default="", help="keep only these, separated by commas")
-    for name in _NUMBERS:
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int)
-    parser.add_argument("--matmul-dtype")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="learner's setting")
-    parser.add_argument("--pack", type=Path, help="at the end put all result files into this zip archive")
-
-
-def suite_of(options: argparse.Namespace) -> Suite:
-    """Return the suite that options describe."""
-    lists = {name: _names(getattr(options, name)) for name in ("tasks", "agents", "variants")}
-    settings = {name: getattr(options, name) for name in (*_NUMBERS, "matmul_dtype")}
-    changes = {name: value for name, value in settings.items() if value is not None}
-    return load_suite(options.suite, size=options.size, **lists, **changes)
-
-
 def learner_changes(texts: Sequence[str]) -> list[tuple[str, object]]:
-    """Return the settings of ``NAME=VALUE`` texts, values as in JSON or plain words.
+    """Return the settings of ``NAME=VALUE`` texts; values are JSON or plain words.
 
     Raises
     ------
     ControlError
-        If a text is no ``NAME=VALUE``.
+        If a text has another form.
     """
     found: list[tuple[str, object]] = []
     for text in texts:
@@ -176,61 +227,9 @@ def learner_changes(texts: Sequence[str]) -> list[tuple[str, object]]:
     return found
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run from a command line; the exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(
-        prog="python -m control_benchmarks.experiments.run_suite", description=__doc__
-    )
-    add_arguments(parser)
-    options = parser.parse_args(given)
-    try:
-        suite = suite_of(options)
-        choose_renderer(suite)
-        options.out.mkdir(parents=True, exist_ok=True)
-        changes = learner_changes(options.set)
-        if options.parallel > 1:
-            code = run_parallel(_without(given, "--pack"), options.parallel)
-        else:
-            code = 0
-            run_suite(
-                suite,
-                options.out,
-                device=options.device,
-                threads=options.threads,
-                workers=options.workers,
-                budget_seconds=options.budget_seconds,
-                changes=changes,
-                checkpoint_every=options.checkpoint_every,
-            )
-        if options.pack is not None:
-            pack(options.out, options.pack)
-        if code == 0 and (options.parallel > 1 or options.pack is not None):
-            sys.stderr.write(json.dumps(summarise(suite.jobs, options.out, changes)) + "\n")
-    except ValueError as error:
-        if not isinstance(error, EquitradeError):
-            raise
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    return code
-
-
 def _names(text: str) -> tuple[str, ...]:
     return tuple(filter(None, text.split(",")))
 
 
-def _without(arguments: Sequence[str], option: str) -> list[str]:
-    kept: list[str] = []
-    skip = False
-    for text in arguments:
-        if skip:
-            skip = False
-        elif text == option:
-            skip = True
-        elif not text.startswith(f"{option}="):
-            kept.append(text)
-    return kept
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(app))

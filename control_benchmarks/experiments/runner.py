@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import platform
 import shutil
 import time
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from control_benchmarks.envs.process_pool import ControlEnv
@@ -35,6 +34,7 @@ from control_benchmarks.experiments.results import (
 from control_benchmarks.experiments.suites import Job
 from control_benchmarks.tasks.base import Task
 from control_benchmarks.tasks.registry import load_task
+from equitrade.machine import describe_machine, package_versions
 from rl_core.config import SACConfig
 from rl_core.networks.build import build_actor, build_critic
 from rl_core.sac import SAC
@@ -101,16 +101,14 @@ def is_done(job: Job, directory: Path, changes: Sequence[tuple[str, object]] = (
 
 @contextmanager
 def claim(job: Job, directory: Path) -> Iterator[bool]:
-    """Claim a job against other processes; the system lets go of the claim of a process that dies."""
+    """Lock a job against other processes; yields False if another one has it. A dead process holds no lock."""
     folder = directory / ".claims"
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / f"{job.name}.lock", "w", encoding="utf-8") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+    try:
+        with FileLock(folder / f"{job.name}.lock", blocking=False):
+            yield True
+    except Timeout:
+        yield False
 
 
 def learner_config(job: Job, symmetry: Symmetry, machine: Machine) -> SACConfig:
@@ -346,10 +344,10 @@ def _header(job: Job, task: Task, variant: Variant, config: SACConfig) -> dict[s
         **identity(job, variant, config),
         "gaps": _gaps(task.name, variant, job.settings.action_repeat),
         "machine": {
+            **describe_machine(),
             "device": _device_name(config.device),
-            "cores": os.cpu_count(),
             "python": platform.python_version(),
-            "torch": str(torch.__version__),
+            **package_versions(("torch",)),
         },
     }
 

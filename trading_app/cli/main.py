@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points, version
@@ -21,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from equitrade.errors import EquitradeError
+from equitrade.console import run_command
 
 GROUP = "equitrade.commands"
 ORDER = ("demo", "data", "train", "backtest", "walk-forward", "compare", "report", "symmetry", "tune")
@@ -101,37 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(arguments: list[str] | None) -> int:
-    """Run one command and give its exit code; user errors are printed on one line."""
-    try:
-        result = get_command(app).main(args=arguments, prog_name="equitrade", standalone_mode=False)
-    except (typer.Abort, KeyboardInterrupt):
-        return _fail("stopped", 130)
-    except typer.Exit as stop:
-        return int(stop.exit_code)
-    except BrokenPipeError:
-        # The reader went away (`| head`): nothing more can be said to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except Exception as error:
-        parsing: Any = error
-        if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # the parser's own errors
-            if type(error).__name__ == "NoArgsIsHelpError":
-                parsing.show()
-                return 2
-            return _fail(f"error: {_line(parsing.format_message())}", 2)
-        if not isinstance(error, EquitradeError) or os.environ.get("EQUITRADE_TRACEBACK"):
-            raise
-        return _fail(f"error: {_line(str(error)) or type(error).__name__}", 2)
-    return result if isinstance(result, int) else 0
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _fail(text: str, code: int) -> int:
-    sys.stderr.write(text + "\n")
-    return code
+    """Run one command and return its exit code; errors of the user are printed on one line."""
+    return run_command(app, arguments, "equitrade")
 
 
 if __name__ == "__main__":

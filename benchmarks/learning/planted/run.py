@@ -1,18 +1,8 @@
-"""Share of the optimum on the planted market against gradient updates, for five agents.
-
-``python -m benchmarks.learning.planted.run --device cuda --seeds 10 --out DIR`` needs torch, NumPy and safetensors
-alone. Each cell (agent, market, settings) trains all its seeds at once and becomes one JSON file when it is
-done, so that a run killed at any moment goes on where it was.
-"""
+"""Training and scoring of the planted benchmark's cells."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import platform
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.harness import machine
 from benchmarks.learning.planted.cells import AGENTS, GROUPS, Cell, cells, decisive
+from equitrade.atomic import atomic_write
+from equitrade.console import say
 from rl_core.networks.build import Network
 from rl_core.sac import SAC
 from rl_core.symmetry.measure import policy_errors, relaxation
@@ -93,7 +86,7 @@ def run_cell(
         "stopped": result.stopped,
         "seconds": time.perf_counter() - started,
         **_final(result.agent, score, len(seeds)),
-        "machine": _machine(device),
+        "machine": machine(),
     }
 
 
@@ -130,15 +123,6 @@ def _relaxation(network: Network) -> dict[str, dict[str, list[float]]]:
         measured = relaxation(gains, over)  # type: ignore[arg-type]
         layers.update({layer: values.tolist() for layer, values in measured.items()})
     return found
-
-
-def _machine(device: str) -> dict[str, str]:
-    name = (
-        torch.cuda.get_device_name()
-        if device.startswith("cuda")
-        else platform.processor() or platform.machine()
-    )
-    return {"device": name, "python": platform.python_version(), "torch": torch.__version__}
 
 
 def run(
@@ -193,10 +177,10 @@ def run(
             break
         those = range(cell.first_seed, cell.first_seed + seeds)
         record = run_cell(cell, those, device, cuda_graph=cuda_graph)
-        _write(path, record)
+        atomic_write(path, json.dumps(record, separators=(",", ":")))
         done.append(path)
         last = sorted(record["share"][-1])
-        print(f"{cell.name}: {record['seconds']:.0f} s, median share {last[len(last) // 2]:.3f}", flush=True)
+        say(f"{cell.name}: {record['seconds']:.0f} s, median share {last[len(last) // 2]:.3f}")
     return done
 
 
@@ -207,72 +191,3 @@ def _is_done(path: Path, cell: Cell, seeds: int) -> bool:
     same = json.loads(json.dumps(cell.settings()))
     enough = len(record["seeds"]) >= seeds and record["cell"]["updates"] >= cell.updates
     return enough and decisive(record["cell"]) == decisive(same)
-
-
-def _write(path: Path, record: dict[str, Any]) -> None:
-    """Whole or not at all."""
-    part = path.with_suffix(f".{os.getpid()}.part")
-    with part.open("w", encoding="utf-8") as file:
-        json.dump(record, file, indent=None, separators=(",", ":"))
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-
-
-def run_workers(workers: int, arguments: Sequence[str]) -> int:
-    """Run the shards in processes side by side (a GPU holds several); give the first exit code that is not 0."""
-    commands = [
-        [sys.executable, "-m", "benchmarks.learning.planted.run", *arguments, "--shard", str(i)]
-        for i in range(workers)
-    ]
-    running = [subprocess.Popen(command) for command in commands]
-    return next((code for code in [process.wait() for process in running] if code), 0)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line and run."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS))
-    parser.add_argument("--agents", nargs="+", choices=AGENTS, default=list(AGENTS))
-    parser.add_argument("--budget", type=float, help="seconds after which no further cell is begun")
-    parser.add_argument("--updates", type=int, help="cap on the updates of each cell")
-    parser.add_argument("--workers", type=int, default=1, help="processes side by side")
-    parser.add_argument("--shard", type=int, help="run this share of the cells only")
-    parser.add_argument("--only", nargs="+", default=[], help="cells whose name holds one of these")
-    parser.add_argument("--eager", action="store_true", help="no CUDA graphs")
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser.parse_args(given)
-    if options.workers > 1 and options.shard is None:
-        return run_workers(options.workers, given)
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // options.workers))
-    run(
-        options.out,
-        device=options.device,
-        seeds=options.seeds,
-        groups=options.groups,
-        agents=options.agents,
-        budget=options.budget,
-        workers=options.workers,
-        shard=options.shard or 0,
-        only=options.only,
-        cuda_graph=not options.eager,
-        updates=options.updates,
-    )
-    return 0
-
-
-def __getattr__(name: str) -> object:
-    # The command needs Typer, which a GPU machine that only trains need not have.
-    if name == "app":
-        from benchmarks.learning.planted.cli import app
-
-        return app
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

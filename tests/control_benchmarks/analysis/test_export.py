@@ -29,7 +29,7 @@ def drawn(tmp_path_factory, write_study):
 @pytest.fixture
 def results(drawn, tmp_path, monkeypatch):
     """The drawn study in a home, and no results elsewhere."""
-    monkeypatch.setattr(dashboard, "_RESULTS", tmp_path / "nowhere")
+    monkeypatch.setattr(dashboard, "results_root", lambda: tmp_path / "nowhere")
     return shutil.copytree(drawn, tmp_path / "control" / "states-cpu")
 
 
@@ -107,7 +107,7 @@ def test_offer_tells_current_outdated_and_undrawn_results_apart(results, tmp_pat
 
 
 def test_no_results_come_with_advice(tmp_path, monkeypatch):
-    monkeypatch.setattr(dashboard, "_RESULTS", tmp_path / "nowhere")
+    monkeypatch.setattr(dashboard, "results_root", lambda: tmp_path / "nowhere")
     found = dashboard.offer(tmp_path)
     assert found["results"] == []
     assert "equitrade control run" in found["advice"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -16,9 +15,11 @@ from control_benchmarks import ControlError, load_task
 from control_benchmarks.envs.variants import Variant
 from control_benchmarks.experiments.evaluator import Judge, observation_spread
 from control_benchmarks.experiments.results import read_directory, read_results
-from control_benchmarks.experiments.run_suite import main, run_suite
+from control_benchmarks.experiments.run_suite import app, run_suite
 from control_benchmarks.experiments.runner import claim, is_done
 from control_benchmarks.experiments.suites import SMOKE, load_suite
+from equitrade.console import run_command
+from equitrade.processes import module_command
 from rl_core.config import SACConfig
 from rl_core.sac import SAC
 
@@ -49,7 +50,7 @@ def without_time(lines):
 
 def test_a_job_writes_a_file_a_cell_and_is_skipped_when_done(tmp_path, suite):
     (job,) = suite.jobs
-    assert run_suite(suite, tmp_path, say=False) == {job.name: "done"}
+    assert run_suite(suite, tmp_path, verbose=False) == {job.name: "done"}
     found = lines_of(tmp_path)
     assert set(found) == {"original", "worn-joint"}
     for lines in found.values():
@@ -65,12 +66,12 @@ def test_a_job_writes_a_file_a_cell_and_is_skipped_when_done(tmp_path, suite):
     assert is_done(job, tmp_path)
     assert not (tmp_path / ".training" / job.name).exists()
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*.jsonl")}
-    assert run_suite(suite, tmp_path, say=False) == {job.name: "skipped"}
+    assert run_suite(suite, tmp_path, verbose=False) == {job.name: "skipped"}
     assert before == {path.name: path.read_bytes() for path in tmp_path.glob("*.jsonl")}
 
 
 def test_a_killed_job_goes_on_to_the_same_results(tmp_path, suite, monkeypatch):
-    run_suite(suite, tmp_path / "whole", say=False)
+    run_suite(suite, tmp_path / "whole", verbose=False)
     calls = []
     evaluate = Judge.evaluate
 
@@ -82,12 +83,12 @@ def test_a_killed_job_goes_on_to_the_same_results(tmp_path, suite, monkeypatch):
 
     monkeypatch.setattr(Judge, "evaluate", killed)
     with pytest.raises(KeyboardInterrupt):
-        run_suite(suite, tmp_path / "cut", say=False)
+        run_suite(suite, tmp_path / "cut", verbose=False)
     for path in (tmp_path / "cut").glob("*.jsonl"):
         with path.open("a") as file:
             file.write('{"kind":"evaluation","returns":[1')  # a line cut short
     monkeypatch.setattr(Judge, "evaluate", evaluate)
-    run_suite(suite, tmp_path / "cut", say=False)
+    run_suite(suite, tmp_path / "cut", verbose=False)
     whole, cut = lines_of(tmp_path / "whole"), lines_of(tmp_path / "cut")
     assert set(whole) == set(cut)
     for variant in whole:
@@ -96,9 +97,9 @@ def test_a_killed_job_goes_on_to_the_same_results(tmp_path, suite, monkeypatch):
 
 
 def test_cells_of_a_batch_are_what_they_are_alone(tmp_path, suite):
-    run_suite(suite, tmp_path / "both", say=False)
+    run_suite(suite, tmp_path / "both", verbose=False)
     alone = load_suite("smoke", **SMALL, variants=["worn-joint"])
-    run_suite(alone, tmp_path / "alone", say=False)
+    run_suite(alone, tmp_path / "alone", verbose=False)
     both = read_results(next((tmp_path / "both").glob("*worn*")))
     one = read_results(next((tmp_path / "alone").glob("*worn*")))
     assert both is not None
@@ -109,7 +110,7 @@ def test_cells_of_a_batch_are_what_they_are_alone(tmp_path, suite):
 
 
 def test_a_spent_budget_begins_nothing(tmp_path, suite):
-    assert set(run_suite(suite, tmp_path, budget_seconds=0, say=False).values()) == {"not begun"}
+    assert set(run_suite(suite, tmp_path, budget_seconds=0, verbose=False).values()) == {"not begun"}
     assert not list(tmp_path.glob("*.jsonl"))
 
 
@@ -117,19 +118,19 @@ def test_a_job_has_one_runner(tmp_path, suite):
     (job,) = suite.jobs
     with claim(job, tmp_path) as mine:
         assert mine
-        assert run_suite(suite, tmp_path, say=False) == {job.name: "elsewhere"}
+        assert run_suite(suite, tmp_path, verbose=False) == {job.name: "elsewhere"}
 
 
 def test_other_settings_are_refused(tmp_path, suite):
-    run_suite(suite, tmp_path, say=False)
+    run_suite(suite, tmp_path, verbose=False)
     other = load_suite("smoke", **{**SMALL, "frames": 800})
 
     def refused() -> None:
         before = {path: path.read_bytes() for path in tmp_path.glob("*.jsonl")}
         with pytest.raises(ControlError, match="of frames 400, not 800"):
-            run_suite(other, tmp_path, say=False)
+            run_suite(other, tmp_path, verbose=False)
         with pytest.raises(ControlError, match=r"of actor_lr 0\.0003, not 0\.001"):
-            run_suite(suite, tmp_path, changes=[("actor_lr", 1e-3)], say=False)
+            run_suite(suite, tmp_path, changes=[("actor_lr", 1e-3)], verbose=False)
         assert {path: path.read_bytes() for path in tmp_path.glob("*.jsonl")} == before
 
     refused()
@@ -140,7 +141,7 @@ def test_other_settings_are_refused(tmp_path, suite):
 
 def test_a_learners_setting_that_is_younger_than_a_file_was_at_its_default(tmp_path, suite):
     (job,) = suite.jobs
-    run_suite(suite, tmp_path, say=False)
+    run_suite(suite, tmp_path, verbose=False)
     for path in tmp_path.glob("*.jsonl"):
         header, *rest = path.read_text().splitlines()
         old = json.loads(header)
@@ -148,7 +149,7 @@ def test_a_learners_setting_that_is_younger_than_a_file_was_at_its_default(tmp_p
         old["learner"]["device"] = "cuda"
         path.write_text("\n".join([json.dumps(old), *rest, ""]))
     assert is_done(job, tmp_path)
-    assert run_suite(suite, tmp_path, say=False) == {job.name: "skipped"}
+    assert run_suite(suite, tmp_path, verbose=False) == {job.name: "skipped"}
 
 
 def test_judges_see_the_same_episodes_each_time():
@@ -175,59 +176,55 @@ def test_the_spread_of_observations_is_positive_and_fixed():
 
 
 def test_wrong_names_exit_with_code_2_and_one_line(tmp_path, capsys):
-    assert main(["--suite", "states", "--tasks", "cartpole_swing", "--out", str(tmp_path)]) == 2
+    assert run_command(app, ["--suite", "states", "--tasks", "cartpole_swing", "--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: unknown task 'cartpole_swing'; did you mean cartpole_swingup")
     assert error.count("\n") == 1
-    assert main(["--suite", "smoke", "--set", "width", "--out", str(tmp_path)]) == 2
+    assert run_command(app, ["--suite", "smoke", "--set", "width", "--out", str(tmp_path)]) == 2
     assert "NAME=VALUE" in capsys.readouterr().err
-    assert main(["--suite", "smoke", "--set", "widht=3", "--out", str(tmp_path)]) == 2
+    assert run_command(app, ["--suite", "smoke", "--set", "widht=3", "--out", str(tmp_path)]) == 2
     assert "unknown setting 'widht'" in capsys.readouterr().err
 
 
-def test_it_runs_side_by_side_without_the_command_lines_packages(tmp_path):
-    """As on a machine where nothing is installed: neither Typer nor Rich nor dm_control may be imported."""
-    blocked = tmp_path / "blocked"
-    for name in ("typer", "rich", "dm_env", "lxml", "plotly", "gymnasium"):
-        (blocked / name).mkdir(parents=True)
-        (blocked / name / "__init__.py").write_text("raise ImportError('not here')")
-    arguments = [
-        "--suite",
-        "smoke",
-        "--frames",
-        "200",
-        "--width",
-        "8",
-        "--seeds",
-        "1",
-        "--tasks",
-        "reacher_easy",
-    ]
-    command = [
-        sys.executable,
-        "-m",
-        "control_benchmarks.experiments.run_suite",
-        *arguments,
-        "--out",
-        str(tmp_path / "out"),
-    ]
+SMALLEST = ["--frames=200", "--width=8", "--seeds=1", "--tasks=reacher_easy", "--set=learning_starts=5"]
+
+
+def run_process(command, path, **options):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*command, "--parallel", "2", "--pack", str(tmp_path / "all.zip"), "--set", "learning_starts=5"],
-        env={**os.environ, "PYTHONPATH": f"{blocked}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"},
+        [*command, *SMALLEST, "--json"],
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
+        **options,
     )
     assert done.returncode == 0, done.stderr
-    summary = json.loads(done.stderr.splitlines()[-1])
-    assert len(summary["done"]) == 1
-    assert summary["open"] == []
+    assert json.loads(done.stdout) == {"done": ["reacher_easy__relaxed"], "open": []}
+
+
+def test_it_runs_side_by_side_on_a_machine_with_few_packages(tmp_path):
+    """Of the packages that equitrade requires, only PyTorch, NumPy, safetensors, lazy-loader and Typer are needed."""
+    blocked = tmp_path / "blocked"
+    for name in ("dm_env", "lxml", "plotly", "gymnasium", "pandas", "fastapi"):
+        (blocked / name).mkdir(parents=True)
+        (blocked / name / "__init__.py").write_text("raise ImportError('not here')")
+    command = module_command("control_benchmarks.experiments.run_suite", "--out", str(tmp_path / "out"))
+    run_process([*command, "--parallel=2", f"--pack={tmp_path / 'all.zip'}"], (blocked, ROOT))
     with zipfile.ZipFile(tmp_path / "all.zip") as archive:
         assert len(archive.namelist()) == 2
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_it_runs_in_a_folder_with_files_named_like_packages(tmp_path, parallel):
+    for name in ("data", "service", "torch", "numpy", "equitrade", "control_benchmarks"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('not this one')")
+    command = module_command("trading_app.cli.main", "control", "run", "--out=results", "--workers=1")
+    run_process([*command, f"--parallel={parallel}"], (ROOT,), cwd=tmp_path)
 
 
 @pytest.mark.slow
 def test_the_smoke_suite(tmp_path):
     suite = load_suite("smoke")
-    assert set(run_suite(suite, tmp_path, say=False).values()) == {"done"}
+    assert set(run_suite(suite, tmp_path, verbose=False).values()) == {"done"}
     assert len(read_directory(tmp_path)) == 8

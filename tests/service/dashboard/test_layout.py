@@ -96,7 +96,8 @@ def test_page_with_nothing_to_show_says_what_to_do(
     empty_desk: Any, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Results that the control package comes with would be something to show.
-    monkeypatch.setattr("control_benchmarks.analysis.dashboard._RESULTS", empty_desk.home / "nowhere")
+    nowhere = empty_desk.home / "nowhere"
+    monkeypatch.setattr("control_benchmarks.analysis.dashboard.results_root", lambda: nowhere)
     text = empty_desk.get(path)
     assert 'class="nothing"' in text
     assert "equitrade" in text
