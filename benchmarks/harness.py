@@ -94,16 +94,24 @@ class Peer:
         What it runs; it imports nothing of ours.
     arguments
         Of the script.
+    variables
+        Environment variables to set.
     """
 
-    def __init__(self, python: Path, script: Path, arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        python: Path,
+        script: Path,
+        arguments: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         self._process = subprocess.Popen(
             [str(python), str(script), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=environment,
+            env={**environment, **(variables or {})},
         )
 
     def ask(self, question: str) -> Any:

@@ -75,7 +75,7 @@ def figures(
         Path | None, typer.Option(help="Folder of results.", show_default="suite states, size cpu")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write; RESULTS/figures by default.")] = None,
-    png: Annotated[bool, typer.Option(help="Write PNG files as well, through Playwright or Kaleido.")] = True,
+    png: Annotated[bool, typer.Option(help="Write PNG files as well, with Playwright and Chromium.")] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Draw learning curves, relaxed weights, equivariance errors, noise, tables and claims on one page."""

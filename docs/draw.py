@@ -22,7 +22,7 @@ FIGURES = {
 def main() -> None:
     """Draw every figure that has its results."""
     sys.path.insert(0, str(DOCS.parent))
-    from control_benchmarks.analysis.render import drawn
+    from control_benchmarks.analysis.render import draw_figures
 
     figures = {}
     for name, place in FIGURES.items():
@@ -30,7 +30,9 @@ def main() -> None:
         figure = getattr(importlib.import_module(module), function)()
         if figure is not None:
             figures[name] = figure
-    for name, picture in zip(figures, drawn(figure.to_json() for figure in figures.values()), strict=True):
+    for name, picture in zip(
+        figures, draw_figures(figure.to_json() for figure in figures.values()), strict=True
+    ):
         (DOCS / "pictures" / f"{name}.svg").write_bytes(picture)
         print(DOCS / "pictures" / f"{name}.svg")
 

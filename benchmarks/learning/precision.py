@@ -16,17 +16,15 @@ import typer
 from torch import Tensor
 
 from benchmarks.harness import write
-from benchmarks.speed.gpu_sac import ACTION, OBSERVATION, ODD, symmetry
+from benchmarks.linear_quadratic import ACTION, LENGTH, Regulator
 from rl_core.config import MatmulDtype, SACConfig
-from rl_core.env import Step
-from rl_core.random import Noise
 from rl_core.sac import SAC
 from rl_core.statistics import bootstrap_band, bootstrap_difference
 from rl_core.training import train
 
 app = typer.Typer(help=__doc__)
 
-N_ENVS, LENGTH, EPISODES = 8, 40, 64
+N_ENVS, EPISODES = 8, 64
 SETTINGS: dict[str, Any] = {
     "agent": "dense",
     "gamma": 0.95,
@@ -37,62 +35,6 @@ SETTINGS: dict[str, Any] = {
     "learning_starts": 256,
     "capacity": 100_000,
 }
-
-
-class Regulator:
-    """x′ = A x + B u + noise at reward −mean x² − mean u² / 20 over the coordinates that actions move.
-
-    The first `ODD` coordinates turn at random and are pushed by the actions; the others come and go by themselves.
-
-    Parameters
-    ----------
-    seeds
-        The S seeds.
-    n_envs
-        Environments of each seed.
-    """
-
-    def __init__(self, seeds: tuple[int, ...], n_envs: int) -> None:
-        self.seeds, self.n_envs = seeds, n_envs
-        self.symmetry, self.device = symmetry(), torch.device("cpu")
-        self.observation_shape, self.action_size = (OBSERVATION,), ACTION
-        generator = torch.Generator().manual_seed(0)
-        self.turn = 0.98 * torch.linalg.qr(torch.randn(ODD, ODD, generator=generator)).Q
-        self.push = 0.3 * torch.randn(ACTION, ODD, generator=generator)
-        self.noise, self.draws = Noise(seeds), 0
-        self.x = self.age = torch.zeros(0)
-
-    def reset(self) -> Tensor:
-        """Start new episodes everywhere."""
-        self.x, self.age = self._normal(), torch.zeros(len(self.seeds), self.n_envs)
-        return self.x
-
-    def step(self, action: Tensor) -> Step:
-        """Step with actions [S, n_envs, 6]; episodes are cut after 40 steps."""
-        moved = self.x[..., :ODD] @ self.turn + action @ self.push
-        final = torch.cat([moved, 0.9 * self.x[..., ODD:]], -1) + 0.1 * self._normal()
-        reward = -final[..., :ODD].square().mean(-1) - 0.05 * action.square().mean(-1)
-        self.age = self.age + 1
-        truncated = self.age >= LENGTH
-        self.x = torch.where(truncated[..., None], self._normal(), final)
-        self.age = torch.where(truncated, 0.0, self.age)
-        return Step(self.x, reward, torch.zeros_like(truncated), truncated, final)
-
-    def encode(self, observation: Tensor) -> Tensor:
-        """Observations as they are."""
-        return observation
-
-    def state_dict(self) -> Mapping[str, Tensor]:
-        """State, age and count of draws."""
-        return {"x": self.x, "age": self.age, "draws": torch.tensor(self.draws)}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from a `state_dict`."""
-        self.x, self.age, self.draws = state["x"], state["age"], int(state["draws"])
-
-    def _normal(self) -> Tensor:
-        self.draws += 1
-        return self.noise.normal("state", self.draws, (self.n_envs, OBSERVATION))
 
 
 def cost(agent: SAC | None, seeds: tuple[int, ...]) -> Tensor:

@@ -1,58 +1,33 @@
-"""SAC on a GPU: graph and hand-derived steps equal autograd's, then agent-updates a second.
+"""SAC agent-updates per second on a GPU, after a check that all contenders compute the same update.
 
-Run as ``python benchmarks/speed/gpu_sac.py --output FILE`` where PyTorch sees a CUDA device.
+Run as ``python -P -m benchmarks.speed.gpu_sac`` on a machine with a CUDA device.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
 import statistics
 import time
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+import typer
 from torch import Tensor
 
+from benchmarks.harness import write
+from benchmarks.linear_quadratic import ACTION, OBSERVATION, filled_replay, symmetry
+from equitrade.console import say
 from rl_core.config import Agent, MatmulDtype, SACConfig
 from rl_core.learner import Learner
 from rl_core.random import Noise
-from rl_core.replay import Batch, Replay
+from rl_core.replay import Batch
 from rl_core.sac import SAC
-from rl_core.symmetry import Symmetry, cyclic, sign, trivial
 
-OBSERVATION, ACTION, ODD = 17, 6, 9
 KINDS: tuple[Agent, ...] = ("dense", "exact", "relaxed")
 PRECISIONS: tuple[MatmulDtype, ...] = ("float32", "tf32", "bfloat16")
 SEEDS = (1, 5, 64)
 UPDATES_IN_GRAPH = 8
 
-
-def symmetry() -> Symmetry:
-    """C2, which negates 9 of 17 observed numbers and all 6 of the action."""
-    group = cyclic(2)
-    observation = trivial(group, OBSERVATION - ODD)
-    for _ in range(ODD):
-        observation = sign(group) + observation
-    action = sign(group)
-    for _ in range(ACTION - 1):
-        action = action + sign(group)
-    return Symmetry(group, observation, action)
-
-
-def filled_replay(seeds: int, device: str, steps: int = 10_000) -> Replay:
-    """A replay of made-up transitions."""
-    noise = Noise(range(seeds), device)
-    replay = Replay(noise.normal("observation", 0, (1, OBSERVATION)), ACTION, capacity=steps, gamma=0.99)
-    false = torch.zeros(seeds, 1, dtype=torch.bool, device=device)
-    for step in range(1, 1 + min(steps, 2000)):
-        observation = noise.normal("observation", step, (1, OBSERVATION))
-        action = noise.normal("action", step, (1, ACTION)).tanh()
-        reward = noise.normal("reward", step, (1,))
-        replay.add(action, observation, reward, false, false, observation)
-    return replay
+app = typer.Typer(help=__doc__)
 
 
 def check(
@@ -130,45 +105,36 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def main() -> None:
-    """Check, measure, print and store."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/gpu_sac.json"))
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--seeds", type=int, nargs="*", default=list(SEEDS))
-    arguments = parser.parse_args()
-    device = arguments.device
+@app.command()
+def main(
+    device: Annotated[str, typer.Option(help="cuda; cpu only to try the command.")] = "cuda",
+    repeats: Annotated[int, typer.Option(min=1, help="Timings of each contender.")] = 5,
+    seeds: Annotated[list[int] | None, typer.Option(help="Number of seeds; repeat.")] = None,
+) -> None:
+    """Compare the updates, time them, and store the table under benchmarks/results/gpu_sac.json."""
     checks = {f"{k}/{p}": check(k, p, device) for k in KINDS for p in PRECISIONS}
     for name, differences in checks.items():
-        print(name, {way: f"{value:.1e}" for way, value in differences.items()}, flush=True)
+        say(f"{name}: " + ", ".join(f"{way} {value:.1e}" for way, value in differences.items()))
     wrong = [n for n, d in checks.items() if n.endswith("float32") and max(d.values()) > 1e-3]
     rows = []
-    for seeds in arguments.seeds:
-        for kind in KINDS:
-            for precision in PRECISIONS:
-                rows.append(measure(kind, precision, seeds, device, repeats=arguments.repeats, graph=True))
-                print(rows[-1], flush=True)
-        rows.append(measure("dense", "float32", seeds, device, repeats=arguments.repeats, graph=False))
-        print(rows[-1], flush=True)
-    cuda = device == "cuda"
-    machine = {
-        "device": torch.cuda.get_device_name() if cuda else platform.processor(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
-    document = {
-        "table": "gpu_sac",
-        "machine": machine,
-        "updates_in_graph": UPDATES_IN_GRAPH,
-        "relative_difference_from_readable_update": checks,
-        "rows": rows,
-    }
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    for count in seeds or SEEDS:
+        cells = [(kind, precision, True) for kind in KINDS for precision in PRECISIONS]
+        for kind, precision, graph in [*cells, ("dense", "float32", False)]:
+            rows.append(measure(kind, precision, count, device, repeats=repeats, graph=graph))
+            print(rows[-1], flush=True)
+    path = write(
+        "gpu_sac",
+        {
+            "table": "gpu_sac",
+            "updates_in_graph": UPDATES_IN_GRAPH,
+            "relative_difference_from_readable_update": checks,
+            "rows": rows,
+        },
+    )
+    print(path)
     if wrong:
-        raise SystemExit(f"these differ from the readable update: {', '.join(wrong)}")
+        raise RuntimeError(f"these differ from the readable update: {', '.join(wrong)}")
 
 
 if __name__ == "__main__":
-    main()
+    app()

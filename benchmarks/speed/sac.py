@@ -5,10 +5,7 @@ Observation 17, action 6, two hidden layers of 256, batch 256, one update a step
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
 from functools import partial
@@ -18,9 +15,9 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from benchmarks.harness import alternate, machine
-from benchmarks.speed.gpu_sac import filled_replay, symmetry
-from benchmarks.speed.sac_peers import ACTION, BATCH, OBSERVATION
+from benchmarks.harness import Peer, alternate, write
+from benchmarks.linear_quadratic import ACTION, OBSERVATION, filled_replay, symmetry
+from equitrade.console import JsonOption, print_json, say
 from rl_core.config import SACConfig
 from rl_core.learner import Learner
 from rl_core.sac import SAC
@@ -28,7 +25,9 @@ from rl_core.sac import SAC
 app = typer.Typer(help=__doc__)
 
 Take = Callable[[int], float]
-"""Takes a number of updates and gives the seconds."""
+"""Takes a number of updates; returns the seconds."""
+
+BATCH = 256
 
 OURS: dict[str, tuple[dict[str, Any], int]] = {
     "dense, 1 seed": ({"agent": "dense"}, 1),
@@ -50,42 +49,21 @@ REACH = [
 ]
 
 
-class Peer:
-    """A peer in a process of its own, which waits between its turns."""
-
-    def __init__(self, python: Path, which: str, threads: int) -> None:
-        limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-        self.process = subprocess.Popen(
-            [str(python), str(Path(__file__).with_name("sac_peers.py")), which, str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, **limits, "JAX_PLATFORMS": "cpu"},
-            text=True,
-        )
-        ready = self._answer()
-        self.parameters: int | None = json.loads(ready)["parameters"] if ready.startswith("{") else None
-
-    def take(self, updates: int) -> float:
-        """Have it take updates."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{updates}\n")
-        self.process.stdin.flush()
-        return float(self._answer())
-
-    def close(self) -> None:
-        """End it."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
-
-    def _answer(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline()
+def start_peers(python: Path, threads: int) -> dict[str, tuple[Peer, int]]:
+    """Start the peers that are installed; each with its number of parameters."""
+    limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    script, found = Path(__file__).with_name("sac_peers.py"), {}
+    for name in ("sb3", "sbx"):
+        peer = Peer(python, script, (name, str(threads)), {**limits, "JAX_PLATFORMS": "cpu"})
+        try:
+            found[name] = (peer, int(peer.ask("parameters")))
+        except RuntimeError as error:
+            say(f"{name} is left out: {error}")
+    return found
 
 
 def our_updates(settings: dict[str, Any], seeds: int) -> tuple[Take, SAC]:
-    """Our learner with a filled replay."""
+    """Return a function that takes updates from a filled replay, and the agent."""
     agent = SAC(symmetry(), SACConfig.from_dict({"batch_size": BATCH, **settings}), range(seeds))
     learner, replay = Learner(agent), filled_replay(seeds, "cpu")
 
@@ -101,7 +79,7 @@ def our_updates(settings: dict[str, Any], seeds: int) -> tuple[Take, SAC]:
 
 
 def action_milliseconds(seeds: int = 5, repeats: int = 500) -> float:
-    """Median time of one action of a policy with some seeds, batch 1."""
+    """Return the median time of one action of a policy with several seeds, batch 1."""
     agent = SAC(symmetry(), SACConfig(agent="relaxed"), range(seeds))
     x = torch.randn(seeds, 1, OBSERVATION)
     times = []
@@ -117,50 +95,52 @@ def sac(
     peers_python: Annotated[
         Path | None, typer.Option(help="Python of the peers' environment (`make peers`).")
     ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Turns of each contender.")] = 9,
-    updates: Annotated[int, typer.Option(min=1, help="Agent-updates in a turn.")] = 40,
-    threads: Annotated[int, typer.Option(min=1)] = 2,
-    output: Annotated[Path, typer.Option()] = Path("benchmarks/results/sac.json"),
-    as_json: Annotated[bool, typer.Option("--json")] = False,
+    repeats: Annotated[int, typer.Option(min=1, help="Timings of each contender.")] = 9,
+    updates: Annotated[int, typer.Option(min=1, help="Agent-updates in a timing.")] = 40,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each contender.")] = 2,
+    as_json: JsonOption = False,
 ) -> None:
     """SAC gradient updates per second, against Stable-Baselines3 and SBX."""
     torch.set_num_threads(threads)
     contenders: dict[str, tuple[Take, int]] = {}
-    peers = {} if peers_python is None else {w: Peer(peers_python, w, threads) for w in ("sb3", "sbx")}
-    parameters: dict[str, int | None] = {name: peer.parameters for name, peer in peers.items()}
-    for name, peer in list(peers.items()):
-        if peer.parameters is None:
-            typer.echo(f"{name} does not start in {peers_python}; it is left out", err=True)
-        else:
-            contenders[name] = (peer.take, 1)
+    parameters: dict[str, int] = {}
+    peers = {} if peers_python is None else start_peers(peers_python, threads)
+    for name, (peer, count) in peers.items():
+        contenders[name], parameters[name] = (partial(_ask, peer), 1), count
     for name, (settings, seeds) in OURS.items():
         take, agent = our_updates(settings, seeds)
         contenders[name] = (take, seeds)
         parameters[name] = agent.actor.parameter_count() + 2 * agent.critic.parameter_count()
     ours = parameters["dense, 1 seed"]
-    odd = [w for w in peers if parameters[w] not in (None, ours)]
-    if odd:
-        raise typer.BadParameter(
-            f"{odd[0]} trains {parameters[odd[0]]} parameters, ours {ours}: not the same task"
-        )
+    for name in peers:
+        if parameters[name] != ours:
+            raise RuntimeError(
+                f"{name} trains {parameters[name]} parameters, equitrade {ours}: not the same task"
+            )
     counts = {name: max(1, updates // seeds) for name, (_, seeds) in contenders.items()}
     turns = {name: partial(take, counts[name]) for name, (take, _) in contenders.items()}
     rates = {
         name: [counts[name] * contenders[name][1] / value for value in seconds]
         for name, seconds in alternate(turns, repeats).items()
     }
-    for peer in peers.values():
+    for peer, _ in peers.values():
         peer.close()
     document = summary(rates, parameters, threads, updates)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    typer.echo(json.dumps(document) if as_json else table(document))
+    path = write("sac", document)
+    if as_json:
+        print_json(document)
+    else:
+        print(f"{table(document)}\n{path}")
+
+
+def _ask(peer: Peer, updates: int) -> float:
+    return float(peer.ask(str(updates)))
 
 
 def summary(
-    rates: dict[str, list[float]], parameters: dict[str, int | None], threads: int, updates: int
+    rates: dict[str, list[float]], parameters: dict[str, int], threads: int, updates: int
 ) -> dict[str, Any]:
-    """Medians, and ratios taken turn by turn, since the contenders of a turn ran under the same load."""
+    """Return medians, and medians of the ratios within a round, whose contenders ran under the same load."""
     rows = [
         {
             "contender": name,
@@ -184,7 +164,6 @@ def summary(
     return {
         "table": "sac",
         "task": {"observation": OBSERVATION, "action": ACTION, "width": 256, "depth": 2, "batch": BATCH},
-        "machine": machine(),
         "threads": threads,
         "repeats": len(next(iter(rates.values()))),
         "agent_updates_in_a_turn": updates,
@@ -195,7 +174,7 @@ def summary(
 
 
 def table(document: dict[str, Any]) -> str:
-    """The result for people."""
+    """Return the result as a text table."""
     lines = [f"{'contender':28}{'agent-updates/s':>16}{'lowest':>10}{'highest':>10}"]
     for row in document["rows"]:
         numbers = (row["agent_updates_per_second"], row["lowest"], row["highest"])

@@ -1,12 +1,11 @@
 """Gradient updates of a peer's SAC, timed on demand; run by the peers' Python, not by ours.
 
-``python benchmarks/speed/sac_peers.py sb3|sbx THREADS`` says ``{"parameters": …}`` once ready; for each line with
-a number n it takes n updates and answers the seconds they took.
+``python benchmarks/speed/sac_peers.py sb3|sbx THREADS`` answers the line ``parameters`` with their number, and a
+line with a number n with the seconds that n updates took.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import Any
@@ -71,8 +70,10 @@ def main() -> None:
             jax.block_until_ready(model.policy.qf_state.params)
 
     take(5)
-    print(json.dumps({"parameters": parameters}), flush=True)
     for line in sys.stdin:
+        if line.strip() == "parameters":
+            print(parameters, flush=True)
+            continue
         begun = time.perf_counter()
         take(int(line))
         print(time.perf_counter() - begun, flush=True)

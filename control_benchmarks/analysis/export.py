@@ -12,7 +12,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from control_benchmarks.analysis.claims import Claim, Study, curve, noise_returns, relaxations
-from control_benchmarks.analysis.render import PICTURE
+from control_benchmarks.analysis.render import FIGURE_SUFFIX
 from control_benchmarks.experiments.results import Results
+from equitrade.atomic import atomic_write
 
 FORMAT = 1
 INDEX = "dashboard.json"
@@ -74,8 +74,8 @@ def write_exports(
     entries = []
     for name, figure in figures.items():
         task, kind = split(name)
-        write_whole(directory / f"{name}{PICTURE}", figure.to_json())
-        write_whole(directory / f"{name}.csv", csv_text(data_of(study, found, name)))
+        atomic_write(directory / f"{name}{FIGURE_SUFFIX}", figure.to_json())
+        atomic_write(directory / f"{name}.csv", csv_text(data_of(study, found, name)))
         title = str(figure.layout.title.text or name)
         entries.append({"name": name, "title": title, "subtitle": ABOUT[kind], "view": task})
     index = {
@@ -88,7 +88,7 @@ def write_exports(
         ],
         "figures": entries,
     }
-    write_whole(directory / INDEX, json.dumps(index, indent=1, allow_nan=False) + "\n")
+    atomic_write(directory / INDEX, json.dumps(index, indent=1, allow_nan=False) + "\n")
 
 
 def split(name: str) -> tuple[str, str]:
@@ -121,13 +121,6 @@ def data_of(study: Study, found: Sequence[Claim], name: str) -> list[Row]:
 
         return published_points(study)
     return list(_rows(study, task, _KINDS[kind]))
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _rows(study: Study, task: str, rows_of: Callable[[Results], Iterator[Row]]) -> Iterator[Row]:

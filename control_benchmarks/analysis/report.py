@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from control_benchmarks.analysis.claims import Claim, Study, claims, last_returns, noise_returns, scores
-from control_benchmarks.analysis.export import ABOUT, csv_text, split, stamp, write_exports, write_whole
+from control_benchmarks.analysis.export import ABOUT, csv_text, split, stamp, write_exports
 from control_benchmarks.analysis.figures import (
     MUTED,
     claim_intervals,
@@ -27,6 +27,7 @@ from control_benchmarks.analysis.figures import (
 from control_benchmarks.analysis.render import write_pngs
 from control_benchmarks.errors import ControlError
 from control_benchmarks.experiments.results import read_directory
+from equitrade.atomic import atomic_write
 from rl_core.statistics import bootstrap_interval
 
 FEWEST = 5  # seeds below which a bootstrap over seeds says little
@@ -98,11 +99,11 @@ def write_figures(results: Path, directory: Path, *, png: bool = True) -> Writte
         path = directory / f"{name}.html"
         figure.write_html(path, include_plotlyjs="directory", full_html=True)
         files.append(path)
-    write_whole(directory / "claims.json", json.dumps([asdict(claim) for claim in found], indent=1) + "\n")
+    atomic_write(directory / "claims.json", json.dumps([asdict(claim) for claim in found], indent=1) + "\n")
     page = directory / "index.html"
     values = score_values(study)
-    write_whole(page, render(study, found, figures, score_rows(values)))
-    write_whole(directory / "scores.csv", csv_text(values))
+    atomic_write(page, render(study, found, figures, score_rows(values)))
+    atomic_write(directory / "scores.csv", csv_text(values))
     write_exports(
         directory,
         study,

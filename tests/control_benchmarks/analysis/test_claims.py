@@ -110,8 +110,8 @@ def test_the_table_beside_published_bars(tmp_path, write_run):
     assert "pytorch_sac 829" in rows[0]["published"]
 
 
-def test_no_results_is_told_in_one_line(tmp_path):
-    with pytest.raises(ControlError, match="holds no results"):
+def test_a_folder_without_results_is_refused(tmp_path):
+    with pytest.raises(ControlError, match="no results; run"):
         write_figures(tmp_path, tmp_path / "figures")
 
 
