@@ -15,7 +15,7 @@ from equitrade.processes import module_command
 TABLES = {
     "agent": "updates of agents on sets of assets, against our dense agent",
     "backtest": "backtest of a daily target-weight matrix, against vectorbt and bt",
-    "dashboards": "seconds until a page can be read, in a browser that has never seen it",
+    "dashboards": "seconds until a dashboard page is visible and drawn, in a browser with an empty cache",
     "growth": "time and memory of trainings and backtests of four times the size",
     "layers": "relaxed group convolution, against plain and escnn convolutions",
     "market": "portfolio environment steps per second",
@@ -23,7 +23,7 @@ TABLES = {
     "planted": "share of the optimum on the planted market, five agents",
     "precision": "learning curves with products in bfloat16, against float32",
     "sac": "SAC gradient updates per second, against Stable-Baselines3 and SBX",
-    "service": "allocations per second, against a bare endpoint",
+    "service": "allocations per second and their latency, one worker",
     "startup": "seconds of help, of imports, and of loading a large snapshot",
 }
 MODULES = {

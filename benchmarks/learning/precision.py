@@ -1,7 +1,8 @@
 """Learning curves with products in bfloat16 beside those in float32, for the agent whose updates `sac` times.
 
 The dense agent (observation 17, action 6, two hidden layers of 256, batch 256) learns to hold a linear system with
-quadratic costs near the origin. The score is the share of the cost of doing nothing that it saves.
+quadratic costs near the origin. The score is the saved share of the cost
+without control.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def cost(agent: SAC | None, seeds: tuple[int, ...]) -> Tensor:
-    """Mean cost [S] of a step over the same episodes for every seed; without an agent, of doing nothing."""
+    """Return the mean cost [S] of a step over the same episodes for every seed; None takes the action 0."""
     env = Regulator((0,), EPISODES)
     x, total = env.reset(), torch.zeros(len(seeds))
     env.x = x = x.expand(len(seeds), -1, -1)
@@ -50,7 +51,7 @@ def cost(agent: SAC | None, seeds: tuple[int, ...]) -> Tensor:
 
 
 def curves(matmul_dtype: MatmulDtype, seeds: tuple[int, ...], updates: int, every: int) -> dict[str, Any]:
-    """Train all seeds at once; the share of the cost that is saved, [T, S], by updates taken."""
+    """Train all seeds at once; return the saved share of the cost [T, S] by the number of updates."""
     config = SACConfig.from_dict({**SETTINGS, "matmul_dtype": matmul_dtype})
     nothing = cost(None, seeds)
     taken: list[int] = []
@@ -69,10 +70,10 @@ def curves(matmul_dtype: MatmulDtype, seeds: tuple[int, ...], updates: int, ever
 
 
 def compare(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Interquartile means over seeds with 95 % intervals, where bfloat16's lies in float32's, and their differences.
+    """Return interquartile means over seeds with 95 % intervals, and paired differences.
 
-    Of equal curves from other random numbers about five in six evaluations would lie inside; whether the two are
-    equal is seen from the differences, seed by seed.
+    Two equal curves from different random numbers agree in about five of six evaluations, in the sense that the mean of
+    one lies in the interval of the other; the paired differences are the test.
     """
     shares = {name: np.array(run["share"]).T for name, run in runs.items()}
     bands = {
@@ -128,7 +129,7 @@ def precision(
         f"bfloat16 inside float32's interval at {result['inside']} of {result['evaluations']} evaluations"
     )
     for name, (estimate, low, high) in result["differences"].items():
-        typer.echo(f"bfloat16 less float32, {name}: {estimate:+.4f} ({low:+.4f} … {high:+.4f})")
+        typer.echo(f"bfloat16 minus float32, {name}: {estimate:+.4f} ({low:+.4f} … {high:+.4f})")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Seconds until a page of the dashboards can be read, in a browser that has never seen any of them."""
+"""Seconds until a dashboard page is visible and until its figures are drawn, in a browser with an empty cache."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ app = typer.Typer(help=__doc__)
 DATA = "sp500-20"
 RUNS = 10
 AGENTS = ("dense", "exact", "relaxed", "rpp", "augmented")
-TARGETS = {"visible_seconds": 1.0, "bytes": 5_000_000}
+TARGETS = {"visible_seconds": 1.5, "drawn_seconds": 3.0, "bytes": 5_000_000}
 NAME, PASSWORD = "reader", "a long enough password"
 ARGUMENTS = [
     "--headless",
@@ -34,19 +34,26 @@ ARGUMENTS = [
     "--no-first-run",
 ]
 
-# Notes the first frame in which every figure in sight is there, and the one in which plotly.js has drawn them all.
+# Records the first frame with the page's text and the size of each figure, and the last `plotly_afterplot` of the
+# figures on the screen. Plotly puts `on` on an element before it draws, so the listener is in time for the first event.
 WATCH = """
 (() => {
   const seen = window.__seen = {};
+  const listening = new Set(), plotted = new Set();
   const look = () => {
     const main = document.getElementById("main");
     if (main && document.readyState !== "loading") {
-      const sight = [...document.querySelectorAll("[data-figure]")]
+      if (!seen.visible) requestAnimationFrame(() => { seen.visible ??= performance.now(); });
+      const onScreen = [...document.querySelectorAll("[data-figure]")]
         .filter((e) => e.getBoundingClientRect().top < innerHeight);
-      if (!seen.visible && sight.every((e) => e.childElementCount > 0)) {
-        requestAnimationFrame(() => { seen.visible ??= performance.now(); });
+      for (const e of onScreen) {
+        const plot = e.on ? e : e.querySelector(".js-plotly-plot");
+        if (!plot || listening.has(e)) continue;
+        listening.add(e);
+        plot.on("plotly_afterplot", () => { plotted.add(e); seen.last = performance.now(); });
+        if (e.dataset.drawn) { plotted.add(e); seen.last = performance.now(); }
       }
-      if (sight.every((e) => e.dataset.drawn)) { seen.drawn = performance.now(); return; }
+      if (onScreen.every((e) => plotted.has(e))) { seen.drawn = seen.last ?? performance.now(); return; }
     }
     requestAnimationFrame(look);
   };
@@ -65,7 +72,7 @@ def dashboards(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Open each page by its link in a new browser, and store when its text and figures can be seen."""
+    """Open each page in a new browser; store when it is visible, when plotly.js has drawn its figures, and its size."""
     chromium = find_chromium()
     if chromium is None:
         typer.echo("no Chromium or no playwright: install Debian's package chromium, and `.[dev]`", err=True)
@@ -77,14 +84,18 @@ def dashboards(
         return
     for name, row in payload["pages"].items():
         print(
-            f"{name:10} seen after {row['visible_seconds']:5.2f} s, drawn after {row['drawn_seconds']:5.2f} s, "
+            f"{name:10} first view {row['visible_seconds']:5.2f} s, drawn {row['drawn_seconds']:5.2f} s, "
             f"{row['bytes'] / 1e6:.2f} MB"
         )
+    print(
+        f"reach: first view <= {TARGETS['visible_seconds']} s, drawn <= {TARGETS['drawn_seconds']} s, "
+        f"<= {TARGETS['bytes'] / 1e6:.0f} MB"
+    )
     print(path)
 
 
 def find_chromium() -> str | None:
-    """The browser, where it and what steers it are installed."""
+    """Return the path of Chromium, or None if it or Playwright is not installed."""
     try:
         import playwright.sync_api  # noqa: F401
     except ImportError:
@@ -93,7 +104,7 @@ def find_chromium() -> str | None:
 
 
 def measure(chromium: str, repeats: int, home: Path | None = None) -> dict[str, Any]:
-    """Open every page in turn, each time in a browser that was just started; the service has answered nothing yet."""
+    """Open every page in turn, each in a newly started browser; the service is restarted each round."""
     from service.dashboard.navigation import PAGES
 
     pages = {module.TITLE: module.PATH for module in PAGES}
@@ -113,8 +124,7 @@ def measure(chromium: str, repeats: int, home: Path | None = None) -> dict[str, 
         for name, rows in found.items()
     }
     return {
-        "what": "each page opened by its link in a new browser that has read none of it; browser and service on the "
-        "same cores",
+        "what": "each page opened in a new browser with an empty cache; browser and service share the cores",
         "runs": runs,
         "repeats": repeats,
         "pages": rows,
