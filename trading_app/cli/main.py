@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from equitrade.console import run_command
+from equitrade.errors import EquitradeError
 
 GROUP = "equitrade.commands"
 ORDER = ("demo", "data", "train", "backtest", "walk-forward", "compare", "report", "symmetry", "tune")
@@ -37,7 +38,15 @@ class LazyGroup(TyperGroup):
         point = command_points().get(cmd_name)
         if point is None:
             return None
-        command = get_command(point.load())
+        try:
+            command = get_command(point.load())
+        except ModuleNotFoundError as error:
+            if error.name != point.module.partition(".")[0]:
+                raise
+            raise EquitradeError(
+                f"'{cmd_name}' is not part of the installed package; install equitrade from a checkout of its "
+                "repository: pip install -e ."
+            ) from error
         command.name = cmd_name
         return command
 
@@ -60,9 +69,12 @@ def command_points() -> dict[str, EntryPoint]:
 
 def summary(point: EntryPoint) -> str:
     """First line of a command module's docstring, parsed from its source so that nothing heavy is imported."""
-    spec = importlib.util.find_spec(point.module)
+    try:
+        spec = importlib.util.find_spec(point.module)
+    except ModuleNotFoundError:
+        spec = None
     if spec is None or spec.origin is None:
-        return ""
+        return "Not part of the installed package; needs a checkout of the repository."
     doc = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
     return doc.splitlines()[0].replace("``", "") if doc else ""
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -195,3 +196,12 @@ def test_help_needs_no_heavy_import() -> None:
     assert done.returncode == 0, done.stderr
     for name in command_points():
         assert name in done.stdout
+
+
+def test_a_command_whose_package_is_not_installed_says_so(monkeypatch, capsys):
+    point = EntryPoint("bench", "no_such_package.cli:app", "equitrade.commands")
+    monkeypatch.setattr("trading_app.cli.main.command_points", lambda: {"bench": point})
+    assert run(["bench", "sac"]) == 2
+    assert "'bench' is not part of the installed package" in capsys.readouterr().err
+    assert run(["--help"]) == 0
+    assert "needs a checkout" in " ".join(capsys.readouterr().out.split())
