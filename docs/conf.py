@@ -19,7 +19,7 @@ extensions = [
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
-# Names such as `name` stand in several classes; they are links where they are unique.
+# Several classes have attributes such as `name`; only unique names become links.
 suppress_warnings = ["ref.python"]
 html_theme = "furo"
 html_title = "equitrade"
@@ -35,10 +35,9 @@ napoleon_use_ivar = True  # attributes of dataclasses are documented once
 
 
 def escape_bars(app, what, name, obj, options, lines):
-    """Absolute values in docstrings, |x|, are not substitutions."""
+    """Escape | and * in docstrings: |x| is not a substitution, and Q* is not emphasis."""
     for i, line in enumerate(lines):
         pieces = line.split("``")
-        # Nor is a star in Q* or a starred argument emphasis.
         pieces[::2] = [piece.replace("|", r"\|").replace("*", r"\*") for piece in pieces[::2]]
         lines[i] = "``".join(pieces)
 
