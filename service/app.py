@@ -15,7 +15,6 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from service.api import decisions, jobs, models, operations, runs
-from service.api.direct import DirectRoute
 from service.core.middleware import RequestMiddleware
 from service.core.problem_handlers import add_handlers
 from service.core.problems import ProblemBody
@@ -23,7 +22,6 @@ from service.core.settings import Settings, load_settings
 from service.dashboard.navigation import add_dashboard, warm_pages
 from service.models.admission import Evidence, read_evidence
 from service.models.serving import Loader, load_trained
-from service.quick import Quick
 from service.state import State, utc_now
 
 logger = logging.getLogger(__name__)
@@ -74,14 +72,11 @@ def create_app(
         redoc_url=None,
     )
     app.state.equitrade = state
-    # Routes are tried in this order; what programs ask for all day comes first.
-    app.include_router(decisions.direct)
-    for module in (operations, models, decisions, jobs, runs):
+    for module in (decisions, operations, models, jobs, runs):
         app.include_router(module.router)
     add_dashboard(app)
     add_handlers(app)
     app.add_middleware(RequestMiddleware, settings=state.settings.service, telemetry=state.telemetry)
-    app.state.quick = Quick(state, (r for r in decisions.direct.routes if isinstance(r, DirectRoute)))
     _describe(app)
     return app
 

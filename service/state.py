@@ -1,4 +1,4 @@
-"""What one process of the service holds: made once by the application factory, given to routes."""
+"""State of one process of the service, made by the application factory and passed to routes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from service.auth.keys import Keyring
-from service.auth.rate_limits import Rates
-from service.auth.scopes import Principal
+from service.auth.rate_limits import RateLimits
 from service.auth.users import Users
 from service.core.database import Database
 from service.core.problems import Problem
@@ -20,12 +19,13 @@ from service.core.telemetry import Telemetry
 from service.decisions.audit import AuditTrail, AuditWriter
 from service.decisions.batching import Batcher
 from service.decisions.calendar import Calendar
-from service.decisions.service import Answers, Given
+from service.decisions.service import DecisionResult, DecisionService
 from service.decisions.snapshots import Snapshots
 from service.jobs.queue import JobQueue
 from service.models.admission import Evidence, read_evidence
 from service.models.registry import Registry
 from service.models.serving import Loader, load_trained
+from service.schemas.decisions import DecisionRequest
 
 if TYPE_CHECKING:
     from trading_app.runs.run import Run
@@ -63,20 +63,20 @@ class State:
         self.settings = settings
         self.clock = clock
         service = settings.service
-        self.database = Database(settings.database_url, sync_each=service.audit_sync_each)
+        self.database = Database(settings.database_url)
         self.keys = Keyring(self.database, settings.secret_bytes(), clock)
         self.users = Users(self.database, hours=service.session_hours, clock=clock)
-        self.rates = Rates(service)
+        self.rate_limits = RateLimits(service)
         self.telemetry = Telemetry()
         self.snapshots = Snapshots(settings.home)
         self.registry = Registry(self.database, settings.models, load=load, inspect=inspect)
         self.calendar = Calendar(service.calendar)
-        self.answers = Answers(
+        self.decisions = DecisionService(
             self.registry, self.snapshots, self.calendar, max_age_days=service.max_age_days, clock=clock
         )
         self.audit = AuditTrail(self.database)
         self.writer = AuditWriter(self.database)
-        self.batcher = Batcher(self.answers, self.writer, service.request_seconds)
+        self._batcher = Batcher(lambda prepared: self.run(self.decisions.decide_together, prepared))
         self.jobs = JobQueue(self.database, attempts=service.job_attempts, clock=clock)
         self._executor = ThreadPoolExecutor(service.threads, thread_name_prefix="answer")
 
@@ -87,15 +87,18 @@ class State:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
 
-    async def authenticate(self, token: str) -> Principal:
-        """Find who holds a key, on this thread where the database is a file: that takes microseconds."""
-        if self.database.sqlite:
-            return self.keys.authenticate(token)
-        return await self.run(self.keys.authenticate, token)
+    async def decide(self, request: DecisionRequest, *, key_id: str, request_id: str) -> DecisionResult:
+        """Decide on a request, together with concurrent ones; return once its audit entry is committed.
 
-    async def record(self, given: Given) -> None:
-        """Return once the audit row of an answer is committed."""
-        await asyncio.wrap_future(self.writer.submit(given.entry))
+        Raises
+        ------
+        Problem
+            If the request cannot be decided.
+        """
+        prepared = await self.run(self.decisions.prepare, request, key_id=key_id, request_id=request_id)
+        result = await self._batcher.decide(prepared)
+        await asyncio.wrap_future(self.writer.submit(result.entry))
+        return result
 
     def runs(self) -> list[Run]:
         """Every run, newest first."""

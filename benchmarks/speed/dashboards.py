@@ -201,11 +201,13 @@ def _home(given: Path | None) -> Iterator[Path]:
 
 
 def _ask(state: State, day: int) -> None:
-    from service.api.schemas.decisions import AllocationRequest
+    from service.schemas.decisions import AllocationRequest
 
     session = state.snapshots.get(state.registry.current("demo").evidence.data).dates[day]
     asked = {"model": "demo", "as_of": str(session.date())}
-    given = state.answers.give(AllocationRequest.model_validate(asked), key_id="bench", request_id="bench")
+    given = state.decisions.decide(
+        AllocationRequest.model_validate(asked), key_id="bench", request_id="bench"
+    )
     state.writer.submit(given.entry).result()
 
 

@@ -1,4 +1,4 @@
-"""Allocations, signals, and the record of those that were given."""
+"""Allocations, signals, and their audit."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ import json
 
 from fastapi import APIRouter, Request, Response
 
+from service.api.bodies import JsonRoute
 from service.api.dependencies import GUARDED, Limit, Reader, RecordId, StateDep, log_fields
-from service.api.direct import DirectRoute, JsonBytes
-from service.api.schemas.decisions import (
+from service.auth.scopes import Principal
+from service.core.problems import Problem, described
+from service.decisions.audit import AuditRow
+from service.schemas.decisions import (
     Allocation,
     AllocationRequest,
     DecisionRequest,
     SignalRequest,
     Signals,
 )
-from service.api.schemas.records import AuditList, AuditRecord
-from service.auth.scopes import Principal
-from service.core.problems import Problem, described
-from service.decisions.audit import Recorded
+from service.schemas.records import AuditList, AuditRecord
 from service.state import State
 
-router = APIRouter(prefix="/api/v1", tags=["decisions"])
-direct = APIRouter(prefix="/api/v1", tags=["decisions"], route_class=DirectRoute)
+router = APIRouter(prefix="/api/v1", tags=["decisions"], route_class=JsonRoute)
 
 _REFUSALS = (
     "malformed-json",
@@ -42,13 +41,13 @@ _REFUSALS = (
 )
 
 
-@direct.post("/allocations", response_model=Allocation, responses=described(*GUARDED, *_REFUSALS))
+@router.post("/allocations", response_model=Allocation, responses=described(*GUARDED, *_REFUSALS))
 async def allocate(body: AllocationRequest, request: Request, state: StateDep, reader: Reader) -> Response:
-    """Give target weights for a session's close, and the orders that lead there from what is held."""
+    """Return target weights at a session's close, and the orders from the current holdings to them."""
     return await _answer(body, request, state, reader)
 
 
-@direct.post("/signals", response_model=Signals, responses=described(*GUARDED, *_REFUSALS))
+@router.post("/signals", response_model=Signals, responses=described(*GUARDED, *_REFUSALS))
 async def signal(body: SignalRequest, request: Request, state: StateDep, reader: Reader) -> Response:
     """Give each asset's score, side and rank behind the allocation."""
     return await _answer(body, request, state, reader)
@@ -75,21 +74,13 @@ async def _answer(body: DecisionRequest, request: Request, state: State, reader:
     fields = log_fields(request)
     fields["model"] = body.model
     request_id = request.scope["state"]["request_id"]
-    question = state.answers.begin(body, at_once=True) if state.database.sqlite else None
-    if question is not None:
-        given = await state.batcher.give(
-            question, key_id=reader.id, request_id=request_id, client=request.scope.get("client")
-        )
-    else:
-        given = await state.run(state.answers.give, body, key_id=reader.id, request_id=request_id)
-        # Nothing is answered before it is written down.
-        await state.record(given)
-    fields["answer"] = given.values["id"]
-    state.telemetry.decided(body.model, given.entry.row["kind"], given.values["staleness_days"])
-    return JsonBytes(given.content)
+    result = await state.decide(body, key_id=reader.id, request_id=request_id)
+    fields["answer"] = result.members["id"]
+    state.telemetry.decided(body.model, result.entry.row["kind"], result.members["staleness_days"])
+    return Response(result.content, media_type="application/json")
 
 
-def shown(record: Recorded) -> AuditRecord:
+def shown(record: AuditRow) -> AuditRecord:
     """A row of the audit as answered."""
     return AuditRecord(
         id=record.id,

@@ -8,10 +8,10 @@ from typing import Annotated, cast
 from fastapi import Depends, Path, Query, Request, Security
 from fastapi.security import HTTPBearer
 
-from service.api.schemas.common import NAME_PATTERN
 from service.auth.keys import bearer_token
 from service.auth.scopes import Principal
 from service.core.problems import Problem
+from service.schemas.common import NAME_PATTERN
 from service.state import State
 
 
@@ -32,13 +32,14 @@ async def identify(request: Request, state: State) -> Principal:
         If there is no good key; after too many failures from one address ``too-many-requests``.
     """
     try:
-        principal = await state.authenticate(bearer_token(request.headers.get("authorization")))
+        token = bearer_token(request.headers.get("authorization"))
+        principal = await state.run(state.keys.authenticate, token)
     except Problem:
         # Only failures are counted by address: behind a proxy, one bad client must not shut out the others.
-        state.rates.spend("failures", request.client.host if request.client else "-")
+        state.rate_limits.spend("failures", request.client.host if request.client else "-")
         raise
     log_fields(request)["key"] = principal.id
-    state.rates.spend("requests", principal.id)
+    state.rate_limits.spend("requests", principal.id)
     return principal
 
 

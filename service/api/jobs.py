@@ -6,14 +6,15 @@ from typing import Annotated, cast
 
 from fastapi import APIRouter, Query, Response
 
+from service.api.bodies import JsonRoute
 from service.api.dependencies import GUARDED, Limit, Reader, RecordId, Runner, StateDep
-from service.api.schemas.records import BacktestRequest, Job, JobList, JobResult, JobStatus, TrainingRequest
 from service.auth.scopes import Principal
 from service.core.problems import Problem, Responses, described
 from service.jobs.queue import SUCCEEDED, JobRecord
+from service.schemas.records import BacktestRequest, Job, JobList, JobResult, JobStatus, TrainingRequest
 from service.state import State
 
-router = APIRouter(prefix="/api/v1", tags=["jobs"])
+router = APIRouter(prefix="/api/v1", tags=["jobs"], route_class=JsonRoute)
 
 _BODY = ("malformed-json", "body-too-large", "unsupported-media-type", "invalid-request")
 _LOCATION: Responses = {
@@ -126,7 +127,7 @@ async def _submit(
     runner: Principal,
     response: Response,
 ) -> Job:
-    state.rates.spend("jobs", runner.id)
+    state.rate_limits.spend("jobs", runner.id)
     seconds = min(timeout or state.settings.service.job_seconds, state.settings.service.job_seconds)
     record = await state.run(state.jobs.submit, kind, parameters, by=runner.id, timeout=seconds)
     job = shown(record)

@@ -7,9 +7,9 @@ from typing import Any
 from fastapi import APIRouter
 
 from service.api.dependencies import GUARDED, ModelId, Reader, StateDep
-from service.api.schemas.records import Metric, ModelDetail, ModelList, ModelSummary
 from service.core.problems import described
 from service.models.registry import Promoted
+from service.schemas.records import Metric, ModelDetail, ModelList, ModelSummary
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"])
 

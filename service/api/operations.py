@@ -9,9 +9,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from data.errors import DataError
 from service.api.dependencies import StateDep, Watcher
-from service.api.schemas.records import Health, Readiness
 from service.core.problems import Problem, described
 from service.core.telemetry import MEDIA_TYPE
+from service.schemas.records import Health, Readiness
 from service.state import State
 
 router = APIRouter(tags=["operations"])

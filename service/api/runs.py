@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
+from equitrade.json_values import json_value
 from service.api.dependencies import GUARDED, Limit, Offset, Reader, RunName, StateDep
-from service.api.schemas.common import finite
-from service.api.schemas.records import RunDetail, RunList, RunSummary
 from service.core.problems import Problem, Responses, described
+from service.schemas.records import RunDetail, RunList, RunSummary
 
 if TYPE_CHECKING:
     from trading_app.runs.run import Run
@@ -41,7 +41,7 @@ async def show_run(name: RunName, state: StateDep, _reader: Reader) -> RunDetail
     """Show a run: its manifest, and the metrics of its last backtest."""
     run = await state.run(state.open_run, name)
     metrics = await state.run(lambda: run.metrics)
-    return RunDetail(**summary(run), manifest=finite(dict(run.manifest)), metrics=finite(metrics))
+    return RunDetail(**summary(run), manifest=json_value(dict(run.manifest)), metrics=json_value(metrics))
 
 
 @router.get(

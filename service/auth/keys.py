@@ -18,7 +18,7 @@ from sqlalchemy import bindparam, func, insert, or_, select, update
 
 from data.errors import DataError
 from service.auth.scopes import Principal, format_scopes, parse_scopes
-from service.core.cache import Kept
+from service.core.cache import RevisionCache
 from service.core.database import Database, bump_revision, record_event
 from service.core.problems import Problem
 from service.core.tables import keys
@@ -63,7 +63,7 @@ class Keyring:
         self._clock = clock or (lambda: datetime.now(UTC))
         self._own = secrets.token_bytes(32)
         self._nobody = self._digest("", "")
-        self._known: Kept[bytes, Principal] = Kept(1000)
+        self._known: RevisionCache[bytes, Principal] = RevisionCache(1000)
 
     def create(
         self,

@@ -12,7 +12,7 @@ from equitrade.console import HomeOption, JsonOption, say, text_table
 from service.cli.common import ConfigOption, opened, show
 
 if TYPE_CHECKING:
-    from service.decisions.audit import Recorded
+    from service.decisions.audit import AuditRow
     from service.state import State
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
@@ -60,7 +60,7 @@ def recompute(answer: AnswerId, config: ConfigOption = None, home: HomeOption = 
 
     with opened(config, home) as state:
         record = _find(state, answer)
-        again = state.answers.again(state.audit, record)
+        again = state.decisions.recompute(state.audit, record)
     if not same_answer(record, again):
         say(f"{answer}: differs from what was given out; the answer computed now is on standard output")
         typer.echo(again.decode())
@@ -88,7 +88,7 @@ def prune(
     show(as_json, {"rows": count, "versions": removed}, lines)
 
 
-def _find(state: State, answer: str) -> Recorded:
+def _find(state: State, answer: str) -> AuditRow:
     from data.errors import DataError
 
     record = state.audit.get(answer)

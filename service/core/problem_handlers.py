@@ -1,4 +1,4 @@
-"""Turns every exception that a route may raise into a problem document."""
+"""Handlers that answer every exception of a route with a problem document."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from data.errors import DataError
-from service.api.direct import is_json
 from service.core.problems import Problem
 
 logger = logging.getLogger("equitrade.problems")
@@ -104,4 +103,5 @@ def _in_body(found: Sequence[dict[str, Any]]) -> bool:
 
 
 def _is_json(request: Request) -> bool:
-    return is_json(request.headers.get("content-type", ""))
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))

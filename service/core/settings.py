@@ -61,11 +61,6 @@ class ServiceSettings(BaseModel):
     request_seconds: float = Field(
         default=30.0, gt=0, description="Longest time to read and answer one request."
     )
-    audit_sync_each: bool = Field(
-        default=False,
-        description="Wait for the disk before each answer, so that its audit row survives a power cut; otherwise it "
-        "survives every end of the service, and is on the disk within a quarter of a second. SQLite only.",
-    )
     rate_limit: str = Field(
         default="1200/minute", description="Requests a key may make, in the notation of `limits`."
     )

@@ -1,4 +1,4 @@
-"""The audit: every answer is written down before it is given, and can be shown and recomputed."""
+"""Audit: every answer is recorded before it is sent, and can be shown and recomputed."""
 
 from __future__ import annotations
 
@@ -13,50 +13,46 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, insert, select
 
-from service.api.schemas.decisions import DecisionRequest
-from service.core.database import BUSY_SECONDS, BusyError, Database, record_event
+from service.core.database import Database, insert_missing, record_event
 from service.core.problems import Problem
 from service.core.tables import allocations, panels
+from service.schemas.decisions import AllocationRequest, DecisionRequest
 
 _BATCH = 256
-_PATIENCE = 0.005
 
 
-class Entry(NamedTuple):
-    """One row of the audit, and the prices that came with the request."""
+class AuditEntry(NamedTuple):
+    """A new row of the audit, and the prices in the request, compressed."""
 
     row: Mapping[str, Any]
     panel: bytes | None
 
 
-def entry(
+def make_entry(
     request: DecisionRequest,
     answer: bytes,
-    common: Mapping[str, Any],
+    members: Mapping[str, Any],
     *,
     now: datetime,
-    kind: str,
     key_id: str,
     request_id: str,
-) -> Entry:
-    """Make a row of a request and its answer.
+) -> AuditEntry:
+    """Return the audit entry of a request and its answer.
 
     Parameters
     ----------
     request
-        The request; its prices are stored once for all requests that send the same.
+        The request; equal prices of several requests are stored once.
     answer
         The answer as sent.
-    common
-        The members of the answer that have columns of their own.
+    members
+        The answer's members.
     now
-        When it was computed.
-    kind
-        ``allocation`` or ``signal``.
+        Time of the request.
     key_id, request_id
-        Who asked, and in which request.
+        The API key or user, and the HTTP request.
     """
     full = request.model_dump_json(exclude_defaults=True)
     panel, panel_hash, text = None, None, full
@@ -66,59 +62,45 @@ def entry(
         panel = zlib.compress(content, 1)
         text = request.model_dump_json(exclude_defaults=True, exclude={"prices"})
     row = {
-        "id": common["id"],
+        "id": members["id"],
         "created_at": now,
-        "kind": kind,
+        "kind": "allocation" if isinstance(request, AllocationRequest) else "signal",
         "key_id": key_id,
         "request_id": request_id,
         "request_hash": hashlib.sha256(full.encode()).hexdigest(),
         "request": text,
         "panel_hash": panel_hash,
-        "model_id": common["model"],
-        "version": common["version"],
-        "data_hash": common["data_hash"],
-        "as_of": date.fromisoformat(common["as_of"]),
+        "model_id": members["model"],
+        "version": members["version"],
+        "data_hash": members["data_hash"],
+        "as_of": date.fromisoformat(members["as_of"]),
         "answer": answer.decode(),
     }
-    return Entry(row, panel)
+    return AuditEntry(row, panel)
 
 
 class AuditWriter:
-    """Writes rows in the background, those that wait together in one transaction.
+    """Commits entries in a background thread, all that wait in one transaction.
 
     A disk commits a hundred rows about as fast as one, so the time of an answer does not grow with the load.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._queue: queue.SimpleQueue[tuple[Entry, Future[None]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[AuditEntry, Future[None]] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
-    def submit(self, item: Entry) -> Future[None]:
-        """Hand over a row; the future is done once it is committed."""
+    def submit(self, entry: AuditEntry) -> Future[None]:
+        """Queue an entry; the future is done once it is committed."""
         if self._thread is None:
             self._start()
         future: Future[None] = Future()
-        self._queue.put((item, future))
+        self._queue.put((entry, future))
         return future
 
-    def write_now(self, items: Sequence[Entry]) -> bool:
-        """Commit rows on this thread if others do not write; False if they do, with nothing written.
-
-        Handing a row to another thread and waiting for it costs more than writing it to a SQLite file.
-        Another process that writes for long, or a server elsewhere, is waited for on the thread.
-        """
-        if not self._database.sqlite:
-            return False
-        try:
-            self._append(items, _PATIENCE)
-        except BusyError:
-            return False
-        return True
-
     def close(self) -> None:
-        """Write what waits, then stop."""
+        """Commit the entries that wait, then stop."""
         with self._lock:
             thread, self._thread = self._thread, None
         if thread is not None:
@@ -145,9 +127,9 @@ class AuditWriter:
             if last:
                 return
 
-    def _write(self, batch: Sequence[tuple[Entry, Future[None]]]) -> None:
+    def _write(self, batch: Sequence[tuple[AuditEntry, Future[None]]]) -> None:
         try:
-            self._append([item for item, _ in batch])
+            self._insert([entry for entry, _ in batch])
         except Exception as error:
             if len(batch) > 1:  # one bad row must not take the others with it
                 for pair in batch:
@@ -159,19 +141,18 @@ class AuditWriter:
             if future.set_running_or_notify_cancel():
                 future.set_result(None)
 
-    def _append(self, items: Sequence[Entry], patience: float = BUSY_SECONDS) -> None:
-        fresh = {item.row["panel_hash"]: item.panel for item in items if item.panel is not None}
-        contents = [{"hash": content_hash, "content": content} for content_hash, content in fresh.items()]
-        rows = [item.row for item in items]
-        with self._database.append(patience) as add:
+    def _insert(self, entries: Sequence[AuditEntry]) -> None:
+        contents = {entry.row["panel_hash"]: entry.panel for entry in entries if entry.panel is not None}
+        with self._database.write() as connection:
             if contents:
-                add(panels, contents, True)
-            add(allocations, rows, False)
+                rows = [{"hash": name, "content": content} for name, content in contents.items()]
+                insert_missing(connection, panels, rows)
+            connection.execute(insert(allocations), [entry.row for entry in entries])
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """A row of the audit as read."""
+class AuditRow:
+    """A row of the audit."""
 
     id: str
     created_at: datetime
@@ -189,21 +170,21 @@ class Recorded:
 
 
 class AuditTrail:
-    """Reading and deleting what was written."""
+    """Reads and deletes rows of the audit."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def get(self, answer_id: str) -> Recorded | None:
-        """Find a row by the id of the answer."""
+    def get(self, answer_id: str) -> AuditRow | None:
+        """Return the row of an answer, or None."""
         with self._database.read() as connection:
             row = connection.execute(select(allocations).where(allocations.c.id == answer_id)).first()
-        return _recorded(row) if row else None
+        return _audit_row(row) if row else None
 
     def latest(
         self, *, limit: int = 100, key_id: str | None = None, model_id: str | None = None
-    ) -> list[Recorded]:
-        """The newest rows, of one key or model if given."""
+    ) -> list[AuditRow]:
+        """Return the newest rows, of one key or model if given."""
         query = (
             select(allocations)
             .order_by(allocations.c.created_at.desc(), allocations.c.id.desc())
@@ -214,19 +195,19 @@ class AuditTrail:
         if model_id is not None:
             query = query.where(allocations.c.model_id == model_id)
         with self._database.read() as connection:
-            return [_recorded(row) for row in connection.execute(query)]
+            return [_audit_row(row) for row in connection.execute(query)]
 
-    def request(self, record: Recorded) -> dict[str, Any]:
-        """The request as it came, its prices included."""
-        if record.panel_hash is None:
-            return record.request
+    def request(self, row: AuditRow) -> dict[str, Any]:
+        """Return the request as it came, its prices included."""
+        if row.panel_hash is None:
+            return row.request
         with self._database.read() as connection:
-            query = select(panels.c.content).where(panels.c.hash == record.panel_hash)
+            query = select(panels.c.content).where(panels.c.hash == row.panel_hash)
             content = connection.execute(query).scalar_one()
-        return {**record.request, "prices": json.loads(zlib.decompress(content))}
+        return {**row.request, "prices": json.loads(zlib.decompress(content))}
 
     def prune(self, days: int, *, actor: str = "command line") -> int:
-        """Delete rows older than a number of days, and prices that no row needs; give how many rows."""
+        """Delete rows older than a number of days, and prices that no row needs; return the number of rows."""
         if days < 1:
             raise Problem("invalid-request", f"days: {days} is less than 1")
         before = datetime.now(UTC) - timedelta(days=days)
@@ -238,6 +219,6 @@ class AuditTrail:
         return count
 
 
-def _recorded(row: Any) -> Recorded:
+def _audit_row(row: Any) -> AuditRow:
     values = dict(row._mapping)
-    return Recorded(**{**values, "request": json.loads(values["request"])})
+    return AuditRow(**{**values, "request": json.loads(values["request"])})

@@ -1,6 +1,6 @@
-"""What is decided on: a model, prices and a session; everything of a decision but what is held.
+"""Decision context: model, price history and session.
 
-Each is a function of its arguments, the day included, so that an answer can be computed again.
+It depends on its arguments alone, the day included, so that an answer can be computed again.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,19 +15,19 @@ import pandas as pd
 
 from data import Prices
 from data.errors import DataError
-from service.api.schemas.decisions import DecisionRequest, PricePanel
 from service.core.problems import Problem
 from service.decisions.calendar import Calendar
 from service.models.registry import Promoted
 from service.models.serving import Floats, Policy
+from service.schemas.decisions import DecisionRequest, PricePanel
 
 FROM_REQUEST = "request"
 _FIELDS = ("open", "high", "low", "close", "adj_close", "volume")
 
 
 @dataclass(frozen=True)
-class Scene:
-    """A model, its prices and the session whose close is decided on.
+class DecisionContext:
+    """Model, price history and session whose close is decided on.
 
     Attributes
     ----------
@@ -41,9 +40,9 @@ class Scene:
     closes : array [N]
         Closes of that session, as quoted.
     warnings : tuple of str
-        What whoever acts on the answer must know.
+        Warnings for the user of the answer.
     common : dict
-        Members that every answer has, JSON-ready.
+        Members of every answer, JSON-ready.
     """
 
     promoted: Promoted
@@ -56,48 +55,42 @@ class Scene:
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """Assets in the order of the weights [N]."""
+        """Assets, in the order of the weights [N]."""
         return self.promoted.evidence.symbols
 
-    @cached_property
-    def places(self) -> dict[str, int]:
-        """Place of each asset among the weights."""
-        return {symbol: place for place, symbol in enumerate(self.symbols)}
-
-    @cached_property
-    def forms(self) -> dict[bool, bytes]:
-        """Where `wording` keeps what all answers in this scene have in common."""
-        return {}
+    def target_weights(self, held: Floats) -> Floats:
+        """Return target weights of each seed [S, B, N] for accounts that hold weights [B, N]."""
+        return self.policy.targets(self.prices, self.session, held)
 
 
-class Terms(NamedTuple):
-    """How old prices may be, as seen on which day.
+class PriceAgePolicy(NamedTuple):
+    """Accepted age of prices.
 
     Attributes
     ----------
-    asked : date
-        Day that the decision is asked for.
+    as_of : date
+        Day to decide on.
     today : date
         Day of the request, UTC.
     max_age_days : int
-        Age of prices that is accepted.
+        Largest accepted age.
     allow_stale : bool
-        Whether older ones are accepted too.
+        Accept older prices with a warning.
     """
 
-    asked: date
+    as_of: date
     today: date
     max_age_days: int
     allow_stale: bool
 
     @classmethod
-    def of(cls, request: DecisionRequest, today: date, max_age_days: int) -> Terms:
-        """Terms of a request."""
+    def of(cls, request: DecisionRequest, today: date, max_age_days: int) -> PriceAgePolicy:
+        """Return the policy of a request."""
         return cls(request.as_of or today, today, max_age_days, request.allow_stale)
 
 
 def panel_from_request(panel: PricePanel) -> Prices:
-    """Make a validated panel of the prices in a request.
+    """Return the prices in a request as a validated panel.
 
     Raises
     ------
@@ -122,10 +115,16 @@ def panel_from_request(panel: PricePanel) -> Prices:
         raise Problem("invalid-prices", str(error)) from None
 
 
-def set_scene(
-    promoted: Promoted, policy: Policy, prices: Prices, terms: Terms, *, source: str, calendar: Calendar
-) -> Scene:
-    """Check that a decision can be made, and gather what it needs.
+def build_context(
+    promoted: Promoted,
+    policy: Policy,
+    prices: Prices,
+    age: PriceAgePolicy,
+    *,
+    source: str,
+    calendar: Calendar,
+) -> DecisionContext:
+    """Return the context of a decision, after checking that it can be made.
 
     Parameters
     ----------
@@ -133,12 +132,12 @@ def set_scene(
         The model.
     prices
         Prices of at least the model's symbols.
-    terms
-        The day, and how old prices may be.
+    age
+        Day to decide on and accepted age of prices.
     source
         Name of the snapshot, or `FROM_REQUEST`.
     calendar
-        Says when the decision can be traded.
+        Calendar of the session in which the decision can be traded.
 
     Raises
     ------
@@ -146,17 +145,17 @@ def set_scene(
         ``missing-symbol``, ``insufficient-history``, ``stale-data`` or ``invalid-prices``.
     """
     prices = _selected(prices, promoted.evidence.symbols)
-    position = _sessions_until(prices.dates, terms.asked)
+    position = _sessions_until(prices.dates, age.as_of)
     if position < policy.history:
         raise Problem(
             "insufficient-history",
-            f"{position} sessions of prices up to {terms.asked}; the model needs {policy.history}",
+            f"{position} sessions of prices up to {age.as_of}; the model needs {policy.history}",
             needed=policy.history,
             given=position,
         )
     session = prices.dates[position - 1]
-    staleness = (terms.asked - session.date()).days
-    warnings = _warnings(prices, session.date(), staleness, terms)
+    staleness = (age.as_of - session.date()).days
+    warnings = _warnings(prices, session.date(), staleness, age)
     trade = calendar.next_session(prices.dates, session)
     common = {
         "model": promoted.id,
@@ -169,14 +168,14 @@ def set_scene(
         "data": source,
         "data_hash": prices.hash,
         "staleness_days": staleness,
-        "max_age_days": terms.max_age_days,
+        "max_age_days": age.max_age_days,
     }
     closes = _closes(prices, position - 1)
-    return Scene(promoted, policy, prices, session, closes, tuple(warnings), common)
+    return DecisionContext(promoted, policy, prices, session, closes, tuple(warnings), common)
 
 
 def _sessions_until(dates: pd.DatetimeIndex, day: date) -> int:
-    """Number of sessions up to a day, which may lie beyond what the timestamps can say."""
+    """Return the number of sessions up to a day, which may lie beyond the range of timestamps."""
     if day >= dates[-1].date():
         return len(dates)
     if day < dates[0].date():
@@ -203,20 +202,20 @@ def _closes(prices: Prices, position: int) -> Floats:
     return closes
 
 
-def _warnings(prices: Prices, session: date, staleness: int, terms: Terms) -> list[str]:
+def _warnings(prices: Prices, session: date, staleness: int, age: PriceAgePolicy) -> list[str]:
     warnings = list(prices.notes)
-    limit = terms.max_age_days
+    limit = age.max_age_days
     if staleness > limit:
-        if not terms.allow_stale:
+        if not age.allow_stale:
             raise Problem(
                 "stale-data",
-                f"prices end {session}, {staleness} days before {terms.asked}; at most {limit} are allowed, "
+                f"prices end {session}, {staleness} days before {age.as_of}; at most {limit} are allowed, "
                 "unless allow_stale is true",
                 staleness_days=staleness,
                 max_age_days=limit,
             )
         warnings.append(f"stale: the prices are {staleness} days old")
-    age = (terms.today - session).days
-    if age > limit and staleness <= limit:
-        warnings.append(f"historical: decided on {session}, {age} days ago")
+    days = (age.today - session).days
+    if days > limit and staleness <= limit:
+        warnings.append(f"historical: decided on {session}, {days} days ago")
     return warnings

@@ -1,60 +1,96 @@
-"""Answering: request in, audited bytes out; and the same again from the audit."""
+"""The decision service: from a request to an answer and its audit entry, and the same again from the audit."""
 
 from __future__ import annotations
 
 import json
-import os
 import threading
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import numpy as np
+import pydantic_core
+from cachetools import LRUCache
+
 from data import Prices
-from service.api.schemas.decisions import AllocationRequest, DecisionRequest, SignalRequest
-from service.decisions.allocation import Decision, decisions, held_weights
-from service.decisions.audit import AuditTrail, Entry, Recorded, entry
+from service.core.ids import new_id
+from service.decisions.allocation import answer_members, held_weights
+from service.decisions.audit import AuditEntry, AuditRow, AuditTrail, make_entry
 from service.decisions.calendar import Calendar
-from service.decisions.context import FROM_REQUEST, Scene, Terms, panel_from_request, set_scene
+from service.decisions.context import (
+    FROM_REQUEST,
+    DecisionContext,
+    PriceAgePolicy,
+    build_context,
+    panel_from_request,
+)
 from service.decisions.snapshots import Snapshots
 from service.models.registry import Promoted, Registry
 from service.models.serving import Floats
-from service.wording import filled_in, in_full
+from service.schemas.decisions import AllocationRequest, DecisionRequest, SignalRequest
 
-# A scene is small; its panel and market are kept, and bounded, elsewhere.
-_SCENES = 32
-_Key = tuple[str, str, str, str, Terms]
+# A context is small; its prices and its market are in caches of their own.
+_CONTEXTS = 32
+_Key = tuple[str, str, str, str, PriceAgePolicy]
 
 
-class Question(NamedTuple):
-    """A request that can be decided on: the scene, and the weights held in it [N]."""
+class PreparedDecision(NamedTuple):
+    """A request that can be decided.
 
+    Attributes
+    ----------
+    id : str
+        Id of the answer.
+    request : DecisionRequest
+        The request.
+    context : DecisionContext
+        Model, prices and session.
+    held : array [N]
+        Weights held at the close decided on.
+    now : datetime
+        Time of the request.
+    key_id, request_id : str
+        The API key or user, and the HTTP request.
+    """
+
+    id: str
     request: DecisionRequest
-    scene: Scene
+    context: DecisionContext
     held: Floats
     now: datetime
+    key_id: str
+    request_id: str
 
 
-class Given(NamedTuple):
-    """An answer's bytes, the members that every answer has, and the row to commit before it is sent."""
+class DecisionResult(NamedTuple):
+    """An answer.
+
+    Attributes
+    ----------
+    content : bytes
+        JSON, as sent.
+    members : dict
+        The same as Python values.
+    entry : AuditEntry
+        The audit entry, to be committed before the answer is sent.
+    """
 
     content: bytes
-    values: Mapping[str, Any]
-    entry: Entry
+    members: dict[str, Any]
+    entry: AuditEntry
 
 
-class Answers:
-    """Computes allocations and signals.
+class DecisionService:
+    """Computes allocations and signals for the REST interface, the dashboards and the audit.
 
     Parameters
     ----------
     registry, snapshots, calendar
-        Where models, prices and sessions come from.
+        Sources of models, prices and trading sessions.
     max_age_days : int
-        Age of prices that is still accepted.
+        Largest accepted age of prices.
     clock : callable
-        Gives the time, UTC.
+        Returns the time in UTC.
     """
 
     def __init__(
@@ -71,127 +107,117 @@ class Answers:
         self._calendar = calendar
         self._max_age_days = max_age_days
         self._clock = clock
-        self._scenes: OrderedDict[_Key, Scene] = OrderedDict()
+        self._contexts: LRUCache[_Key, DecisionContext] = LRUCache(_CONTEXTS)
         self._lock = threading.Lock()
 
-    def begin(self, request: DecisionRequest, *, at_once: bool = False) -> Question | None:
-        """Gather what a decision needs, by the version that is served now.
-
-        Parameters
-        ----------
-        request
-            The request.
-        at_once
-            Give None, rather than take long, when something has to be loaded or computed first.
+    def decide(self, request: DecisionRequest, *, key_id: str, request_id: str) -> DecisionResult:
+        """Decide on one request.
 
         Raises
         ------
         Problem
-            If there is no answer.
+            If the request cannot be decided.
         """
-        if at_once and request.prices is not None:
-            return None
+        return self._decide(self.prepare(request, key_id=key_id, request_id=request_id))
+
+    def prepare(self, request: DecisionRequest, *, key_id: str, request_id: str) -> PreparedDecision:
+        """Find model and prices of a request, and check that it can be decided.
+
+        Raises
+        ------
+        Problem
+            If the request cannot be decided.
+        """
         now = self._clock()
         promoted = self._registry.current(request.model)
-        if at_once and not self._snapshots.has(request.data or promoted.evidence.data):
-            return None
-        prices, source = self._prices(request, promoted)
-        terms = Terms.of(request, now.date(), self._max_age_days)
-        key = self._key(promoted, prices, terms, source)
-        scene = self._scenes.get(key)
-        if scene is None:
-            if at_once:
-                return None
-            scene = self._scene(promoted, prices, terms, source)
-        return Question(request, scene, held_weights(scene, request), now)
-
-    def end(self, question: Question, decision: Decision, *, key_id: str, request_id: str) -> Given:
-        """Put a decision into words and make its row for the audit."""
-        request, scene = question.request, question.scene
-        values = {"id": new_id(), **scene.common}
-        content = filled_in(scene, request, decision, values["id"])
-        kind = "allocation" if isinstance(request, AllocationRequest) else "signal"
-        row = entry(
-            request, content, values, now=question.now, kind=kind, key_id=key_id, request_id=request_id
-        )
-        return Given(content, values, row)
-
-    def give(self, request: DecisionRequest, *, key_id: str, request_id: str) -> Given:
-        """Answer a request in one go.
-
-        Raises
-        ------
-        Problem
-            If there is no answer.
-        """
-        question = self.begin(request)
-        assert question is not None
-        return self.end(question, _decide(question), key_id=key_id, request_id=request_id)
-
-    def again(self, trail: AuditTrail, record: Recorded) -> bytes:
-        """Compute a recorded answer anew, from the version and the prices that it was given from.
-
-        Raises
-        ------
-        Problem
-            If the model's files or the prices are no longer there.
-        """
-        kind = AllocationRequest if record.kind == "allocation" else SignalRequest
-        request = kind.model_validate(trail.request(record))
-        promoted = self._registry.version(record.model_id, record.version)
         if request.prices is not None:
             prices, source = panel_from_request(request.prices), FROM_REQUEST
         else:
             source = request.data or promoted.evidence.data
-            prices = self._snapshots.by_hash(source, record.data_hash)
-        limit = json.loads(record.answer)["max_age_days"]
-        terms = Terms.of(request, record.created_at.date(), limit)
-        scene = self._scene(promoted, prices, terms, source)
-        question = Question(request, scene, held_weights(scene, request), record.created_at)
-        return in_full(scene, request, _decide(question), record.id)
+            prices = self._snapshots.get(source)
+        age = PriceAgePolicy.of(request, now.date(), self._max_age_days)
+        context = self._context(promoted, prices, age, source)
+        held = held_weights(context, request)
+        return PreparedDecision(new_id(), request, context, held, now, key_id, request_id)
 
-    def _prices(self, request: DecisionRequest, promoted: Promoted) -> tuple[Prices, str]:
+    def decide_together(self, prepared: Sequence[PreparedDecision]) -> list[DecisionResult | Exception]:
+        """Decide on several requests of one context; each answer is the same to the bit as if it were alone.
+
+        An error of one request takes the place of its result.
+        """
+        context = prepared[0].context
+        try:
+            per_seed = context.target_weights(np.stack([item.held for item in prepared]))
+        except Exception as error:
+            return [error] * len(prepared)
+        return [_result_or_error(item, per_seed[:, place]) for place, item in enumerate(prepared)]
+
+    def recompute(self, trail: AuditTrail, row: AuditRow) -> bytes:
+        """Compute a recorded answer anew, with the model version and the prices of that time.
+
+        Raises
+        ------
+        Problem
+            If the model's files or the prices no longer exist.
+        """
+        kind = AllocationRequest if row.kind == "allocation" else SignalRequest
+        request = kind.model_validate(trail.request(row))
+        promoted = self._registry.version(row.model_id, row.version)
         if request.prices is not None:
-            return panel_from_request(request.prices), FROM_REQUEST
-        name = request.data or promoted.evidence.data
-        return self._snapshots.get(name), name
+            prices, source = panel_from_request(request.prices), FROM_REQUEST
+        else:
+            source = request.data or promoted.evidence.data
+            prices = self._snapshots.by_hash(source, row.data_hash)
+        limit = json.loads(row.answer)["max_age_days"]
+        age = PriceAgePolicy.of(request, row.created_at.date(), limit)
+        context = self._context(promoted, prices, age, source)
+        held = held_weights(context, request)
+        prepared = PreparedDecision(
+            row.id, request, context, held, row.created_at, row.key_id, row.request_id
+        )
+        return self._decide(prepared).content
 
-    def _scene(self, promoted: Promoted, prices: Prices, terms: Terms, source: str) -> Scene:
-        key = self._key(promoted, prices, terms, source)
-        scene = self._scenes.get(key)
-        if scene is None:
-            policy = self._registry.policy(promoted.id, promoted.version)
-            scene = set_scene(promoted, policy, prices, terms, source=source, calendar=self._calendar)
-            if source != FROM_REQUEST:
-                self._keep(key, scene)
-        return scene
+    def _decide(self, prepared: PreparedDecision) -> DecisionResult:
+        (result,) = self.decide_together([prepared])
+        if isinstance(result, Exception):
+            raise result
+        return result
 
-    def _keep(self, key: _Key, scene: Scene) -> None:
+    def _context(
+        self, promoted: Promoted, prices: Prices, age: PriceAgePolicy, source: str
+    ) -> DecisionContext:
+        key = (promoted.id, promoted.version, prices.hash, source, age)
         with self._lock:
-            self._scenes[key] = scene
-            if len(self._scenes) > _SCENES:
-                self._scenes.popitem(last=False)
-
-    @staticmethod
-    def _key(promoted: Promoted, prices: Prices, terms: Terms, source: str) -> _Key:
-        return (promoted.id, promoted.version, prices.hash, source, terms)
-
-
-def _decide(question: Question) -> Decision:
-    return decide(question.scene, question.held[None])[0]
+            context = self._contexts.get(key)
+        if context is None:
+            policy = self._registry.policy(promoted.id, promoted.version)
+            context = build_context(promoted, policy, prices, age, source=source, calendar=self._calendar)
+            if source != FROM_REQUEST:
+                with self._lock:
+                    # Requests that are decided together must share one object.
+                    context = self._contexts.setdefault(key, context)
+        return context
 
 
-def decide(scene: Scene, held: Floats) -> list[Decision]:
-    """Decide in a scene for several accounts, holding weights [B, N]."""
-    return decisions(scene.policy.targets(scene.prices, scene.session, held), held)
+def same_answer(row: AuditRow, recomputed: bytes) -> bool:
+    """Return whether a recomputed answer equals the recorded one byte for byte."""
+    return row.answer.encode() == recomputed
 
 
-def new_id() -> str:
-    """Give a random id that sorts by time, as a UUID of version 7 does."""
-    stamp = int(time.time() * 1e3).to_bytes(6, "big")
-    return (stamp + os.urandom(10)).hex()
-
-
-def same_answer(record: Recorded, again: bytes) -> bool:
-    """Tell whether an answer computed anew is the recorded one, byte for byte."""
-    return record.answer.encode() == again
+def _result_or_error(prepared: PreparedDecision, per_seed: Floats) -> DecisionResult | Exception:
+    request = prepared.request
+    try:
+        members = answer_members(prepared.context, request, per_seed, prepared.held, prepared.id)
+        # Every float reads back to the same bits.
+        content = pydantic_core.to_json(members, inf_nan_mode="null")
+        entry = make_entry(
+            request,
+            content,
+            members,
+            now=prepared.now,
+            key_id=prepared.key_id,
+            request_id=prepared.request_id,
+        )
+    except Exception as error:
+        return error
+    return DecisionResult(content, members, entry)

@@ -1,11 +1,12 @@
-"""Prices for the service: bundled datasets and snapshots by name, kept in memory; never a path."""
+"""Prices by name: bundled datasets and snapshots, with a cache in memory; never by path."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict
 from pathlib import Path
+
+from cachetools import LRUCache
 
 from data import Prices, SnapshotStore, load_prices
 from data.errors import DataError
@@ -13,28 +14,27 @@ from service.core.problems import Problem
 
 
 class Snapshots:
-    """Named prices, loaded once; a name without a version is looked up anew when the folder changes.
+    """Prices by name, loaded once; a name without a version is looked up again when the folder changes.
 
     Parameters
     ----------
     home : Path
         Home of all state; snapshots are in ``data/`` below it.
     size : int
-        Panels to keep in memory.
+        Price panels in memory.
     """
 
     def __init__(self, home: Path, size: int = 8) -> None:
         self._home = home
         self._store = SnapshotStore(home)
         self._path = str(self._store.directory)
-        self._size = size
-        self._panels: OrderedDict[str, Prices] = OrderedDict()
+        self._panels: LRUCache[str, Prices] = LRUCache(size)
         self._references: dict[str, str] = {}
         self._stamp = -1
         self._lock = threading.Lock()
 
     def get(self, name: str) -> Prices:
-        """Give prices by ``NAME`` (the newest version) or ``NAME@VERSION``.
+        """Return prices by ``NAME`` (the newest version) or ``NAME@VERSION``.
 
         Raises
         ------
@@ -45,19 +45,11 @@ class Snapshots:
             reference = self._resolve(name)
             panel = self._panels.get(reference)
             if panel is None:
-                panel = self._load(reference)
-                self._panels[reference] = panel
-                if len(self._panels) > self._size:
-                    self._panels.popitem(last=False)
-            self._panels.move_to_end(reference)
+                panel = self._panels[reference] = self._load(reference)
             return panel
 
-    def has(self, name: str) -> bool:
-        """Whether a name's prices are in memory."""
-        return self._references.get(name) in self._panels
-
     def by_hash(self, name: str, content: str) -> Prices:
-        """Give the version of a snapshot that has a content hash, however many came after it.
+        """Return the version of a snapshot with this content hash, whether newer ones exist or not.
 
         Raises
         ------
@@ -70,7 +62,7 @@ class Snapshots:
             prices = self._load(reference) if versions else self.get(reference)
             if prices.hash == content:
                 return prices
-        raise Problem("unknown-data", f"no version of {base!r} has the content {content[:16]}… any more")
+        raise Problem("unknown-data", f"no version of {base!r} has the content hash {content[:16]}…")
 
     def _resolve(self, name: str) -> str:
         try:
@@ -96,7 +88,7 @@ class Snapshots:
             found = self._store.open(name)
         except DataError:
             known = ", ".join([*bundled, *self._store.names()])
-            raise Problem("unknown-data", f"no snapshot {name!r}; there are {known}") from None
+            raise Problem("unknown-data", f"no snapshot {name!r}; available: {known}") from None
         # A name and its first version share a reference, so the number is kept apart.
         return f"{found.name}@{found.version}"
 

@@ -16,9 +16,9 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.sql.dml import Update
 
 from service.core.database import Database
+from service.core.ids import new_id
 from service.core.problems import Problem
 from service.core.tables import jobs
-from service.decisions.service import new_id
 
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = "queued", "running", "succeeded", "failed", "cancelled"
 FINISHED = (SUCCEEDED, FAILED, CANCELLED)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from data.errors import DataError
 from equitrade.atomic import atomic_write
-from service.api.schemas.common import finite
+from equitrade.json_values import json_value
 from service.core.settings import Settings
 from service.models.admission import inference_files
 
@@ -74,7 +74,7 @@ def backtest(parameters: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
     place.report(0.05, "reading prices")
     found = (_backtest_baseline if "strategy" in parameters else _backtest_policy)(parameters, place)
     place.report(0.95, "writing down the result")
-    result: dict[str, Any] = finite(found.result())
+    result: dict[str, Any] = json_value(found.result())
     return result
 
 

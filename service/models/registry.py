@@ -15,24 +15,24 @@ import re
 import shutil
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cachetools import LRUCache
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from data.errors import DataError
 from equitrade.atomic import atomic_directory, remove_leftovers
-from service.api.schemas.common import NAME_PATTERN
-from service.core.cache import Kept
+from service.core.cache import RevisionCache
 from service.core.database import Database, bump_revision, record_event
 from service.core.problems import Problem
 from service.core.tables import allocations, model_versions, models
 from service.models.admission import Evidence, read_evidence
 from service.models.serving import Loader, Policy, load_trained
+from service.schemas.common import NAME_PATTERN
 
 logger = logging.getLogger("equitrade.registry")
 
@@ -95,9 +95,8 @@ class Registry:
         self._folder = folder
         self._load = load
         self._inspect = inspect
-        self._size = size
-        self._known: Kept[str, Promoted] = Kept(1000)
-        self._policies: OrderedDict[tuple[str, str], Policy] = OrderedDict()
+        self._known: RevisionCache[str, Promoted] = RevisionCache(1000)
+        self._policies: LRUCache[tuple[str, str], Policy] = LRUCache(size)
         self._lock = threading.Lock()
 
     def promote(self, run: Path, model_id: str | None = None, *, actor: str = "command line") -> Promoted:
@@ -211,11 +210,7 @@ class Registry:
         with self._lock:
             policy = self._policies.get(key)
             if policy is None:
-                policy = self._open(self.path(model_id, version), version)
-                self._policies[key] = policy
-                if len(self._policies) > self._size:
-                    self._policies.popitem(last=False)
-            self._policies.move_to_end(key)
+                policy = self._policies[key] = self._open(self.path(model_id, version), version)
             return policy
 
     def prune(self) -> list[str]:

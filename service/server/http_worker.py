@@ -6,6 +6,7 @@ import asyncio
 import gc
 import socket
 import sys
+from functools import partial
 from typing import cast
 
 import uvicorn
@@ -14,7 +15,7 @@ from service.app import create_app
 from service.core.logging import configure_logging
 from service.core.processes import receive_settings, when_parent_dies
 from service.core.settings import Settings
-from service.protocol import make_protocol
+from service.server.limits import LimitedProtocol
 
 
 class _Server(uvicorn.Server):
@@ -31,13 +32,16 @@ def make_server(settings: Settings) -> uvicorn.Server:
     """Make the server that runs the application."""
     service = settings.service
     app = create_app(settings)
+    protocol = partial(
+        LimitedProtocol, telemetry=app.state.equitrade.telemetry, head_seconds=service.request_seconds
+    )
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         server_header=False,
         lifespan="on",
-        http=cast(type[asyncio.Protocol], make_protocol(app)),
+        http=cast(type[asyncio.Protocol], protocol),
         ws="none",
         timeout_keep_alive=30,
         timeout_graceful_shutdown=int(service.shutdown_seconds),

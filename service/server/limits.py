@@ -1,4 +1,8 @@
-"""uvicorn's protocol with bounds on what precedes a body, and with refusals in the service's own form."""
+"""Limits on the head of a request, which uvicorn has no settings for.
+
+uvicorn bounds neither size nor time of a head with its httptools protocol; with h11 it bounds the size, but spends
+tens of microseconds on each chunk of a body. This module and its test are the only ones that know uvicorn's internals.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +20,16 @@ from service.core.telemetry import Telemetry
 MAX_HEAD_BYTES = 64 * 2**10
 
 
-class BoundedProtocol(HttpToolsProtocol):
+class LimitedProtocol(HttpToolsProtocol):
     """One connection.
 
-    uvicorn waits for the head of a request as long as the client likes, keeps as much of one as it is sent, takes
-    trailers for headers, and loses the body of a request that offers another protocol. None of that happens here.
+    Beyond `HttpToolsProtocol`: a head is limited in size and time, trailers are not taken for headers, a request that
+    offers another protocol keeps its body, and what cannot be read is answered with problem JSON.
 
     Parameters
     ----------
     telemetry : Telemetry
-        Where refusals are counted.
+        Metrics that count refusals.
     head_seconds : float
         Longest time from the first byte of a request to the end of its head.
     """
@@ -36,35 +40,35 @@ class BoundedProtocol(HttpToolsProtocol):
         self._telemetry = telemetry
         self._head_seconds = head_seconds
         self._head_bytes: int | None = None  # None while no head is being read
-        self._in_hand = 0  # bytes read last
-        self._ended = False  # whether a request ended in what was read last
+        self._last_read = 0  # bytes in the last read
+        self._ended = False  # a request ended in the last read
         self._head_timer: asyncio.TimerHandle | None = None
         self._without_offer = b""
         self._refused: Problem | None = None
         self._headers_only = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Greet a client that may never say anything."""
+        """Start the timer of the first head."""
         super().connection_made(transport)
         self._head_timer = self.loop.call_later(self._head_seconds, self._head_is_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the client."""
+        """Stop the timer."""
         super().connection_lost(exc)
         self._stop_timer()
 
     def data_received(self, data: bytes) -> None:
-        """Read what came."""
+        """Parse bytes, unless the connection was refused."""
         self._unset_keepalive_if_required()
         if self._refused is not None:
             return
-        self._ended, self._in_hand = False, len(data)
+        self._ended, self._last_read = False, len(data)
         try:
             self._feed(data)
         except httptools.HttpParserError as error:
             known = error.__context__
-            detail = "the request is not valid HTTP/1.1"
-            self._refuse(known if isinstance(known, Problem) else Problem("malformed-request", detail))
+            invalid = Problem("malformed-request", "the request is not valid HTTP/1.1")
+            self._refuse(known if isinstance(known, Problem) else invalid)
             return
         if self._head_bytes is not None and not self._ended:
             self._head_bytes += len(data)
@@ -78,43 +82,42 @@ class BoundedProtocol(HttpToolsProtocol):
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as stop:
-                # The parser takes what follows for the other protocol's. That is not spoken here (RFC 9110, 7.8), so
-                # the same request is read again without the offer.
+                # The parser stops for the other protocol. The offer is ignored (RFC 9110, 7.8): the request is parsed
+                # again without it.
                 head, self._without_offer = self._without_offer, b""
                 data = head + data[stop.args[0] :]
             else:
                 return
 
     def on_message_begin(self) -> None:
-        """Begin to read a head."""
+        """Begin to count the bytes of a head."""
         self._head_bytes = 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Start what answers, once the head is known to be within bounds."""
+        """Pass the request on, once its head is within the limit."""
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
-                raise Problem("malformed-request", "this is no proxy: it does not answer CONNECT")
+                raise Problem("malformed-request", "CONNECT is not supported: this is not a proxy")
             self._without_offer = self._head_without_offer()
             return
-        # Added up only where it can be too much.
-        if (self._head_bytes or 0) + self._in_hand > MAX_HEAD_BYTES and self._head_size() > MAX_HEAD_BYTES:
+        if (self._head_bytes or 0) + self._last_read > MAX_HEAD_BYTES and self._head_size() > MAX_HEAD_BYTES:
             raise _too_large()
         self._head_bytes = None
         if self._head_timer is not None:
             self._stop_timer()
         super().on_headers_complete()
-        # Trailers come as headers do; what reads the scope has checked those that came before the body.
+        # The parser reports trailers as headers; the request keeps the list of those before its body.
         self.headers = []
 
     def on_message_complete(self) -> None:
-        """End a request, unless it is to be read again."""
+        """End a request, unless it is parsed again."""
         if not self._without_offer:
             self._ended = True
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Go on with what waits, a refusal last."""
+        """Continue with pipelined requests; a refusal comes last."""
         others = bool(self.pipeline)
         super().on_response_complete()
         if self._refused is not None and not others:
@@ -140,7 +143,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_timer = None
 
     def _refuse(self, problem: Problem) -> None:
-        """Read no more, answer the requests that came whole, and this problem in the place of the one that did not."""
+        """Stop reading; answer the complete requests, then the incomplete one with this problem."""
         self._refused = problem
         self._stop_timer()
         cycle, waits = self.cycle, bool(self.pipeline)
@@ -153,7 +156,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.transport.close()
                 return
             else:
-                cycle.disconnected = True  # so that nothing else answers it
+                cycle.disconnected = True  # the application no longer answers it
                 cycle.message_event.set()
         elif cycle is not None:
             waits = not cycle.response_complete
@@ -178,5 +181,5 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def _too_large() -> Problem:
-    detail = f"at most {MAX_HEAD_BYTES} bytes of request line and headers are read"
+    detail = f"request line and headers are larger than {MAX_HEAD_BYTES} bytes"
     return Problem("head-too-large", detail)

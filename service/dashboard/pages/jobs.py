@@ -13,7 +13,6 @@ from starlette.datastructures import FormData
 
 from service.api.dependencies import RecordId, StateDep
 from service.api.jobs import start_backtest, start_training
-from service.api.schemas.records import BacktestRequest, TrainingRequest
 from service.core.problems import Problem
 from service.dashboard.figures import Picture, gallery, picture_file
 from service.dashboard.layout import page_router
@@ -22,6 +21,7 @@ from service.dashboard.render import environment, page
 from service.dashboard.views.run import Backtested, backtest_pictures, training_pictures
 from service.dashboard.views.selection import Zoom
 from service.jobs.queue import FINISHED, SUCCEEDED, JobRecord
+from service.schemas.records import BacktestRequest, TrainingRequest
 from trading_app.backtesting.summary import AGENT
 from trading_app.report import tables
 from trading_app.report.data import ReportData

@@ -88,13 +88,13 @@ async def log_in(request: Request, state: StateDep) -> Response:
     target, name = str(form.get("next", _HOME)), str(form.get("name", ""))[:100]
     address = request.client.host if request.client else "-"
     try:
-        state.rates.check("failures", f"login {address}")
+        state.rate_limits.check("failures", f"login {address}")
     except Problem as problem:
         told = {"name": name, "message": problem.detail, "headers": problem.headers}
         return _form(request, state, target, status=429, **told)
     token = await state.run(state.users.log_in, name, str(form.get("password", "")))
     if token is None:
-        state.rates.spend("failures", f"login {address}")
+        state.rate_limits.spend("failures", f"login {address}")
         return _form(request, state, target, status=401, name=name, message="Name or password is wrong.")
     response = RedirectResponse(_local(target), status_code=303)
     seconds = int(state.settings.service.session_hours * 3600)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from fastapi import Depends, Query, Request, Response
 
 from service.api.dependencies import StateDep
-from service.api.schemas.common import NAME_PATTERN
 from service.dashboard.figures import gallery, picture_file
 from service.dashboard.layout import page_router
 from service.dashboard.pages.login import LoggedIn
 from service.dashboard.render import page
 from service.dashboard.views.symmetry import AgentSymmetry, SymmetryView, market_of, read_agent
+from service.schemas.common import NAME_PATTERN
 
 if TYPE_CHECKING:
     from service.state import State

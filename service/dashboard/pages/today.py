@@ -13,13 +13,13 @@ from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 
 from service.api.dependencies import ModelId, StateDep
-from service.api.schemas.decisions import AllocationRequest
 from service.core.problems import Problem
 from service.dashboard.figures import Gallery, Picture, gallery, picture_file
 from service.dashboard.holdings import UNITS, HeldText, read_holdings, write_holdings
 from service.dashboard.layout import page_router
 from service.dashboard.pages.login import CheckedForm, LoggedIn
 from service.dashboard.render import page
+from service.schemas.decisions import AllocationRequest
 from trading_app.evaluation.labels import MEASURES, format_measure, format_number
 from trading_app.report import figures
 from trading_app.report.tables import Cell, Table, interval_text
@@ -27,9 +27,7 @@ from trading_app.report.tables import Cell, Table, interval_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from service.auth.users import Session
-    from service.decisions.audit import Recorded
-    from service.decisions.service import Given
+    from service.decisions.audit import AuditRow
     from service.models.registry import Promoted
     from service.state import State
 
@@ -126,41 +124,31 @@ async def ask(request: Request, state: StateDep, session: LoggedIn, form: Checke
     typed = (
         HeldText(*(str(form.get(name, "")) for name in ("held", "unit", "cash"))) if "held" in form else None
     )
-    state.rates.spend("requests", session.principal.id)
+    state.rate_limits.spend("requests", session.principal.id)
     request_id = request.scope["state"]["request_id"]
     try:
         told = None if typed is None else read_holdings(*astuple(typed))
-        answers = await state.run(_ask, state, model, told, session, request_id)
+        for body in await state.run(_bodies, state, model, told):
+            await state.decide(body, key_id=session.principal.id, request_id=request_id)
     except (Problem, ValidationError) as error:
         if typed is None:
             raise
         context = await state.run(_context, state) | {"typed": {model: typed}, "message": _reason(error)}
         return page(request, "today.html", context, status=422)
-    for answer in answers:
-        await state.record(answer)
     return RedirectResponse(f"{PATH}#model-{model}", status_code=303)
 
 
-def _ask(
-    state: State, model: str, told: dict[str, Any] | None, session: Session, request_id: str
-) -> list[Given]:
-    """The allocation of the newest session and, where none was given out yet, of the one before."""
+def _bodies(state: State, model: str, told: dict[str, Any] | None) -> list[AllocationRequest]:
+    """Requests for the newest session and, where it has no allocation yet, for the one before."""
     promoted = state.registry.current(model)
     dates = state.snapshots.get(promoted.evidence.data).dates
     _, before, holdings = _newest(state, promoted)
     days = [dates[-2].date()] if before is None and len(dates) > 1 else []
-
-    def give(as_of: date | None) -> Given:
-        asked = {
-            "model": model,
-            "as_of": as_of and f"{as_of:%Y-%m-%d}",
-            "holdings": holdings if told is None else told,
-            "allow_stale": True,
-        }
-        body = AllocationRequest.model_validate(asked)
-        return state.answers.give(body, key_id=session.principal.id, request_id=request_id)
-
-    return [give(day) for day in (*days, None)]
+    asked = {"model": model, "holdings": holdings if told is None else told, "allow_stale": True}
+    return [
+        AllocationRequest.model_validate(asked | {"as_of": day and f"{day:%Y-%m-%d}"})
+        for day in (*days, None)
+    ]
 
 
 def _context(state: State) -> dict[str, Any]:
@@ -220,7 +208,7 @@ def _card(state: State, promoted: Promoted) -> Card:
     )
 
 
-def _newest(state: State, promoted: Promoted) -> tuple[Recorded | None, Recorded | None, Any]:
+def _newest(state: State, promoted: Promoted) -> tuple[AuditRow | None, AuditRow | None, Any]:
     """The allocation of the newest session, one of an earlier session, and the holdings last told."""
     records = [r for r in state.audit.latest(limit=_BACK, model_id=promoted.id) if r.kind == "allocation"]
     newest = max(records, key=lambda record: (record.as_of, record.created_at), default=None)

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from fastapi import Depends, Query
 
-from service.api.schemas.common import NAME_PATTERN
 from service.dashboard.figures import address
+from service.schemas.common import NAME_PATTERN
 from trading_app.report.theme import Focus
 
 #: Years of the buttons that choose a range.

@@ -101,8 +101,8 @@ def test_requests_and_answers_have_examples_and_summaries(service: Any) -> None:
 
 
 def test_examples_of_requests_are_valid(service: Any) -> None:
-    from service.api.schemas.decisions import AllocationRequest, SignalRequest
-    from service.api.schemas.records import BacktestRequest, TrainingRequest
+    from service.schemas.decisions import AllocationRequest, SignalRequest
+    from service.schemas.records import BacktestRequest, TrainingRequest
 
     for kind in (AllocationRequest, SignalRequest, BacktestRequest, TrainingRequest):
         for example in kind.model_json_schema()["examples"]:
@@ -143,6 +143,6 @@ def worthless(service: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Non
     """Make the jobs that are generated cost nothing: they are queued, never run."""
 
     def prepare() -> None:
-        monkeypatch.setattr(service.state.rates, "spend", lambda *_: None)
+        monkeypatch.setattr(service.state.rate_limits, "spend", lambda *_: None)
 
     return prepare

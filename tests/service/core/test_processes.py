@@ -165,12 +165,12 @@ def check_answers(state: State, load: Load, weights: dict[str, Any]) -> None:
 
 
 def weights_by_version(state: State, runs: Path) -> dict[str, Any]:
-    from service.api.schemas.decisions import AllocationRequest
+    from service.schemas.decisions import AllocationRequest
 
     found = {}
     for name in ("second", "first"):
         version = state.registry.promote(runs / name, "live").version
-        given = state.answers.give(AllocationRequest(model="live", **BODY), key_id="t", request_id="t")
+        given = state.decisions.decide(AllocationRequest(model="live", **BODY), key_id="t", request_id="t")
         found[version] = json.loads(given.content)["weights"]
     return found
 

@@ -1,4 +1,4 @@
-"""One application behind two real sockets, with the quick way and without, and raw conversations with both."""
+"""One application behind a real socket, and raw conversations with it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import json
 import socket
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,70 +16,37 @@ import httptools
 import uvicorn
 
 from service.core.problems import KINDS, MEDIA_TYPE, PREFIX
-from service.protocol import make_protocol
+from service.server.limits import LimitedProtocol
 
 DEADLINE = 60.0
-_PAUSE = 0.002
 
 
-class _Off:
-    """Stands where the quick way does, and never takes a request."""
-
-    def fits(self, _scope: Any) -> bool:
-        return False
-
-
-class Pair:
-    """Two servers of one application in one thread.
-
-    Attributes
-    ----------
-    quick, plain : tuple
-        Addresses: with the quick way, and without.
-    taken : int
-        Requests that the quick way took.
-    """
+class Served:
+    """An application served in a thread, with the protocol of `equitrade serve`."""
 
     def __init__(self, app: Any) -> None:
-        self.app = app
-        self.taken = 0
-        self._take = app.state.quick.take
-        app.state.quick.take = self._watched
-        self._sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-        self.quick, self.plain = (opened.getsockname() for opened in self._sockets)
-        usual = make_protocol(app)
-        protocols: list[Any] = [usual, partial(usual, quick=_Off())]
-        self._servers = [
-            uvicorn.Server(
-                uvicorn.Config(
-                    app, http=http, ws="none", lifespan="off", log_config=None, server_header=False
-                )
-            )
-            for http in protocols
-        ]
-        self._thread = threading.Thread(target=asyncio.run, args=(self._serve(),))
+        state = app.state.equitrade
+        http: Any = partial(
+            LimitedProtocol, telemetry=state.telemetry, head_seconds=state.settings.service.request_seconds
+        )
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.address = self._socket.getsockname()
+        config = uvicorn.Config(
+            app, http=http, ws="none", lifespan="off", log_config=None, server_header=False
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=asyncio.run, args=(self._server.serve([self._socket]),))
         self._thread.start()
 
-    async def _serve(self) -> None:
-        both = zip(self._servers, self._sockets, strict=True)
-        await asyncio.gather(*(server.serve([opened]) for server, opened in both))
-
-    def _watched(self, *args: Any) -> bool:
-        taken: bool = self._take(*args)
-        self.taken += taken
-        return taken
-
     def stop(self) -> None:
-        """Tell both to stop once they have answered."""
-        for server in self._servers:
-            server.should_exit = True
+        """Stop once the requests in flight are answered."""
+        self._server.should_exit = True
 
     def close(self) -> None:
         self.stop()
         self._thread.join(60)
-        assert not self._thread.is_alive(), "a connection is never let go"
-        for opened in self._sockets:
-            opened.close()
+        assert not self._thread.is_alive(), "a connection is never closed"
+        self._socket.close()
 
 
 @dataclass
@@ -174,9 +140,7 @@ def converse(
     with socket.create_connection(address, timeout=DEADLINE) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            for place, (first, last) in enumerate(pairwise(places)):
-                if place:
-                    time.sleep(_PAUSE)
+            for first, last in pairwise(places):
                 connection.sendall(data[first:last])
         except OSError:
             pass  # it hung up already; what it said is to be read

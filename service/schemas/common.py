@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import date
 from typing import Annotated, Any
 
@@ -44,14 +43,3 @@ class Answer(BaseModel):
     """An answer."""
 
     model_config = ConfigDict(frozen=True)
-
-
-def finite(value: Any) -> Any:
-    """Turn what JSON cannot say (NaN, infinities) into null, at any depth."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(key): finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return value

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from service.api.schemas.common import (
+from service.schemas.common import (
     Answer,
     Day,
     Money,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from service.api.schemas.common import Answer, Day, Name, SnapshotName, Strict
+from service.schemas.common import Answer, Day, Name, SnapshotName, Strict
 
 JobStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
