@@ -11,9 +11,11 @@ import pandas as pd
 
 from data.errors import DataError
 from trading_app.backtesting.engine import net_asset_values, processors
+from trading_app.backtesting.execution import executed_targets
 from trading_app.backtesting.results import BacktestResult, BatchResult
 from trading_app.market.costs import CostModel
 from trading_app.market.panel import TradingPanel, session_range, trading_panel
+from trading_app.market.trading_status import DELIST_AFTER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,6 +47,9 @@ def backtest(
     start: object = ...,
     end: object = ...,
     names: Sequence[str] | None = ...,
+    gross_limit: float | None = ...,
+    delist_after: int = ...,
+    delisting_return: float = ...,
 ) -> BacktestResult: ...
 
 
@@ -58,6 +63,9 @@ def backtest(
     start: object = ...,
     end: object = ...,
     names: Sequence[str] | None = ...,
+    gross_limit: float | None = ...,
+    delist_after: int = ...,
+    delisting_return: float = ...,
 ) -> BatchResult: ...
 
 
@@ -71,6 +79,9 @@ def backtest(
     start: object = ...,
     end: object = ...,
     names: Sequence[str] | None = ...,
+    gross_limit: float | None = ...,
+    delist_after: int = ...,
+    delisting_return: float = ...,
 ) -> BacktestResult | BatchResult: ...
 
 
@@ -83,14 +94,20 @@ def backtest(
     start: object = None,
     end: object = None,
     names: Sequence[str] | None = None,
+    gross_limit: float | None = None,
+    delist_after: int = DELIST_AFTER,
+    delisting_return: float = 0.0,
 ) -> BacktestResult | BatchResult:
     """Backtest target weights.
 
     The row of date t is decided at the close of t and filled at the next session's open or close. A row of
     NaN, or a date without a row, is no trade: holdings drift. What is not in assets is cash. The account
-    starts at 1 in cash on the first session. A symbol without a price is not traded: a position in it is
-    closed at its last price, a target for it stays in cash, and `notes` of the result counts both. An
-    account that loses everything stays at 0.
+    starts at 1 in cash on the first session. An account that loses everything stays at 0.
+
+    In a session in which a symbol does not trade (no price, or a volume of 0), its units are held and valued at the
+    last price, and its target waits for the next session in which it trades. The other symbols go to their targets,
+    scaled down together where the account would pass its gross limit. A symbol that has ended is closed; `notes` of the
+    result counts these cases.
 
     Parameters
     ----------
@@ -108,6 +125,12 @@ def backtest(
         First and last session, both included; all by default.
     names
         Names of the strategies of an array.
+    gross_limit
+        Largest Σ |weight| after a fill in which some symbols do not trade; by default that of the target, at least 1.
+    delist_after
+        Sessions without a trade after which a symbol has ended.
+    delisting_return
+        Return from the last price of a symbol that has ended to the price at which positions in it are closed.
 
     Returns
     -------
@@ -121,13 +144,14 @@ def backtest(
         weight is infinite, the range is empty, or the fill rule cannot be had.
     """
     model = CostModel() if costs is None else costs
-    panel = trading_panel(prices, fill)
+    panel = trading_panel(prices, fill, delist_after=delist_after, delisting_return=delisting_return)
     first, stop = session_range(prices.dates, prices.name, start, end)
     if (first, stop) != (0, len(prices.dates)):
         panel = panel.slice(first, stop)
     if not isinstance(weights, pd.DataFrame | np.ndarray | Mapping):
         weights = _decided(weights, prices, start, end)
     targets, labels, many = _targets(panel, prices.dates, weights, names)
+    targets = executed_targets(panel, targets, model, gross_limit)
     nav = net_asset_values(panel, targets, model)
     batch = BatchResult(panel, model, targets, tuple(labels), nav)
     return batch if many else batch.strategy(labels[0])

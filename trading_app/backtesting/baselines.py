@@ -7,8 +7,8 @@ session of each later month; those dates do not depend on where the prices end. 
 first, decisions begin later and the portfolio is cash until then; where it is too short throughout, that is
 an error.
 
-A symbol takes part in a decision when it has a close on that date and, where a baseline looks back, enough
-history.
+A symbol takes part in a decision when it is available (it traded within the last `DELIST_AFTER` sessions) and, where a
+baseline looks back, has enough history. In a session without a trade its price is the last one.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import pandas as pd
 from data import Prices
 from data.errors import DataError
 from data.prices import DateLike
+from trading_app.market.trading_status import trading_status
 
 Array = npt.NDArray[np.float64]
 # Closes of the past [T, N] up to the decision, newest last, to weights [N] or None while history is too
@@ -225,7 +226,7 @@ def _monthly(
     name: str,
 ) -> pd.DataFrame:
     window = prices.between(start, end)  # DataError where the range is empty
-    closes = prices.adjusted("close").to_numpy()
+    closes, available = _closes(prices)
     offset = int(prices.dates.searchsorted(window.dates[0]))
     targets = np.full((len(window.dates), len(prices.symbols)), np.nan)
     waiting = True
@@ -234,7 +235,7 @@ def _monthly(
         if not waiting and not _new_month(window.dates, row):
             continue
         t = offset + row
-        weights = rule(closes[max(t - lookback, 0) : t + 1])
+        weights = rule(_known(closes, available, t, lookback))
         if weights is not None:
             targets[row] = weights
             waiting = False
@@ -245,6 +246,20 @@ def _monthly(
             "sessions of prices before one"
         )
     return pd.DataFrame(targets, index=window.dates, columns=list(prices.symbols))
+
+
+def _closes(prices: Prices) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Closes with the last trade's price carried forward, NaN before the first, and what is available [T, N] each."""
+    raw = prices.adjusted("close").to_numpy(dtype=np.float64)
+    volume = prices.field("volume").to_numpy(dtype=np.float64) if "volume" in prices.fields else None
+    status = trading_status(raw, volume)
+    closes = pd.DataFrame(np.where(status.traded, raw, np.nan)).ffill().to_numpy()
+    return closes, status.available
+
+
+def _known(closes: Array, available: npt.NDArray[np.bool_], t: int, lookback: int) -> Array:
+    """Closes up to a decision [≤ lookback + 1, N], all NaN for symbols that are not available to it."""
+    return np.where(available[t], closes[max(t - lookback, 0) : t + 1], np.nan)
 
 
 def _new_month(dates: pd.DatetimeIndex, row: int) -> bool:

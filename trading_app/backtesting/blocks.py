@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trading_app.market.panel import ratio
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -42,8 +44,6 @@ class Block:
         Next fill price / close, 1 after the last session [height, N].
     intraday
         Close / fill price [height, N]; None where fills are at the close.
-    tradable
-        Whether there is a price, 1 or 0 [rows, N]; None where all is.
     impact
         Impact coefficients [height, N]; None where none is charged.
     """
@@ -52,7 +52,6 @@ class Block:
     height: int
     overnight: Floats
     intraday: Floats | None
-    tradable: Floats | None
     impact: Floats | None
 
 
@@ -61,15 +60,13 @@ def blocks(panel: TradingPanel, costs: CostModel) -> list[Block]:
     impact = panel.impact(costs)
     overnight: Floats = np.ones(panel.close[1:].shape)
     np.divide(panel.price[2:], panel.close[1:-1], out=overnight[:-1])
-    intraday = None if panel.at_close else panel.close[1:] / panel.price[1:]
-    tradable = None if panel.all_tradable else panel.tradable[1:].astype(np.float64)
+    intraday = None if panel.at_close else ratio(panel.close[1:], panel.price[1:])
     return [
         Block(
             rows,
             height,
             _filled(overnight[rows], height, 1.0),
             None if intraday is None else _filled(intraday[rows], height, 1.0),
-            None if tradable is None else tradable[rows],
             None if impact is None else _filled(impact[1:][rows], height, 0.0),
         )
         for rows, height in _cuts(len(overnight), overnight.shape[1])
@@ -90,13 +87,11 @@ class Room:
         self._memory = [_aligned(height * assets + _PER_LINE) for _ in range(5)]
 
     def target(self, targets: Floats, block: Block) -> Floats:
-        """A block's target weights, 0 where not tradable, from those of all sessions [D or more, N]."""
+        """Target weights of a block from those of all sessions [D or more, N]."""
         count = block.rows.stop - block.rows.start
         target = self._columns(0, block.height)
         target[:count] = targets[block.rows]
         target[count:] = 0.0
-        if block.tradable is not None:
-            target[:count] *= block.tradable
         return target
 
     def values(self, height: int) -> tuple[Floats, Floats]:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trading_app.backtesting.blocks import Block, Room, blocks
-from trading_app.backtesting.ledger import end_at_ruin, last_fill, ledger
+from trading_app.backtesting.ledger import cash_path, end_at_ruin, last_fill, ledger
 from trading_app.market.accounting import Rates, hold, positive, solve_fill, total
 from trading_app.market.costs import CostModel
+from trading_app.market.panel import ratio
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,7 +95,7 @@ def _daily(target: Floats, cuts: list[Block], rates: Rates, room: Room) -> Float
 def _now_and_then(panel: TradingPanel, target: Floats, costs: CostModel) -> Floats:
     """Value of an account [T] that does not trade every session; target [T, N]."""
     filled = np.isfinite(total(target[:-1]))
-    if panel.all_tradable and filled.any():
+    if filled.any():
         return _sparse(panel, target, filled, Rates.of(costs), panel.impact(costs))
     return ledger(panel, target, costs).nav
 
@@ -102,10 +103,10 @@ def _now_and_then(panel: TradingPanel, target: Floats, costs: CostModel) -> Floa
 def _sparse(
     panel: TradingPanel, target: Floats, filled: Flags, rates: Rates, impact: Floats | None
 ) -> Floats:
-    """Value of an account [T] that trades on some sessions (filled [D]), where every price is known."""
+    """Value of an account [T] that trades on some sessions (filled [D])."""
     fills = np.flatnonzero(filled)
     wanted = target[fills]
-    units = wanted / panel.price[fills + 1]
+    units = ratio(wanted, panel.price[fills + 1])
     # Positions before the first fill are none: one leading row of zeros stands for them.
     lengths = np.diff(np.concatenate([[0], fills, [len(filled)]]))
     units = np.concatenate([np.zeros_like(units[:1]), units])
@@ -147,16 +148,7 @@ def _cash_between(start: Floats, filled: Flags, fee: Floats, rates: Rates) -> Fl
     cash: Floats = growth * (first - paid)
     if ((cash < 0) == (first < 0)).all():
         return cash
-    return np.asarray(_step_by_step(first.tolist(), filled.tolist(), fee.tolist(), rates))
-
-
-def _step_by_step(cash: list[float], filled: list[bool], fee: list[float], rates: Rates) -> list[float]:
-    lending, paying = 1.0 + rates.lending, 1.0 + rates.financing
-    level = 1.0
-    for day, fill in enumerate(filled):
-        level = cash[day] if fill else level * (paying if level < 0 else lending) - fee[day]
-        cash[day] = level
-    return cash
+    return np.asarray(cash_path(first.tolist(), filled.tolist(), fee.tolist(), rates))
 
 
 def processors() -> int:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trading_app.market.accounting import Rates, financing, positive, solve_fill, total, trading_cost
+from trading_app.market.accounting import Rates, financing, positive, solve_fill, total
 from trading_app.market.costs import CostModel
+from trading_app.market.panel import ratio
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +33,7 @@ class Ledger:
     filled
         Whether there was a fill [D].
     target
-        Target weights of the fills, 0 where not tradable [D, N].
+        Weights that the fills reach [D, N].
     before
         Values of the positions just before the fill price of the session, in units of the previous V [D, N].
     cash_before
@@ -41,8 +42,6 @@ class Ledger:
         Accrued over the night before the session, in units of the previous V [D].
     kept
         μ of the fill, 1 where there is none [D].
-    closed
-        Values of positions closed for want of a price, on sessions without a fill [D, N].
     values, cash
         Positions and cash at the close, in units of V [D, N] and [D].
     base
@@ -58,7 +57,6 @@ class Ledger:
     interest: Floats
     borrow: Floats
     kept: Floats
-    closed: Floats
     values: Floats
     cash: Floats
     base: Floats
@@ -74,23 +72,33 @@ class Ledger:
     def traded(self) -> Floats:
         """Changes of weight by trades, fractions of the account just before the trade [D, N]."""
         account = positive(self.value_before)[:, None]
-        change = np.where(self.filled[:, None], self.target * self.kept[:, None] - self.before / account, 0.0)
-        traded: Floats = change - self.closed / account
+        traded: Floats = np.where(
+            self.filled[:, None], self.target * self.kept[:, None] - self.before / account, 0.0
+        )
         return traded
 
 
 def ledger(panel: TradingPanel, targets: Floats, costs: CostModel) -> Ledger:
-    """Work out every movement of an account; targets [T, N] with rows of NaN where there is no trade."""
+    """Compute every movement of an account.
+
+    Parameters
+    ----------
+    panel
+        Prices to trade on, T sessions.
+    targets
+        Weights that the fill after each close reaches [T, N], a row of NaN where there is none; see
+        `trading_app.backtesting.execution.executed_targets`.
+    costs
+        The cost model.
+    """
     rates, impact = Rates.of(costs), panel.impact(costs)
     filled = ~np.isnan(targets[:-1, 0])
-    target = np.where(filled[:, None], targets[:-1], 0.0) * panel.tradable[1:]
-    units, open_now = _units(panel, target, filled)
-    held = units * open_now
+    target = np.where(filled[:, None], targets[:-1], 0.0)
+    held = _units(panel, target, filled)
     values = held * panel.close[1:]
     earlier = np.concatenate([np.zeros_like(held[:1]), held[:-1]])
     before = earlier * panel.price[1:]
-    closed = before * ~(open_now | filled[:, None])
-    cash, interest, borrow = _cash(target, filled, earlier * panel.close[:-1], closed, rates)
+    cash, interest, borrow = _cash(target, filled, earlier * panel.close[:-1], rates)
     cash_before = np.concatenate([[1.0], cash[:-1]]) + interest - borrow
     account = cash_before + total(before)
     kept = np.ones_like(cash)
@@ -102,9 +110,7 @@ def ledger(panel: TradingPanel, targets: Floats, costs: CostModel) -> Ledger:
     at_close = total(values) + cash
     nav = np.concatenate([[1.0], base * at_close])
     nav = end_at_ruin(nav, (filled & (account <= 0)) | (kept <= 0) | (at_close <= 0))
-    return Ledger(
-        filled, target, before, cash_before, interest, borrow, kept, closed, values, cash, base, nav
-    )
+    return Ledger(filled, target, before, cash_before, interest, borrow, kept, values, cash, base, nav)
 
 
 def last_fill(filled: Flags) -> NDArray[np.intp]:
@@ -112,39 +118,31 @@ def last_fill(filled: Flags) -> NDArray[np.intp]:
     return np.maximum.accumulate(np.where(filled, np.arange(len(filled)), -1))
 
 
-def _units(panel: TradingPanel, target: Floats, filled: Flags) -> tuple[Floats, Flags]:
-    """Units held per V after each session's fill, and whether each is still open there [D, N].
-
-    A symbol that loses its price after the fill is closed; it stays so until the next fill.
-    """
+def _units(panel: TradingPanel, target: Floats, filled: Flags) -> Floats:
+    """Units held per V after each session's fill [D, N]."""
     last = last_fill(filled)
-    units = (target / panel.price[1:])[np.maximum(last, 0)] * (last >= 0)[:, None]
-    if panel.all_tradable:
-        return units, np.ones(units.shape, dtype=bool)
-    lost = np.where(panel.tradable[1:], -1, np.arange(len(filled))[:, None])
-    return units, np.maximum.accumulate(lost, axis=0) <= last[:, None]
+    units: Floats = ratio(target, panel.price[1:])[np.maximum(last, 0)] * (last >= 0)[:, None]
+    return units
 
 
-def _cash(
-    target: Floats, filled: Flags, positions: Floats, closed: Floats, rates: Rates
-) -> tuple[Floats, Floats, Floats]:
+def _cash(target: Floats, filled: Flags, positions: Floats, rates: Rates) -> tuple[Floats, Floats, Floats]:
     """Follow cash through the sessions: at the close, and interest and borrow fee of the night before [D].
 
     `positions` are values at the close before each session. Everything is in units of V, so that a fill sets
     cash to 1 − Σ target whatever came before, and the recursion runs over sessions without a fill alone.
     """
     _, borrow = financing(np.zeros(len(filled)), positions, rates)
-    proceeds = total(closed) - trading_cost(closed, rates.trade) - borrow
-    cash = np.asarray(_cash_path((1.0 - total(target)).tolist(), filled.tolist(), proceeds.tolist(), rates))
+    cash = np.asarray(cash_path((1.0 - total(target)).tolist(), filled.tolist(), borrow.tolist(), rates))
     earlier = np.concatenate([[1.0], cash[:-1]])
     return cash, earlier * np.where(earlier < 0, rates.financing, rates.lending), borrow
 
 
-def _cash_path(cash: list[float], filled: list[bool], proceeds: list[float], rates: Rates) -> list[float]:
+def cash_path(cash: list[float], filled: list[bool], fee: list[float], rates: Rates) -> list[float]:
+    """Return cash at each close [D]: set by a fill, otherwise grown at its rate and less the fee."""
     lending, paying = 1.0 + rates.lending, 1.0 + rates.financing
     level = 1.0
     for day, fill in enumerate(filled):
-        level = cash[day] if fill else level * (paying if level < 0 else lending) + proceeds[day]
+        level = cash[day] if fill else level * (paying if level < 0 else lending) - fee[day]
         cash[day] = level
     return cash
 

@@ -1,4 +1,4 @@
-"""What a backtest had to assume, in sentences for a report."""
+"""Notes on the assumptions of a backtest, in sentences for a report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ def backtest_notes(
     panel: TradingPanel,
     costs: CostModel,
     book: Ledger,
-    targets: NDArray[np.float64],
     nav: NDArray[np.float64],
 ) -> tuple[str, ...]:
     """Return the notes of one strategy's backtest.
@@ -33,17 +32,15 @@ def backtest_notes(
     costs
         The cost model.
     book
-        The strategy's movements.
-    targets
-        Its target weights as given [T, N].
+        The ledger of the strategy.
     nav
         Its net asset values [T].
     """
     alive = nav[:-1] > 0
     filled = book.filled & alive
     notes = list(panel.notes)
-    if not panel.all_tradable:
-        notes += _untradable(panel, book, targets, filled, alive)
+    if not panel.always_traded:
+        notes += _gaps(panel, book, alive)
     if panel.open_missing is not None:
         traded = filled[:, None] & ((book.target != 0) | (book.before != 0))
         used = int((traded & panel.open_missing[1:]).sum())
@@ -57,17 +54,18 @@ def backtest_notes(
     return tuple(notes)
 
 
-def _untradable(
-    panel: TradingPanel,
-    book: Ledger,
-    targets: NDArray[np.float64],
-    filled: NDArray[np.bool_],
-    alive: NDArray[np.bool_],
-) -> list[str]:
-    gone = ~panel.tradable[1:]
-    closed = gone & filled[:, None] & (book.before != 0)
-    closed |= (book.closed != 0) & alive[:, None]
+def _gaps(panel: TradingPanel, book: Ledger, alive: NDArray[np.bool_]) -> list[str]:
+    """Notes on positions held through sessions without a trade, and on those closed because a symbol ended."""
+    had = (book.before != 0) & alive[:, None]
+    closed = panel.status.closing[1:] & had
+    held = ~panel.status.traded[1:] & ~panel.status.closing[1:] & had
     notes = []
+    if held.any():
+        count, symbols = int(held.sum()), int(held.any(axis=0).sum())
+        notes.append(
+            f"{count} times a symbol did not trade while it was held ({symbols} symbol{_s(symbols)}): its units were "
+            "kept and valued at the last price."
+        )
     rows, columns = np.nonzero(closed)
     if len(rows):
         named = [
@@ -75,17 +73,15 @@ def _untradable(
             for row, column in zip(rows[:_NAMED], columns[:_NAMED], strict=True)
         ]
         more = "" if len(rows) <= _NAMED else f" and {len(rows) - _NAMED} more"
-        plural = "s were" if len(rows) > 1 else " was"
         notes.append(
-            f"{len(rows)} position{plural} closed at the last price for want of one: "
-            f"{', '.join(named)}{more}."
-        )
-    refused = int((gone & filled[:, None] & (np.nan_to_num(targets[:-1]) != 0)).sum())
-    if refused:
-        notes.append(
-            f"{refused} targets named a symbol without a price on the day of the fill; they stayed in cash."
+            f"{len(rows)} position{_s(len(rows))} closed because the symbol has no later prices, at the last price and "
+            f"the delisting return of the settings: {', '.join(named)}{more}."
         )
     return notes
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
 
 
 def _without_impact(panel: TradingPanel, book: Ledger, filled: NDArray[np.bool_]) -> list[str]:

@@ -37,7 +37,7 @@ class BatchResult:
     cost_model
         The costs.
     targets
-        Target weights as given [K, T, N].
+        Weights that fills reach [K, T, N], from `trading_app.backtesting.execution.executed_targets`.
     names
         Names of the strategies.
     nav
@@ -97,7 +97,7 @@ class BacktestResult:
     cost_model
         The costs.
     targets
-        Target weights as given [T, N].
+        Weights that fills reach [T, N].
     name
         Name of the strategy.
     nav
@@ -193,7 +193,7 @@ class BacktestResult:
         impact = self.panel.impact(self.cost_model)
         squeeze = np.zeros(len(prior)) if impact is None else total(impact[1:] * size**1.5)
         night = total(book.before) - np.concatenate([[0.0], total(book.values)[:-1]])
-        held = np.where(book.filled[:, None], book.target, book.before - book.closed)
+        held = np.where(book.filled[:, None], book.target, book.before)
         day = total(book.values) - total(held)
         columns = {
             "price_pnl": night * prior + day * book.base * self._alive,
@@ -226,10 +226,10 @@ class BacktestResult:
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
-        """What a reader has to know: the prices' notes, forced closures, missing opens, ruin."""
+        """Notes for a reader: those of the prices, symbols that ended, sessions without a fill, missing opens, ruin."""
         from trading_app.backtesting.notes import backtest_notes
 
-        return backtest_notes(self.panel, self.cost_model, self._ledger, self.targets, self.nav)
+        return backtest_notes(self.panel, self.cost_model, self._ledger, self.nav)
 
 
 def _returns(nav: Floats) -> Floats:

@@ -27,6 +27,8 @@ from trading_app.evaluation.metrics import sharpe
 from trading_app.market.accounting import Rates, advance
 from trading_app.market.costs import CostModel
 from trading_app.market.env import Market, MarketConfig
+from trading_app.market.panel import ratio
+from trading_app.market.partial_fills import executed_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -134,7 +136,7 @@ class AgentPolicy:
         """
         stamp = torch.full_like(held[..., :1], float(day))
         x = market.encode(torch.cat([stamp, held], dim=-1).float())
-        return market.targets(self.agent.act(x, deterministic=True))
+        return market.targets(self.agent.act(x, deterministic=True), day)
 
     def rollout(self, prices: Prices, start: DateLike | None = None, end: DateLike | None = None) -> Rollout:
         """Decide on each session from `start` to `end`, beginning in cash.
@@ -165,13 +167,25 @@ class AgentPolicy:
                 break
             # Through the fill to its close, where the next decision is taken, and on to the fill after that.
             after = panel.price[min(fill + 1, count - 1)]
+            squeeze = None if impact is None else impact[fill]
+            executed = target.numpy()
+            closing = panel.status.closing[fill]
+            if closing.any() or not panel.status.traded[fill].all():
+                executed = executed_weights(
+                    np.where(closing, 0.0, executed),
+                    before_fill,
+                    panel.status.traded[fill] | closing,
+                    rates.trade,
+                    self.config.gross_bound,
+                    squeeze,
+                )
             session = advance(
-                np.where(panel.tradable[fill], target.numpy(), 0.0),
+                executed,
                 before_fill,
                 rates,
-                None if panel.at_close else panel.close[fill] / panel.price[fill],
+                None if panel.at_close else ratio(panel.close[fill], panel.price[fill]),
                 after / panel.close[fill],
-                None if impact is None else impact[fill],
+                squeeze,
             )
             held, before_fill = torch.as_tensor(session.close_weights), session.next_held
         return decided.transpose(1, 0, 2, 3)

@@ -16,6 +16,7 @@ from trading_app.market.actions import target_weights
 from trading_app.market.config import MarketConfig
 from trading_app.market.costs import CostModel
 from trading_app.market.panel import TradingPanel
+from trading_app.market.partial_fills import executed_weights
 from trading_app.market.rewards import Rewards
 
 
@@ -88,16 +89,18 @@ class Accounts:
         """
         state, tables = self.state, self._tables
         day = state["day"]
-        target = target_weights(action, self.config)
-        if "tradable" in tables:
-            target = target * _rows(tables["tradable"], day)
+        available = _rows(tables["available"], day) if "available" in tables else None
+        target = target_weights(action, self.config, available)
+        impact = _rows(tables["impact"], day) if "impact" in tables else None
+        if "trades" in tables:
+            target = self._executed(target, day, impact)
         session = advance(
             target,
             state["held"],
             self._rates,
             None if self._at_close else _rows(tables["intraday"], day),
             _rows(tables["overnight"], day),
-            _rows(tables["impact"], day) if "impact" in tables else None,
+            impact,
             gross=self.config.gross_bound,
             tolerance=self._tolerance,
         )
@@ -119,6 +122,23 @@ class Accounts:
             **moments,
         }
         return reward, alive == 0, (age >= self.length) & alive
+
+    def _executed(self, target: Array, day: Array, impact: Array | None) -> Array:
+        """Weights that the fill after a decision reaches; the target itself where every asset trades."""
+        trades, closing = _rows(self._tables["trades"], day), _rows(self._tables["closing"], day)
+        whole = ((trades == 1) & (closing == 0)).all(-1)
+        if bool(whole.all()):
+            return target
+        executed = executed_weights(
+            target * (1 - closing),
+            self.state["held"],
+            trades,
+            self._rates.trade,
+            self.config.gross_bound,
+            impact,
+            tolerance=self._tolerance,
+        )
+        return self._backend.where(whole[..., None], target, executed)
 
     def restart(self, done: Array, days: Array) -> None:
         """Start new episodes at the close of these days where `done`."""

@@ -8,10 +8,11 @@ from trading_app.market.accounting import Array, at_least, at_most, total
 from trading_app.market.config import MarketConfig
 
 
-def target_weights(action: Array, config: MarketConfig) -> Array:
+def target_weights(action: Array, config: MarketConfig, available: Array | None = None) -> Array:
     """Map actions to target weights.
 
-    Both maps commute with permutations of the assets, and the long–short one with the mirror.
+    Both maps commute with permutations of the assets (and of what is available), and the long–short one with the
+    mirror.
 
     Parameters
     ----------
@@ -19,6 +20,9 @@ def target_weights(action: Array, config: MarketConfig) -> Array:
         In [−1, 1]; clipped to it [..., N].
     config
         The market's settings.
+    available
+        1 where an asset is available to the decision, 0 elsewhere; the weight of the others is 0 [..., N]. None where
+        all are.
 
     Returns
     -------
@@ -30,8 +34,10 @@ def target_weights(action: Array, config: MarketConfig) -> Array:
     if config.actions == "long-only":
         exponent = bounded / config.temperature
         odds = np.exp(exponent) if isinstance(exponent, np.ndarray) else exponent.exp()
+        if available is not None:
+            odds = odds * available
         weights = odds / (total(odds) + 1.0)[..., None]
         return weights if limit >= 1.0 else at_most(weights, limit)
-    weights = bounded * limit
+    weights = bounded * limit if available is None else bounded * limit * available
     gross = at_least(total(abs(weights)), config.gross_limit)
     return weights * (config.gross_limit / gross)[..., None]

@@ -157,9 +157,12 @@ class Market:
         """Encode only observations of one day from now on; see `Encoder.at`."""
         self._pinned = self.encoder.at(day)
 
-    def targets(self, action: Tensor) -> Tensor:
-        """Map actions [..., N] in [−1, 1] to target weights [..., N]."""
-        weights: Tensor = target_weights(action, self.config)
+    def targets(self, action: Tensor, day: int | None = None) -> Tensor:
+        """Map actions [..., N] in [−1, 1] to target weights [..., N], 0 for assets not available on the day."""
+        available = None
+        if day is not None and not self.panel.always_traded:
+            available = torch.from_numpy(self.panel.status.available[day]).to(action)
+        weights: Tensor = target_weights(action, self.config, available)
         return weights
 
     def reset(self) -> Tensor:

@@ -12,6 +12,7 @@ from data.errors import DataError
 from trading_app.market.accounting import impact_coefficients
 from trading_app.market.config import MarketConfig
 from trading_app.market.costs import CostModel
+from trading_app.market.trading_status import DELIST_AFTER, TradingStatus, trading_status
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,8 +27,8 @@ FILLS: tuple[str, ...] = get_args(Fill)
 class TradingPanel:
     """Arrays [T, N] that a simulation trades on; all float64 and finite.
 
-    A close is missing where a symbol is not listed yet, not any more, or has a gap. There the symbol is not
-    `tradable`: a position is closed at the last price and a target counts as 0.
+    In a session in which a symbol does not trade, its units are held and valued at its last price, and nothing of it
+    fills. A symbol that has ended is closed; see `trading_app.market.trading_status`.
 
     Attributes
     ----------
@@ -40,13 +41,14 @@ class TradingPanel:
     fill
         ``next_open`` or ``next_close``.
     close
-        Adjusted closes, the last known one carried forward; 1 before the first.
+        Adjusted closes, the last one of a session with a trade carried forward; 1 before the first.
     price
-        Adjusted fill price of each session: its open (its close where the open is missing) or its close.
-    tradable
-        Whether there is a close that session (bool).
-    all_tradable
-        Whether that is so everywhere.
+        Adjusted fill price of each session: its open (its close where the open is missing) or its close. Where a symbol
+        is closed because it has ended: its last price times (1 + delisting return).
+    status
+        Sessions in which each symbol trades, is available to decisions, or ends.
+    always_traded
+        Whether every symbol trades in every session.
     volume
         Value traded in the market, close × volume in currency, NaN where unknown; None without volumes.
     open_missing
@@ -61,8 +63,8 @@ class TradingPanel:
     fill: Fill
     close: NDArray[np.float64]
     price: NDArray[np.float64]
-    tradable: NDArray[np.bool_]
-    all_tradable: bool
+    status: TradingStatus
+    always_traded: bool
     volume: NDArray[np.float64] | None
     open_missing: NDArray[np.bool_] | None
     notes: tuple[str, ...]
@@ -79,19 +81,23 @@ class TradingPanel:
         return impact_coefficients(self.volume, costs)
 
     def decision_rows(self, costs: CostModel) -> dict[str, NDArray[np.float64]]:
-        """What a target decided on each day meets at its fill and until the next one [T, N] each.
+        """Price factors and flags of the session in which a target decided on each day fills [T, N] each.
 
-        ``intraday``: close / fill price of the session of the fill (absent where fills are at the close);
-        ``overnight``: the next fill price / that close; ``tradable`` (absent where all is) and ``impact``
-        (absent where none is charged) of the session of the fill. Rows that would lie beyond the last session
-        repeat the last price.
+        ``intraday``: close / fill price of that session (absent where fills are at the close). ``overnight``: the next
+        fill price / that close. ``trades`` and ``closing`` (absent where every symbol always trades): 1 where the
+        symbol trades or is closed, and 1 where it is closed because it has ended. ``available`` (absent likewise):
+        1 where the decision of the day may give the symbol weight. ``impact`` (absent without impact).
+        Rows that would lie beyond the last session repeat the last price.
         """
         after = np.minimum(np.arange(len(self.close)) + 1, len(self.close) - 1)
         later = np.minimum(after + 1, len(self.close) - 1)
-        rows = {} if self.at_close else {"intraday": self.close[after] / self.price[after]}
+        rows = {} if self.at_close else {"intraday": ratio(self.close[after], self.price[after])}
         rows["overnight"] = self.price[later] / self.close[after]
-        if not self.all_tradable:
-            rows["tradable"] = self.tradable[after].astype(np.float64)
+        if not self.always_traded:
+            closing = self.status.closing[after]
+            rows["available"] = self.status.available.astype(np.float64)
+            rows["trades"] = (self.status.traded[after] | closing).astype(np.float64)
+            rows["closing"] = closing.astype(np.float64)
         impact = self.impact(costs)
         if impact is not None:
             rows["impact"] = impact[after]
@@ -100,7 +106,7 @@ class TradingPanel:
     def slice(self, first: int, stop: int) -> TradingPanel:
         """Return sessions first … stop − 1 (prices carried into the range stay carried)."""
         cut = slice(first, stop)
-        tradable = self.tradable[cut]
+        status = TradingStatus(self.status.traded[cut], self.status.available[cut], self.status.closing[cut])
         return TradingPanel(
             self.name,
             self.dates[cut],
@@ -108,15 +114,21 @@ class TradingPanel:
             self.fill,
             self.close[cut],
             self.price[cut],
-            tradable,
-            self.all_tradable or bool(tradable.all()),
+            status,
+            self.always_traded or bool(status.traded.all()),
             None if self.volume is None else self.volume[cut],
             None if self.open_missing is None else self.open_missing[cut],
             self.notes,
         )
 
 
-def trading_panel(prices: Prices, fill: str | None = None) -> TradingPanel:
+def trading_panel(
+    prices: Prices,
+    fill: str | None = None,
+    *,
+    delist_after: int = DELIST_AFTER,
+    delisting_return: float = 0.0,
+) -> TradingPanel:
     """Turn prices into a `TradingPanel`.
 
     Parameters
@@ -125,6 +137,10 @@ def trading_panel(prices: Prices, fill: str | None = None) -> TradingPanel:
         The prices.
     fill
         ``next_open``, ``next_close``, or None: the open where there are opens.
+    delist_after
+        Sessions without a trade after which a symbol has ended.
+    delisting_return
+        Return from the last price of a symbol that has ended to the price at which positions in it are closed.
 
     Raises
     ------
@@ -133,18 +149,20 @@ def trading_panel(prices: Prices, fill: str | None = None) -> TradingPanel:
     """
     rule = resolve_fill(prices, fill)
     raw = prices.adjusted("close").to_numpy(dtype=np.float64)
-    tradable = np.isfinite(raw)
-    all_tradable = bool(tradable.all())
-    close = raw if all_tradable else _carried(raw, tradable)
+    volume = prices.field("volume").to_numpy(dtype=np.float64) if "volume" in prices.fields else None
+    status = trading_status(raw, volume, delist_after)
+    always_traded = bool(status.traded.all())
+    close = raw if always_traded else _carried(raw, status.traded)
     price, missing = close, None
     if rule == "next_open":
         opens = prices.adjusted("open").to_numpy(dtype=np.float64)
-        known = np.isfinite(opens) & tradable
+        known = np.isfinite(opens) & status.traded
         if not known.all():
-            missing = tradable & ~known
-            # Where nothing trades, the last close is the price at which a position is closed.
+            missing = status.traded & ~known
             opens = np.where(known, opens, close)
         price = opens
+    if delisting_return != 0.0 and status.closing.any():
+        price = np.where(status.closing, close * (1.0 + delisting_return), price)
     return TradingPanel(
         prices.name,
         prices.dates,
@@ -152,8 +170,8 @@ def trading_panel(prices: Prices, fill: str | None = None) -> TradingPanel:
         rule,
         close,
         price,
-        tradable,
-        all_tradable,
+        status,
+        always_traded,
         _dollar_volume(prices),
         missing,
         prices.notes,
@@ -227,6 +245,11 @@ def _carried(raw: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.f
     last = np.maximum.accumulate(rows, axis=0)
     carried = np.take_along_axis(raw, last, axis=0)
     return np.where(np.isfinite(carried), carried, 1.0)
+
+
+def ratio(value: NDArray[np.float64], price: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return value / price, 0 where a symbol was closed at a price of 0 and no position is left."""
+    return np.divide(value, price, out=np.zeros_like(value), where=price > 0)
 
 
 def _dollar_volume(prices: Prices) -> NDArray[np.float64] | None:

@@ -78,17 +78,38 @@ def test_opens_are_adjusted_with_the_closes() -> None:
     assert result.nav == pytest.approx([1.0, 51 / 50, 52 / 50, 52 / 50])
 
 
-def test_a_lost_symbol_is_closed_at_its_last_price_and_said_so() -> None:
+def test_a_symbol_that_does_not_trade_is_held_at_its_last_price() -> None:
     nan = np.nan
     prices = panel([[10.0, 1.0], [10.0, 1.0], [12.0, 1.0], [nan, 1.0], [nan, 1.0]])
     costs = CostModel(commission_bps=100, half_spread_bps=0)
     drifting = backtest(prices, rows(prices, {0: [0.5, 0.0]}), costs=costs)
-    assert drifting.weights["A"].iloc[-1] == 0
-    assert drifting.nav[-1] == pytest.approx(drifting.nav[2] * (1 - 0.01 * drifting.weights["A"].iloc[2]))
-    assert any("A on 2021-01-07" in note for note in drifting.notes)
-    asked = backtest(prices, rows(prices, {k: [0.5, 0.5] for k in range(4)}), costs=FREE)
-    assert asked.weights.iloc[-1].tolist() == pytest.approx([0.0, 0.5])
-    assert any("stayed in cash" in note for note in asked.notes)
+    assert drifting.nav[2:] == pytest.approx(drifting.nav[2])
+    assert any("did not trade while it was held" in note for note in drifting.notes)
+    daily = backtest(prices, rows(prices, {k: [0.5, 0.5] for k in range(4)}), costs=FREE)
+    # From 0.5 to 0.5 × 12 / 10 in the session of the rise; the other one fills the rest and no more.
+    assert daily.weights.iloc[-1].tolist() == pytest.approx([6 / 11, 5 / 11])
+
+
+def test_a_symbol_that_has_ended_is_closed_with_the_delisting_return() -> None:
+    closes = [[10.0, 1.0], [10.0, 1.0], [12.0, 1.0], *[[np.nan, 1.0]] * 10]
+    prices = panel(closes)
+    held = rows(prices, {0: [0.5, 0.0]})
+    costs = CostModel(commission_bps=100, half_spread_bps=0)
+    result = backtest(prices, held, costs=costs)
+    assert result.weights["A"].iloc[3] == 0
+    assert result.nav[3] == pytest.approx(result.nav[2] * (1 - 0.01 * result.weights["A"].iloc[2]))
+    assert any("A on 2021-01-07" in note for note in result.notes)
+    lost = backtest(prices, held, costs=FREE, delisting_return=-0.3)
+    assert lost.nav[-1] == pytest.approx(0.5 + 0.6 * 0.7)
+    worthless = backtest(prices, held, costs=FREE, delisting_return=-1.0)
+    assert worthless.nav[-1] == pytest.approx(0.5)
+
+
+def test_nobody_leaves_a_halt_at_the_price_before_it() -> None:
+    closes = [[4.4, 100.0]] * 4 + [[np.nan, 100.0]] * 5 + [[1.4, 100.0]] * 3
+    prices = panel(closes)
+    daily = backtest(prices, rows(prices, {k: [0.5, 0.5] for k in range(11)}), costs=FREE)
+    assert daily.nav[-1] == pytest.approx(0.5 + 0.5 * 1.4 / 4.4)  # 0.659
 
 
 def test_a_missing_open_falls_back_to_that_close_and_is_counted() -> None:

@@ -20,20 +20,52 @@ from trading_app.backtesting.backtest import backtest
 from trading_app.market.costs import CostModel
 
 
+def closing_sessions(traded: list[list[bool]], delist_after: int) -> set[tuple[int, int]]:
+    """Sessions in which a symbol that has ended is closed: (session, asset)."""
+    found = set()
+    for i in range(len(traded[0])):
+        idle, started, ended = 0, False, False
+        later = [any(row[i] for row in traded[day + 1 :]) for day in range(len(traded))]
+        for day, row in enumerate(traded):
+            if row[i]:
+                idle, started, ended = 0, True, False
+                continue
+            idle += 1
+            remaining = len(traded) - day
+            if not started or ended:
+                continue
+            # After its last row, or after so many sessions without a trade.
+            if (not later[day] and idle == 1 and remaining >= delist_after) or idle == delist_after:
+                found.add((day, i))
+                ended = True
+    return found
+
+
 def event_loop(
     closes: list[list[float]],
     opens: list[list[float]] | None,
     volumes: list[list[float]] | None,
     targets: list[list[float]],
     costs: CostModel,
+    *,
+    impact: bool = True,
+    gross_limit: float | None = None,
+    delist_after: int = 10,
+    delisting_return: float = 0.0,
 ) -> list[float]:
     """Net asset value at each close. Missing prices are NaN; `opens` None: fills are at the close."""
     assets = len(closes[0])
     rate = (costs.commission_bps + costs.half_spread_bps) / 10_000
+    known = [volumes is not None and any(row[i] > 0 for row in volumes) for i in range(assets)]
+    traded = [
+        [not math.isnan(c) and not (known[i] and volumes[day][i] == 0) for i, c in enumerate(row)]
+        for day, row in enumerate(closes)
+    ]
+    closing = closing_sessions(traded, delist_after)
     units, cash, alive = [0.0] * assets, 1.0, True
-    last = [math.nan] * assets  # last known close
+    due: list[float | None] = [None] * assets
     history = [1.0]
-    last = [c if not math.isnan(c) else last[i] for i, c in enumerate(closes[0])]
+    last = [c if traded[0][i] else math.nan for i, c in enumerate(closes[0])]  # last price of a trade
     for day in range(1, len(closes)):
         if not alive:
             history.append(0.0)
@@ -42,44 +74,56 @@ def event_loop(
         shorts = sum(-units[i] * last[i] for i in range(assets) if units[i] < 0)
         yearly = costs.risk_free if cash >= 0 else costs.risk_free + costs.financing_spread_bps / 10_000
         cash += cash * yearly / costs.periods - shorts * costs.borrow_bps / 10_000 / costs.periods
-        priced = [not math.isnan(closes[day][i]) for i in range(assets)]
-        at = []
+        if not any(math.isnan(x) for x in targets[day - 1]):
+            due = list(targets[day - 1])
+            limit = max(1.0, sum(abs(x) for x in due)) if gross_limit is None else gross_limit
+        at, fills = [], []
         for i in range(assets):
-            if not priced[i]:
+            if (day, i) in closing:
+                at.append(last[i] * (1 + delisting_return))
+                due[i] = 0.0 if units[i] != 0 else None
+                fills.append(due[i] is not None)
+            elif not traded[day][i]:
                 at.append(last[i])
-            elif opens is None or math.isnan(opens[day][i]):
-                at.append(closes[day][i])
+                fills.append(False)
             else:
-                at.append(opens[day][i])
-        wanted = targets[day - 1]
-        if any(math.isnan(x) for x in wanted):
-            for i in range(assets):
-                if units[i] != 0 and not priced[i]:
-                    cash += units[i] * at[i] - rate * abs(units[i] * at[i])
-                    units[i] = 0.0
-        else:
+                opened = None if opens is None else opens[day][i]
+                at.append(closes[day][i] if opened is None or math.isnan(opened) else opened)
+                fills.append(due[i] is not None)
+        if any(fills):
             before = cash + sum(units[i] * at[i] for i in range(assets) if units[i] != 0)
             if before <= 0:
                 alive = False
                 history.append(0.0)
                 continue
-            goal = [wanted[i] if priced[i] else 0.0 for i in range(assets)]
             share = [units[i] * at[i] / before if units[i] != 0 else 0.0 for i in range(assets)]
             squeeze = [0.0] * assets
-            if volumes is not None and costs.impact_coefficient > 0:
+            if volumes is not None and impact and costs.impact_coefficient > 0:
                 for i in range(assets):
-                    traded = closes[day][i] * volumes[day][i]
-                    if traded > 0:
-                        squeeze[i] = costs.impact_coefficient * math.sqrt(costs.capital / traded)
+                    money = closes[day][i] * volumes[day][i]
+                    if money > 0:
+                        squeeze[i] = costs.impact_coefficient * math.sqrt(costs.capital / money)
+            stuck = sum(abs(share[i]) for i in range(assets) if not fills[i])
+            asked = sum(abs(due[i]) for i in range(assets) if fills[i])
 
-            def left(mu: float, goal=goal, share=share, squeeze=squeeze) -> float:
+            terms = (share, fills, list(due), stuck, asked, limit)
+
+            def position(i: int, mu: float, terms=terms) -> float:
+                share, fills, due, stuck, asked, limit = terms
+                if not fills[i]:
+                    return share[i]
+                if all(fills) or asked * mu + stuck <= limit * mu:
+                    return due[i] * mu
+                return due[i] * max(0.0, limit * mu - stuck) / asked if asked else 0.0
+
+            def left(mu: float, share=share, squeeze=squeeze, position=position) -> float:
                 spent = 0.0
-                for g, s, k in zip(goal, share, squeeze, strict=True):
-                    size = abs(g * mu - s)
-                    spent += size * (rate + k * math.sqrt(size))
+                for i in range(assets):
+                    size = abs(position(i, mu) - share[i])
+                    spent += size * (rate + squeeze[i] * math.sqrt(size))
                 return 1 - spent - mu
 
-            low, high = -1.0, 1.0
+            low, high = (-1.0, 1.0) if all(fills) else (0.0, 1.0)
             for _ in range(200):
                 middle = (low + high) / 2
                 low, high = (middle, high) if left(middle) > 0 else (low, middle)
@@ -88,10 +132,14 @@ def event_loop(
                 alive = False
                 history.append(0.0)
                 continue
-            after = before * mu
-            units = [goal[i] * after / at[i] if goal[i] != 0 else 0.0 for i in range(assets)]
-            cash = after * (1 - sum(goal))
-        last = [closes[day][i] if priced[i] else last[i] for i in range(assets)]
+            values = [position(i, mu) * before for i in range(assets)]
+            cash = before * mu - sum(values)
+            units = [
+                (values[i] / at[i] if values[i] != 0 else 0.0) if fills[i] else units[i]
+                for i in range(assets)
+            ]
+            due = [None if fills[i] else due[i] for i in range(assets)]
+        last = [closes[day][i] if traded[day][i] else last[i] for i in range(assets)]
         nav = cash + sum(units[i] * last[i] for i in range(assets) if units[i] != 0)
         alive = nav > 0
         history.append(nav if alive else 0.0)

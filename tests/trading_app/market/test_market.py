@@ -75,11 +75,12 @@ def test_stepwise_market_equals_the_vectorised_backtest(fill: str, kind: str, ho
     navs = np.ones((6, steps + 1))
     weights = np.zeros((6, steps + 1, 4))
     for t in range(steps):
-        targets[:, t] = market.targets(played[t]).reshape(6, 4)
+        targets[:, t] = market.targets(played[t], first + t).reshape(6, 4)
         observation = market.step(played[t]).observation
         navs[:, t + 1] = market.nav.reshape(-1)
         weights[:, t + 1] = observation[..., 1:].reshape(6, 4)
-    batch = backtest(prices, targets, costs=COSTS, fill=fill, start=prices.dates[first])
+    limit = market.config.gross_bound
+    batch = backtest(prices, targets, costs=COSTS, fill=fill, start=prices.dates[first], gross_limit=limit)
     np.testing.assert_allclose(batch.nav[:, : steps + 1], navs, rtol=1e-10)
     held = batch.strategy("strategy 2").weights.to_numpy()[: steps + 1]
     np.testing.assert_allclose(held, weights[2], atol=1e-10)

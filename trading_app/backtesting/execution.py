@@ -1,0 +1,86 @@
+"""Executed weights of strategies on prices with sessions in which some symbols do not trade.
+
+A backtest on such prices cannot be computed for all sessions at once, because units that do not trade are carried from
+fill to fill. Here each account is followed session by session, which turns its targets into the weights that its fills
+reach. From these weights the ledger, and its fast forms, compute the backtest as if every symbol always traded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trading_app.market.accounting import Rates, hold, positive, total
+from trading_app.market.costs import CostModel
+from trading_app.market.panel import ratio
+from trading_app.market.partial_fills import executed_weights
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from trading_app.market.panel import TradingPanel
+
+    Floats = NDArray[np.float64]
+
+__all__ = ["executed_targets"]
+
+
+def executed_targets(
+    panel: TradingPanel, targets: Floats, costs: CostModel, gross_limit: float | None = None
+) -> Floats:
+    """Return the weights that the fills of K accounts reach [K, T, N]; a row of NaN is no fill.
+
+    A target stays due until the next session in which its symbol trades, unless a newer target replaces it. A symbol
+    that has ended is closed, whatever the target.
+
+    Parameters
+    ----------
+    panel
+        Prices to trade on, T sessions.
+    targets
+        Target weights decided at each close [K, T, N]; a row of NaN is no decision.
+    costs
+        The cost model.
+    gross_limit
+        Largest Σ |weight| after a fill in which some symbols do not trade. By default that of the target itself, at
+        least 1: a long-only account does not borrow.
+    """
+    if panel.always_traded:
+        return targets
+    strategies, sessions, assets = targets.shape
+    rates, impact = Rates.of(costs), panel.impact(costs)
+    trades = panel.status.traded | panel.status.closing
+    intraday = None if panel.at_close else ratio(panel.close, panel.price)
+    overnight = np.ones_like(panel.close)
+    overnight[:-1] = panel.price[1:] / panel.close[:-1]
+
+    executed = np.full_like(targets, np.nan)
+    # The axis in the middle makes sums over assets the same for one account as for many.
+    wanted, held = np.zeros((2, strategies, 1, assets))  # held: weights just before the fill of the session
+    due = np.zeros((strategies, 1, assets), dtype=bool)
+    limit = np.full((strategies, 1), 1.0 if gross_limit is None else gross_limit)
+    for day in range(1, sessions):
+        target = targets[:, day - 1, None]
+        decided = ~np.isnan(target[:, 0, 0])
+        wanted[decided], due[decided] = target[decided], True
+        if gross_limit is None:
+            limit[decided] = np.maximum(1.0, total(abs(wanted[decided])))
+        closing = panel.status.closing[day]
+        if closing.any():
+            due[..., closing] = held[..., closing] != 0
+            wanted[..., closing] = 0.0
+        filling = due & trades[day]
+        rows = filling.any(axis=(1, 2))
+        after = held.copy()
+        if rows.any():
+            goal, fills = wanted[rows], filling[rows]
+            if not fills.all():
+                squeeze = None if impact is None else impact[day]
+                part = executed_weights(goal, held[rows], fills, rates.trade, limit[rows], squeeze)
+                goal = np.where(fills.all(axis=2, keepdims=True), goal, part)
+            after[rows], executed[rows, day - 1] = goal, goal[:, 0]
+            due[rows] &= ~fills
+        _, _, growth, values = hold(after, rates, None if intraday is None else intraday[day], overnight[day])
+        held = values / positive(growth)[..., None]
+    return executed
