@@ -57,8 +57,9 @@ def executed_targets(
 
     executed = np.full_like(targets, np.nan)
     # The axis in the middle makes sums over assets the same for one account as for many.
-    wanted, held = np.zeros((2, strategies, 1, assets))  # held: weights just before the fill of the session
+    wanted, held, after = np.zeros((3, strategies, 1, assets))  # held, after: weights before and after a fill
     due = np.zeros((strategies, 1, assets), dtype=bool)
+    alive = np.ones((strategies, 1), dtype=bool)
     limit = np.full((strategies, 1), 1.0 if gross_limit is None else gross_limit)
     for day in range(1, sessions):
         target = targets[:, day - 1, None]
@@ -68,10 +69,10 @@ def executed_targets(
             limit[decided] = np.maximum(1.0, total(abs(wanted[decided])))
         closing = panel.status.closing[day]
         if closing.any():
-            due[..., closing] = held[..., closing] != 0
+            due[..., closing] = after[..., closing] != 0
             wanted[..., closing] = 0.0
         filling = due & trades[day]
-        rows = filling.any(axis=(1, 2))
+        rows = decided | filling.any(axis=(1, 2))
         after = held.copy()
         if rows.any():
             goal, fills = wanted[rows], filling[rows]
@@ -79,8 +80,13 @@ def executed_targets(
                 squeeze = None if impact is None else impact[day]
                 part = executed_weights(goal, held[rows], fills, rates.trade, limit[rows], squeeze)
                 goal = np.where(fills.all(axis=2, keepdims=True), goal, part)
-            after[rows], executed[rows, day - 1] = goal, goal[:, 0]
+            # A ruined account, which stays at 0, is left in cash.
+            after[rows] = goal * alive[rows, :, None]
+            executed[rows, day - 1] = after[rows, 0]
             due[rows] &= ~fills
-        _, _, growth, values = hold(after, rates, None if intraday is None else intraday[day], overnight[day])
-        held = values / positive(growth)[..., None]
+        close_growth, _, growth, values = hold(
+            after, rates, None if intraday is None else intraday[day], overnight[day]
+        )
+        alive &= (close_growth > 0) & (growth > 0)
+        held = values / positive(growth)[..., None] * alive[..., None]
     return executed
