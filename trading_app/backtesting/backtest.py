@@ -143,7 +143,7 @@ def backtest(
         If symbols, dates or shape of the weights do not fit the prices, a row mixes numbers and NaN, a
         weight is infinite, the range is empty, or the fill rule cannot be had.
     """
-    model = CostModel() if costs is None else costs
+    model = (CostModel() if costs is None else costs).for_dates(prices.dates)
     panel = trading_panel(prices, fill, delist_after=delist_after, delisting_return=delisting_return)
     first, stop = session_range(prices.dates, prices.name, start, end)
     if (first, stop) != (0, len(prices.dates)):

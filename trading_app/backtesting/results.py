@@ -216,7 +216,7 @@ class BacktestResult:
 
         # Nothing can trade on the first session, which has no return either.
         settings = {
-            "periods": self.cost_model.periods,
+            "periods": self.cost_model.sessions_a_year,
             "risk_free": self.cost_model.risk_free,
             "turnover": self.turnover.iloc[1:],
             "trading_costs": trading_costs(self.costs, self.equity).iloc[1:],

@@ -85,7 +85,7 @@ def evidence(
     if trials < 1:
         raise DataError(f"trials is {trials}; at least the strategy itself is one trial")
     rates: dict[str, Any] = {
-        "periods": results.cost_model.periods,
+        "periods": results.cost_model.sessions_a_year,
         "risk_free": results.cost_model.risk_free,
     }
     document: dict[str, Any] = {

@@ -88,8 +88,13 @@ class PortfolioEnv(gymnasium.Env["Observation", "Action"]):
             raise DataError(f"render_mode is {render_mode!r}: it must be None or 'ansi'")
         prices = prices_of(data, symbols, home)
         self.market_config = changed_config(config, settings)
-        self.costs = CostModel() if costs is None else costs
-        self.panel = trading_panel(prices, self.market_config.fill)
+        self.costs = (CostModel() if costs is None else costs).for_dates(prices.dates)
+        self.panel = trading_panel(
+            prices,
+            self.market_config.fill,
+            delist_after=self.market_config.delist_after,
+            delisting_return=self.market_config.delisting_return,
+        )
         self.render_mode = render_mode
         self._first, self._last = decision_range(prices, self.market_config, start, end)
         available = self._last - self._first + 1

@@ -17,6 +17,7 @@ from trading_app.experiments.config import load_config
 from trading_app.experiments.equivariance import measure_equivariance, save_equivariance
 from trading_app.experiments.policies import TrainedPolicy
 from trading_app.market.costs import CostModel
+from trading_app.market.panel import resolve_fill
 from trading_app.runs.run import Run, SavedBacktest, save_backtest
 
 if TYPE_CHECKING:
@@ -73,8 +74,9 @@ def backtest_run(
             targets, index=path.ensemble.index, columns=path.ensemble.columns
         )
     strategies |= baseline_weights(prices, first, last)
+    rule = resolve_fill(prices, fill or config.market.fill)
     results: BatchResult = backtest(
-        prices, strategies, costs=costs, fill=fill or config.market.fill, start=first, end=last
+        prices, strategies, costs=costs, start=first, end=last, **replace(config.market, fill=rule).account
     )
     saved = save_backtest(
         run,

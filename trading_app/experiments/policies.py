@@ -80,17 +80,20 @@ class Rollout:
 
     prices: Prices
     costs: CostModel
-    fill: str | None
+    config: MarketConfig
     ensemble: pd.DataFrame
     per_seed: NDArray[np.float64]
 
     def summary(self) -> dict[str, Tensor]:
         """Net Sharpe ratio and yearly growth of each seed, [S]."""
         start, end = self.ensemble.index[0], self.ensemble.index[-1]
-        batch = backtest(self.prices, self.per_seed, costs=self.costs, fill=self.fill, start=start, end=end)
+        batch = backtest(
+            self.prices, self.per_seed, costs=self.costs, start=start, end=end, **self.config.account
+        )
         returns = np.asarray(batch.returns, dtype=np.float64)
-        growth = np.log1p(np.maximum(returns, -1 + 1e-12)).mean(axis=0) * self.costs.periods
-        ratio = sharpe(returns, periods=self.costs.periods, risk_free=self.costs.risk_free)
+        costs = batch.cost_model
+        growth = np.log1p(np.maximum(returns, -1 + 1e-12)).mean(axis=0) * costs.sessions_a_year
+        ratio = sharpe(returns, periods=costs.sessions_a_year, risk_free=costs.risk_free)
         return {"sharpe": torch.as_tensor(ratio), "growth": torch.as_tensor(growth)}
 
 
@@ -148,11 +151,11 @@ class AgentPolicy:
         first = int(known.dates.searchsorted(parse_date(start, "start"))) if start is not None else 0
         decided = self._path(market, first)
         frame = pd.DataFrame(decided[0, :, 1], index=known.dates[first:], columns=list(self.symbols))
-        return Rollout(known, self.costs, self.config.fill, frame, decided[:, :, 0])
+        return Rollout(known, self.costs, self.config, frame, decided[:, :, 0])
 
     def _path(self, market: Market, first: int) -> NDArray[np.float64]:
         """Targets [S, T, 2, N]: each seed on its own holdings, and the ensemble on its own."""
-        panel, rates = market.panel, Rates.of(self.costs)
+        panel, rates = market.panel, Rates.of(market.costs)
         impact = panel.impact(self.costs)
         count, n = len(panel.dates), len(self.symbols)
         held = torch.zeros(len(self.agent.seeds), 2, n, dtype=torch.float64)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from data.errors import DataError
+from trading_app.market.trading_status import DELIST_AFTER
 
 Actions = Literal["long-short", "long-only"]
 Reward = Literal["log", "mean-variance", "differential-sharpe"]
@@ -19,6 +20,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "reward_scale": (1e-9, 1e9),
     "episode_length": (1, 1_000_000),
     "max_weight": (1e-6, 20.0),
+    "delist_after": (1, 1_000),
+    "delisting_return": (-1.0, 1.0),
 }
 
 
@@ -57,6 +60,10 @@ class MarketConfig:
         What rewards are multiplied by.
     episode_length
         Steps of an episode, at most what the range has; None for the whole range.
+    delist_after
+        Sessions without a trade after which a symbol has ended.
+    delisting_return
+        Return from the last price of a symbol that has ended to the price at which a position in it is closed.
     mirror
         Whether the symmetry includes the mirror Z2 (long–short only); None: where it can.
 
@@ -78,6 +85,8 @@ class MarketConfig:
     sharpe_rate: float = 0.01
     reward_scale: float = 1.0
     episode_length: int | None = 252
+    delist_after: int = DELIST_AFTER
+    delisting_return: float = 0.0
     mirror: bool | None = None
 
     def __post_init__(self) -> None:
@@ -94,7 +103,7 @@ class MarketConfig:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
                 raise DataError(f"market.{name} is {value!r}: it must lie from {low:g} to {high:g}")
-            if name in ("window", "episode_length") and not isinstance(value, int):
+            if name in ("window", "episode_length", "delist_after") and not isinstance(value, int):
                 raise DataError(f"market.{name} is {value!r}: a whole number is needed")
         if self.mirror and self.actions == "long-only":
             raise DataError("market.mirror: long-only portfolios have no mirror image; use long-short")
@@ -102,6 +111,16 @@ class MarketConfig:
             object.__setattr__(self, "features", tuple(self.features))
             if not self.features or any(not isinstance(name, str) for name in self.features):
                 raise DataError("market.features: name at least one feature, or leave the default")
+
+    @property
+    def account(self) -> dict[str, Any]:
+        """Rules of an account for `trading_app.backtest`: fill, gross limit and the end of a symbol."""
+        return {
+            "fill": self.fill,
+            "gross_limit": self.gross_bound,
+            "delist_after": self.delist_after,
+            "delisting_return": self.delisting_return,
+        }
 
     @property
     def uses_mirror(self) -> bool:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from data.errors import DataError
+from data.frequency import periods_per_year
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BASIS_POINT = 1e-4
 
@@ -32,7 +37,7 @@ class CostModel:
     The account's size in currency is ``capital`` throughout: a profit does not make later trades costlier, so
     that costs depend on weights alone.
 
-    Rates of borrow and cash accrue once a session on what is held overnight, at rate / ``periods``.
+    Rates of borrow and cash accrue once a session on the positions held overnight, at rate / sessions a year.
 
     Attributes
     ----------
@@ -49,7 +54,7 @@ class CostModel:
     risk_free
         What cash earns, a yearly rate as a fraction (0.02 is 2 %).
     periods
-        Sessions a year.
+        Sessions a year; None: found from the dates of the prices (252, 365, 52, 12, 4 or 1), see `for_dates`.
     capital
         Size of the account in the currency of the prices; it matters to impact only.
 
@@ -65,23 +70,25 @@ class CostModel:
     borrow_bps: float = 50.0
     financing_spread_bps: float = 100.0
     risk_free: float = 0.0
-    periods: int = 252
+    periods: int | None = None
     capital: float = 1e6
 
     def __post_init__(self) -> None:
         for name, (low, high, unit) in _BOUNDS.items():
             value = getattr(self, name)
+            if name == "periods" and value is None:
+                continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
                 raise DataError(f"costs.{name} is {value!r}: a finite number is needed ({unit})")
             if not low <= value <= high:
                 raise DataError(f"costs.{name} is {value:g}: it must lie from {low:g} to {high:g} ({unit})")
-        if not isinstance(self.periods, int):
+        if not isinstance(self.periods, int | None):
             raise DataError(f"costs.periods is {self.periods!r}: a whole number is needed")
         if self.rate >= 1.0:
             raise DataError("costs.commission_bps and costs.half_spread_bps together reach the value traded")
 
     @classmethod
-    def free(cls, *, periods: int = 252) -> CostModel:
+    def free(cls, *, periods: int | None = None) -> CostModel:
         """No cost at all, and cash at zero."""
         return cls(
             commission_bps=0.0,
@@ -90,6 +97,15 @@ class CostModel:
             financing_spread_bps=0.0,
             periods=periods,
         )
+
+    def for_dates(self, dates: pd.DatetimeIndex) -> CostModel:
+        """Return the same costs with the sessions a year of these dates, unless they are set."""
+        return self if self.periods is not None else replace(self, periods=periods_per_year(dates))
+
+    @property
+    def sessions_a_year(self) -> int:
+        """Sessions a year; 252 where they are neither set nor found from dates."""
+        return 252 if self.periods is None else self.periods
 
     @property
     def commission(self) -> float:
@@ -109,14 +125,14 @@ class CostModel:
     @property
     def borrow_rate(self) -> float:
         """Borrow fee of one session, a fraction of the value sold short."""
-        return self.borrow_bps * BASIS_POINT / self.periods
+        return self.borrow_bps * BASIS_POINT / self.sessions_a_year
 
     @property
     def lending_rate(self) -> float:
         """What positive cash earns in one session, as a fraction."""
-        return self.risk_free / self.periods
+        return self.risk_free / self.sessions_a_year
 
     @property
     def financing_rate(self) -> float:
         """What negative cash pays in one session, as a fraction."""
-        return (self.risk_free + self.financing_spread_bps * BASIS_POINT) / self.periods
+        return (self.risk_free + self.financing_spread_bps * BASIS_POINT) / self.sessions_a_year

@@ -85,9 +85,14 @@ class Market:
         if n_envs < 1 or not seeds:
             raise DataError("a market needs at least one seed and one account")
         self.config = MarketConfig() if config is None else config
-        self.costs = CostModel() if costs is None else costs
+        self.costs = (CostModel() if costs is None else costs).for_dates(prices.dates)
         self.prices = prices
-        self.panel: TradingPanel = trading_panel(prices, self.config.fill)
+        self.panel: TradingPanel = trading_panel(
+            prices,
+            self.config.fill,
+            delist_after=self.config.delist_after,
+            delisting_return=self.config.delisting_return,
+        )
         self._seeds, self._n_envs = tuple(int(seed) for seed in seeds), n_envs
         self._device, self.dtype = torch.device(device), dtype
         self._bounds = (start, end)
