@@ -5,7 +5,7 @@ portfolio, with a row of NaN on dates without a decision (holdings drift). Row t
 including t, also those before `start`. Decisions fall on the first session of the range and on the first
 session of each later month; those dates do not depend on where the prices end. Where history is too short at
 first, decisions begin later and the portfolio is cash until then; where it is too short throughout, that is
-an error.
+an error. The daily ones decide on every session, as an agent does.
 
 A symbol takes part in a decision when it is available (it traded within the last `DELIST_AFTER` sessions) and, where a
 baseline looks back, has enough history. In a session without a trade its price is the last one.
@@ -14,6 +14,7 @@ baseline looks back, has enough history. In a session without a trade its price 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -44,14 +45,16 @@ class Baseline(Protocol):
         """Return target weights, date × symbol, NaN rows where nothing is decided."""
 
 
-def equal_weight(prices: Prices, start: DateLike | None = None, end: DateLike | None = None) -> pd.DataFrame:
-    """Equal weights in all listed symbols, restored each month."""
-    return _monthly(prices, start, end, lookback=0, needed=0, rule=_equal, name="equal-weight")
+def equal_weight(
+    prices: Prices, start: DateLike | None = None, end: DateLike | None = None, *, daily: bool = False
+) -> pd.DataFrame:
+    """Equal weights in all available symbols, restored each month or each session."""
+    return _scheduled(prices, start, end, lookback=0, needed=0, rule=_equal, name="equal-weight", daily=daily)
 
 
 def buy_and_hold(prices: Prices, start: DateLike | None = None, end: DateLike | None = None) -> pd.DataFrame:
     """Equal weights in the symbols listed on the first date, never traded again."""
-    targets = _monthly(prices, start, end, lookback=0, needed=0, rule=_equal, name="buy-and-hold")
+    targets = _scheduled(prices, start, end, lookback=0, needed=0, rule=_equal, name="buy-and-hold")
     targets.iloc[_first_decision(targets) + 1 :] = np.nan
     return targets
 
@@ -63,8 +66,9 @@ def inverse_volatility(
     *,
     window: int = WINDOW,
     minimum: int = MINIMUM,
+    daily: bool = False,
 ) -> pd.DataFrame:
-    """Weights proportional to one over trailing volatility, monthly.
+    """Weights proportional to one over trailing volatility, chosen each month or each session.
 
     Parameters
     ----------
@@ -74,6 +78,8 @@ def inverse_volatility(
         Trailing sessions of returns.
     minimum : int
         Returns that a symbol needs within the window.
+    daily : bool
+        Decide on each session, as an agent does, instead of once a month.
     """
 
     def rule(closes: Array) -> Array | None:
@@ -81,7 +87,8 @@ def inverse_volatility(
         usable = _usable(closes, minimum) & (spread > 0)
         return _normalised(np.where(usable, 1.0 / np.where(usable, spread, 1.0), 0.0))
 
-    return _monthly(prices, start, end, lookback=window, needed=minimum, rule=rule, name="inverse-volatility")
+    name = "inverse-volatility-daily" if daily else "inverse-volatility"
+    return _scheduled(prices, start, end, lookback=window, needed=minimum, rule=rule, name=name, daily=daily)
 
 
 def minimum_variance(
@@ -113,10 +120,17 @@ def minimum_variance(
         complete = returns[np.isfinite(returns).all(axis=1)]
         sample = complete if len(complete) >= minimum else np.nan_to_num(returns)
         weights = np.zeros(closes.shape[1])
-        weights[usable] = least_variance_weights(LedoitWolf().fit(sample).covariance_)
+        try:
+            weights[usable] = least_variance_weights(LedoitWolf().fit(sample).covariance_)
+        except Exception as error:  # each solver has errors of its own
+            reason = "every price is constant" if not sample.any() else " ".join(str(error).split())
+            raise DataError(
+                f"min-variance: {prices.name} has no portfolio of least variance ({reason}); "
+                "choose another baseline or leave out symbols without price changes"
+            ) from None
         return weights
 
-    return _monthly(prices, start, end, lookback=window, needed=minimum, rule=rule, name="min-variance")
+    return _scheduled(prices, start, end, lookback=window, needed=minimum, rule=rule, name="min-variance")
 
 
 def momentum(
@@ -159,13 +173,15 @@ def momentum(
             weights *= 0.5
         return weights
 
-    return _monthly(prices, start, end, lookback=window, needed=window, rule=rule, name="momentum")
+    return _scheduled(prices, start, end, lookback=window, needed=window, rule=rule, name="momentum")
 
 
 BASELINES: dict[str, Baseline] = {
     "equal-weight": equal_weight,
+    "equal-weight-daily": partial(equal_weight, daily=True),
     "buy-and-hold": buy_and_hold,
     "inverse-volatility": inverse_volatility,
+    "inverse-volatility-daily": partial(inverse_volatility, daily=True),
     "min-variance": minimum_variance,
     "momentum": momentum,
 }
@@ -215,7 +231,7 @@ def least_variance_weights(covariance: npt.ArrayLike) -> Array:
     return np.asarray(solution / solution.sum())
 
 
-def _monthly(
+def _scheduled(
     prices: Prices,
     start: DateLike | None,
     end: DateLike | None,
@@ -224,6 +240,7 @@ def _monthly(
     needed: int,
     rule: Rule,
     name: str,
+    daily: bool = False,
 ) -> pd.DataFrame:
     window = prices.between(start, end)  # DataError where the range is empty
     closes, available = _closes(prices)
@@ -231,8 +248,8 @@ def _monthly(
     targets = np.full((len(window.dates), len(prices.symbols)), np.nan)
     waiting = True
     for row in range(len(window.dates)):
-        # Until the first decision every session is tried, later ones fall on the first session of a month.
-        if not waiting and not _new_month(window.dates, row):
+        # Until the first decision every session is tried; later monthly ones fall on the first session of a month.
+        if not (waiting or daily or _new_month(window.dates, row)):
             continue
         t = offset + row
         weights = rule(_known(closes, available, t, lookback))

@@ -26,7 +26,13 @@ import pandas as pd
 
 from data.errors import DataError
 from rl_core.statistics import bootstrap_interval
-from trading_app.evaluation.metrics import bootstrap_table, metrics_table
+from trading_app.evaluation.metrics import (
+    bootstrap_table,
+    break_even_bps,
+    metrics_table,
+    returns_array,
+    sharpe,
+)
 from trading_app.evaluation.significance import compare, deflated_sharpe, probabilistic_sharpe, spa
 
 if TYPE_CHECKING:
@@ -113,6 +119,7 @@ def evidence(
             agent, trials=trials, trial_sharpes=trial_sharpes, **rates
         )
         document["trials"] = trials
+        document["above_reference"] = _above_reference(results, document["reference"], trials, rates)
     document["seeds"] = seed_spread(document["strategies"], level=level)
     return dict(plain(document))
 
@@ -211,6 +218,31 @@ def _tests(
         "comparisons": [comparison.to_dict() for comparison in comparisons],
         "spa": [spa(returns, name, candidates, reps=reps, seed=seed).to_dict() for name in baselines],
         "spa_reverse": spa(returns, AGENT, baselines, reps=reps, seed=seed).to_dict() if baselines else None,
+    }
+
+
+def _above_reference(
+    results: BatchResult, reference: str | None, trials: int, rates: Mapping[str, Any]
+) -> dict[str, float] | None:
+    """Sharpe ratios and break-even cost of the agent's return above the reference; None without one.
+
+    The break-even cost is that at which the mean difference would be zero: NaN where the agent trades no more than the
+    reference.
+    """
+    if reference is None:
+        return None
+    agent, other = results.strategy(AGENT), results.strategy(reference)
+    active = returns_array(agent.returns - other.returns)
+    turnover = returns_array((agent.turnover - other.turnover).iloc[1:])
+    paid = [trading_costs(result.costs, result.equity).iloc[1:] for result in (agent, other)]
+    costs = returns_array(paid[0] - paid[1])
+    even = float(break_even_bps(active, turnover, costs)) if turnover.mean() > 0 else float("nan")
+    periods = rates["periods"]
+    return {
+        "sharpe": float(sharpe(active, periods=periods)),
+        "probabilistic_sharpe": probabilistic_sharpe(active, periods=periods),
+        "deflated_sharpe": deflated_sharpe(active, trials=trials, periods=periods),
+        "break_even_bps": even,
     }
 
 

@@ -73,7 +73,8 @@ def backtest_run(
         strategies[f"seed-{seed}"] = pd.DataFrame(
             targets, index=path.ensemble.index, columns=path.ensemble.columns
         )
-    strategies |= baseline_weights(prices, first, last)
+    baselines, left_out = baseline_weights(prices, first, last)
+    strategies |= baselines
     rule = resolve_fill(prices, fill or config.market.fill)
     results: BatchResult = backtest(
         prices, strategies, costs=costs, start=first, end=last, **replace(config.market, fill=rule).account
@@ -82,6 +83,7 @@ def backtest_run(
         run,
         results,
         data_hash=prices.hash,
+        notes=left_out,
         trials=trials or config.search.trials,
         trial_sharpes=None if trials else config.search.sharpes or None,
     )
@@ -115,15 +117,17 @@ def unseen_period(
     return prices, *_period(run, prices, start, end)
 
 
-def baseline_weights(prices: Prices, start: DateLike, end: DateLike) -> dict[str, pd.DataFrame]:
-    """Targets of every baseline over a range; one that lacks history is left out."""
-    found = {}
+def baseline_weights(
+    prices: Prices, start: DateLike, end: DateLike
+) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """Return the targets of every baseline that can be computed, and a note on each that cannot."""
+    found, left_out = {}, []
     for name, rule in BASELINES.items():
         try:
             found[name] = rule(prices, start, end)
-        except DataError:
-            continue
-    return found
+        except DataError as error:
+            left_out.append(f"The baseline {name} is left out: {error}.")
+    return found, left_out
 
 
 def with_costs(costs: CostModel, costs_bps: float | None) -> CostModel:

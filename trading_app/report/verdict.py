@@ -1,4 +1,4 @@
-"""What the statistics say, in plain words: no claim that its own test does not carry."""
+"""Verdict on an agent in plain words: no claim that its own test does not support."""
 
 from __future__ import annotations
 
@@ -42,36 +42,43 @@ def verdict(document: Mapping[str, Any]) -> Verdict:
     entry = comparisons[reference]
     test = next((test for test in document["spa"] if test["benchmark"] == reference), None)
     tone, sentence = _sentence(entry, test)
-    details = [_excess(entry), _all_baselines(comparisons), *_spa(document, test)]
+    details = [_all_baselines(comparisons), *_spa(document, test)]
     details += [_luck(document), _costs(document)]
     details += _seeds(document)
     return Verdict(tone, sentence, tuple(detail for detail in details if detail))
 
 
 def _sentence(entry: Mapping[str, Any], test: Mapping[str, Any] | None) -> tuple[str, str]:
+    """Tone and sentence: the mean return first, then the Sharpe ratio."""
     name = baseline_name(entry["baseline"])
-    level = format_number(entry["level"], "percent", 0)
-    if entry["sharpe_low"] is None or entry["sharpe_high"] is None:
+    low, high = entry["excess_low"], entry["excess_high"]
+    if entry["sharpe_low"] is None or entry["sharpe_high"] is None or low is None or high is None:
         return "open", f"No Sharpe ratio to compare with {name}: a series without variation has none."
-    bounds = _span(entry["sharpe_low"], entry["sharpe_high"])
-    span = f"the {level} interval of the difference in Sharpe ratio is {bounds}"
-    if entry["verdict"] == "worse":
-        return "worse", f"Worse than {name} after costs: {span}."
+    mean = "worse" if high < 0 else "better" if low > 0 else "open"
+    earned = {
+        "worse": "Earned less than",
+        "better": "Earned more than",
+        "open": "Mean return not distinguishable from",
+    }
+    difference, *bounds = (
+        format_number(value, "percent", 1) for value in (entry["excess_return"], low, high)
+    )
+    ratio = {"better": "higher", "worse": "lower"}.get(entry["verdict"], "not distinguishable")
+    level = format_number(entry["level"], "percent", 0)
+    sentence = (
+        f"{earned[mean]} {name} after costs: {difference} a year ({bounds[0]} to {bounds[1]}); Sharpe ratio {ratio} "
+        f"(difference {_span(entry['sharpe_low'], entry['sharpe_high'])}, {level} intervals)"
+    )
+    if "worse" in (mean, entry["verdict"]):
+        return ("open" if "better" in (mean, entry["verdict"]) else "worse"), f"{sentence}."
     if entry["verdict"] != "better":
-        return "open", f"Not distinguishable from {name} after costs: {span}."
+        return "open", f"{sentence}."
     if test is not None and test["consistent"] >= SIGNIFICANT:
         return "open", (
-            f"Ahead of {name} after costs in Sharpe ratio ({span}), but its mean return is not shown to be higher "
-            f"once all {len(test['candidates'])} strategies looked at are allowed for (SPA {p_value(test)})."
+            f"{sentence}; with all {len(test['candidates'])} strategies compared, a higher mean return is not "
+            f"significant (SPA {p_value(test)})."
         )
-    return "better", f"Better than {name} after costs: {span}."
-
-
-def _excess(entry: Mapping[str, Any]) -> str:
-    difference = format_number(entry["excess_return"], "percent", 1)
-    bounds = [format_number(entry[key], "percent", 1) for key in ("excess_low", "excess_high")]
-    name = baseline_name(entry["baseline"])
-    return f"Mean return a year less that of {name}: {difference} ({bounds[0]} to {bounds[1]})."
+    return "better", f"{sentence}."
 
 
 def _all_baselines(comparisons: Mapping[str, Mapping[str, Any]]) -> str:
@@ -119,17 +126,18 @@ def _spa(document: Mapping[str, Any], test: Mapping[str, Any] | None) -> list[st
 
 
 def _luck(document: Mapping[str, Any]) -> str:
-    trials, probability = document.get("trials", 1), document.get("deflated_sharpe")
+    """Probability that the return above the reference is more than luck."""
+    above = document.get("above_reference") or document
+    trials, probability = document.get("trials", 1), above.get("deflated_sharpe")
     if probability is None:
         return ""
+    of_what = "of the return above the reference " if above is not document else ""
     if trials == 1:
         chance = percent_chance(probability)
-        return (
-            f"Taken alone, the probabilistic Sharpe ratio gives {chance} to a true Sharpe ratio above zero."
-        )
+        return f"The true Sharpe ratio {of_what}is above zero with probability {chance} (probabilistic Sharpe ratio)."
     return (
-        f"{trials} settings were tried. The true Sharpe ratio is above what luck gives the best of so many with "
-        f"probability {percent_chance(probability)} (deflated Sharpe ratio)."
+        f"{trials} settings were tried. The true Sharpe ratio {of_what}is above what luck gives the best of so many "
+        f"with probability {percent_chance(probability)} (deflated Sharpe ratio)."
     )
 
 
@@ -144,7 +152,16 @@ def _costs(document: Mapping[str, Any]) -> str:
     paid = f"It turns over {turnover} of the account a year at {rate}"
     if measured["break_even_bps"] <= 0:
         return f"{paid}; its mean return is negative even without trading costs."
-    return f"{paid}; its mean return would be nil at {format_measure('break_even_bps', measured['break_even_bps'])}."
+    even = (document.get("above_reference") or {}).get("break_even_bps")
+    above = (
+        ""
+        if even is None
+        else f", and that of the reference from {format_measure('break_even_bps', even)} on"
+        if even > 0
+        else ", and below that of the reference even without trading costs"
+    )
+    nil = format_measure("break_even_bps", measured["break_even_bps"])
+    return f"{paid}; its mean return would be zero at {nil}{above}."
 
 
 def _seeds(document: Mapping[str, Any]) -> list[str]:

@@ -82,6 +82,7 @@ def save_backtest(
     results: BatchResult,
     *,
     data_hash: str | None = None,
+    notes: Sequence[str] = (),
     reference: str = "equal-weight",
     trials: int = 1,
     trial_sharpes: Sequence[float] | None = None,
@@ -100,6 +101,8 @@ def save_backtest(
         Strategies ``agent``, ``seed-0`` … and baselines, under the same prices, dates and costs.
     data_hash : str, optional
         Hash of the prices.
+    notes : sequence of str
+        Notes to add to those of the backtest.
     reference, trials, trial_sharpes, level, reps, seed
         As in `trading_app.backtesting.summary.evidence`.
     """
@@ -113,6 +116,7 @@ def save_backtest(
         seed=seed,
     )
     document["data"]["hash"] = data_hash
+    document["notes"] += notes
     document["created_at"] = now()
     # metrics.json says that the rest is whole: it goes first and comes last.
     for stale in ("metrics.json", "report.html"):

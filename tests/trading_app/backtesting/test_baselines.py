@@ -45,7 +45,7 @@ def prices() -> Prices:
 
 
 @pytest.mark.parametrize("name", b.BASELINES)
-def test_targets_are_portfolios_on_the_first_session_of_each_month(name: str, prices: Prices) -> None:
+def test_targets_are_portfolios_on_the_sessions_of_their_schedule(name: str, prices: Prices) -> None:
     targets = b.BASELINES[name](prices, START, "2013-12-31")
     assert list(targets.columns) == list(prices.symbols)
     assert targets.index.equals(prices.between(START, "2013-12-31").dates)
@@ -53,7 +53,9 @@ def test_targets_are_portfolios_on_the_first_session_of_each_month(name: str, pr
     assert decided.notna().all(axis=None)
     assert decided.sum(axis=1).to_numpy() == pytest.approx(1.0)
     assert (decided >= 0).all(axis=None)
-    if name == "buy-and-hold":
+    if name.endswith("-daily"):
+        assert decided.index.equals(targets.index)
+    elif name == "buy-and-hold":
         assert list(decided.index) == [targets.index[0]]
     else:
         months = pd.Series(targets.index, index=targets.index).groupby(targets.index.to_period("M")).first()
@@ -68,7 +70,7 @@ def test_the_future_changes_no_past_decision(name: str, after: str, prices: Pric
     truncated = b.BASELINES[name](prices.between(None, after), START)
     pd.testing.assert_frame_equal(before[:after], perturbed[:after])
     pd.testing.assert_frame_equal(before[:after], truncated, check_freq=False)
-    if name not in {"equal-weight", "buy-and-hold"}:
+    if name not in {"equal-weight", "equal-weight-daily", "buy-and-hold"}:
         assert not before.equals(perturbed)
 
 
@@ -80,7 +82,8 @@ def test_unlisted_and_delisted_symbols_get_nothing(name: str, prices: Prices) ->
     targets = b.BASELINES[name](gappy, START).dropna(how="all")
     assert targets.notna().all(axis=None)
     assert (targets["S1"][:"2012-12-31"] == 0).all()
-    assert (targets["S2"]["2013-03-08":] == 0).all()
+    # It is available until it has not traded for ten sessions.
+    assert (targets["S2"]["2013-03-21":] == 0).all()
     assert (targets["S3"] == 0).all()
     assert targets.sum(axis=1).to_numpy() == pytest.approx(1.0)
     if name == "equal-weight":
@@ -102,6 +105,22 @@ def test_short_history_starts_later_or_says_why(name: str, prices: Prices) -> No
 def test_an_empty_range_is_an_error(name: str, prices: Prices) -> None:
     with pytest.raises(DataError, match="no session"):
         b.BASELINES[name](prices, "2050-01-01")
+
+
+def test_a_gap_of_some_sessions_changes_no_weight(prices: Prices) -> None:
+    gap = altered(prices, {"S1": slice("2013-03-01", "2013-03-12")})
+    assert (b.equal_weight(gap, START, daily=True).to_numpy() == 1 / 6).all()
+    first = b.equal_weight(gap, "2013-03-01").iloc[0]
+    assert first.to_numpy() == pytest.approx(1 / 6)
+
+
+def test_a_baseline_that_cannot_be_computed_says_why_in_one_line() -> None:
+    dates = pd.bdate_range("2020-01-01", periods=400)
+    flat = Prices.from_frames("flat", close=pd.DataFrame(5.0, index=dates, columns=["A", "B", "C"]))
+    with pytest.raises(DataError, match=r"min-variance: flat .*every price is constant") as caught:
+        b.minimum_variance(flat)
+    assert "\n" not in str(caught.value)
+    assert b.equal_weight(flat).iloc[0].tolist() == pytest.approx([1 / 3] * 3)
 
 
 def test_unknown_baseline_names_the_near_one() -> None:

@@ -73,7 +73,9 @@ def event_loop(
         # The night: shorts pay on their value at the last close, cash earns or pays.
         shorts = sum(-units[i] * last[i] for i in range(assets) if units[i] < 0)
         yearly = costs.risk_free if cash >= 0 else costs.risk_free + costs.financing_spread_bps / 10_000
-        cash += cash * yearly / costs.periods - shorts * costs.borrow_bps / 10_000 / costs.periods
+        cash += (
+            cash * yearly / costs.sessions_a_year - shorts * costs.borrow_bps / 10_000 / costs.sessions_a_year
+        )
         if not any(math.isnan(x) for x in targets[day - 1]):
             due = list(targets[day - 1])
             limit = max(1.0, sum(abs(x) for x in due)) if gross_limit is None else gross_limit

@@ -235,15 +235,22 @@ def test_verdict_claims_no_more_than_the_tests() -> None:
     open_case = verdict(document(-0.3, 0.4, 0.5))
     assert open_case.tone == "open"
     assert open_case.sentence == (
-        "Not distinguishable from equal weight after costs: the 95\u202f% interval of the difference in Sharpe "
-        "ratio is \u22120.30 to 0.40."
+        "Mean return not distinguishable from equal weight after costs: 2.0\u202f% a year (\u22121.0\u202f% to "
+        "5.0\u202f%); Sharpe ratio not distinguishable (difference \u22120.30 to 0.40, 95\u202f% intervals)."
     )
     assert verdict(document(0.1, 0.6, 0.01)).tone == "better"
-    assert verdict(document(0.1, 0.6, 0.01)).sentence.startswith("Better than equal weight after costs")
+    assert "Sharpe ratio higher" in verdict(document(0.1, 0.6, 0.01)).sentence
     assert verdict(document(-0.6, -0.1, 0.9)).tone == "worse"
+    less = document(-0.3, 0.4, 0.5)
+    less["comparisons"][0] |= {"excess_return": -0.01, "excess_low": -0.017, "excess_high": -0.004}
+    assert verdict(less).tone == "worse"
+    assert verdict(less).sentence.startswith(
+        "Earned less than equal weight after costs: \u22121.0\u202f% a year (\u22121.7\u202f% to \u22120.4\u202f%); "
+        "Sharpe ratio not distinguishable"
+    )
     luck = verdict(document(0.1, 0.6, 0.2))
     assert luck.tone == "open"
-    assert "not shown to be higher once all 3 strategies" in luck.sentence
+    assert "with all 3 strategies compared" in luck.sentence
     assert verdict(document(None, None, 1.0)).sentence.startswith("No Sharpe ratio to compare")
 
 
@@ -270,7 +277,7 @@ def test_probabilities_never_claim_certainty() -> None:
 def test_tables_hold_every_strategy_and_measure(data: ReportData) -> None:
     measures = measures_table(data.document)
     assert measures.columns[:2] == ("Agent", "Equal weight")
-    assert len(measures.columns) == 6
+    assert len(measures.columns) == 1 + len(BASELINES)
     rows = dict(measures.rows)
     sharpe = data.document["strategies"]["agent"]["metrics"]["sharpe"]
     assert rows["Sharpe ratio"][0].text == f"{sharpe:.2f}".replace("-", "\u2212")
