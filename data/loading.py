@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from data.errors import DataError
-from data.prices import DateLike, Prices
+from data.fields import DateLike
+from data.prices import Prices
 
 
 def load_prices(

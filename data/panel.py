@@ -1,17 +1,14 @@
-"""Between the long form of prices (one row a date and symbol) and the panel form (one array a field)."""
+"""Conversion between the long form of prices (one row per date and symbol) and the panel form (one array per field)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from data.errors import DataError
-
-if TYPE_CHECKING:
-    from data.prices import Prices
+from data.fields import FIELDS
 
 
 def pivot(
@@ -24,8 +21,6 @@ def pivot(
     DataError
         If a column is missing or unknown, a date or symbol is empty, or a (date, symbol) occurs twice.
     """
-    from data.prices import FIELDS
-
     for column in ("date", "symbol", "close"):
         if column not in frame.columns:
             raise DataError(f"{name}: no column '{column}' (there are {', '.join(map(str, frame.columns))})")
@@ -108,13 +103,14 @@ def _check_unique(cells: np.ndarray, dates: np.ndarray, order: list[str], name: 
         raise DataError(f"{name}: {order[column]} has {int(counts.max())} rows on {day}")
 
 
-def present_cells(prices: Prices) -> tuple[np.ndarray, np.ndarray]:
+def present_cells(fields: Mapping[str, pd.DataFrame]) -> tuple[np.ndarray, np.ndarray]:
     """Return (column, row) of the cells that get a row in the long form, ordered by symbol, then date.
 
-    Those with at least one value; a date, or a symbol, without any value keeps one, so that it survives.
+    These are the cells with at least one value, and one cell of each date and symbol without any value, so that no
+    date and no symbol is lost.
     """
-    kept = np.zeros((len(prices.dates), len(prices.symbols)), dtype=bool)
-    for frame in prices.fields.values():
+    kept = np.zeros(fields["close"].shape, dtype=bool)
+    for frame in fields.values():
         kept |= ~np.isnan(frame.to_numpy())
     kept[~kept.any(axis=1), 0] = True
     kept[0, ~kept.any(axis=0)] = True
@@ -122,11 +118,11 @@ def present_cells(prices: Prices) -> tuple[np.ndarray, np.ndarray]:
     return columns, rows
 
 
-def melt(prices: Prices) -> pd.DataFrame:
-    """Turn a panel into a long frame, ordered by symbol, then date; see `Prices.to_long`."""
-    columns, rows = present_cells(prices)
-    symbols = np.array(prices.symbols, dtype=object)[columns]
-    data: dict[str, object] = {"date": prices.dates[rows], "symbol": pd.Series(symbols, dtype="str")}
-    for field, frame in prices.fields.items():
+def melt(dates: pd.DatetimeIndex, symbols: Sequence[str], fields: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Turn a panel into a long frame, ordered by symbol, then date."""
+    columns, rows = present_cells(fields)
+    names = np.array(symbols, dtype=object)[columns]
+    data: dict[str, object] = {"date": dates[rows], "symbol": pd.Series(names, dtype="str")}
+    for field, frame in fields.items():
         data[field] = frame.to_numpy().T[columns, rows]
     return pd.DataFrame(data)

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -15,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from data.errors import DataError
+from data.fields import FIELDS, PRICE_FIELDS, DateLike, parse_date
+from data.panel import melt, pivot
 
-PRICE_FIELDS = ("open", "high", "low", "close", "adj_close")
-FIELDS = (*PRICE_FIELDS, "volume", "dividends", "splits")
-DateLike = str | date | np.datetime64  # a pd.Timestamp is a date
+__all__ = ["Prices"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -116,8 +115,6 @@ class Prices:
         DataError
             If a column is missing or unknown, or a (date, symbol) occurs twice.
         """
-        from data.panel import pivot
-
         dates, order, arrays = pivot(frame, name, symbols)
         index = pd.DatetimeIndex(dates)
         frames = {key: pd.DataFrame(array, index, order, copy=False) for key, array in arrays.items()}
@@ -128,9 +125,7 @@ class Prices:
 
         A date on which no symbol has any value keeps one empty row, so that the calendar survives.
         """
-        from data.panel import melt
-
-        return melt(self)
+        return melt(self.dates, self.symbols, self.fields)
 
     @cached_property
     def hash(self) -> str:
@@ -257,17 +252,6 @@ class Prices:
             f"Prices({self.name!r}, {len(self.dates)} sessions {self.dates[0].date()} to "
             f"{self.dates[-1].date()}, {len(self.symbols)} symbols, fields {', '.join(self.fields)})"
         )
-
-
-def parse_date(value: DateLike, what: str) -> pd.Timestamp:
-    """Read a date (midnight, no time zone), or raise DataError naming `what` it was for."""
-    try:
-        stamp = pd.Timestamp(value)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise DataError(f"{what}: '{value}' is not a date (write YYYY-MM-DD)") from error
-    if pd.isna(stamp):
-        raise DataError(f"{what}: '{value}' is not a date (write YYYY-MM-DD)")
-    return stamp.tz_localize(None).normalize()
 
 
 def _digest_values(values: np.ndarray) -> str:

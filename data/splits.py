@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from data.errors import DataError
-from data.prices import DateLike, parse_date
+from data.fields import DateLike, parse_date
 
 Period = tuple[pd.Timestamp, pd.Timestamp]
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from data.calendars import next_session
 from service.auth.keys import Keyring
 from service.auth.rate_limits import RateLimits
 from service.auth.users import Users
@@ -18,7 +19,6 @@ from service.core.settings import Settings
 from service.core.telemetry import Telemetry
 from service.decisions.audit import AuditTrail, AuditWriter
 from service.decisions.batching import Batcher
-from service.decisions.calendar import Calendar
 from service.decisions.service import DecisionResult, DecisionService
 from service.decisions.snapshots import Snapshots
 from service.jobs.queue import JobQueue
@@ -70,9 +70,8 @@ class State:
         self.telemetry = Telemetry()
         self.snapshots = Snapshots(settings.home)
         self.registry = Registry(self.database, settings.models, load=load, inspect=inspect)
-        self.calendar = Calendar(service.calendar)
         self.decisions = DecisionService(
-            self.registry, self.snapshots, self.calendar, max_age_days=service.max_age_days, clock=clock
+            self.registry, self.snapshots, service.calendar, max_age_days=service.max_age_days, clock=clock
         )
         self.audit = AuditTrail(self.database)
         self.writer = AuditWriter(self.database)
@@ -130,7 +129,7 @@ class State:
             policy = self.registry.policy(promoted.id, promoted.version)
             prices = self.snapshots.get(promoted.evidence.data)
             if len(prices.dates) >= policy.history:
-                self.calendar.next_session(prices.dates, prices.dates[-1])
+                next_session(prices.dates, prices.dates[-1], self.settings.service.calendar)
 
     def close(self) -> None:
         """Write what waits and close connections."""

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from data.errors import DataError
-from data.prices import FIELDS, DateLike, parse_date
+from data.fields import FIELDS, DateLike, parse_date
 from data.quality.pipeline import CheckOptions, ImportResult, check_and_build
 from data.quality.raw_table import RawTable, with_places
 from data.snapshots.store import Snapshot, SnapshotStore, check_name

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from data.calendars import check_sessions, resolve_calendar
+from data.calendars import resolve_calendar
+from data.errors import check_choices
 from data.prices import Prices
-from data.quality.findings import ALLOWABLE, Finding, Report, check_kinds
+from data.quality.findings import ALLOWABLE, Finding, Report
 from data.quality.jumps import STALE_SESSIONS, check_splits, check_stale
 from data.quality.raw_table import RawTable, table_of
+from data.quality.sessions import check_sessions
 
 if TYPE_CHECKING:
     import pandera.pandas as pandera
@@ -59,7 +61,7 @@ def check_table(
     DataError
         If a kind cannot be accepted, or the calendar is unknown.
     """
-    allowed = check_kinds(allow, ALLOWABLE, "--allow")
+    allowed = check_choices(allow, ALLOWABLE, "--allow")
     findings = list(table.findings)
     findings += _missing_symbols(table)
     findings += _zones(table)

@@ -1,9 +1,8 @@
-"""What validation says about prices: findings that name the row, symbol and date, gathered in a report."""
+"""Findings of the validation of prices, each with its row, symbol and date, and the report that lists them."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +10,9 @@ import pandas as pd
 
 from data.errors import DataError
 
-# Errors stop an import; a warning is reported and kept. What each kind means:
+__all__ = ["ALLOWABLE", "CURES", "ERRORS", "WARNINGS", "Finding", "Report"]
+
+#: Kinds of findings that stop an import, with their meaning.
 ERRORS: dict[str, str] = {
     "truncated-row": "a row has too few or too many columns",
     "unreadable-date": "a date cannot be read",
@@ -25,6 +26,7 @@ ERRORS: dict[str, str] = {
     "non-positive": "a price is zero or negative, or a volume, dividend or split is negative",
     "high-below-low": "the high is below the low",
 }
+#: Kinds of findings that are reported and do not stop an import, with their meaning.
 WARNINGS: dict[str, str] = {
     "missing-value": "a cell is empty",
     "outside-range": "open or close lies above the high or below the low",
@@ -34,13 +36,28 @@ WARNINGS: dict[str, str] = {
     "split-jump": "a jump that looks like a split which prices were not adjusted for",
     "stale-run": "the close stays the same for many sessions",
 }
-# Errors that prices can be kept with if a person says so; the others would leave no meaning.
+#: Errors that a user may accept. With the others the prices would have no meaning.
 ALLOWABLE = ("mixed-currency", "high-below-low")
+#: Kind of finding → repairs that remove it; see `data.quality.repairs.REPAIRS`.
+CURES: dict[str, tuple[str, ...]] = {
+    "truncated-row": ("drop-bad-rows",),
+    "unreadable-date": ("drop-bad-rows",),
+    "unreadable-value": ("drop-bad-rows",),
+    "missing-symbol": ("drop-bad-rows",),
+    "mixed-time-zones": ("local-dates",),
+    "unsorted": ("sort",),
+    "duplicate": ("keep-first", "keep-last"),
+    "non-finite": ("blank-bad-values",),
+    "non-positive": ("blank-bad-values",),
+    "high-below-low": ("blank-high-low",),
+    "not-a-session": ("drop-closed-days",),
+    "split-jump": ("adjust-splits",),
+}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found.
+    """One finding.
 
     Attributes
     ----------
@@ -49,9 +66,9 @@ class Finding:
     message
         What is wrong, with the value.
     symbol, date
-        Which symbol and date (ISO), where there is one.
+        Symbol and date (ISO), where the finding has one.
     place
-        File and line or row, where prices come from a file.
+        File and line or row, for prices that come from a file.
     """
 
     kind: str
@@ -62,7 +79,7 @@ class Finding:
 
     @property
     def is_error(self) -> bool:
-        """Whether this kind stops an import."""
+        """True if this kind stops an import."""
         return self.kind in ERRORS
 
     def __str__(self) -> str:
@@ -73,16 +90,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything found, in the order of the checks.
+    """All findings, in the order of the checks.
 
     Attributes
     ----------
     findings
-        One entry a finding.
+        The findings.
     calendar
         The exchange calendar that sessions were checked against (a code of exchange_calendars), or None.
     allowed
-        Kinds of errors that a person said to accept.
+        Kinds of errors that the user accepts.
     """
 
     findings: tuple[Finding, ...]
@@ -96,24 +113,24 @@ class Report:
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
-        """Findings that are reported and kept."""
+        """Findings that are reported and do not stop an import."""
         return tuple(item for item in self.findings if not item.is_error or item.kind in self.allowed)
 
     def counts(self) -> dict[str, int]:
-        """Number of findings by kind, errors first."""
+        """Return the number of findings by kind, errors first."""
         found = Counter(item.kind for item in self.findings)
         return {kind: found[kind] for kind in (*ERRORS, *WARNINGS) if found[kind]}
 
     def of_kind(self, kind: str) -> tuple[Finding, ...]:
-        """The findings of one kind."""
+        """Return the findings of one kind."""
         return tuple(item for item in self.findings if item.kind == kind)
 
     def summary(self) -> dict[str, Any]:
-        """What a manifest keeps: calendar, counts by kind, what was accepted."""
+        """Return calendar, counts by kind and accepted kinds, for a manifest."""
         return {"calendar": self.calendar, "counts": self.counts(), "allowed": list(self.allowed)}
 
     def to_frame(self) -> pd.DataFrame:
-        """All findings as a frame with columns kind, severity, place, symbol, date, message."""
+        """Return all findings as a frame with columns kind, severity, place, symbol, date, message."""
         rows = [
             {**asdict(item), "severity": "error" if item.is_error else "warning"} for item in self.findings
         ]
@@ -121,14 +138,14 @@ class Report:
         return pd.DataFrame(rows, columns=columns)
 
     def raise_errors(self, name: str, *, strict: bool = False) -> None:
-        """Raise DataError, with the first finding and how many more there are, if any stops an import.
+        """Raise DataError with the first finding and the counts by kind, if any finding stops an import.
 
         Parameters
         ----------
         name
-            What was checked.
+            Name of the prices.
         strict
-            Let warnings stop it too.
+            Warnings stop the import too.
         """
         stopping = self.findings if strict else self.errors
         stopping = tuple(item for item in stopping if item.kind not in self.allowed)
@@ -141,20 +158,7 @@ class Report:
 
 
 def _remedy(kind: str) -> str:
-    from data.quality.repairs import REPAIRS
-
-    options = [f"--repair {name}" for name, repair in REPAIRS.items() if kind in repair.cures]
+    options = [f"--repair {name}" for name in CURES.get(kind, ())]
     if kind in ALLOWABLE:
         options.append(f"--allow {kind}")
-    return f"; to go on: {' or '.join(options)}" if options else ""
-
-
-def check_kinds(
-    kinds: Iterable[str], known: Mapping[str, Any] | tuple[str, ...], what: str
-) -> tuple[str, ...]:
-    """Return `kinds` as a tuple, or raise DataError if one is not among `known`."""
-    chosen = tuple(kinds)
-    unknown = [kind for kind in chosen if kind not in known]
-    if unknown:
-        raise DataError(f"{what}: no such choice '{unknown[0]}' (there are {', '.join(known)})")
-    return chosen
+    return f"; to continue: {' or '.join(options)}" if options else ""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from data.prices import FIELDS, PRICE_FIELDS, Prices
+from data.fields import FIELDS, PRICE_FIELDS
+from data.prices import Prices
 from data.quality.findings import Finding
 
 

@@ -1,4 +1,4 @@
-"""Repairs that a person can ask for; each says what it changed, and nothing is repaired unasked."""
+"""Repairs that a user can ask for. Each records its changes, and nothing is repaired without a request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from data.calendars import resolve_calendar, sessions_of
-from data.quality.findings import check_kinds
+from data.errors import check_choices
+from data.quality.findings import CURES
 from data.quality.jumps import ratio_text, split_jumps
 from data.quality.raw_table import RawTable
 
@@ -23,42 +24,39 @@ class Repair:
 
     Attributes
     ----------
-    does
-        What it does, for the help text.
-    cures
-        Kinds of findings that it removes.
+    effect
+        Description for people.
     function
-        Maps (table, calendar) to the repaired table and one line a change.
+        Maps (table, calendar) to the repaired table and one line per change.
     """
 
-    does: str
-    cures: tuple[str, ...]
+    effect: str
     function: Callable[[RawTable, str], Result]
 
 
 def apply_repairs(
     table: RawTable, names: Iterable[str], *, calendar: str = "auto"
 ) -> tuple[RawTable, list[dict[str, Any]]]:
-    """Apply repairs, always in the order of `REPAIRS`, and say what they changed.
+    """Apply repairs in the order of `REPAIRS`, whatever the order of `names`.
 
     Returns
     -------
     table
         The repaired table.
     records
-        For the manifest: ``{"repair", "count", "changes"}`` of each repair that was asked for.
+        ``{"repair", "count", "changes"}`` of each repair that was asked for, for the manifest.
 
     Raises
     ------
     DataError
-        If there is no repair of such a name.
+        If a name is not one of `REPAIRS`.
     """
-    wanted = set(check_kinds(names, tuple(REPAIRS), "--repair"))
+    wanted = set(check_choices(names, REPAIRS, "--repair"))
     records: list[dict[str, Any]] = []
     for name, repair in REPAIRS.items():
         if name in wanted:
             table, changes = repair.function(table, calendar)
-            findings = tuple(item for item in table.findings if item.kind not in repair.cures)
+            findings = tuple(item for item in table.findings if name not in CURES.get(item.kind, ()))
             table = replace(table, findings=findings)
             records.append({"repair": name, "count": len(changes), "changes": changes})
     return table, records
@@ -160,28 +158,14 @@ def _where(table: RawTable, row: int | np.integer[Any]) -> str:
 
 REPAIRS: dict[str, Repair] = {
     "drop-bad-rows": Repair(
-        "drop rows that are cut short or whose date, symbol or numbers cannot be read",
-        ("truncated-row", "unreadable-date", "unreadable-value", "missing-symbol"),
-        _drop_bad_rows,
+        "drop rows that are cut short or whose date, symbol or numbers cannot be read", _drop_bad_rows
     ),
-    "local-dates": Repair(
-        "date every row by its own wall clock where time zones are mixed", ("mixed-time-zones",), _local_dates
-    ),
-    "sort": Repair("sort rows by date", ("unsorted",), _sort),
-    "keep-first": Repair(
-        "of rows for the same symbol and date keep the first", ("duplicate",), _keep("first")
-    ),
-    "keep-last": Repair("of rows for the same symbol and date keep the last", ("duplicate",), _keep("last")),
-    "blank-bad-values": Repair(
-        "make zero, negative and infinite values missing", ("non-finite", "non-positive"), _blank_bad_values
-    ),
-    "blank-high-low": Repair(
-        "make high and low missing where high is below low", ("high-below-low",), _blank_high_low
-    ),
-    "drop-closed-days": Repair(
-        "drop rows on days on which the exchange was closed", ("not-a-session",), _drop_closed_days
-    ),
-    "adjust-splits": Repair(
-        "divide prices before a suspected split by its ratio", ("split-jump",), _adjust_splits
-    ),
+    "local-dates": Repair("date every row by its own wall clock where time zones are mixed", _local_dates),
+    "sort": Repair("sort rows by date", _sort),
+    "keep-first": Repair("of rows for the same symbol and date keep the first", _keep("first")),
+    "keep-last": Repair("of rows for the same symbol and date keep the last", _keep("last")),
+    "blank-bad-values": Repair("make zero, negative and infinite values missing", _blank_bad_values),
+    "blank-high-low": Repair("make high and low missing where high is below low", _blank_high_low),
+    "drop-closed-days": Repair("drop rows on days on which the exchange was closed", _drop_closed_days),
+    "adjust-splits": Repair("divide prices before a suspected split by its ratio", _adjust_splits),
 }

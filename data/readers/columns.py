@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from data.errors import DataError
-from data.prices import FIELDS
+from data.fields import FIELDS
 
 ROLES = ("date", "symbol", *FIELDS, "currency")
 # Where two columns could have a role, the name that stands first here wins.

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from data.errors import DataError
-from data.prices import FIELDS
+from data.fields import FIELDS
 from data.quality.findings import Finding
 from data.quality.pipeline import CheckOptions, ImportResult, check_and_build
 from data.quality.raw_table import RawTable, with_places

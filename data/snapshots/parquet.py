@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from data.errors import DataError
+from data.fields import FIELDS
 from data.panel import place, present_cells
-from data.prices import FIELDS, Prices
+from data.prices import Prices
 
 
 def write_panel(prices: Prices, path: Path) -> str:
@@ -21,7 +22,7 @@ def write_panel(prices: Prices, path: Path) -> str:
     import pyarrow
     import pyarrow.parquet
 
-    columns, rows = present_cells(prices)
+    columns, rows = present_cells(prices.fields)
     days = prices.dates.to_numpy().astype("datetime64[D]")
     codes = pyarrow.array(columns.astype(np.int32))
     table: dict[str, Any] = {

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from data import Prices
+from data.calendars import next_session
 from data.errors import DataError
 from service.core.problems import Problem
-from service.decisions.calendar import Calendar
 from service.models.registry import Promoted
 from service.models.serving import Floats, Policy
 from service.schemas.decisions import DecisionRequest, PricePanel
@@ -122,7 +122,7 @@ def build_context(
     age: PriceAgePolicy,
     *,
     source: str,
-    calendar: Calendar,
+    calendar: str,
 ) -> DecisionContext:
     """Return the context of a decision, after checking that it can be made.
 
@@ -156,7 +156,7 @@ def build_context(
     session = prices.dates[position - 1]
     staleness = (age.as_of - session.date()).days
     warnings = _warnings(prices, session.date(), staleness, age)
-    trade = calendar.next_session(prices.dates, session)
+    trade = next_session(prices.dates, session, calendar)
     common = {
         "model": promoted.id,
         "version": promoted.version,

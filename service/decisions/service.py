@@ -16,7 +16,6 @@ from data import Prices
 from service.core.ids import new_id
 from service.decisions.allocation import answer_members, held_weights
 from service.decisions.audit import AuditEntry, AuditRow, AuditTrail, make_entry
-from service.decisions.calendar import Calendar
 from service.decisions.context import (
     FROM_REQUEST,
     DecisionContext,
@@ -97,7 +96,7 @@ class DecisionService:
         self,
         registry: Registry,
         snapshots: Snapshots,
-        calendar: Calendar,
+        calendar: str,
         *,
         max_age_days: int,
         clock: Callable[[], datetime],

@@ -115,7 +115,7 @@ def test_long_lists_are_cut_unless_all_is_asked_for(
         (["import", "CSV", "--name", "x", "--map", "close"], "write FIELD=COLUMN"),
         (["import", "CSV", "--name", "x", "--map", "close=Nope"], "no column 'Nope'"),
         (["import", "CSV", "--name", "x", "--calendar", "XXXX"], "no exchange calendar 'XXXX'"),
-        (["import", "CSV", "--name", "x", "--repair", "magic"], "no such choice 'magic'"),
+        (["import", "CSV", "--name", "x", "--repair", "magic"], "'magic' is not one of drop-bad-rows"),
         (["import", "CSV", "--name", "x", "--strict"], "no open"),
         (["show", "nope"], "no bundled dataset, snapshot"),
         (["validate", "nope"], "no bundled dataset, snapshot"),

@@ -23,7 +23,7 @@ import pandas as pd
 
 from data import Prices
 from data.errors import DataError
-from data.prices import DateLike
+from data.fields import DateLike
 from trading_app.market.trading_status import trading_status
 
 Array = npt.NDArray[np.float64]

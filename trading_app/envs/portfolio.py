@@ -171,7 +171,7 @@ class PortfolioEnv(gymnasium.Env["Observation", "Action"]):
         )
 
     def _position(self, date: object) -> int:
-        from data.prices import parse_date
+        from data.fields import parse_date
 
         stamp = parse_date(date, "start")  # type: ignore[arg-type]
         day = int(self.panel.dates.searchsorted(stamp))

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from data.errors import DataError
+from data.fields import DateLike, parse_date
 from data.loading import load_prices
-from data.prices import DateLike, Prices, parse_date
+from data.prices import Prices
 from trading_app.backtesting.backtest import backtest
 from trading_app.backtesting.baselines import BASELINES
 from trading_app.experiments.config import load_config

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from data.errors import DataError
-from data.prices import DateLike, Prices, parse_date
+from data.fields import DateLike, parse_date
+from data.prices import Prices
 from rl_core.sac import SAC
 from trading_app.backtesting.backtest import backtest
 from trading_app.evaluation.metrics import sharpe

@@ -201,7 +201,7 @@ def session_range(
     DataError
         If a bound is no date or fewer than two sessions lie between them.
     """
-    from data.prices import parse_date
+    from data.fields import parse_date
 
     first = dates[0] if start is None else parse_date(start, "start")  # type: ignore[arg-type]
     last = dates[-1] if end is None else parse_date(end, "end")  # type: ignore[arg-type]

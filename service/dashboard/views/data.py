@@ -193,7 +193,7 @@ def repairs_of(dataset: Dataset) -> list[dict[str, Any]]:
     return [
         {
             "name": entry["repair"],
-            "text": REPAIRS[entry["repair"]].does if entry["repair"] in REPAIRS else "",
+            "text": REPAIRS[entry["repair"]].effect if entry["repair"] in REPAIRS else "",
             "count": entry["count"],
             "changes": entry.get("changes", [])[:CHANGES],
         }

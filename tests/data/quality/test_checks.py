@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data import DataError, Prices, load_prices
-from data.calendars import detect_calendar, sessions_of
 from data.quality.checks import check_table, validate
-from data.quality.findings import ERRORS, WARNINGS
+from data.quality.findings import CURES, ERRORS, WARNINGS
 from data.quality.pipeline import CheckOptions, check_and_build
 from data.quality.raw_table import RawTable, with_places
 from data.quality.repairs import REPAIRS, apply_repairs
@@ -74,15 +73,6 @@ def test_rows_on_closed_days_are_found(sessions: Any) -> None:
         "2023-07-04: XNYS was closed on this Tuesday",
         "2023-12-23: XNYS was closed on this Saturday",
     ]
-
-
-@pytest.mark.parametrize("code", ["XNYS", "XLON", "XTKS", "24/7"])
-def test_the_exchange_is_found_from_its_days(code: str) -> None:
-    days = sessions_of(code, pd.Timestamp("2019-01-01"), pd.Timestamp("2022-12-31"))
-    # Frankfurt and Zurich never differ for long, London and Paris hardly: the sessions must fit, not the name.
-    found = detect_calendar(days)
-    assert found is not None
-    assert len(sessions_of(found, days[0], days[-1]).symmetric_difference(days)) <= 3
 
 
 def test_dates_of_no_exchange_are_said() -> None:
@@ -234,12 +224,17 @@ def test_a_repair_changes_only_what_it_is_for(names: set[str]) -> None:
     after, records = apply_repairs(before, names, calendar="XNYS")
     assert {record["repair"] for record in records} == names
     left = kinds(check_table(after, calendar="XNYS"))
-    cured = {kind for name in names for kind in REPAIRS[name].cures}
+    cured = {kind for kind, repairs in CURES.items() if names & set(repairs)}
     # What no repair was asked for is still there, unless its row was dropped for another reason.
     for kind, count in kinds(check_table(before, calendar="XNYS")).items():
         assert left.get(kind, 0) == 0 if kind in cured else left.get(kind, 0) <= count
     if not names:
         pd.testing.assert_frame_equal(before.frame, after.frame)
+
+
+def test_every_cure_is_a_repair_of_a_known_kind() -> None:
+    assert set(CURES) <= {*ERRORS, *WARNINGS}
+    assert {repair for repairs in CURES.values() for repair in repairs} == set(REPAIRS)
 
 
 def test_splits_are_adjusted_on_request(sessions: Any) -> None:

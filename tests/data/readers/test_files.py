@@ -260,9 +260,9 @@ def test_missing_files_and_wrong_options_are_refused(write: Write, tmp_path: Pat
         read_prices([path], options=ReadOptions({"close": "Last"}))
     with pytest.raises(DataError, match="--map: no field 'clsoe'"):
         read_prices([path], options=ReadOptions({"clsoe": "Close"}))
-    with pytest.raises(DataError, match="--repair: no such choice 'everything'"):
+    with pytest.raises(DataError, match="--repair: 'everything' is not one of"):
         read_prices([path], checks=CheckOptions(repair=("everything",)))
-    with pytest.raises(DataError, match="--allow: no such choice 'duplicate'"):
+    with pytest.raises(DataError, match="--allow: 'duplicate' is not one of"):
         read_prices([path], checks=CheckOptions(allow=("duplicate",)))
     with pytest.raises(DataError, match="no exchange calendar 'NYSE2'"):
         read_prices([path], checks=CheckOptions(calendar="NYSE2"))
