@@ -47,7 +47,7 @@ def one_market(kind: str, index: int, seeds: int) -> dict[str, Any]:
     from trading_app.backtesting.backtest import backtest
     from trading_app.backtesting.baselines import BASELINES
     from trading_app.experiments.config import load_config
-    from trading_app.experiments.policies import TrainedPolicy
+    from trading_app.experiments.policies import load_policy
     from trading_app.experiments.training import train_run
 
     prices = placebo_prices(kind, index)
@@ -58,7 +58,7 @@ def one_market(kind: str, index: int, seeds: int) -> dict[str, Any]:
         config = load_config(None, {}, {**settings, **KINDS[kind]})
         run, _ = train_run(config, home=home, name="placebo")
         first, last = (pd.Timestamp(day) for day in run.manifest["split"]["test"])
-        policy = TrainedPolicy.load(run.path)
+        policy = load_policy(run.path)
         path = policy.rollout(prices, first, last)
         strategies = {"agent": path.ensemble, "equal-weight": BASELINES["equal-weight"](prices, first, last)}
         for seed, targets in zip(policy.seeds, path.per_seed, strict=True):

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from service.decisions.service import DecisionResult, PreparedDecision
-from service.models.serving import WIDTH
 
+# `AgentPolicy.decide` computes up to eight accounts at once.
+WIDTH = 8
 Results = list[DecisionResult | Exception]
 _Waiting = list[tuple[PreparedDecision, asyncio.Future[DecisionResult]]]
 

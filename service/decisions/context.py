@@ -60,7 +60,7 @@ class DecisionContext:
 
     def target_weights(self, held: Floats) -> Floats:
         """Return target weights of each seed [S, B, N] for accounts that hold weights [B, N]."""
-        return self.policy.targets(self.prices, self.session, held)
+        return self.policy.decide(self.prices, self.session, held)
 
 
 class PriceAgePolicy(NamedTuple):

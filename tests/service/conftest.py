@@ -40,9 +40,9 @@ class TiltPolicy:
     base: tuple[float, ...]
     history: int = HISTORY
 
-    def targets(self, prices: Prices, as_of: pd.Timestamp, held: np.ndarray) -> np.ndarray:
+    def decide(self, prices: Prices, session: pd.Timestamp, held: np.ndarray) -> np.ndarray:
         closes = prices.fields["close"].to_numpy()
-        day = int(prices.dates.searchsorted(as_of))
+        day = int(prices.dates.searchsorted(session))
         tilt = np.clip(closes[day] / closes[day - 1] - 1, -0.05, 0.05)
         return np.stack([0.5 * np.array(self.base) + 0.5 * held + k * tilt for k in (1, 2)])
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from rl_core.sac import SAC
     from rl_core.symmetry.measure import FunctionError
-    from trading_app.experiments.policies import Rollout, TrainedPolicy
+    from trading_app.backtesting.policies import AgentPolicy, Rollout
     from trading_app.runs.run import Run
 
 SCHEMA = 1
@@ -132,13 +132,13 @@ def deviations(agent: SAC) -> dict[str, Tensor]:
     return found
 
 
-def measure_equivariance(policy: TrainedPolicy, path: Rollout, *, states: int = STATES) -> dict[str, Any]:
+def measure_equivariance(policy: AgentPolicy, path: Rollout, *, states: int = STATES) -> dict[str, Any]:
     """Measure how far a run's policy and critic are from equivariance on days of a backtest.
 
     Parameters
     ----------
     policy
-        The run's.
+        The run's policy.
     path
         Its decisions. A state is a day of it, evenly spread, with the weights that each seed had decided on the day
         before; a critic's action is the policy's own.
@@ -154,7 +154,7 @@ def measure_equivariance(policy: TrainedPolicy, path: Rollout, *, states: int = 
 
     from rl_core.symmetry.measure import critic_errors, policy_errors
 
-    agent, market = policy.policy.agent, policy.policy.market(path.prices)
+    agent, market = policy.agent, policy.market(path.prices)
     days = len(path.ensemble)
     rows = np.unique(np.linspace(min(1, days - 1), days - 1, min(states, days)).astype(int))
     first = int(path.prices.dates.searchsorted(path.ensemble.index[0]))

@@ -16,7 +16,7 @@ from trading_app.backtesting.backtest import backtest
 from trading_app.backtesting.baselines import BASELINES
 from trading_app.experiments.config import load_config
 from trading_app.experiments.equivariance import measure_equivariance, save_equivariance
-from trading_app.experiments.policies import TrainedPolicy
+from trading_app.experiments.policies import load_policy
 from trading_app.market.costs import CostModel
 from trading_app.market.panel import resolve_fill
 from trading_app.runs.run import Run, SavedBacktest, save_backtest
@@ -67,7 +67,7 @@ def backtest_run(
     config = load_config(run.path / "config.toml")
     prices, first, last = unseen_period(run, home=home, data=data, start=start, end=end)
     costs = with_costs(config.costs, costs_bps)
-    policy = TrainedPolicy.load(run.path)
+    policy = load_policy(run.path)
     path = policy.rollout(prices, first, last)
     strategies: dict[str, pd.DataFrame] = {"agent": path.ensemble}
     for seed, targets in zip(policy.seeds, path.per_seed, strict=True):

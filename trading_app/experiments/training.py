@@ -19,9 +19,9 @@ from data.splits import Split, chronological
 from data.splits import split as split_at
 from rl_core.sac import SAC
 from rl_core.training import Progress, TrainResult, train
+from trading_app.backtesting.policies import AgentPolicy
 from trading_app.experiments.config import RunConfig, load_config, to_dict, to_toml
 from trading_app.experiments.equivariance import deviations
-from trading_app.experiments.policies import AgentPolicy
 from trading_app.market.env import Market
 from trading_app.runs.run import Run, create_run, open_run, unused_name
 

@@ -44,7 +44,7 @@ def test_same_weights_as_the_policy(service: Any) -> None:
     promoted = service.state.registry.current("toy")
     policy = service.state.registry.policy("toy", promoted.version)
     prices = service.state.snapshots.get("toy")
-    expected = policy.targets(prices, pd.Timestamp("2024-03-01"), np.array([[0.25, 0.1, 0.0]]))[:, 0]
+    expected = policy.decide(prices, pd.Timestamp("2024-03-01"), np.array([[0.25, 0.1, 0.0]]))[:, 0]
     assert list(answer["weights"].values()) == expected.mean(axis=0).tolist()
     assert list(answer["per_seed_spread"].values()) == expected.std(axis=0).tolist()
 

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from service.decisions.batching import Batcher
-from service.models.serving import WIDTH
+from service.decisions.batching import WIDTH, Batcher
 
 URL = "/api/v1/allocations"
 BODIES: list[dict[str, Any]] = [
@@ -122,10 +121,10 @@ def test_an_error_of_one_request_leaves_the_others_of_its_batch() -> None:
 
 def test_a_pinned_market_encodes_its_day_to_the_same_bits(trained: Path) -> None:
     from data import SnapshotStore
-    from trading_app.experiments.policies import TrainedPolicy
+    from trading_app.experiments.policies import load_policy
 
     prices = SnapshotStore(trained).load("small")
-    policy = TrainedPolicy.load(trained / "runs" / "first").policy
+    policy = load_policy(trained / "runs" / "first")
     plain, pinned = policy.market(prices), policy.market(prices)
     rng = np.random.default_rng(3)
     for day in (len(prices.dates) - 1, 30):

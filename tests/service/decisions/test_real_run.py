@@ -89,17 +89,14 @@ def test_model_folder_holds_what_inference_needs_and_no_training_state(real: Any
 def test_replaying_the_backtest_through_the_service_gives_its_weights(real: Any, trained_home: Path) -> None:
     """Asked on each day with what the backtest held at that close, the service decides what it decided."""
     from trading_app.backtesting.backtest import backtest
-    from trading_app.experiments.policies import TrainedPolicy
 
     client, state = real
     prices = state.snapshots.get("small")
-    policy = TrainedPolicy.load(trained_home / "runs" / "first")
+    policy = load_trained(trained_home / "runs" / "first")
     start, end = prices.dates[-25], prices.dates[-1]
     targets, _ = policy.weights(prices, start, end)
     assert not prices.has_opens  # filled at the close, so that what is held then is what the fill left
-    result = backtest(
-        prices, targets, costs=policy.policy.costs, fill=policy.policy.config.fill, start=start, end=end
-    )
+    result = backtest(prices, targets, costs=policy.costs, fill=policy.config.fill, start=start, end=end)
     held = result.weights
     for day in targets.index[:-1]:
         body = {
@@ -113,19 +110,18 @@ def test_replaying_the_backtest_through_the_service_gives_its_weights(real: Any,
         )
 
 
-def test_decides_as_the_policy_itself(real: Any, trained_home: Path) -> None:
-    from trading_app.experiments.policies import TrainedPolicy
+def test_decides_as_the_policy_does_in_a_backtest(real: Any, trained_home: Path) -> None:
+    import torch
 
     _, state = real
     prices = state.snapshots.get("small")
-    run = trained_home / "runs" / "first"
-    served, own = load_trained(run), TrainedPolicy.load(run)
+    served = load_trained(trained_home / "runs" / "first")
     held = np.random.default_rng(0).uniform(-0.2, 0.2, (3, 4))
-    for day in (prices.dates[-1], prices.dates[-40]):
-        together = served.targets(prices, day, held)
-        for place, weights in enumerate(held):
-            expected = own.decide(prices, day, weights).per_seed
-            np.testing.assert_allclose(together[:, place], expected, rtol=0, atol=1e-6)
+    batch = torch.from_numpy(held).expand(len(served.seeds), -1, -1)
+    for day in (len(prices.dates) - 1, len(prices.dates) - 40):
+        together = served.decide(prices, prices.dates[day], held)
+        expected = served.targets(served.market(prices), day, batch)
+        np.testing.assert_allclose(together, expected.numpy(), rtol=0, atol=1e-6)
 
 
 def test_an_account_gets_the_same_bits_whoever_asks_beside_it(real: Any, trained_home: Path) -> None:
@@ -133,9 +129,9 @@ def test_an_account_gets_the_same_bits_whoever_asks_beside_it(real: Any, trained
     prices = state.snapshots.get("small")
     served = load_trained(trained_home / "runs" / "first")
     held = np.random.default_rng(1).uniform(-0.2, 0.2, (8, 4))
-    together = served.targets(prices, prices.dates[-1], held)
+    together = served.decide(prices, prices.dates[-1], held)
     for place, weights in enumerate(held):
-        alone = served.targets(prices, prices.dates[-1], weights[None])[:, 0]
+        alone = served.decide(prices, prices.dates[-1], weights[None])[:, 0]
         np.testing.assert_array_equal(together[:, place], alone)
 
 

@@ -17,6 +17,7 @@ from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
 from rl_core.sac import SAC
 from rl_core.symmetry.measure import relaxation
+from trading_app.backtesting.policies import AgentPolicy
 from trading_app.evaluation.market_tests import save_tests, stored_tests
 from trading_app.experiments.equivariance import (
     RELAXATION,
@@ -26,7 +27,6 @@ from trading_app.experiments.equivariance import (
     relaxed_weights,
     save_equivariance,
 )
-from trading_app.experiments.policies import AgentPolicy, TrainedPolicy
 from trading_app.market.costs import CostModel
 from trading_app.market.env import Market, MarketConfig
 
@@ -58,8 +58,7 @@ def saved(tmp_path: Path, kind: str, **options: float) -> SimpleNamespace:
 
 def measured(kind: str, **options: float) -> dict:
     policy, prices = policy_of(kind, **options)
-    trained = TrainedPolicy(Path("."), policy, {})
-    return measure_equivariance(trained, trained.rollout(prices, prices.dates[-30]), states=20)
+    return measure_equivariance(policy, policy.rollout(prices, prices.dates[-30]), states=20)
 
 
 def test_relaxed_weights_are_those_of_the_networks(tmp_path: Path) -> None:

@@ -21,9 +21,10 @@ from data.errors import DataError
 from data.loading import load_prices
 from data.prices import Prices
 from data.snapshots.store import SnapshotStore
+from trading_app.backtesting.policies import AgentPolicy, RelayPolicy
 from trading_app.experiments.config import RunConfig, load_config
 from trading_app.experiments.out_of_sample import backtest_run
-from trading_app.experiments.policies import AgentPolicy, RelayPolicy, TrainedPolicy
+from trading_app.experiments.policies import load_policy
 from trading_app.experiments.walk_forward import fold_splits, walk_forward_run
 from trading_app.report.data import load_report_data
 from trading_app.report.facts import sampling
@@ -97,7 +98,7 @@ class Constant(AgentPolicy):
 
 
 def test_agents_take_over_on_their_dates_with_what_the_one_before_held(run: Run) -> None:
-    like = TrainedPolicy.load(run.path).policy
+    like = load_policy(run.path)
     days = pd.DatetimeIndex(["2022-03-01", "2022-04-01", "2022-05-02"])
     agents = [Constant(like, asset) for asset in range(3)]
     path = RelayPolicy(agents, days).rollout(load_prices("factors-5"), days[0], "2022-06-01")
@@ -120,8 +121,8 @@ def test_folds_act_in_turn_and_the_backtest_is_one_account(run: Run, home: Path)
     assert sentence.startswith("Out of sample")
     assert "3 times" in sentence
     prices = load_prices("factors-5")
-    path = TrainedPolicy.load(run.path).rollout(prices, folds[0]["test"][0])
-    alone = TrainedPolicy.load(fold_path(run.path, 1)).rollout(prices, *folds[0]["test"])
+    path = load_policy(run.path).rollout(prices, folds[0]["test"][0])
+    alone = load_policy(fold_path(run.path, 1)).rollout(prices, *folds[0]["test"])
     pd.testing.assert_frame_equal(path.ensemble.loc[: folds[0]["test"][1]], alone.ensemble)
     assert json.loads((fold_path(run.path, 2) / "manifest.json").read_text())["split"] == folds[1]
 
@@ -138,10 +139,7 @@ def test_no_fold_learns_from_its_test_dates(run: Run, tmp_path: Path) -> None:
         Prices.from_frames("other", **fields, notes=prices.notes), "other", provider={"kind": "test"}
     )
     other = walk_forward_run(small(**{"data.name": "other"}), home=tmp_path, folds=3, name="forward")
-    weights = [
-        [TrainedPolicy.load(fold_path(r.path, k)).policy.agent.flat.values for k in (1, 2, 3)]
-        for r in (run, other)
-    ]
+    weights = [[load_policy(fold_path(r.path, k)).agent.flat.values for k in (1, 2, 3)] for r in (run, other)]
     watched = [
         [open_run(fold_path(r.path, k), home=tmp_path).progress()["eval_sharpe"].dropna() for k in (1, 2, 3)]
         for r in (run, other)
@@ -164,13 +162,13 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(run: Run, tmp_path: Path) -
     stopped = open_run("forward", home=tmp_path)
     assert stopped.status == "incomplete"
     with pytest.raises(DataError, match="walk-forward --resume --name forward"):
-        TrainedPolicy.load(stopped.path)
+        load_policy(stopped.path)
     first = (fold_path(stopped.path, 1) / "manifest.json").read_bytes()
     resumed = walk_forward_run(RunConfig(), home=tmp_path, name="forward", resume=True)
     assert (fold_path(stopped.path, 1) / "manifest.json").read_bytes() == first
     assert resumed.status == "complete"
     for k in (1, 2, 3):
-        a, b = (TrainedPolicy.load(fold_path(r.path, k)).policy.agent.flat.values for r in (run, resumed))
+        a, b = (load_policy(fold_path(r.path, k)).agent.flat.values for r in (run, resumed))
         assert torch.equal(a, b)
 
 

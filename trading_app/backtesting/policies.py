@@ -1,0 +1,306 @@
+"""Policies of trained agents: target weights of each seed and of their ensemble.
+
+Every decision is `AgentPolicy.targets`: the backtest calls it for each session of a range (`AgentPolicy.rollout`), the
+service for the accounts that ask at one close (`AgentPolicy.decide`). A decision depends on the prices up to a close
+and on the weights held there, which drift with prices between fills.
+
+Shapes: S seeds, B accounts, T sessions, N assets.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from cachetools import LRUCache
+from torch import Tensor
+
+from data.errors import DataError
+from data.fields import DateLike, parse_date
+from data.prices import Prices
+from rl_core.sac import SAC
+from trading_app.backtesting.backtest import backtest
+from trading_app.evaluation.metrics import sharpe
+from trading_app.market.accounting import Rates, advance
+from trading_app.market.costs import CostModel
+from trading_app.market.env import Market, MarketConfig
+from trading_app.market.panel import ratio
+from trading_app.market.partial_fills import executed_weights
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+__all__ = ["AgentPolicy", "RelayPolicy", "Rollout"]
+
+# Matrix products of another width may differ in the last bit, so `decide` pads every batch of accounts to this one;
+# eight accounts take little longer than one.
+_WIDTH = 8
+_ENCODED_MARKETS = 4
+
+
+class _EncodedMarket(NamedTuple):
+    """Prices up to a close, encoded, and whether accounts can be decided together on this machine."""
+
+    market: Market
+    together: bool
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Target weights decided on every session of a range.
+
+    Attributes
+    ----------
+    prices
+        Prices up to the last session.
+    costs, config
+        Costs and settings of the account.
+    ensemble
+        Date × symbol: the mean over seeds, for an account that follows this mean.
+    per_seed
+        Target weights of each seed, for an account that follows this seed alone [S, T, N].
+    """
+
+    prices: Prices
+    costs: CostModel
+    config: MarketConfig
+    ensemble: pd.DataFrame
+    per_seed: Floats
+
+    def summary(self) -> dict[str, Tensor]:
+        """Return the net Sharpe ratio and the yearly growth of each seed [S]."""
+        start, end = self.ensemble.index[0], self.ensemble.index[-1]
+        batch = backtest(
+            self.prices, self.per_seed, costs=self.costs, start=start, end=end, **self.config.account
+        )
+        returns = np.asarray(batch.returns, dtype=np.float64)
+        costs = batch.cost_model
+        growth = np.log1p(np.maximum(returns, -1 + 1e-12)).mean(axis=0) * costs.sessions_a_year
+        ratio = sharpe(returns, periods=costs.sessions_a_year, risk_free=costs.risk_free)
+        return {"sharpe": torch.as_tensor(ratio), "growth": torch.as_tensor(growth)}
+
+
+class AgentPolicy:
+    """Decisions of an agent on the symbols that it was trained on.
+
+    Parameters
+    ----------
+    agent
+        The agent, with all S seeds of a run.
+    config, costs
+        Settings and costs of the market that it was trained in.
+    symbols
+        Its symbols. Prices must have exactly these, in this order.
+    """
+
+    def __init__(self, agent: SAC, config: MarketConfig, costs: CostModel, symbols: tuple[str, ...]) -> None:
+        self.agent, self.config, self.costs, self.symbols = agent, config, costs, symbols
+        self._markets: LRUCache[tuple[str, pd.Timestamp], _EncodedMarket] = LRUCache(_ENCODED_MARKETS)
+        self._lock = threading.Lock()
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the agent."""
+        return self.agent.seeds
+
+    @property
+    def history(self) -> int:
+        """Sessions of prices that a decision needs, the session decided on included."""
+        return self.config.history
+
+    def market(self, prices: Prices) -> Market:
+        """Return the market that encodes observations of these prices.
+
+        Raises
+        ------
+        DataError
+            If the prices have other symbols.
+        """
+        if tuple(prices.symbols) != self.symbols:
+            raise DataError(_other_symbols(self.symbols, prices))
+        return Market(prices, config=self.config, costs=self.costs, seeds=self.agent.seeds, n_envs=1)
+
+    def targets(self, market: Market, day: int, held: Tensor) -> Tensor:
+        """Return the target weights of each seed [S, B, N] at the close of a day.
+
+        Parameters
+        ----------
+        market
+            From `market`.
+        day
+            Position of the session in the market's prices.
+        held
+            Weights held at that close [S, B, N].
+        """
+        stamp = torch.full_like(held[..., :1], float(day))
+        x = market.encode(torch.cat([stamp, held], dim=-1).float())
+        return market.targets(self.agent.act(x, deterministic=True), day)
+
+    def decide(self, prices: Prices, session: DateLike, held: Floats) -> Floats:
+        """Return the target weights of each seed [S, B, N] for B accounts at one close.
+
+        The decision for an account depends neither on the other accounts nor on its place among them, to the bit.
+        Prices after the session are cut off before anything is computed. The encoded prices of the last few sessions
+        asked for are cached. Several threads may call this at once.
+
+        Parameters
+        ----------
+        prices
+            Prices of the policy's symbols, in its order.
+        session
+            The session at whose close the accounts decide.
+        held
+            Weights held at that close [B, N]; what is not in assets is cash.
+
+        Raises
+        ------
+        DataError
+            If the symbols differ, `session` is no session of the prices, the history is too short, or `held` does not
+            fit.
+        """
+        if held.ndim != 2 or held.shape[1] != len(self.symbols) or not np.isfinite(held).all():
+            raise DataError(
+                f"held weights have shape {held.shape}; give finite weights [accounts, {len(self.symbols)}]"
+            )
+        market, together = self._encoded(prices, parse_date(session, "session"))
+        width = _WIDTH if together else 1
+        batches = [held[first : first + width] for first in range(0, len(held), width)]
+        return np.concatenate([self._padded(market, batch) for batch in batches], axis=1)
+
+    def weights(
+        self, prices: Prices, start: DateLike | None = None, end: DateLike | None = None
+    ) -> tuple[pd.DataFrame, Floats]:
+        """Return target weights over a range: of the ensemble (date × symbol) and of each seed [S, T, N]."""
+        path = self.rollout(prices, start, end)
+        return path.ensemble, path.per_seed
+
+    def rollout(self, prices: Prices, start: DateLike | None = None, end: DateLike | None = None) -> Rollout:
+        """Decide on each session from `start` to `end`, beginning in cash.
+
+        Prices before `start` serve as history; prices after `end` are cut off.
+        """
+        known = prices.between(None, end)
+        market = self.market(known)
+        first = int(known.dates.searchsorted(parse_date(start, "start"))) if start is not None else 0
+        decided = self._path(market, first)
+        frame = pd.DataFrame(decided[0, :, 1], index=known.dates[first:], columns=list(self.symbols))
+        return Rollout(known, self.costs, self.config, frame, decided[:, :, 0])
+
+    def _path(self, market: Market, first: int) -> Floats:
+        """Return target weights [S, T, 2, N]: each seed with its own holdings, and the ensemble with its own."""
+        panel, rates = market.panel, Rates.of(market.costs)
+        impact = panel.impact(self.costs)
+        count, n = len(panel.dates), len(self.symbols)
+        held = torch.zeros(len(self.agent.seeds), 2, n, dtype=torch.float64)
+        decided = np.empty((count - first, held.shape[0], 2, n))
+        before_fill = held.numpy()
+        for day in range(first, count):
+            target = self.targets(market, day, held).double().cpu()
+            target[:, 1] = target[:, 1].mean(0)
+            decided[day - first] = target.numpy()
+            fill = day + 1
+            if fill == count:
+                break
+            # Through the fill to its close, where the next decision is taken, and on to the fill after that.
+            after = panel.price[min(fill + 1, count - 1)]
+            squeeze = None if impact is None else impact[fill]
+            executed = target.numpy()
+            closing = panel.status.closing[fill]
+            if closing.any() or not panel.status.traded[fill].all():
+                executed = executed_weights(
+                    np.where(closing, 0.0, executed),
+                    before_fill,
+                    panel.status.traded[fill] | closing,
+                    rates.trade,
+                    self.config.gross_bound,
+                    squeeze,
+                )
+            session = advance(
+                executed,
+                before_fill,
+                rates,
+                None if panel.at_close else ratio(panel.close[fill], panel.price[fill]),
+                after / panel.close[fill],
+                squeeze,
+            )
+            held, before_fill = torch.as_tensor(session.close_weights), session.next_held
+        return decided.transpose(1, 0, 2, 3)
+
+    def _encoded(self, prices: Prices, session: pd.Timestamp) -> _EncodedMarket:
+        key = (prices.hash, session)
+        with self._lock:
+            encoded = self._markets.get(key)
+            if encoded is None:
+                market = self.market(self._history(prices, session))
+                market.pin(len(market.panel.dates) - 1)
+                encoded = self._markets[key] = _EncodedMarket(market, self._places_are_equal(market))
+        return encoded
+
+    def _history(self, prices: Prices, session: pd.Timestamp) -> Prices:
+        known = prices if session == prices.dates[-1] else prices.between(None, session)
+        if known.dates[-1] != session:
+            raise DataError(f"{prices.name}: {session.date()} is not a session of these prices")
+        if len(known.dates) < self.history:
+            raise DataError(
+                f"{prices.name}: {len(known.dates)} sessions of prices up to {session.date()} are too few; "
+                f"this policy needs {self.history}"
+            )
+        return known
+
+    def _padded(self, market: Market, held: Floats) -> Floats:
+        full = np.zeros((_WIDTH, len(self.symbols)))
+        full[: len(held)] = held
+        batch = torch.from_numpy(full).expand(len(self.seeds), -1, -1)
+        decided = self.targets(market, len(market.panel.dates) - 1, batch)
+        return decided[:, : len(held)].cpu().numpy().astype(np.float64)
+
+    def _places_are_equal(self, market: Market) -> bool:
+        """Return whether this machine's matrix products compute the same bits at every place of a batch."""
+        rng = np.random.default_rng(0)
+        held = rng.uniform(-0.1, 0.1, (_WIDTH, len(self.symbols)))
+        forwards = self._padded(market, held)
+        backwards = self._padded(market, held[::-1])
+        alone = self._padded(market, held[-1:])
+        return np.array_equal(forwards, backwards[:, ::-1]) and np.array_equal(forwards[:, -1:], alone)
+
+
+class RelayPolicy(AgentPolicy):
+    """Agents that decide one after another for the same account, as the folds of a walk-forward run do.
+
+    Parameters
+    ----------
+    policies
+        Policies in order of time, with the same seeds, settings and symbols.
+    starts
+        First date of each policy. Before the first date the first policy decides.
+    """
+
+    def __init__(self, policies: Sequence[AgentPolicy], starts: pd.DatetimeIndex) -> None:
+        last = policies[-1]
+        super().__init__(last.agent, last.config, last.costs, last.symbols)
+        self.policies, self.starts = tuple(policies), starts
+
+    def targets(self, market: Market, day: int, held: Tensor) -> Tensor:
+        """Return target weights [S, B, N] by the policy of that day."""
+        turn = int(self.starts.searchsorted(market.panel.dates[day], side="right")) - 1
+        return self.policies[max(turn, 0)].targets(market, day, held)
+
+
+def _other_symbols(symbols: tuple[str, ...], prices: Prices) -> str:
+    missing = [s for s in symbols if s not in prices.symbols]
+    extra = [s for s in prices.symbols if s not in symbols]
+    what = []
+    if missing:
+        what.append(f"lacks {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}")
+    if extra:
+        what.append(f"also has {', '.join(extra[:5])}{' …' if len(extra) > 5 else ''}")
+    if not what:
+        what.append("has them in another order")
+    return f"{prices.name}: the policy was trained on {len(symbols)} other symbols; this data {' and '.join(what)}"
