@@ -1,13 +1,29 @@
-"""Real prices that arrive with the installed packages: no download, no account, no network."""
+"""Real prices that installed packages ship: no download, no account, no network."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
 
-from data.errors import DataError
+from data.errors import check_choices
 from data.prices import Prices
+from data.quality.checks import validate
+from data.quality.findings import ERRORS, WARNINGS
+from data.snapshots.coverage import listed, missing_sessions
+from data.snapshots.store import home_directory
+from equitrade.atomic import atomic_write
+from equitrade.machine import package_versions
+
+__all__ = ["SURVIVORSHIP_NOTE", "bundled_manifest", "bundled_names", "load_bundled"]
+
+# Packages that ship the prices, or that decide what the checks find in them.
+_SOURCES = ("equitrade", "skfolio", "arch", "exchange_calendars")
 
 SURVIVORSHIP_NOTE = (
     "Survivor-biased: these 20 constituents were chosen with hindsight among companies that were still "
@@ -72,7 +88,7 @@ _LOADERS: dict[str, tuple[Callable[[], Prices], str]] = {
 
 
 def bundled_names() -> dict[str, str]:
-    """Return the names of the bundled datasets and what each holds."""
+    """Return the names of the bundled datasets, with a description of each."""
     return {name: description for name, (_, description) in _LOADERS.items()}
 
 
@@ -84,6 +100,75 @@ def load_bundled(name: str) -> Prices:
     DataError
         If there is no dataset of this name.
     """
-    if name not in _LOADERS:
-        raise DataError(f"no bundled dataset '{name}' (there are {', '.join(_LOADERS)})")
+    check_choices([name], _LOADERS, "bundled dataset")
     return _LOADERS[name][0]()
+
+
+def bundled_manifest(name: str, home: Path | None = None) -> dict[str, Any]:
+    """Return the manifest of a bundled dataset, with all findings and missing sessions.
+
+    Loading and checking takes seconds, so the manifest is stored in ``<home>/cache/`` and read from there until an
+    installed package or the kinds of findings change.
+
+    Parameters
+    ----------
+    name
+        A bundled dataset.
+    home
+        State directory; `home_directory()` by default.
+
+    Returns
+    -------
+    dict
+        The members of a snapshot's manifest; ``findings`` (rows of `Report.to_frame`); ``gaps`` and ``listed`` (rows
+        of `missing_sessions` and `listed`).
+
+    Raises
+    ------
+    DataError
+        If there is no dataset of this name.
+    """
+    file = (home if home is not None else home_directory()) / "cache" / f"{name}.json"
+    sources = {**package_versions(_SOURCES), "findings": ", ".join((*ERRORS, *WARNINGS))}
+    with suppress(OSError, ValueError, KeyError):
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        if stored["sources"] == sources:
+            manifest: dict[str, Any] = stored["manifest"]
+            return manifest
+    manifest = _manifest(name)
+    with suppress(OSError):  # a read-only home: computed again by the next process
+        atomic_write(file, json.dumps({"sources": sources, "manifest": manifest}, indent=1))
+    return manifest
+
+
+@cache
+def _manifest(name: str) -> dict[str, Any]:
+    prices = load_bundled(name)
+    report = validate(prices)
+    return {
+        "name": name,
+        "description": bundled_names()[name],
+        "provider": {"name": "bundled"},
+        "start": str(prices.dates[0].date()),
+        "end": str(prices.dates[-1].date()),
+        "sessions": len(prices.dates),
+        "symbols": list(prices.symbols),
+        "fields": list(prices.fields),
+        "rows": int(prices.close.notna().to_numpy().sum()),
+        "hash": prices.hash,
+        "notes": list(prices.notes),
+        "validation": report.summary(),
+        "repairs": [],
+        "differences": [],
+        "findings": _rows(report.to_frame(), "records"),
+        "gaps": _rows(missing_sessions(prices, report.calendar), "values"),
+        "listed": _rows(listed(prices), "values"),
+    }
+
+
+def _rows(frame: pd.DataFrame, orient: Literal["records", "values"]) -> list[Any]:
+    """Return the rows of a table as JSON has them, with dates as ``YYYY-MM-DD``."""
+    dates = frame.select_dtypes("datetime")
+    text = frame.assign(**{str(name): dates[name].dt.strftime("%Y-%m-%d") for name in dates})
+    rows: list[Any] = json.loads(text.to_json(orient=orient))
+    return rows

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from data.errors import DataError
-from data.providers.bundled import bundled_names
-from data.providers.bundled_facts import bundled_facts
+from data.providers.bundled import bundled_manifest, bundled_names
 from data.quality.findings import ERRORS, WARNINGS
 from data.quality.repairs import REPAIRS
 from data.snapshots.coverage import EVERY, listed, missing_sessions
@@ -113,6 +112,7 @@ class Dataset:
 
 def datasets(store: SnapshotStore) -> list[Dataset]:
     """Snapshots by name, newest version first, and then the bundled datasets."""
+    home = store.directory.parent
     found = []
     for name in store.names():
         for version in reversed(store.versions(name)):
@@ -123,7 +123,7 @@ def datasets(store: SnapshotStore) -> list[Dataset]:
                 found.append(Dataset(reference, {}, str(error)))
             else:
                 found.append(Dataset(reference, snapshot.manifest, path=snapshot.path))
-    return [*found, *(Dataset(name, bundled_facts(name)) for name in bundled_names())]
+    return [*found, *(Dataset(name, bundled_manifest(name, home)) for name in bundled_names())]
 
 
 def choose(found: list[Dataset], reference: str) -> Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from data import DataError, load_prices
-from data.providers.bundled import bundled_names, load_bundled
+from data.providers.bundled import bundled_manifest, bundled_names, load_bundled
 from data.snapshots.store import check_name
 
 # Computed from the files that the pinned versions of the packages ship.
@@ -89,3 +90,30 @@ def test_wrong_names_are_answered_with_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no symbol NOPE"):
         load_prices("sp500-20", symbols=["NOPE"])
     assert not list(tmp_path.iterdir())
+
+
+def test_manifest_is_stored_and_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = bundled_manifest("factors-5", tmp_path)
+    prices = load_bundled("factors-5")
+    assert manifest["hash"] == prices.hash
+    assert manifest["listed"][0] == [prices.symbols[0], "2014-01-02", "2022-12-28", 2264]
+    assert manifest["validation"]["calendar"] == "XNYS"
+    assert sum(manifest["validation"]["counts"].values()) == len(manifest["findings"])
+    monkeypatch.setattr("data.providers.bundled._manifest", None)
+    assert bundled_manifest("factors-5", tmp_path) == manifest
+
+
+def test_manifest_of_other_package_versions_is_computed_again(tmp_path: Path) -> None:
+    manifest = bundled_manifest("factors-5", tmp_path)
+    file = tmp_path / "cache" / "factors-5.json"
+    stored = json.loads(file.read_text())
+    stored["sources"]["skfolio"] = "0"
+    file.write_text(json.dumps({**stored, "manifest": {}}))
+    assert bundled_manifest("factors-5", tmp_path) == manifest
+    file.write_text("{")
+    assert bundled_manifest("factors-5", tmp_path) == manifest
+
+
+def test_manifest_needs_no_writable_home(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file, no folder")
+    assert bundled_manifest("factors-5", tmp_path / "home")["sessions"] == 2264
