@@ -182,7 +182,7 @@ MARKET_FEATURES = {
 }
 
 
-def compute(prices: Prices, names: Sequence[str] = DEFAULT_FEATURES) -> FeatureTable:
+def compute_features(prices: Prices, names: Sequence[str] = DEFAULT_FEATURES) -> FeatureTable:
     """Compute features of each asset.
 
     Missing prices inside a history count as days without a move; a feature is zero on a day without a price

@@ -1,4 +1,4 @@
-"""Chronological splits whose parts never overlap, with purge and embargo between them."""
+"""Splits in order of time whose parts never overlap, with purge and embargo between them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from data.errors import DataError
-from data.fields import DateLike, parse_date
+from data.fields import parse_date
+from data.prices import Prices
+
+__all__ = ["ChronologicalSplitter", "Period", "Split", "WalkForwardSplitter", "chronological_split"]
 
 Period = tuple[pd.Timestamp, pd.Timestamp]
 
@@ -17,7 +20,7 @@ Period = tuple[pd.Timestamp, pd.Timestamp]
 class Split:
     """Train, validation and test periods, each (first date, last date), both included.
 
-    The periods follow one another in time and share no date. `validation` may be None.
+    The periods follow one another in time and share no date. `validation` may be None. Dates may be given as text.
 
     Raises
     ------
@@ -50,147 +53,147 @@ class Split:
 
     @property
     def periods(self) -> dict[str, Period]:
-        """The periods that are there, by name, in order of time."""
+        """Periods of the split by name, in order of time."""
         named = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: period for name, period in named.items() if period is not None}
 
 
-def split(
-    train: tuple[DateLike, DateLike],
-    test: tuple[DateLike, DateLike],
-    validation: tuple[DateLike, DateLike] | None = None,
-) -> Split:
-    """Make a split from dates as a person writes them.
-
-    Raises
-    ------
-    DataError
-        If a date cannot be read or periods overlap.
-    """
-
-    def period(name: str, bounds: tuple[DateLike, DateLike]) -> Period:
-        return parse_date(bounds[0], f"{name} start"), parse_date(bounds[1], f"{name} end")
-
-    return Split(
-        period("train", train),
-        period("validation", validation) if validation is not None else None,
-        period("test", test),
-    )
-
-
-def chronological(
-    dates: pd.DatetimeIndex,
-    fractions: Sequence[float] = (0.6, 0.2, 0.2),
-    *,
-    purge: int = 0,
-    embargo: int = 0,
-) -> Split:
-    """Cut the sessions into train, validation and test, in this order of time.
+@dataclass(frozen=True)
+class ChronologicalSplitter:
+    """Split of the sessions into train, validation and test, in this order of time.
 
     Parameters
     ----------
-    dates
-        Sessions, increasing.
     fractions
-        Shares of the sessions for train, validation, test; they sum to 1. Two numbers, or a validation share
-        of 0, make a split without validation.
+        Fractions of the sessions for train, validation and test; they sum to 1. Two numbers, or 0 for validation, make
+        a split without validation.
     purge
-        Sessions dropped at the end of each part that has a successor: at least as many as an outcome (a
-        label, a held position, an n-step return) reaches into the future.
+        Sessions dropped at the end of each part that has a successor: at least as many as an outcome (a label, a
+        held position, an n-step return) reaches into the future.
     embargo
         Sessions dropped at the start of each part that has a predecessor, against slow serial dependence.
 
     Raises
     ------
     DataError
-        If the fractions are not shares of 1, or a part would be empty.
+        If the fractions do not sum to 1, or purge or embargo is negative.
     """
-    shares = tuple(float(share) for share in fractions)
-    if len(shares) == 2:
-        shares = (shares[0], 0.0, shares[1])
-    if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
-        raise DataError(
-            f"split: fractions {tuple(fractions)} must be train, validation, test shares of sum 1"
-        )
-    if min(shares[0], shares[2]) <= 0:
-        raise DataError(f"split: fractions {tuple(fractions)} leave nothing for train or test")
-    _check_gaps(purge, embargo)
-    count = len(dates)
-    first = round(count * shares[0])
-    second = round(count * (shares[0] + shares[1]))
-    bounds = {"train": (0, first), "validation": (first, second), "test": (second, count)}
-    if shares[1] == 0:
-        del bounds["validation"]
-    return _cut(dates, bounds, purge, embargo)
+
+    fractions: Sequence[float] = (0.6, 0.2, 0.2)
+    purge: int = 0
+    embargo: int = 0
+
+    def __post_init__(self) -> None:
+        shares = tuple(float(share) for share in self.fractions)
+        if len(shares) == 2:
+            shares = (shares[0], 0.0, shares[1])
+        if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
+            raise DataError(
+                f"split: fractions {tuple(self.fractions)} must be three numbers of sum 1 for train, validation, test"
+            )
+        if min(shares[0], shares[2]) <= 0:
+            raise DataError(f"split: fractions {tuple(self.fractions)} leave nothing for train or test")
+        _check_gaps(self.purge, self.embargo)
+        object.__setattr__(self, "fractions", shares)
+
+    def split(self, prices: Prices) -> list[Split]:
+        """Return the split of the sessions of `prices`, as a list of one.
+
+        Raises
+        ------
+        DataError
+            If a part would be empty.
+        """
+        dates = prices.dates
+        count = len(dates)
+        first = round(count * self.fractions[0])
+        second = round(count * (self.fractions[0] + self.fractions[1]))
+        bounds = {"train": (0, first), "validation": (first, second), "test": (second, count)}
+        if self.fractions[1] == 0:
+            del bounds["validation"]
+        return [_cut(dates, bounds, self.purge, self.embargo)]
 
 
-def walk_forward(
-    dates: pd.DatetimeIndex,
-    *,
-    train: int,
-    test: int,
-    validation: int = 0,
-    step: int | None = None,
-    expanding: bool = False,
-    purge: int = 0,
-    embargo: int = 0,
-) -> list[Split]:
-    """Cut the sessions into folds that roll forward; every test period lies after all it was trained on.
+def chronological_split(
+    prices: Prices, fractions: Sequence[float] = (0.6, 0.2, 0.2), *, purge: int = 0, embargo: int = 0
+) -> Split:
+    """Return the one split that `ChronologicalSplitter` makes of these prices."""
+    return ChronologicalSplitter(fractions, purge, embargo).split(prices)[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalkForwardSplitter:
+    """Folds that roll forward in time; every test period lies after all that its fold was trained on.
 
     Parameters
     ----------
-    dates
-        Sessions, increasing.
     train, validation, test
-        Sessions of each part before purge and embargo are taken off. The last test period may be shorter.
+        Sessions of each part, before purge and embargo. The last test period may be shorter.
     step
-        Sessions from one fold to the next; by default `test`, so that test periods tile the time line.
+        Sessions from one fold to the next; `test` by default, so that test periods tile the time line.
     expanding
-        Train from the first session on rather than on a window of fixed length.
+        Train from the first session on, instead of on a window of fixed length.
     purge, embargo
-        As in `chronological`.
-
-    Returns
-    -------
-    list of Split
-        In order of time, at least one.
+        As in `ChronologicalSplitter`.
 
     Raises
     ------
     DataError
-        If lengths are not positive, test periods would overlap, or there are too few sessions for one fold.
+        If lengths are not positive, or test periods would overlap.
     """
-    stride = test if step is None else step
-    if train < 1 or test < 1 or validation < 0 or stride < 1:
-        raise DataError(
-            f"walk-forward: train {train}, test {test} and step {stride} must be positive, validation "
-            f"{validation} not negative"
-        )
-    if stride < test:
-        raise DataError(f"walk-forward: a step of {stride} makes test periods of {test} sessions overlap")
-    _check_gaps(purge, embargo)
-    folds = []
-    # A last fold is kept while it has at least one session to test on.
-    for origin in range(0, len(dates), stride):
-        fit = origin + train
-        chosen = fit + validation
-        last = min(chosen + test, len(dates))
-        if last - chosen <= embargo:
-            break
-        bounds = {
-            "train": (0 if expanding else origin, fit),
-            "validation": (fit, chosen),
-            "test": (chosen, last),
-        }
-        if validation == 0:
-            del bounds["validation"]
-        folds.append(_cut(dates, bounds, purge, embargo))
-    if not folds:
-        raise DataError(
-            f"walk-forward: {len(dates)} sessions are too few for train {train} + validation {validation} + "
-            f"embargo {embargo} and a test period"
-        )
-    return folds
+
+    train: int
+    test: int
+    validation: int = 0
+    step: int | None = None
+    expanding: bool = False
+    purge: int = 0
+    embargo: int = 0
+
+    def __post_init__(self) -> None:
+        step = self.test if self.step is None else self.step
+        if self.train < 1 or self.test < 1 or self.validation < 0 or step < 1:
+            raise DataError(
+                f"walk-forward: train {self.train}, test {self.test} and step {step} must be positive, validation "
+                f"{self.validation} not negative"
+            )
+        if step < self.test:
+            raise DataError(
+                f"walk-forward: a step of {step} makes test periods of {self.test} sessions overlap"
+            )
+        _check_gaps(self.purge, self.embargo)
+
+    def split(self, prices: Prices) -> list[Split]:
+        """Return the folds of the sessions of `prices`, in order of time, at least one.
+
+        Raises
+        ------
+        DataError
+            If there are too few sessions for one fold, or a part would be empty.
+        """
+        dates = prices.dates
+        folds = []
+        # A last fold is kept if it has at least one session to test on.
+        for origin in range(0, len(dates), self.step or self.test):
+            fit = origin + self.train
+            chosen = fit + self.validation
+            last = min(chosen + self.test, len(dates))
+            if last - chosen <= self.embargo:
+                break
+            bounds = {
+                "train": (0 if self.expanding else origin, fit),
+                "validation": (fit, chosen),
+                "test": (chosen, last),
+            }
+            if self.validation == 0:
+                del bounds["validation"]
+            folds.append(_cut(dates, bounds, self.purge, self.embargo))
+        if not folds:
+            raise DataError(
+                f"walk-forward: {len(dates)} sessions are too few for train {self.train} + validation "
+                f"{self.validation} + embargo {self.embargo} and a test period"
+            )
+        return folds
 
 
 def _check_gaps(purge: int, embargo: int) -> None:
@@ -206,7 +209,7 @@ def _cut(dates: pd.DatetimeIndex, bounds: dict[str, tuple[int, int]], purge: int
         stop = high - (purge if name != names[-1] else 0)
         if first >= stop:
             raise DataError(
-                f"split: {name} is empty: {max(high - low, 0)} of {len(dates)} sessions less purge {purge} "
+                f"split: {name} is empty: {max(high - low, 0)} of {len(dates)} sessions minus purge {purge} "
                 f"and embargo {embargo}"
             )
         periods[name] = (dates[first], dates[stop - 1])

@@ -124,9 +124,9 @@ def _batched(prices: Prices, accounts: int, steps: int, *, windows: bool) -> Cal
 def _hand_over(path: Path, prices: Prices) -> None:
     import numpy as np
 
-    from data.features import compute
+    from data.features import compute_features
 
-    table = compute(prices).values
+    table = compute_features(prices).values
     close = prices.adjusted("close").ffill().to_numpy()
     np.savez(path, close=close, features=table.reshape(len(table), -1))
 

@@ -18,7 +18,7 @@ app = typer.Typer(help=__doc__)
 TARGETS = {"equitrade --help": 0.5, "import data": 1.5, "load a snapshot of 500 symbols × 30 years": 2.0}
 SYMBOLS, SESSIONS = 500, 30 * 252
 # What anyone imports `data` for; the package alone loads nothing.
-IMPORT = "from data import Prices, SnapshotStore, load_prices, compute"
+IMPORT = "from data import Prices, SnapshotStore, load_prices, compute_features"
 
 
 def run(*, repeats: int = 7) -> dict[str, Any]:

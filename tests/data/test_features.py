@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data import DEFAULT_FEATURES, DataError, Prices, compute, load_prices, market_features
+from data import DEFAULT_FEATURES, DataError, Prices, compute_features, load_prices, market_features
 from data.features import FEATURES, rolling_sum
 
 LENGTH, WIDTH = 300, 3
@@ -25,7 +25,7 @@ def prices_of(frame: pd.DataFrame) -> Prices:
 
 
 def test_shapes_names_and_warmup() -> None:
-    table = compute(prices_of(closes(0)))
+    table = compute_features(prices_of(closes(0)))
     assert table.values.shape == (LENGTH, WIDTH, 8)
     assert table.values.dtype == np.float32
     assert table.names == DEFAULT_FEATURES
@@ -59,7 +59,7 @@ def test_no_feature_sees_the_future(seed: int, day: int, change: str) -> None:
         altered.iloc[day + 1 :, int(rng.integers(WIDTH))] = np.nan
     else:
         altered = altered.iloc[: day + 1]
-    for function in (lambda p: compute(p, tuple(FEATURES)), market_features):
+    for function in (lambda p: compute_features(p, tuple(FEATURES)), market_features):
         before = function(prices_of(frame)).values[: day + 1]
         after = function(prices_of(altered)).values[: day + 1]
         np.testing.assert_array_equal(before, after)
@@ -69,7 +69,7 @@ def test_no_feature_sees_the_future(seed: int, day: int, change: str) -> None:
 @given(seed=st.integers(0, 1000), scales=st.lists(st.floats(1e-3, 1e4), min_size=WIDTH, max_size=WIDTH))
 def test_the_unit_of_a_price_does_not_matter(seed: int, scales: list[float]) -> None:
     frame = closes(seed)
-    for function in (lambda p: compute(p, tuple(FEATURES)), market_features):
+    for function in (lambda p: compute_features(p, tuple(FEATURES)), market_features):
         plain, scaled = function(prices_of(frame)), function(prices_of(frame * scales))
         np.testing.assert_allclose(plain.values, scaled.values, atol=1e-5)
 
@@ -79,15 +79,15 @@ def test_the_unit_of_a_price_does_not_matter(seed: int, scales: list[float]) -> 
 def test_the_mirror_flips_odd_features_and_keeps_even_ones(seed: int) -> None:
     frame = closes(seed)
     mirrored = frame.iloc[0] ** 2 / frame
-    for function in (lambda p: compute(p, tuple(FEATURES)), market_features):
+    for function in (lambda p: compute_features(p, tuple(FEATURES)), market_features):
         table, image = function(prices_of(frame)), function(prices_of(mirrored))
         np.testing.assert_allclose(image.values, table.values * table.parity, atol=1e-4)
 
 
 def test_each_asset_has_its_own_features_and_the_market_none_of_their_order() -> None:
     frame = closes(5)
-    table = compute(prices_of(frame))
-    alone = compute(prices_of(frame[["B"]]))
+    table = compute_features(prices_of(frame))
+    alone = compute_features(prices_of(frame[["B"]]))
     np.testing.assert_array_equal(table.values[:, 1:2], alone.values)
     order = ["C", "A", "B"]
     np.testing.assert_array_equal(
@@ -98,7 +98,7 @@ def test_each_asset_has_its_own_features_and_the_market_none_of_their_order() ->
 def test_random_walks_have_features_of_unit_size() -> None:
     rng = np.random.default_rng(0)
     values = 100 * np.exp(np.cumsum(rng.normal(0, 0.01, (3000, 6)), axis=0))
-    table = compute(
+    table = compute_features(
         prices_of(
             pd.DataFrame(values, pd.bdate_range("2000-01-03", periods=3000)).set_axis(list("ABCDEF"), axis=1)
         )
@@ -114,7 +114,7 @@ def test_missing_prices_give_zero_and_gaps_are_days_without_a_move() -> None:
     frame.iloc[:40, 0] = np.nan
     frame.iloc[200:203, 1] = np.nan
     frame.iloc[250:, 2] = np.nan
-    table = compute(prices_of(frame))
+    table = compute_features(prices_of(frame))
     assert np.isfinite(table.values).all()
     assert not table.values[:40, 0].any()
     assert not table.values[200:203, 1].any()
@@ -126,7 +126,7 @@ def test_missing_prices_give_zero_and_gaps_are_days_without_a_move() -> None:
 def test_a_price_that_never_moves_gives_finite_features() -> None:
     frame = closes(7)
     frame["A"] = 5.0
-    table = compute(prices_of(frame))
+    table = compute_features(prices_of(frame))
     assert np.isfinite(table.values).all()
     assert np.abs(table.values).max() <= 10
 
@@ -136,16 +136,18 @@ def test_adjusted_closes_are_used_where_they_are() -> None:
     raw = frame.copy()
     raw.iloc[:150] *= 4.0
     with_split = Prices.from_frames("x", close=raw, adj_close=frame)
-    np.testing.assert_array_equal(compute(with_split).values, compute(prices_of(frame)).values)
+    np.testing.assert_array_equal(
+        compute_features(with_split).values, compute_features(prices_of(frame)).values
+    )
 
 
 def test_unknown_and_repeated_features_are_refused() -> None:
     with pytest.raises(DataError, match=r"no feature 'ret_2' \(there are ret_1"):
-        compute(prices_of(closes(0)), ["ret_2"])
+        compute_features(prices_of(closes(0)), ["ret_2"])
     with pytest.raises(DataError, match="once each"):
-        compute(prices_of(closes(0)), ["ret_1", "ret_1"])
+        compute_features(prices_of(closes(0)), ["ret_1", "ret_1"])
     with pytest.raises(DataError, match="at least one"):
-        compute(prices_of(closes(0)), [])
+        compute_features(prices_of(closes(0)), [])
 
 
 @settings(max_examples=40, deadline=None)
@@ -159,7 +161,7 @@ def test_rolling_sums_are_those_of_pandas(seed: int, days: int) -> None:
 
 def test_features_of_real_prices_follow_their_definitions() -> None:
     prices = load_prices("sp500-20", end="1992-12-31")
-    table = compute(prices)
+    table = compute_features(prices)
     log = np.log(prices.close["AMD"])
     returns = log.diff()
 

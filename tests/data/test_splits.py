@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data import DataError, Split, chronological, walk_forward
-from data.splits import split
+from data import ChronologicalSplitter, DataError, Prices, Split, WalkForwardSplitter, chronological_split
 
 DATES = pd.bdate_range("2010-01-04", periods=1000)
+PRICES = Prices.from_frames("x", close=pd.DataFrame({"A": 1.0}, DATES))
 
 
 def position(date: pd.Timestamp) -> int:
@@ -18,15 +20,15 @@ def position(date: pd.Timestamp) -> int:
 
 
 def test_fractions_cut_the_sessions() -> None:
-    cut = chronological(DATES, (0.6, 0.2, 0.2))
+    cut = chronological_split(PRICES, (0.6, 0.2, 0.2))
     assert cut.train == (DATES[0], DATES[599])
     assert cut.validation == (DATES[600], DATES[799])
     assert cut.test == (DATES[800], DATES[-1])
-    assert list(chronological(DATES, (0.7, 0.3)).periods) == ["train", "test"]
+    assert list(chronological_split(PRICES, (0.7, 0.3)).periods) == ["train", "test"]
 
 
 def test_purge_and_embargo_leave_a_gap() -> None:
-    cut = chronological(DATES, (0.6, 0.2, 0.2), purge=5, embargo=3)
+    cut = chronological_split(PRICES, (0.6, 0.2, 0.2), purge=5, embargo=3)
     assert cut.train == (DATES[0], DATES[594])
     assert cut.validation == (DATES[603], DATES[794])
     assert cut.test == (DATES[803], DATES[-1])
@@ -45,15 +47,14 @@ def test_walk_forward_never_trains_on_what_it_tests(
     train: int, validation: int, test: int, purge: int, embargo: int, expanding: bool
 ) -> None:
     try:
-        folds = walk_forward(
-            DATES,
+        folds = WalkForwardSplitter(
             train=train,
             test=test,
             validation=validation,
             purge=purge,
             embargo=embargo,
             expanding=expanding,
-        )
+        ).split(PRICES)
     except DataError:
         assert train <= purge or test <= embargo or (validation and validation <= purge + embargo)
         return
@@ -69,12 +70,12 @@ def test_walk_forward_never_trains_on_what_it_tests(
 
 
 def test_walk_forward_tiles_the_time_line() -> None:
-    folds = walk_forward(DATES, train=500, test=100)
+    folds = WalkForwardSplitter(train=500, test=100).split(PRICES)
     assert [position(fold.test[0]) for fold in folds] == [500, 600, 700, 800, 900]
     assert [position(fold.test[1]) for fold in folds] == [599, 699, 799, 899, 999]
-    expanding = walk_forward(DATES, train=500, test=100, expanding=True)
+    expanding = WalkForwardSplitter(train=500, test=100, expanding=True).split(PRICES)
     assert all(fold.train[0] == DATES[0] for fold in expanding)
-    assert position(walk_forward(DATES, train=500, test=300)[-1].test[1]) == 999
+    assert position(WalkForwardSplitter(train=500, test=300).split(PRICES)[-1].test[1]) == 999
 
 
 @pytest.mark.parametrize(
@@ -88,17 +89,23 @@ def test_walk_forward_tiles_the_time_line() -> None:
     ],
 )
 def test_overlapping_or_reversed_periods_are_refused(
-    train: tuple[str, str], validation: tuple[str, str] | None, test: tuple[str, str], reason: str
+    train: Any, validation: Any, test: Any, reason: str
 ) -> None:
     with pytest.raises(DataError, match=reason):
-        split(train, test, validation)
+        Split(train, validation, test)
 
 
-def test_a_split_reads_dates_and_keeps_them() -> None:
-    made = split(("2010-01-01", "2012-12-31"), ("2013-01-01", "2013-12-31"))
-    assert isinstance(made, Split)
-    assert made.validation is None
-    assert made.test[1] == pd.Timestamp("2013-12-31")
+def test_split_takes_dates_as_text() -> None:
+    train: Any = ("2010-01-01", "2012-12-31")
+    test: Any = ["2013-01-01", "2013-12-31"]
+    made = Split(train, None, test)
+    assert made.train[0] == pd.Timestamp("2010-01-01")
+    assert made.test == (pd.Timestamp("2013-01-01"), pd.Timestamp("2013-12-31"))
+
+
+def test_both_splitters_return_a_list_of_splits() -> None:
+    assert ChronologicalSplitter().split(PRICES) == [chronological_split(PRICES)]
+    assert ChronologicalSplitter((0.5, 0.5)).split(PRICES)[0].train == (DATES[0], DATES[499])
 
 
 @pytest.mark.parametrize(
@@ -112,13 +119,13 @@ def test_a_split_reads_dates_and_keeps_them() -> None:
 )
 def test_impossible_cuts_are_refused(arguments: dict[str, object], reason: str) -> None:
     with pytest.raises(DataError, match=reason):
-        chronological(DATES, **arguments)  # type: ignore[arg-type]
+        chronological_split(PRICES, **arguments)  # type: ignore[arg-type]
 
 
 def test_impossible_walks_are_refused() -> None:
     with pytest.raises(DataError, match="too few"):
-        walk_forward(DATES, train=1000, test=10)
+        WalkForwardSplitter(train=1000, test=10).split(PRICES)
     with pytest.raises(DataError, match="overlap"):
-        walk_forward(DATES, train=100, test=20, step=10)
+        WalkForwardSplitter(train=100, test=20, step=10).split(PRICES)
     with pytest.raises(DataError, match="positive"):
-        walk_forward(DATES, train=0, test=20)
+        WalkForwardSplitter(train=0, test=20).split(PRICES)

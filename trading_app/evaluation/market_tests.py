@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from data.features import compute
+from data.features import compute_features
 from data.prices import Prices
 from equitrade.atomic import atomic_write
 from trading_app.evaluation.return_symmetry import market_symmetry
@@ -34,7 +34,7 @@ def market_tests(prices: Prices, *, permutations: int = 199, seed: int = 0) -> l
     list of dict
         The fields of `trading_app.evaluation.return_symmetry.LawTest`, with the period as a year.
     """
-    table = compute(prices)
+    table = compute_features(prices)
     log_close = np.log(prices.adjusted("close").to_numpy(dtype=np.float64))
     ahead = np.diff(log_close, axis=0)
     ahead = ahead / np.nanstd(ahead, axis=0)

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from data.errors import DataError
 from data.loading import load_prices
-from data.splits import Split, chronological
-from data.splits import split as split_at
+from data.splits import Split, chronological_split
 from rl_core.sac import SAC
 from rl_core.training import Progress, TrainResult, train
 from trading_app.backtesting.policies import AgentPolicy
@@ -47,7 +46,7 @@ def split_of(config: RunConfig, prices: Prices) -> Split:
         If a part would be empty or there is too little to train on.
     """
     s = config.split
-    split = chronological(prices.dates, (s.train, s.validation, s.test), purge=s.purge, embargo=s.embargo)
+    split = chronological_split(prices, (s.train, s.validation, s.test), purge=s.purge, embargo=s.embargo)
     check_training(prices, split)
     return split
 
@@ -64,7 +63,7 @@ def check_training(prices: Prices, split: Split) -> None:
 
 def recorded_dates(parts: Mapping[str, Any]) -> Split:
     """The split that a manifest records, ``train``, ``validation`` and ``test`` → first and last date."""
-    return split_at(parts["train"], parts["test"], parts.get("validation"))
+    return Split(parts["train"], parts.get("validation"), parts["test"])
 
 
 def train_run(

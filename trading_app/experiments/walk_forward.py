@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import DataError
-from data.splits import Split, walk_forward
+from data.splits import Split, WalkForwardSplitter
 from trading_app.experiments.config import RunConfig, load_config, to_toml
 from trading_app.experiments.training import (
     check_training,
@@ -70,8 +70,7 @@ def fold_splits(config: RunConfig, prices: Prices, folds: int, *, expanding: boo
             f"walk-forward: {folds} folds of {count - train - validation} test sessions cannot be made; give at least "
             f"2, each longer than the embargo of {s.embargo}"
         )
-    cut = walk_forward(
-        prices.dates,
+    splitter = WalkForwardSplitter(
         train=train,
         validation=validation,
         test=test,
@@ -79,6 +78,7 @@ def fold_splits(config: RunConfig, prices: Prices, folds: int, *, expanding: boo
         purge=s.purge,
         embargo=s.embargo,
     )
+    cut = splitter.split(prices)
     dates = prices.dates
     ends = [dates[int(dates.searchsorted(fold.test[0])) - 1] for fold in cut[1:]] + [dates[-1]]
     return [replace(fold, test=(fold.test[0], end)) for fold, end in zip(cut, ends, strict=True)]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.features import compute, market_features
+from data.features import compute_features, market_features
 from trading_app.market.config import MarketConfig
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class FeatureWindows:
     """
 
     def __init__(self, prices: Prices, config: MarketConfig) -> None:
-        table, market = compute(prices, config.feature_names), market_features(prices)
+        table, market = compute_features(prices, config.feature_names), market_features(prices)
         padding = np.zeros((config.window - 1, *table.values.shape[1:]), dtype=np.float32)
         self.features = np.ascontiguousarray(np.concatenate([padding, table.values]).transpose(1, 0, 2))
         self.market = market.values

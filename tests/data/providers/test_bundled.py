@@ -89,6 +89,8 @@ def test_wrong_names_are_answered_with_what_there_is(tmp_path: Path) -> None:
         load_prices("sp500-2", home=tmp_path)
     with pytest.raises(DataError, match="no symbol NOPE"):
         load_prices("sp500-20", symbols=["NOPE"])
+    with pytest.raises(DataError, match="'nothing' is not one of sp500-20"):
+        bundled_manifest("nothing", tmp_path)
     assert not list(tmp_path.iterdir())
 
 

@@ -1,16 +1,12 @@
-"""Which sessions lack which symbols; and the facts of the bundled datasets, which are those of their prices."""
+"""Tests of the tables of missing sessions and of the dates of each symbol."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from data.calendars import sessions_of
-from data.errors import DataError
 from data.prices import Prices
-from data.providers.bundled import bundled_names
-from data.providers.bundled_facts import bundled_facts, measure_facts
 from data.snapshots.coverage import EVERY, listed, missing_sessions
 
 
@@ -44,14 +40,3 @@ def test_whole_panel_has_no_gaps() -> None:
     days = sessions_of("XNYS", pd.Timestamp("2024-01-02"), pd.Timestamp("2024-01-31"))
     prices = Prices.from_frames("toy", close=pd.DataFrame(10.0, days, ["AAA"]))
     assert missing_sessions(prices, "XNYS").empty
-
-
-@pytest.mark.parametrize("name", bundled_names())
-def test_facts_of_bundled_data_are_those_of_their_prices(name: str) -> None:
-    """Where this fails after a dataset changed: ``python -m data.providers.bundled_facts`` writes the facts anew."""
-    assert bundled_facts(name) == measure_facts(name)
-
-
-def test_unknown_bundled_dataset_names_those_there_are() -> None:
-    with pytest.raises(DataError, match="sp500-20"):
-        bundled_facts("nothing")

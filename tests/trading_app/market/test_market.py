@@ -212,11 +212,11 @@ def test_no_price_after_the_end_is_used() -> None:
 
 
 def test_encoding_gathers_the_window_that_ends_today() -> None:
-    from data.features import compute, market_features
+    from data.features import compute_features, market_features
 
     prices = random_prices(9)
     market = Market(prices, config=config())
-    table, wide = compute(prices, FEATURES), market_features(prices)
+    table, wide = compute_features(prices, FEATURES), market_features(prices)
     held = torch.tensor([0.1, -0.3, 0.0, 0.4])
     for day in (80, 120, 159):
         rows = market.encode(torch.cat([torch.tensor([float(day)]), held])[None, None])[0, 0]
