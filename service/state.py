@@ -113,7 +113,8 @@ class State:
         Problem
             ``unknown-run``.
         """
-        from trading_app.runs.run import RunError, open_run, runs_directory
+        from trading_app.files import RunError
+        from trading_app.runs.run import open_run, runs_directory
 
         try:
             run = open_run(name, self.settings.home)

@@ -1,4 +1,4 @@
-"""Sessions in blocks that fit a core's cache, in memory laid out for the arithmetic and used again and again.
+"""Blocks of sessions that fit a core's cache, for the fast form of the ledger in `trading_app.backtesting.engine`.
 
 Arrays [rows, N] lie in column order, without gaps, and begin on a cache line; a block has whole cache lines of
 rows. So a factor of each session multiplies contiguous memory, a sum over assets adds whole columns, and NumPy
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-# Cells worked on at once: few enough for a cache of 2 MB, many enough that threads seldom wait for each other.
+# Cells of a block: few enough for a cache of 2 MB, many enough that threads seldom wait for each other.
 BLOCK_CELLS = 56_000
 # Bytes of a cache line, and numbers in one.
 _LINE = 64
@@ -32,7 +32,7 @@ _PER_LINE = _LINE // 8
 
 @dataclass(frozen=True)
 class Block:
-    """What targets of some sessions meet; rows beyond the last session stand for nothing.
+    """Price ratios and impact of some sessions; rows beyond the last session are padding.
 
     Attributes
     ----------
@@ -73,8 +73,8 @@ def blocks(panel: TradingPanel, costs: CostModel) -> list[Block]:
     ]
 
 
-class Room:
-    """Memory for one block of sessions at a time.
+class Workspace:
+    """Reused memory for one block of sessions at a time.
 
     Parameters
     ----------

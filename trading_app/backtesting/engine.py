@@ -1,8 +1,10 @@
-"""Net asset values of many strategies over arrays, without a loop over fills.
+"""Fast forms of the ledger: net asset values of many strategies at once.
 
-What happens between two fills depends on the first one's target alone (`trading_app.market.accounting`), so all
-fills are computed at once and the value of an account is a cumulative product. Only cash between two fills
-that are several sessions apart is a recursion, of one number a strategy.
+`trading_app.backtesting.ledger` is the definition of a net asset value; tests compare the forms here with it. The
+account between two fills depends on the target of the first one alone (`trading_app.market.accounting`), so all fills
+are computed at once and the value of an account is a cumulative product. There are two forms: for strategies that
+trade on every session (in blocks that fit the processor's cache) and for those that trade on some. Only cash between
+two fills that are several sessions apart can need a recursion.
 
 Shapes: K strategies, T sessions, N assets; D = T − 1 sessions with a fill or the drift after one.
 """
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trading_app.backtesting.blocks import Block, Room, blocks
+from trading_app.backtesting.blocks import Block, Workspace, blocks
 from trading_app.backtesting.ledger import cash_path, end_at_ruin, last_fill, ledger
 from trading_app.market.accounting import Rates, hold, positive, solve_fill, total
 from trading_app.market.costs import CostModel
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 def net_asset_values(
     panel: TradingPanel, targets: Floats, costs: CostModel, *, threads: int | None = None
 ) -> Floats:
-    """Value of K accounts at each close [K, T].
+    """Return the value of K accounts at each close [K, T].
 
     Parameters
     ----------
@@ -44,44 +46,44 @@ def net_asset_values(
     costs
         The cost model.
     threads
-        Strategies worked on side by side; by default as many as there are processors.
+        Strategies computed in parallel; by default as many as there are processors.
     """
     strategies, sessions, assets = targets.shape
     rates, cuts = Rates.of(costs), blocks(panel, costs)
     nav = np.empty((strategies, sessions))
 
-    def work(first: int) -> None:
-        room = Room(max(block.height for block in cuts), assets)
+    def compute(first: int) -> None:
+        work = Workspace(max(block.height for block in cuts), assets)
         for k in range(first, strategies, workers):
-            daily = _daily(targets[k], cuts, rates, room)
-            nav[k] = _now_and_then(panel, targets[k], costs) if daily is None else daily
+            daily = _daily_trading(targets[k], cuts, rates, work)
+            nav[k] = _occasional_trading(panel, targets[k], costs) if daily is None else daily
 
     workers = min(strategies, threads or processors())
     if workers <= 1:
-        work(0)
+        compute(0)
     else:
         with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(work, range(workers)))
+            list(pool.map(compute, range(workers)))
     return nav
 
 
-def _daily(target: Floats, cuts: list[Block], rates: Rates, room: Room) -> Floats | None:
-    """Value of an account [T] that trades every session; target [T, N]. None if there is one without a trade."""
+def _daily_trading(target: Floats, cuts: list[Block], rates: Rates, work: Workspace) -> Floats | None:
+    """Return the value of an account [T] that trades on every session; None if it does not. target [T, N]."""
     sessions, assets = target.shape
     # For μ, and the growth to the close and to the next fill.
     growth = np.empty((3, cuts[-1].rows.start + cuts[-1].height))
     held = np.zeros(assets)
     for block in cuts:
-        wanted, scratch = room.target(target, block), room.scratch(block.height)
+        wanted, scratch = work.target(target, block), work.scratch(block.height)
         gross = total(np.abs(wanted, out=scratch))
         # A sum is NaN if any of its terms is.
         if not np.isfinite(gross).all():
             return None
         closing, _, next_growth, leaving = hold(
-            wanted, rates, block.intraday, block.overnight, gross, room=room.values(block.height)
+            wanted, rates, block.intraday, block.overnight, gross, out=work.values(block.height)
         )
         account = positive(next_growth)
-        pre_trade = room.pre_trade(held, leaving, account)
+        pre_trade = work.pre_trade(held, leaving, account)
         held = leaving[-1] / account[-1]
         kept = solve_fill(wanted, pre_trade, rates.trade, block.impact, gross=gross, scratch=scratch)
         growth[:, block.rows.start : block.rows.start + block.height] = kept, closing, next_growth
@@ -92,22 +94,22 @@ def _daily(target: Floats, cuts: list[Block], rates: Rates, room: Room) -> Float
     return end_at_ruin(nav, (opening <= 0) | (kept <= 0) | (close <= 0))
 
 
-def _now_and_then(panel: TradingPanel, target: Floats, costs: CostModel) -> Floats:
-    """Value of an account [T] that does not trade every session; target [T, N]."""
+def _occasional_trading(panel: TradingPanel, target: Floats, costs: CostModel) -> Floats:
+    """Return the value of an account [T] that does not trade on every session; target [T, N]."""
     filled = np.isfinite(total(target[:-1]))
     if filled.any():
-        return _sparse(panel, target, filled, Rates.of(costs), panel.impact(costs))
+        return _some_sessions(panel, target, filled, Rates.of(costs), panel.impact(costs))
     return ledger(panel, target, costs).nav
 
 
-def _sparse(
+def _some_sessions(
     panel: TradingPanel, target: Floats, filled: Flags, rates: Rates, impact: Floats | None
 ) -> Floats:
-    """Value of an account [T] that trades on some sessions (filled [D])."""
+    """Return the value of an account [T] that trades on some sessions (filled [D])."""
     fills = np.flatnonzero(filled)
     wanted = target[fills]
     units = ratio(wanted, panel.price[fills + 1])
-    # Positions before the first fill are none: one leading row of zeros stands for them.
+    # One leading row of zeros: no positions before the first fill.
     lengths = np.diff(np.concatenate([[0], fills, [len(filled)]]))
     units = np.concatenate([np.zeros_like(units[:1]), units])
     held = np.repeat(units, lengths, axis=0)
@@ -131,10 +133,10 @@ def _sparse(
 
 
 def _cash_between(start: Floats, filled: Flags, fee: Floats, rates: Rates) -> Floats:
-    """Cash at each close [D]: set by each fill (start [F]), then growing at its rate and paying fees [D].
+    """Return cash at each close [D]: set by each fill (start [F]), then grown at its rate and less the fees [D].
 
-    Between two fills cash_k = (1 + r)^k (cash_0 − Σ_j fee_j (1 + r)^{−j}), as long as its sign, and with it
-    the rate r, stays; where it does not the recursion is followed step by step.
+    Between two fills cash_k = (1 + r)^k (cash_0 − Σ_j fee_j (1 + r)^{−j}), as long as the sign of cash, and with it
+    the rate r, does not change. If it does, the ledger's recursion is used.
     """
     begin = last_fill(filled)
     first = np.concatenate([[1.0], start])[
@@ -152,5 +154,5 @@ def _cash_between(start: Floats, filled: Flags, fee: Floats, rates: Rates) -> Fl
 
 
 def processors() -> int:
-    """Processors that this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

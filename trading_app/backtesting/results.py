@@ -11,6 +11,8 @@ import pandas as pd
 
 from data.errors import DataError
 from trading_app.backtesting.ledger import Ledger, ledger
+from trading_app.backtesting.notes import backtest_notes
+from trading_app.evaluation.metrics import metrics
 from trading_app.market.accounting import positive, total
 from trading_app.market.costs import CostModel
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+TRADING_COSTS = ("commission", "spread", "impact")
 COST_COLUMNS = ("price_pnl", "commission", "spread", "impact", "borrow", "interest")
 # Below this a change of weight is rounding, not a trade.
 _TRADE_FLOOR = 1e-12
@@ -211,9 +214,6 @@ class BacktestResult:
 
     def metrics(self, **options: Any) -> dict[str, float]:
         """Return `trading_app.evaluation.metrics.metrics` of these returns, turnover and costs."""
-        from trading_app.backtesting.summary import trading_costs
-        from trading_app.evaluation.metrics import metrics
-
         # Nothing can trade on the first session, which has no return either.
         settings = {
             "periods": self.cost_model.sessions_a_year,
@@ -227,9 +227,22 @@ class BacktestResult:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """Notes for a reader: those of the prices, symbols that ended, sessions without a fill, missing opens, ruin."""
-        from trading_app.backtesting.notes import backtest_notes
-
         return backtest_notes(self.panel, self.cost_model, self._ledger, self.nav)
+
+
+def trading_costs(costs: pd.DataFrame, equity: pd.Series) -> pd.Series:
+    """Commission, spread and impact of each session as fractions of the account before it.
+
+    Parameters
+    ----------
+    costs : DataFrame
+        Date × component, in units of the account's start.
+    equity : Series
+        Value of the account at each close.
+    """
+    before = equity.shift(1, fill_value=float(equity.iloc[0])).to_numpy(dtype=np.float64)
+    paid = costs[list(TRADING_COSTS)].sum(axis=1).to_numpy(dtype=np.float64)
+    return pd.Series(np.where(before > 0, paid / np.where(before > 0, before, 1.0), 0.0), index=costs.index)
 
 
 def _returns(nav: Floats) -> Floats:

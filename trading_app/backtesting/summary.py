@@ -16,16 +16,17 @@ What is undefined is null.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from data.errors import DataError
+from equitrade.json_values import json_value
 from rl_core.statistics import bootstrap_interval
+from trading_app.backtesting.results import BatchResult, trading_costs
 from trading_app.evaluation.metrics import (
     bootstrap_table,
     break_even_bps,
@@ -35,13 +36,9 @@ from trading_app.evaluation.metrics import (
 )
 from trading_app.evaluation.significance import compare, deflated_sharpe, probabilistic_sharpe, spa
 
-if TYPE_CHECKING:
-    from trading_app.backtesting.results import BatchResult
-
 SCHEMA = 1
 AGENT = "agent"
 SEED_PREFIX = "seed-"
-TRADING_COSTS = ("commission", "spread", "impact")
 
 
 def kind_of(strategy: str) -> str:
@@ -121,22 +118,7 @@ def evidence(
         document["trials"] = trials
         document["above_reference"] = _above_reference(results, document["reference"], trials, rates)
     document["seeds"] = seed_spread(document["strategies"], level=level)
-    return dict(plain(document))
-
-
-def trading_costs(costs: pd.DataFrame, equity: pd.Series) -> pd.Series:
-    """Commission, spread and impact of each session as fractions of the account before it.
-
-    Parameters
-    ----------
-    costs : DataFrame
-        Date × component, in units of the account's start.
-    equity : Series
-        Value of the account at each close.
-    """
-    before = equity.shift(1, fill_value=float(equity.iloc[0])).to_numpy(dtype=np.float64)
-    paid = costs[list(TRADING_COSTS)].sum(axis=1).to_numpy(dtype=np.float64)
-    return pd.Series(np.where(before > 0, paid / np.where(before > 0, before, 1.0), 0.0), index=costs.index)
+    return dict(json_value(document))
 
 
 def seed_spread(
@@ -166,17 +148,6 @@ def seed_spread(
             "highest": float(values.max()),
         }
     return spread
-
-
-def plain(value: Any) -> Any:
-    """The same nested value in JSON's own types: tuples as lists, NumPy numbers as Python's, NaN as None."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _strategies(

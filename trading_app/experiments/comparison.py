@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from data.errors import DataError
-from trading_app.backtesting.summary import AGENT, kind_of, plain
+from equitrade.json_values import json_value
+from trading_app.backtesting.summary import AGENT, kind_of
 from trading_app.evaluation.metrics import bootstrap_table, metrics_table
 from trading_app.evaluation.significance import compare, spa
-from trading_app.runs.backtests import SavedBacktest
-from trading_app.runs.run import Run, load_backtest
+from trading_app.runs.backtests import SavedBacktest, load_backtest
+from trading_app.runs.run import Run
 
 __all__ = ["compare_runs"]
 
@@ -75,7 +76,7 @@ def compare_runs(
         "spa": spa(returns, names[0], names[1:], reps=reps, seed=seed).to_dict() if names[1:] else None,
         "notes": _notes(saved),
     }
-    return dict(plain(document))
+    return dict(json_value(document))
 
 
 def _returns(saved: dict[str, SavedBacktest]) -> pd.DataFrame:

@@ -19,7 +19,8 @@ from trading_app.experiments.equivariance import measure_equivariance, save_equi
 from trading_app.experiments.policies import load_policy
 from trading_app.market.costs import CostModel
 from trading_app.market.panel import resolve_fill
-from trading_app.runs.run import Run, SavedBacktest, save_backtest
+from trading_app.runs.backtests import SavedBacktest, save_backtest
+from trading_app.runs.run import Run
 
 if TYPE_CHECKING:
     from trading_app.backtesting.results import BatchResult

@@ -28,7 +28,8 @@ from trading_app.experiments.config import (
     to_toml,
 )
 from trading_app.experiments.training import prices_of, split_of, train_run
-from trading_app.runs.run import Run, RunError
+from trading_app.files import RunError
+from trading_app.runs.run import Run
 
 if TYPE_CHECKING:
     import optuna

@@ -25,7 +25,8 @@ from trading_app.experiments.training import (
     recorded_dates,
     train_run,
 )
-from trading_app.runs.run import Run, RunError, create_run, fold_path, open_run, unused_name
+from trading_app.files import RunError
+from trading_app.runs.run import Run, create_run, fold_path, open_run, unused_name
 
 if TYPE_CHECKING:
     from data.prices import Prices

@@ -1,8 +1,7 @@
-"""Fills, drift and financing of a portfolio: the one set of equations behind market and backtest.
+"""Equations of fills, drift and financing, shared by the market and the backtest.
 
-Everything is written with the operators that NumPy arrays and torch tensors share, over any leading axes
-and a last axis of N assets, so that a single account, a batch on a GPU and a whole backtest run the same
-lines.
+They use only operators that NumPy arrays and torch tensors share, over any leading axes and a last axis of N assets,
+so that a single account, a batch on a GPU and a whole backtest run the same lines.
 
 Values are relative: a fill starts from pre-trade weights w′ (fractions of the account's value V′ just
 before it), turns them into target weights a of the value V = μV′ left after costs, and everything until the
@@ -62,12 +61,12 @@ class Rates:
 
     @classmethod
     def of(cls, costs: CostModel) -> Rates:
-        """Read them off a cost model."""
+        """Return the rates of a cost model."""
         return cls(costs.rate, costs.borrow_rate, costs.lending_rate, costs.financing_rate)
 
 
 class Session(NamedTuple):
-    """What `advance` answers; V is the account's value right after the fill.
+    """Result of `advance`; V is the account's value right after the fill.
 
     Attributes
     ----------
@@ -136,11 +135,11 @@ def solve_fill(
     impact
         As in `trading_cost`.
     gross
-        Σ |a_i| [...], or an upper bound of it; computed where absent.
+        Σ |a_i| [...], or an upper bound of it; computed by default.
     tolerance
         Largest error of μ.
     scratch
-        NumPy memory of the target's shape to work in; made where absent.
+        NumPy array of the target's shape for intermediate results; a new one by default.
 
     Returns
     -------
@@ -154,8 +153,8 @@ def solve_fill(
     """
     if rate == 0.0 and impact is None:
         return total(held) * 0.0 + 1.0
-    # Computed row by row unless known, and each row stops by itself: what a row gets does not depend on which
-    # others stand beside it, so that no later day and no other account leaves a trace in it.
+    # Each row stops by itself, so that its result does not depend on other rows: later days and other accounts leave
+    # no trace in it.
     factor = rate * (total(abs(target)) if gross is None else gross)
     largest = float(factor if isinstance(factor, float) else factor.max())
     if not largest < 1.0:
@@ -202,7 +201,7 @@ def _change(target: Array, kept: Array | None, held: Array, scratch: Floats | No
 def _fixed_point_of_one(
     target: Floats, held: Floats, rate: float, factor: float, tolerance: float, kept: float
 ) -> np.float64:
-    """The same steps for a single account, whose numbers are quicker as Python's."""
+    """Fixed point of a single account, for which Python's own floats are faster than arrays."""
     slack = factor / (1.0 - factor)
     for _ in range(_FIXED_POINT_STEPS):
         change = target * kept
@@ -270,7 +269,7 @@ def hold(
     overnight: Array,
     gross: Array | None = None,
     *,
-    room: tuple[Floats, Floats] | None = None,
+    out: tuple[Floats, Floats] | None = None,
 ) -> tuple[Array, Array, Array, Array]:
     """Hold a filled target to the close, pay for the night, and hold on to the next fill.
 
@@ -286,8 +285,8 @@ def hold(
         Next fill price / close [..., N].
     gross
         Σ |a_i| [...], where the caller has it already.
-    room
-        NumPy memory of the target's shape for the values at the close and before the next fill; made where absent.
+    out
+        NumPy arrays of the target's shape for the values at the close and before the next fill; new ones by default.
 
     Returns
     -------
@@ -298,11 +297,11 @@ def hold(
     values, net = target, total(target)
     cash = 1.0 - net
     if intraday is not None:
-        values = _product(target, intraday, room and room[0])
+        values = _product(target, intraday, out and out[0])
         net = total(values)
-        gross = total(np.abs(values, out=room[1])) if room else None
+        gross = total(np.abs(values, out=out[1])) if out else None
     close_growth = net + cash
-    next_values = _product(values, overnight, room and room[1])
+    next_values = _product(values, overnight, out and out[1])
     next_growth = total(next_values) + cash
     if rates.borrow or rates.lending or rates.financing:
         interest, borrow = financing(cash, values, rates, net, gross)
@@ -347,7 +346,7 @@ def _product(left: Array, right: Array, out: Floats | None) -> Array:
 
 
 def total(values: Array) -> Array:
-    """Sum over the last axis; for NumPy matrices stored by rows through a matrix product, several times as fast."""
+    """Return the sum over the last axis; for row-major NumPy arrays through a faster matrix product."""
     if not isinstance(values, np.ndarray):
         return values.sum(-1)
     if values.ndim == 1 or values.strides[-1] > values.strides[0]:
@@ -361,31 +360,31 @@ def _ones(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _magnitude(values: Array) -> Array:
-    """Absolute values, in place of the values."""
+    """Return absolute values, computed in place."""
     return np.abs(values, out=values) if isinstance(values, np.ndarray) else values.abs_()
 
 
 def at_least(values: Array, bound: float) -> Array:
-    """Larger of values and bound."""
+    """Return the larger of values and bound."""
     if isinstance(values, np.floating):
         return type(values)(bound) if values < bound else values
     return np.maximum(values, bound) if isinstance(values, _NUMPY) else values.clip(bound, None)
 
 
 def at_most(values: Array, bound: float) -> Array:
-    """Smaller of values and bound."""
+    """Return the smaller of values and bound."""
     if isinstance(values, np.floating):
         return type(values)(bound) if values > bound else values
     return np.minimum(values, bound) if isinstance(values, _NUMPY) else values.clip(None, bound)
 
 
 def positive(growth: Array) -> Array:
-    """Keep a growth factor away from 0, so that a ruined account's weights, never used, stay finite."""
+    """Return growth factors of at least 1e-12, so that weights of ruined accounts, never used, stay finite."""
     return at_least(growth, _SMALLEST_GROWTH)
 
 
 def impact_coefficients(dollar_volume: Floats, costs: CostModel) -> Floats:
-    """Give impact coefficient × √(capital / dollar volume), 0 where volume is unknown or nil [T, N]."""
+    """Return impact coefficient × √(capital / dollar volume), 0 where the volume is unknown or zero [T, N]."""
     known = np.isfinite(dollar_volume) & (dollar_volume > 0)
     safe = np.where(known, dollar_volume, 1.0)
     return np.where(known, costs.impact_coefficient * math.sqrt(costs.capital) / np.sqrt(safe), 0.0)

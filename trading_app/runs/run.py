@@ -37,15 +37,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from equitrade.atomic import atomic_directory, atomic_write
-from trading_app.backtesting.summary import plain
-from trading_app.files import RunError as RunError
-from trading_app.files import now, read_json, read_text, to_json
-from trading_app.runs.backtests import SavedBacktest as SavedBacktest
-from trading_app.runs.backtests import load_backtest as load_backtest
-from trading_app.runs.backtests import save_backtest as save_backtest
-from trading_app.runs.locks import hold, is_held
+from equitrade.json_values import json_value
+from trading_app.files import RunError, now, read_json, read_text, to_json
 from trading_app.runs.provenance import provenance
 
 SCHEMA = 1
@@ -104,7 +100,7 @@ class Run:
     def status(self) -> Status:
         """``training`` while a process trains it; ``incomplete`` when that ended early; ``complete``;
         ``backtested``."""
-        if is_held(self.path / ".lock"):
+        if self._is_training():
             return "training"
         try:
             manifest = read_json(self.path / "manifest.json")
@@ -116,22 +112,41 @@ class Run:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Hold the run while training it, so that others see it and none trains it too; a crash lets go of
-        it.
+        """Lock the run while training it; the lock ends with the process.
 
         Raises
         ------
         RunError
             If another process is training it.
         """
-        with hold(self.path / ".lock") as held:
-            if not held:
-                raise RunError(f"run {self.name!r} is being trained by another process")
+        lock = FileLock(self._lock)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            raise RunError(f"run {self.name!r} is being trained by another process") from None
+        try:
             yield
+        finally:
+            lock.release()
+
+    @property
+    def _lock(self) -> Path:
+        return self.path / ".lock"
+
+    def _is_training(self) -> bool:
+        if not self._lock.exists():
+            return False
+        try:
+            with FileLock(self._lock, blocking=False):
+                return False
+        except Timeout:
+            return True
+        except OSError:  # a run that this process may not write to
+            return False
 
     def with_manifest(self, **changes: Any) -> Run:
         """Write changes into the manifest and give the run as it is then."""
-        manifest = dict(plain({**self.manifest, **changes}))
+        manifest = dict(json_value({**self.manifest, **changes}))
         atomic_write(self.path / "manifest.json", to_json(manifest))
         return Run(self.path, manifest)
 
@@ -205,11 +220,11 @@ def create_run(
     content = {"schema": SCHEMA, "name": target.name, "created_at": now(), **manifest, **provenance()}
     try:
         with atomic_directory(target) as folder:
-            (folder / "manifest.json").write_text(to_json(dict(plain(content))), encoding="utf-8")
+            (folder / "manifest.json").write_text(to_json(dict(json_value(content))), encoding="utf-8")
             (folder / "config.toml").write_text(config_toml, encoding="utf-8")
     except FileExistsError:
         raise RunError(f"{target} is there already; choose another name, or resume the run") from None
-    return Run(target, dict(plain(content)))
+    return Run(target, dict(json_value(content)))
 
 
 def unused_name(home: Path, stem: str) -> str:

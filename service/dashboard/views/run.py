@@ -19,7 +19,8 @@ from trading_app.report.data import ReportData, load_report_data, training_progr
 from trading_app.report.figures.contribution import contributions
 from trading_app.report.figures.significance import metric_label
 from trading_app.report.page import CURVES, training_metrics
-from trading_app.runs.run import Run, load_backtest
+from trading_app.runs.backtests import load_backtest
+from trading_app.runs.run import Run
 
 if TYPE_CHECKING:
     from trading_app.report.theme import Focus, Theme

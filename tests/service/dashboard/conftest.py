@@ -20,7 +20,8 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 
 from data import Prices
 from trading_app.backtesting.backtest import backtest
-from trading_app.runs.run import Run, create_run, save_backtest
+from trading_app.runs.backtests import save_backtest
+from trading_app.runs.run import Run, create_run
 
 NAME, PASSWORD = "ann", "correct horse battery staple"
 SYMBOLS = ["KO", "GE", "IBM", "XOM"]

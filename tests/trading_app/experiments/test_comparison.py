@@ -12,8 +12,10 @@ from data.errors import DataError
 from data.prices import Prices
 from trading_app.backtesting.backtest import backtest
 from trading_app.experiments.comparison import compare_runs
+from trading_app.files import RunError
 from trading_app.market.costs import CostModel
-from trading_app.runs.run import Run, RunError, create_run, save_backtest
+from trading_app.runs.backtests import save_backtest
+from trading_app.runs.run import Run, create_run
 
 DAYS = pd.bdate_range("2020-01-01", periods=300)
 

@@ -15,7 +15,7 @@ from trading_app.experiments.config import ConfigurationError, RunConfig, load_c
 from trading_app.experiments.out_of_sample import backtest_run
 from trading_app.experiments.training import split_of, train_run
 from trading_app.experiments.tuning import DEFAULT_SPACE, Dimension, changed, parse_dimension, tune
-from trading_app.runs.run import RunError
+from trading_app.files import RunError
 
 SPACE = (Dimension("sac.actor_lr", 1e-4, 1e-2), Dimension("sac.width", choices=(4, 8)))
 

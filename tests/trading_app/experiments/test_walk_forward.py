@@ -26,9 +26,10 @@ from trading_app.experiments.config import RunConfig, load_config
 from trading_app.experiments.out_of_sample import backtest_run
 from trading_app.experiments.policies import load_policy
 from trading_app.experiments.walk_forward import fold_splits, walk_forward_run
+from trading_app.files import RunError
 from trading_app.report.data import load_report_data
 from trading_app.report.facts import sampling
-from trading_app.runs.run import Run, RunError, fold_path, open_run
+from trading_app.runs.run import Run, fold_path, open_run
 
 SMALL = {
     "data.name": "factors-5",

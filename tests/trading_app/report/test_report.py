@@ -17,13 +17,15 @@ import pytest
 from data import Prices
 from trading_app import CostModel, backtest
 from trading_app.backtesting.baselines import BASELINES
+from trading_app.files import RunError
 from trading_app.report import ReportData, load_report_data, render_report, write_report
 from trading_app.report.facts import sampling
 from trading_app.report.page import SECTIONS, report_figures, training_metrics
 from trading_app.report.tables import comparisons_table, headlines, measures_table, seeds_table
 from trading_app.report.theme import LIGHT
 from trading_app.report.verdict import p_value, percent_chance, verdict
-from trading_app.runs.run import Run, RunError, create_run, save_backtest
+from trading_app.runs.backtests import save_backtest
+from trading_app.runs.run import Run, create_run
 
 STUB = "/* plotly */"
 

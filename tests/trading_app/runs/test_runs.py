@@ -16,20 +16,13 @@ import pytest
 from data import Prices
 from trading_app import backtest
 from trading_app.backtesting.baselines import equal_weight, inverse_volatility
-from trading_app.backtesting.summary import evidence, trading_costs
+from trading_app.backtesting.results import trading_costs
+from trading_app.backtesting.summary import evidence
 from trading_app.evaluation.metrics import metrics
+from trading_app.files import RunError
+from trading_app.runs.backtests import load_backtest, save_backtest
 from trading_app.runs.provenance import code_revision
-from trading_app.runs.run import (
-    Run,
-    RunError,
-    create_run,
-    list_runs,
-    load_backtest,
-    open_run,
-    runs_directory,
-    save_backtest,
-    unused_name,
-)
+from trading_app.runs.run import Run, create_run, list_runs, open_run, runs_directory, unused_name
 
 MANIFEST = {"config": {"sac": {"agent": "relaxed"}}, "seeds": [0, 1], "data": {"symbols": ["A", "B", "C"]}}
 

@@ -13,7 +13,8 @@ import pytest
 
 from service.dashboard.views.run import FEWEST, load_backtested
 from trading_app.report import figures
-from trading_app.runs.run import fold_path, load_backtest, open_run
+from trading_app.runs.backtests import load_backtest
+from trading_app.runs.run import fold_path, open_run
 
 
 def csv(desk: Any, path: str) -> pd.DataFrame:
