@@ -1,4 +1,4 @@
-"""Static files of the pages, plotly.js of the installed package among them: compressed once, cached for long.
+"""Static files of the pages, plotly.js among them: compressed once, cached for a year.
 
 A page names a file with a hash of its content (`asset_url`), so a browser may keep it for a year and still sees
 the next version at once.
@@ -20,7 +20,7 @@ router = APIRouter(include_in_schema=False)
 
 #: File → the package that has it, and the folder in that. One list, so that no path comes from a request.
 _PLACES = {
-    "plotly.min.js": ("plotly", "package_data"),
+    "plotly-cartesian.min.js": ("trading_app.report", "static"),
     "figures.js": ("trading_app.report", "static"),
     "report.css": ("trading_app.report", "static"),
     "dashboard.css": ("service.dashboard", "static"),

@@ -1,61 +1,59 @@
-"""Figures on pages: a picture is a figure function with its exact data, drawn by the browser, saved as CSV or PNG.
+"""Figures of pages: a figure function with its exact data, drawn by plotly.js, downloaded as CSV or PNG.
 
-A page lays out cards (`templates/parts.html`); the browser asks for each figure when it comes into view, in the
-look of the moment, so that the first view waits for no more than it shows. What a reader sees first is in the page
-as a sketch, until plotly.js is there.
+A page has a card for each figure (`templates/parts.html`). The browser fetches a figure when its card comes near the
+screen. Cards of the first screen have the caption and height of their figure from the start, so that nothing moves
+when plotly.js draws them.
 """
 
 from __future__ import annotations
 
 import gzip
 import logging
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode
 
 import pandas as pd
 import plotly.graph_objects as go
-from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service.core.problems import Problem
 from service.dashboard.assets import accepts_gzip
-from service.dashboard.sketch import MARKED, sketch
 from trading_app.report.payload import document, embed
-from trading_app.report.theme import Theme, theme_named
+from trading_app.report.theme import HEIGHT, LIGHT, Theme, theme_named
 
 logger = logging.getLogger("equitrade.dashboard")
 
-_SMALL = 1400
-#: Pictures of a page that are in it from the start.
-SKETCHED = 3
+#: Shorter answers are not compressed.
+_COMPRESSED_FROM = 1400
+#: Figures of a page whose caption and height are known before plotly.js draws them: those of the first screen.
+FIRST_SCREEN = 3
 
 
 @dataclass(frozen=True)
-class Picture:
+class PageFigure:
     """A figure on a page.
 
     Attributes
     ----------
     name : str
-        Its id on the page and in file names: small letters, digits and dashes.
+        Its id on the page and in file names: lower-case letters, digits and dashes.
     title : str
-        What stands in its place until the figure, which has a title of its own, is there.
+        Title on the page until the figure, which has a title of its own, is drawn.
     figure : callable
-        Makes the figure in a theme.
+        Function from a theme to the figure.
     table : callable
-        Gives the data behind it, exact and whole, for the download.
+        Function that returns the data behind the figure, exact and complete, for the download.
     wide : bool
-        Whether it has a row to itself on a wide screen.
-    size : str
-        About how high it is, so that the page does not jump: ``short``, ``medium`` or ``tall``.
-    axis : bool
-        Whether a button turns its vertical axis from logarithmic to linear.
-    fine : bool
-        Whether its file can be asked for in the detail of the dates zoomed to, see `Zoom`.
+        Whether it has a row of its own on a wide screen.
+    height : int
+        Height in pixels, about right, reserved until the figure is drawn.
+    has_log_axis : bool
+        Whether a button switches its vertical axis between logarithmic and linear.
+    zooms_in : bool
+        Whether it can be fetched in more detail for the dates in view, see `Zoom`.
     """
 
     name: str
@@ -63,122 +61,92 @@ class Picture:
     figure: Callable[[Theme], go.Figure]
     table: Callable[[], pd.DataFrame]
     wide: bool = True
-    size: Literal["short", "medium", "tall"] = "medium"
-    axis: bool = False
-    fine: bool = False
+    height: int = HEIGHT
+    has_log_axis: bool = False
+    zooms_in: bool = False
 
 
 @dataclass(frozen=True)
-class Sketched:
-    """A figure's words, and what it looks like."""
+class Caption:
+    """Title, subtitle and height of a figure as a page shows them before the figure is drawn."""
 
     title: str
     subtitle: str
-    drawing: Markup
-
-
-@dataclass(frozen=True)
-class _Order:
-    """A picture to sketch, known by where it is and what it shows."""
-
-    place: tuple[Any, ...]
-    picture: Picture = field(compare=False)
+    height: int
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """What a template needs to lay out pictures: where their files are, and the view that they are of.
-
-    ``stamp`` is another one whenever the data behind the pictures are; without one sketches are made anew each time.
-    """
+    """Figures for a template: the address of their files, and the view of the page that they belong to."""
 
     path: str
     view: dict[str, str | list[str]]
-    pictures: dict[str, Picture]
-    stamp: Hashable = None
+    figures: dict[str, PageFigure]
 
-    def url(self, name: str, form: str) -> str:
-        """Address of a picture's file."""
-        return address(f"{self.path}/{name}.{form}", self.view)
+    def url(self, name: str, extension: str) -> str:
+        """Address of a figure's file."""
+        return address(f"{self.path}/{name}.{extension}", self.view)
 
-    def sketch(self, name: str) -> Sketched | None:
-        """A picture as the page itself holds it, of those that a reader sees first; None for the others."""
-        if name not in list(self.pictures)[:SKETCHED]:
-            return None
-        order = _Order((self.url(name, "svg"), self.stamp), self.pictures[name])
-        return _sketched(order) if self.stamp is None else _kept(order)
-
-    def sketch_all(self) -> None:
-        """Sketch what a reader sees first, so that nobody waits for it."""
-        for name in self.pictures:
-            self.sketch(name)
+    def caption(self, name: str) -> Caption:
+        """Caption of a figure: its own on the first screen, else the working title."""
+        figure = self.figures[name]
+        if name in list(self.figures)[:FIRST_SCREEN]:
+            try:
+                layout = figure.figure(LIGHT).layout
+                return Caption(layout.title.text, layout.title.subtitle.text, layout.height or HEIGHT)
+            except Exception:
+                # The request for the figure itself fails too, and its card shows the reason.
+                logger.exception("figure %r cannot be drawn", name)
+        return Caption(figure.title, "", figure.height)
 
     def starting(self, *prefixes: str) -> list[str]:
-        """Names of the pictures that begin so, in their order."""
-        return [name for name in self.pictures if name.startswith(prefixes)]
-
-
-def _sketched(order: _Order) -> Sketched | None:
-    try:
-        figure = order.picture.figure(MARKED)
-        title = figure.layout.title
-        return Sketched(title.text, title.subtitle.text, Markup(sketch(figure)))
-    except Exception:
-        # It only bridges the time until the figure itself comes, which tells what is wrong.
-        logger.exception("figure %r cannot be sketched", order.picture.name)
-        return None
-
-
-_kept = lru_cache(maxsize=128)(_sketched)
+        """Names of the figures that begin with one of the prefixes, in their order."""
+        return [name for name in self.figures if name.startswith(prefixes)]
 
 
 def address(path: str, view: Mapping[str, str | list[str] | None]) -> str:
-    """A path with a view as its query string; what is None or empty is left out."""
+    """A path with a view as its query string, without members that are None or empty."""
     query = urlencode({key: value for key, value in view.items() if value}, doseq=True)
     return f"{path}?{query}" if query else path
 
 
-def gallery(
-    pictures: Iterable[Picture], path: str, *, stamp: Hashable = None, **view: str | list[str] | None
-) -> Gallery:
-    """Pictures for a template.
+def gallery(figures: Iterable[PageFigure], path: str, **view: str | list[str] | None) -> Gallery:
+    """Figures for a template.
 
     Parameters
     ----------
-    pictures : iterable of Picture
-        What to show.
+    figures : iterable of PageFigure
+        The figures, in the order of the page.
     path : str
-        Where the page's figure route is, without the file.
-    stamp : hashable, optional
-        Changes with the data behind the pictures.
+        Address of the page's figure route, without the file.
     **view : str, optional
-        What of the query string the figures depend on; what is None or empty is left out.
+        Members of the query string that the figures depend on; what is None or empty is left out.
     """
     known = {key: value for key, value in view.items() if value}
-    return Gallery(path, known, {p.name: p for p in pictures}, stamp)
+    return Gallery(path, known, {figure.name: figure for figure in figures})
 
 
 def themed(function: Callable[..., go.Figure], *args: Any, **kwargs: Any) -> Callable[[Theme], go.Figure]:
-    """A figure function with its data, as a picture wants it: waiting for the theme alone."""
+    """A figure function with its data bound, so that only the theme is missing."""
     return lambda theme: function(*args, **kwargs, theme=theme)
 
 
-def picture_file(request: Request, pictures: Iterable[Picture], file: str) -> Response:
-    """Answer with a figure as JSON (``NAME.json``, in the look that ``?theme=`` names) or its data as CSV.
+def figure_file(request: Request, figures: Iterable[PageFigure], file: str) -> Response:
+    """Answer with a figure as JSON (``NAME.json``, in the theme that ``?theme=`` names) or its data as CSV.
 
     Raises
     ------
     Problem
         ``not-found``.
     """
-    name, _, form = file.rpartition(".")
-    found = next((picture for picture in pictures if picture.name == name), None)
-    if found is None or form not in ("json", "csv"):
+    name, _, extension = file.rpartition(".")
+    found = next((figure for figure in figures if figure.name == name), None)
+    if found is None or extension not in ("json", "csv"):
         raise Problem("not-found", f"there is no figure {file[:100]!r} on this page")
-    if form == "csv":
+    if extension == "csv":
         return csv_file(found.table(), found.name)
-    look = theme_named("dark" if request.query_params.get("theme") == "dark" else "light")
-    return _json(request, embed(document(found.figure(look), look)))
+    theme = theme_named("dark" if request.query_params.get("theme") == "dark" else "light")
+    return _json(request, embed(document(found.figure(theme), theme)))
 
 
 def csv_file(table: pd.DataFrame, stem: str) -> Response:
@@ -191,7 +159,7 @@ def csv_file(table: pd.DataFrame, stem: str) -> Response:
 
 def _json(request: Request, text: str) -> Response:
     content, headers = text.encode(), {"Vary": "Accept-Encoding"}
-    if len(content) > _SMALL and accepts_gzip(request):
+    if len(content) > _COMPRESSED_FROM and accepts_gzip(request):
         content = gzip.compress(content, 4, mtime=0)
         headers["Content-Encoding"] = "gzip"
     return Response(content, headers=headers, media_type="application/json")

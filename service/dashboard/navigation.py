@@ -24,11 +24,10 @@ async def nowhere(path: str, request: Request, _session: LoggedIn) -> Response:
 
 
 def warm_pages(state: State) -> None:
-    """Do what the first view of a page would wait for: read the templates, draw what is seen first."""
+    """Read what the first view of a page would wait for: the templates and the newest backtest."""
     for name in environment().list_templates(extensions=["html"]):
         environment().get_template(name)
-    for module in (today, run, compare, symmetry, data):
-        module.warm(state)
+    run.warm(state)
 
 
 def add_dashboard(app: FastAPI) -> None:

@@ -25,6 +25,9 @@ from trading_app.report.verdict import verdict
 if TYPE_CHECKING:
     from trading_app.runs.run import Run
 
+#: plotly.js with the traces of two axes (scatter, bar, heatmap, box, histogram and others), a third of the whole
+#: library. It is the npm package plotly.js-cartesian-dist-min, in the version that the package plotly carries.
+PLOTLY = "plotly-cartesian.min.js"
 #: Quantities of training in the order of interest; a part of the name is enough.
 TRAINING = ("eval_sharpe", "eval_growth", "eval_", "critic_loss", "alpha", "entropy", "actor_loss")
 CURVES = 4
@@ -143,7 +146,7 @@ def render_report(data: ReportData, *, plotly_js: str | None = None) -> str:
     data : ReportData
         The run, see `trading_app.report.load_report_data`.
     plotly_js : str, optional
-        Source of plotly.js; that of the installed package by default.
+        Source of plotly.js; the bundle in ``static/`` by default.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
     from markupsafe import Markup
@@ -171,7 +174,7 @@ def render_report(data: ReportData, *, plotly_js: str | None = None) -> str:
         manifest=manifest_facts(data),
         manifest_json=json.dumps(dict(data.manifest), indent=2, ensure_ascii=False, default=str),
         payload=Markup(embed(payload(light, dark))),
-        plotly_js=Markup(plotly_js or _plotly_js()),
+        plotly_js=Markup(plotly_js or static(PLOTLY)),
         style=Markup(static("report.css")),
         script=Markup(static("figures.js")),
     )
@@ -184,14 +187,8 @@ def write_report(run: Run) -> Path:
 
 
 def static(name: str) -> str:
-    """Text of a file in ``static/``: ``report.css`` or ``figures.js``."""
+    """Text of a file in ``static/``, such as ``report.css``."""
     return files("trading_app.report").joinpath("static", name).read_text(encoding="utf-8")
-
-
-def _plotly_js() -> str:
-    from plotly.offline import get_plotlyjs
-
-    return str(get_plotlyjs())
 
 
 def _sections(made: list[str]) -> list[Section]:

@@ -12,7 +12,7 @@ from fastapi import Depends, Query, Request, Response
 
 from service.api.dependencies import StateDep
 from service.core.problems import Problem
-from service.dashboard.figures import Picture, gallery, picture_file
+from service.dashboard.figures import PageFigure, figure_file, gallery
 from service.dashboard.layout import page_router
 from service.dashboard.pages.login import LoggedIn
 from service.dashboard.render import page
@@ -119,15 +119,8 @@ async def compare_figure(
 ) -> Response:
     """Give one figure of a comparison, or its data."""
     return await state.run(
-        lambda: picture_file(request, _pictures(_compared(state, choice, state.runs()), choice, zoom), file)
+        lambda: figure_file(request, _figures(_compared(state, choice, state.runs()), choice, zoom), file)
     )
-
-
-def warm(state: State) -> None:
-    """Draw what is compared when nobody has chosen."""
-    context = _context(state, DEFAULTS)
-    if "gallery" in context:
-        context["gallery"].sketch_all()
 
 
 def _context(state: State, choice: Choice) -> dict[str, Any]:
@@ -147,8 +140,6 @@ def _context(state: State, choice: Choice) -> dict[str, Any]:
     known = dict.fromkeys(
         b for s in compared.backtests.values() for b in s.strategies if kind_of(b) == "baseline"
     )
-    chosen = {run.name: run for run in runs}
-    stamp = (choice.scale, *(opened(chosen[name]) for name in compared.backtests))
     view: dict[str, str | list[str]] = {
         "run": list(compared.backtests),
         "baseline": list(compared.baselines),
@@ -156,7 +147,7 @@ def _context(state: State, choice: Choice) -> dict[str, Any]:
     }
     return context | {
         "baselines": [(name, label_of(name), name in compared.baselines) for name in known],
-        "gallery": gallery(_pictures(compared, choice), f"{PATH}/figures", stamp=stamp, **view),
+        "gallery": gallery(_figures(compared, choice), f"{PATH}/figures", **view),
         "table": _table(compared),
         "against": label_of(_against(compared) or "").lower(),
         "differences": _differences(compared),
@@ -185,7 +176,7 @@ def _compared(state: State, choice: Choice, runs: list[Run]) -> Compared:
     return Compared(backtests, baselines, tuple(missing))
 
 
-def _pictures(compared: Compared, choice: Choice, zoom: Focus = None) -> list[Picture]:
+def _figures(compared: Compared, choice: Choice, zoom: Focus = None) -> list[PageFigure]:
     if not compared.backtests:
         return []
     runs, baselines = compared.equity
@@ -194,20 +185,20 @@ def _pictures(compared: Compared, choice: Choice, zoom: Focus = None) -> list[Pi
     made = []
     if len(runs) > 1:
         made.append(
-            Picture(
+            PageFigure(
                 "curves",
                 "Growth of 1, after costs",
                 lambda theme: figures.run_curves(
                     runs, baselines, log=choice.scale != "linear", focus=zoom, theme=theme
                 ),
                 lambda: pd.concat([runs, baselines], axis=1),
-                size="tall",
-                axis=True,
-                fine=True,
+                height=440,
+                has_log_axis=True,
+                zooms_in=True,
             )
         )
     made.append(
-        Picture(
+        PageFigure(
             "measure",
             MEASURES[choice.measure].label,
             lambda theme: figures.run_measures(entries, choice.measure, level=level, runs=names, theme=theme),
@@ -219,7 +210,7 @@ def _pictures(compared: Compared, choice: Choice, zoom: Focus = None) -> list[Pi
     if against is not None:
         comparisons = _comparisons(compared, against)
         made.append(
-            Picture(
+            PageFigure(
                 "differences",
                 f"Sharpe ratio less {label_of(against).lower()}'s",
                 lambda theme: figures.run_differences(comparisons, against, theme=theme),

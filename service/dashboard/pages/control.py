@@ -8,11 +8,11 @@ from fastapi import Query, Request, Response
 
 from service.api.dependencies import StateDep
 from service.core.problems import Problem
-from service.dashboard.figures import gallery, picture_file
+from service.dashboard.figures import figure_file, gallery
 from service.dashboard.layout import page_router
 from service.dashboard.pages.login import LoggedIn
 from service.dashboard.render import page
-from service.dashboard.views.control import choose_offer, chosen_view, offers, pictures_of, tables_of
+from service.dashboard.views.control import choose_offer, chosen_view, figures_of, offers, tables_of
 
 if TYPE_CHECKING:
     from service.state import State
@@ -41,7 +41,7 @@ async def control_figure(
         offer = choose_offer(offers(state.settings.home)[0], results)
         if offer is None:
             raise Problem("not-found", "there are no results yet")
-        return picture_file(request, pictures_of(offer, task), file)
+        return figure_file(request, figures_of(offer, task), file)
 
     return await state.run(answer)
 
@@ -58,12 +58,12 @@ def _context(state: State, results: str, task: str) -> dict[str, Any]:
         return context
     shown = chosen_view(offer, task)
     whole = [entry["name"] for entry in offer.index["figures"] if not entry["view"]]
-    made = gallery(pictures_of(offer, task), f"{PATH}/figures", results=offer.key, task=shown)
+    made = gallery(figures_of(offer, task), f"{PATH}/figures", results=offer.key, task=shown)
     return context | {
         "task": shown,
         "tasks": [(name, name.replace("_", " ")) for name in offer.views],
         "whole": whole,
-        "parts": [name for name in made.pictures if name not in whole],
+        "parts": [name for name in made.figures if name not in whole],
         "gallery": made,
         "tables": tables_of(offer),
     }

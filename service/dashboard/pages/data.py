@@ -8,7 +8,7 @@ from fastapi import Depends, Query, Request, Response
 
 from data import SnapshotStore
 from service.api.dependencies import StateDep
-from service.dashboard.figures import gallery, picture_file
+from service.dashboard.figures import figure_file, gallery
 from service.dashboard.layout import page_router
 from service.dashboard.pages.login import LoggedIn
 from service.dashboard.render import page
@@ -19,7 +19,7 @@ from service.dashboard.views.data import (
     checks_table,
     choose,
     datasets,
-    pictures,
+    figures_of,
     repairs_of,
 )
 
@@ -53,7 +53,7 @@ async def data_figure(
 
     def answer() -> Response:
         dataset = choose(datasets(SnapshotStore(state.settings.home)), name)
-        return picture_file(request, pictures(dataset, state.snapshots), file)
+        return figure_file(request, figures_of(dataset, state.snapshots), file)
 
     return await state.run(answer)
 
@@ -71,9 +71,8 @@ def _context(state: State, name: str) -> dict[str, Any]:
         return context
     return context | {
         "gallery": gallery(
-            pictures(chosen, state.snapshots),
+            figures_of(chosen, state.snapshots),
             f"{PATH}/figures",
-            stamp=chosen.facts["hash"],
             data=chosen.reference,
         ),
         "checks": checks_table(chosen),
@@ -83,13 +82,6 @@ def _context(state: State, name: str) -> dict[str, Any]:
         "changes": CHANGES,
         "runs": _used_by(state, chosen),
     }
-
-
-def warm(state: State) -> None:
-    """Look through the prices, and draw what the page shows when nobody has chosen."""
-    context = _context(state, "")
-    if "gallery" in context:
-        context["gallery"].sketch_all()
 
 
 def _used_by(state: State, dataset: Dataset) -> list[str]:

@@ -14,11 +14,11 @@ from starlette.datastructures import FormData
 from service.api.dependencies import RecordId, StateDep
 from service.api.jobs import start_backtest, start_training
 from service.core.problems import Problem
-from service.dashboard.figures import Picture, gallery, picture_file
+from service.dashboard.figures import PageFigure, figure_file, gallery
 from service.dashboard.layout import page_router
 from service.dashboard.pages.login import CheckedForm, LoggedIn
 from service.dashboard.render import environment, page
-from service.dashboard.views.run import Backtested, backtest_pictures, training_pictures
+from service.dashboard.views.run import Backtested, backtest_figures, training_figures
 from service.dashboard.views.selection import Zoom
 from service.jobs.queue import FINISHED, SUCCEEDED, JobRecord
 from service.schemas.records import BacktestRequest, TrainingRequest
@@ -114,7 +114,7 @@ async def job_progress(job_id: RecordId, state: StateDep, _session: LoggedIn, fi
     record = await state.run(state.jobs.get, job_id)
     done = record.status in FINISHED
     if not done and record.kind == "training":
-        done = figures != _names(await state.run(_pictures, state, record))
+        done = figures != _names(await state.run(_figures, state, record))
     headers = {"X-Done": "yes" if done else "no"}
     return _fragment("job_progress.html", {"job": record, **_WORDS}, headers)
 
@@ -128,8 +128,8 @@ async def job_figure(
     def answer() -> Response:
         record = state.jobs.get(job_id)
         # A page that was read while training was young may ask for a curve that others have displaced since.
-        made = _curves(state, record, None) if record.kind == "training" else _pictures(state, record, zoom)
-        return picture_file(request, made, file)
+        made = _curves(state, record, None) if record.kind == "training" else _figures(state, record, zoom)
+        return figure_file(request, made, file)
 
     return await state.run(answer)
 
@@ -180,12 +180,12 @@ def _reason(error: ValidationError | Problem) -> str:
 
 def _job_context(state: State, job_id: str) -> dict[str, Any]:
     record = state.jobs.get(job_id)
-    pictures = _pictures(state, record)
+    figures = _figures(state, record)
     context: dict[str, Any] = {
         "job": record,
         "finished": record.status in FINISHED,
-        "gallery": gallery(pictures, f"{PATH}/{job_id}/figures"),
-        "figures": _names(pictures),
+        "gallery": gallery(figures, f"{PATH}/{job_id}/figures"),
+        "figure_names": _names(figures),
         "subject": _subject(record),
         "parameters": {_label(name): value for name, value in record.parameters.items()},
         **_WORDS,
@@ -205,7 +205,7 @@ def _job_context(state: State, job_id: str) -> dict[str, Any]:
     }
 
 
-def _pictures(state: State, record: JobRecord, zoom: Focus = None) -> list[Picture]:
+def _figures(state: State, record: JobRecord, zoom: Focus = None) -> list[PageFigure]:
     if record.kind == "training":
         return _curves(state, record)
     shown = _shown(record)
@@ -213,20 +213,20 @@ def _pictures(state: State, record: JobRecord, zoom: Focus = None) -> list[Pictu
         return []
     # Training is the run's own matter, and is on its page.
     return [
-        picture for picture in backtest_pictures(shown, focus=zoom) if not picture.name.startswith("training")
+        figure for figure in backtest_figures(shown, focus=zoom) if not figure.name.startswith("training")
     ]
 
 
-def _curves(state: State, record: JobRecord, limit: int | None = CURVES) -> list[Picture]:
+def _curves(state: State, record: JobRecord, limit: int | None = CURVES) -> list[PageFigure]:
     try:
         run = state.open_run(str(record.parameters["name"]))
     except Problem:
         return []  # it has not begun
-    return list(training_pictures(run.progress(), limit))
+    return list(training_figures(run.progress(), limit))
 
 
-def _names(pictures: list[Picture]) -> str:
-    return " ".join(picture.name for picture in pictures)
+def _names(figures: list[PageFigure]) -> str:
+    return " ".join(figure.name for figure in figures)
 
 
 def _shown(record: JobRecord) -> Backtested | None:

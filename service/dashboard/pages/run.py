@@ -11,11 +11,11 @@ from fastapi.responses import FileResponse
 from service.api.dependencies import RunName, StateDep
 from service.api.runs import summary
 from service.core.problems import Problem
-from service.dashboard.figures import Gallery, gallery, picture_file
+from service.dashboard.figures import Gallery, figure_file, gallery
 from service.dashboard.layout import page_router
 from service.dashboard.pages.login import LoggedIn
 from service.dashboard.render import page
-from service.dashboard.views.run import backtest_pictures, load_backtested, opened, progress_pictures
+from service.dashboard.views.run import backtest_figures, load_backtested, progress_figures
 from service.dashboard.views.selection import View, ViewDep, Zoom, presets
 from trading_app.evaluation.labels import MEASURES
 from trading_app.report import tables
@@ -25,7 +25,7 @@ from trading_app.report.theme import label_of
 from trading_app.report.verdict import verdict
 
 if TYPE_CHECKING:
-    from service.dashboard.figures import Picture
+    from service.dashboard.figures import PageFigure
     from service.dashboard.views.run import Backtested
     from service.state import State
     from trading_app.report.theme import Focus
@@ -50,7 +50,7 @@ async def run_figure(
     """Give one figure of a run, or its data."""
 
     def answer() -> Response:
-        return picture_file(request, _pictures(state.open_run(run), view, zoom), file)
+        return figure_file(request, _figures(state.open_run(run), view, zoom), file)
 
     return await state.run(answer)
 
@@ -65,10 +65,10 @@ async def run_report(run: RunName, state: StateDep, _session: LoggedIn) -> Respo
 
 
 def warm(state: State) -> None:
-    """Read the newest backtest and draw its first figure, so that nobody waits for what is read only once."""
+    """Read the newest backtest, so that the first view of the page does not wait for it."""
     run = _newest(state.runs())
     if run is not None and run.metrics is not None:
-        _gallery(run, View()).sketch_all()
+        load_backtested(run, None, None, None)
 
 
 def _newest(runs: list[Run]) -> Run | None:
@@ -123,12 +123,11 @@ def _words(shown: Backtested, view: View) -> dict[str, Any]:
 
 
 def _gallery(run: Run, view: View) -> Gallery:
-    stamp = None if run.metrics is None else (opened(run), view.scale)
-    return gallery(_pictures(run, view), f"{PATH}/{run.name}/figures", stamp=stamp, **view.query)
+    return gallery(_figures(run, view), f"{PATH}/{run.name}/figures", **view.query)
 
 
-def _pictures(run: Run, view: View, zoom: Focus = None) -> list[Picture]:
+def _figures(run: Run, view: View, zoom: Focus = None) -> list[PageFigure]:
     if run.metrics is None:
-        return list(progress_pictures(run))
+        return list(progress_figures(run))
     shown = load_backtested(run, view.strategy, view.start, view.end)
-    return backtest_pictures(shown, log=view.scale == "log", focus=zoom)
+    return backtest_figures(shown, log=view.scale == "log", focus=zoom)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from fastapi import Depends, Query, Request, Response
 
 from service.api.dependencies import StateDep
-from service.dashboard.figures import gallery, picture_file
+from service.dashboard.figures import figure_file, gallery
 from service.dashboard.layout import page_router
 from service.dashboard.pages.login import LoggedIn
 from service.dashboard.render import page
@@ -48,9 +48,9 @@ async def symmetry_figure(
     def answer() -> Response:
         agent = _agent(state, view)
         market = market_of(state.settings.home, view, agent)
-        return picture_file(
+        return figure_file(
             request,
-            [*(market.pictures if market else ()), *(agent.pictures if agent else ())],
+            [*(market.figures if market else ()), *(agent.figures if agent else ())],
             file,
         )
 
@@ -81,7 +81,7 @@ def _context(state: State, view: SymmetryView) -> dict[str, Any]:
         view.weights,
         view.seed,
     )
-    figures = [*(market.pictures if market else ()), *(agent.pictures if agent else ())]
+    figures = [*(market.figures if market else ()), *(agent.figures if agent else ())]
     return {
         "agent": agent,
         "market": market,
@@ -95,18 +95,5 @@ def _context(state: State, view: SymmetryView) -> dict[str, Any]:
             *((str(seed), str(seed)) for seed in (agent.run.seeds if agent else ())),
         ],
         "seed": "" if view.seed is None else str(view.seed),
-        "gallery": gallery(figures, f"{PATH}/figures", stamp=_stamp(state, shown, agent), **shown.query),
+        "gallery": gallery(figures, f"{PATH}/figures", **shown.query),
     }
-
-
-def warm(state: State) -> None:
-    """Draw what the page shows when nobody has chosen."""
-    _context(state, SymmetryView())["gallery"].sketch_all()
-
-
-def _stamp(state: State, shown: SymmetryView, agent: AgentSymmetry | None) -> tuple[int, ...]:
-    """When the files were written that the figures are of."""
-    files = [state.settings.home / "symmetry" / f"{shown.market}.json"]
-    if agent is not None:
-        files += [agent.run.path / "checkpoints", agent.run.path / "symmetry.json"]
-    return tuple(file.stat().st_mtime_ns if file.exists() else 0 for file in files)

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from service.api.dependencies import ModelId, StateDep
 from service.core.problems import Problem
-from service.dashboard.figures import Gallery, Picture, gallery, picture_file
+from service.dashboard.figures import Gallery, PageFigure, figure_file, gallery
 from service.dashboard.holdings import UNITS, HeldText, read_holdings, write_holdings
 from service.dashboard.layout import page_router
 from service.dashboard.pages.login import CheckedForm, LoggedIn
@@ -95,7 +95,7 @@ async def today_figure(
     """Give one figure of a model's newest allocation, or its data."""
 
     def answer() -> Response:
-        return picture_file(request, _pictures(_card(state, state.registry.current(model))), file)
+        return figure_file(request, _figures(_card(state, state.registry.current(model))), file)
 
     return await state.run(answer)
 
@@ -174,12 +174,6 @@ def _reason(error: Problem | ValidationError) -> str:
     return f"{'.'.join(map(str, found['loc']))}: {found['msg']}"
 
 
-def warm(state: State) -> None:
-    """Draw what was given out last."""
-    for drawn in _context(state)["galleries"].values():
-        drawn.sketch_all()
-
-
 def _card(state: State, promoted: Promoted) -> Card:
     try:
         prices_end = state.snapshots.get(promoted.evidence.data).dates[-1].date()
@@ -219,38 +213,37 @@ def _newest(state: State, promoted: Promoted) -> tuple[AuditRow | None, AuditRow
     return newest, before, newest.request.get("holdings")
 
 
-def _pictures(card: Card) -> list[Picture]:
+def _figures(card: Card) -> list[PageFigure]:
     if card.allocation is None:
         return []
     table, as_of = card.table, str(card.allocation["as_of"])
     before = str(card.before["as_of"]) if card.before else None
     made = [
-        Picture(
+        PageFigure(
             f"allocation-{_slug(card)}",
             "Allocation",
             lambda theme: figures.allocation_bars(table, as_of=as_of, before=before, theme=theme),
             lambda: table,
             False,
-            "tall",
+            510,
         )
     ]
     if table[["before", "held"]].notna().any(axis=None):
         made.append(
-            Picture(
+            PageFigure(
                 f"change-{_slug(card)}",
                 "To trade",
                 lambda theme: figures.change_bars(table, before=before, theme=theme),
                 lambda: table,
                 False,
-                "tall",
+                510,
             )
         )
     return made
 
 
 def _gallery(card: Card) -> Gallery:
-    stamp = tuple(answer and answer["id"] for answer in (card.allocation, card.before))
-    return gallery(_pictures(card), f"/dashboard/today/{card.model.id}/figures", stamp=stamp)
+    return gallery(_figures(card), f"/dashboard/today/{card.model.id}/figures")
 
 
 def _slug(card: Card) -> str:

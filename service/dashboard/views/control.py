@@ -9,7 +9,6 @@ and gives ``title``, ``advice`` and ``results``, each with ``name``, ``folder``,
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,12 +18,11 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from service.core.problems import Problem
-from service.dashboard.figures import Picture
+from service.dashboard.figures import PageFigure
 from trading_app.report.tables import Cell, Table
 from trading_app.report.theme import LIGHT, Theme, figure
 
@@ -110,7 +108,7 @@ def choose_offer(found: list[Offer], key: str) -> Offer | None:
     raise Problem("not-found", f"there are no results {key[:100]!r}; there are {known}")
 
 
-def pictures_of(offer: Offer, view: str) -> list[Picture]:
+def figures_of(offer: Offer, view: str) -> list[PageFigure]:
     """Figures of the whole study and of one of its parts, the first by default.
 
     Raises
@@ -122,7 +120,7 @@ def pictures_of(offer: Offer, view: str) -> list[Picture]:
         return []
     chosen = chosen_view(offer, view)
     return [
-        Picture(
+        PageFigure(
             entry["name"],
             _title(entry),
             partial(_figure, offer, entry),
@@ -199,19 +197,10 @@ def dressed(made: go.Figure, title: str, subtitle: str, theme: Theme) -> go.Figu
 def _figure(offer: Offer, entry: Mapping[str, Any], theme: Theme) -> go.Figure:
     path = offer.folder / f"{entry['name']}.plotly.json"
     try:
-        made = go.Figure(unpacked(json.loads(path.read_text(encoding="utf-8"))))
+        made = go.Figure(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise Problem("not-found", f"{path.name} cannot be read ({error}); draw the figures again") from None
     return dressed(made, _title(entry), entry["subtitle"], theme)
-
-
-def unpacked(value: Any) -> Any:
-    """A stored figure with its packed arrays (``dtype`` and base64 ``bdata``) as numbers, which sketches read."""
-    if isinstance(value, dict):
-        if {"dtype", "bdata"} <= value.keys():
-            return np.frombuffer(base64.b64decode(value["bdata"]), value["dtype"]).tolist()
-        return {key: unpacked(item) for key, item in value.items()}
-    return [unpacked(item) for item in value] if isinstance(value, list) else value
 
 
 def _title(entry: Mapping[str, Any]) -> str:

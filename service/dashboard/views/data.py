@@ -16,8 +16,8 @@ from data.quality.findings import ERRORS, WARNINGS
 from data.quality.repairs import REPAIRS
 from data.snapshots.coverage import EVERY, listed, missing_sessions
 from service.core.problems import Problem
-from service.dashboard.figures import Picture, themed
-from trading_app.report.figures import data as figures
+from service.dashboard.figures import PageFigure, themed
+from trading_app.report.figures import data as data_figures
 from trading_app.report.tables import Cell, Table
 
 if TYPE_CHECKING:
@@ -144,12 +144,12 @@ def choose(found: list[Dataset], reference: str) -> Dataset:
     raise Problem("unknown-data", f"no snapshot {reference[:100]!r}; there are {known}")
 
 
-def pictures(dataset: Dataset, snapshots: Snapshots) -> list[Picture]:
+def figures_of(dataset: Dataset, snapshots: Snapshots) -> list[PageFigure]:
     """The gaps calendar, and the findings by year where there are any."""
     if not dataset.facts:
         return []
     made = [
-        Picture(
+        PageFigure(
             "gaps",
             "Gaps calendar",
             lambda theme: _calendar(dataset, snapshots)(theme),
@@ -158,14 +158,14 @@ def pictures(dataset: Dataset, snapshots: Snapshots) -> list[Picture]:
     ]
     if dataset.counts:
         made.append(
-            Picture(
+            PageFigure(
                 "findings",
                 "Findings of the checks",
-                lambda theme: figures.findings_by_year(
+                lambda theme: data_figures.findings_by_year(
                     dataset.findings(), start=dataset.facts["start"], end=dataset.facts["end"], theme=theme
                 ),
                 dataset.findings,
-                size="short",
+                height=280,
             )
         )
     return made
@@ -204,4 +204,4 @@ def repairs_of(dataset: Dataset) -> list[dict[str, Any]]:
 def _calendar(dataset: Dataset, snapshots: Snapshots) -> Any:
     missing, spans = dataset.gaps(snapshots)
     start, end = dataset.facts["start"], dataset.facts["end"]
-    return themed(figures.gaps_calendar, missing, spans, start=start, end=end)
+    return themed(data_figures.gaps_calendar, missing, spans, start=start, end=end)

@@ -1,4 +1,4 @@
-"""The pictures of a backtest in a range of dates: those of the report, on the page *Run* and on a job's result."""
+"""Figures of a backtest in a range of dates: those of the report, on the page *Run* and on a job's result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from service.core.problems import Problem
-from service.dashboard.figures import Picture
+from service.dashboard.figures import PageFigure
 from trading_app.files import RunError, read_json
 from trading_app.report import figures
 from trading_app.report.data import ReportData, load_report_data, training_progress
@@ -147,8 +147,8 @@ def _from_second(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def backtest_pictures(shown: Backtested, *, log: bool = True, focus: Focus = None) -> list[Picture]:
-    """Every picture of a backtest, in the order of the page; those over time in the detail of the dates in focus."""
+def backtest_figures(shown: Backtested, *, log: bool = True, focus: Focus = None) -> list[PageFigure]:
+    """Every figure of a backtest, in the order of the page; those over time in the detail of the dates in focus."""
     return [
         *_growth(shown, log, focus),
         *_evidence(shown),
@@ -158,7 +158,7 @@ def backtest_pictures(shown: Backtested, *, log: bool = True, focus: Focus = Non
     ]
 
 
-def _growth(shown: Backtested, log: bool, focus: Focus) -> Iterator[Picture]:
+def _growth(shown: Backtested, log: bool, focus: Focus) -> Iterator[PageFigure]:
     own, reference = shown.strategy, shown.reference
 
     def equity(theme: Theme) -> Any:
@@ -167,15 +167,21 @@ def _growth(shown: Backtested, log: bool, focus: Focus) -> Iterator[Picture]:
     def drawdown(theme: Theme) -> Any:
         return figures.drawdown(shown.equity, strategy=own, reference=reference, focus=focus, theme=theme)
 
-    yield Picture(
-        "equity", "Growth of 1, after costs", equity, lambda: shown.equity, size="tall", axis=True, fine=True
+    yield PageFigure(
+        "equity",
+        "Growth of 1, after costs",
+        equity,
+        lambda: shown.equity,
+        height=440,
+        has_log_axis=True,
+        zooms_in=True,
     )
-    yield Picture(
-        "drawdown", "Drawdown", drawdown, lambda: shown.equity / shown.equity.cummax() - 1, fine=True
+    yield PageFigure(
+        "drawdown", "Drawdown", drawdown, lambda: shown.equity / shown.equity.cummax() - 1, zooms_in=True
     )
 
 
-def _evidence(shown: Backtested) -> Iterator[Picture]:
+def _evidence(shown: Backtested) -> Iterator[PageFigure]:
     document = shown.data.document
     strategies, comparisons = document["strategies"], document.get("comparisons")
 
@@ -184,7 +190,7 @@ def _evidence(shown: Backtested) -> Iterator[Picture]:
             strategies, level=document["level"], reference=document.get("reference"), theme=theme
         )
 
-    yield Picture(
+    yield PageFigure(
         "sharpe-intervals",
         "Sharpe ratio with intervals",
         intervals,
@@ -192,7 +198,7 @@ def _evidence(shown: Backtested) -> Iterator[Picture]:
         wide=not comparisons,
     )
     if comparisons:
-        yield Picture(
+        yield PageFigure(
             "sharpe-differences",
             "Sharpe ratio less each baseline's",
             lambda theme: figures.sharpe_differences(comparisons, theme=theme),
@@ -201,7 +207,7 @@ def _evidence(shown: Backtested) -> Iterator[Picture]:
         )
 
 
-def _time(shown: Backtested, focus: Focus) -> Iterator[Picture]:
+def _time(shown: Backtested, focus: Focus) -> Iterator[PageFigure]:
     own, reference, periods = shown.strategy, shown.reference, shown.data.document["periods"]
     returns = shown.returns
     pair = returns[[own] + ([reference] if reference else [])]
@@ -211,28 +217,28 @@ def _time(shown: Backtested, focus: Focus) -> Iterator[Picture]:
             returns, strategy=own, reference=reference, periods=periods, focus=focus, theme=theme
         )
 
-    yield Picture(
+    yield PageFigure(
         "rolling",
         "Rolling Sharpe ratio, volatility and beta",
         rolling,
         lambda: returns,
-        size="tall",
-        fine=True,
+        height=440,
+        zooms_in=True,
     )
-    yield Picture(
+    yield PageFigure(
         "monthly",
         "Monthly returns",
         lambda theme: figures.monthly_heatmap(returns[own], theme=theme),
         lambda: _calendar(pair, "M"),
     )
-    yield Picture(
+    yield PageFigure(
         "yearly",
         "Return of each year",
         lambda theme: figures.yearly_bars(pair, theme=theme),
         lambda: _calendar(pair, "Y"),
         False,
     )
-    yield Picture(
+    yield PageFigure(
         "distribution",
         "Daily returns",
         lambda theme: figures.return_distribution(returns[own], theme=theme),
@@ -241,52 +247,52 @@ def _time(shown: Backtested, focus: Focus) -> Iterator[Picture]:
     )
 
 
-def _portfolio(shown: Backtested, focus: Focus) -> Iterator[Picture]:
+def _portfolio(shown: Backtested, focus: Focus) -> Iterator[PageFigure]:
     weights, costs, gains, periods = shown.weights, shown.costs, shown.gains, shown.data.document["periods"]
     if weights is not None:
-        yield Picture(
+        yield PageFigure(
             "weights",
             "Weights over time",
             lambda theme: figures.weights_area(weights, focus=focus, theme=theme),
             lambda: weights,
-            size="tall",
-            fine=True,
+            height=440,
+            zooms_in=True,
         )
-        yield Picture(
+        yield PageFigure(
             "weights-map",
             "Each asset's weight",
             lambda theme: figures.weights_heatmap(weights, focus=focus, theme=theme),
             lambda: weights,
-            size="tall",
-            fine=True,
+            height=440,
+            zooms_in=True,
         )
     if gains is not None:
-        yield Picture(
+        yield PageFigure(
             "contribution",
             "Contribution of each asset",
             lambda theme: figures.contribution_bars(gains, theme=theme),
             lambda: gains,
-            size="tall",
+            height=440,
         )
     if weights is not None:
-        yield Picture(
+        yield PageFigure(
             "exposure",
             "Exposure",
             lambda theme: figures.exposure(weights, focus=focus, theme=theme),
             lambda: _exposure(weights),
             False,
-            fine=True,
+            zooms_in=True,
         )
     if costs is not None:
         turnover = costs["turnover"]
-        yield Picture(
+        yield PageFigure(
             "turnover",
             "Turnover",
             lambda theme: figures.turnover_bars(turnover, periods=periods, theme=theme),
             lambda: costs[["turnover"]],
             False,
         )
-    yield Picture(
+    yield PageFigure(
         "waterfall",
         "From gross to net",
         lambda theme: figures.cost_waterfall(shown.totals, theme=theme),
@@ -294,26 +300,26 @@ def _portfolio(shown: Backtested, focus: Focus) -> Iterator[Picture]:
     )
 
 
-def _training(shown: Backtested) -> Iterator[Picture]:
+def _training(shown: Backtested) -> Iterator[PageFigure]:
     data = shown.data
     folds = data.folds
     if folds:
-        yield Picture(
+        yield PageFigure(
             "folds",
             "Dates: learned from, tested on",
             lambda theme: figures.fold_strip(folds, theme=theme),
             lambda: fold_table(folds),
-            size="short",
+            height=280,
         )
-    yield from training_pictures(data.progress)
+    yield from training_figures(data.progress)
 
 
-def progress_pictures(run: Run) -> Iterator[Picture]:
+def progress_figures(run: Run) -> Iterator[PageFigure]:
     """What can be shown of a run before its backtest: how its training goes."""
-    yield from training_pictures(training_progress(run))
+    yield from training_figures(training_progress(run))
 
 
-def training_pictures(progress: pd.DataFrame, limit: int | None = CURVES) -> Iterator[Picture]:
+def training_figures(progress: pd.DataFrame, limit: int | None = CURVES) -> Iterator[PageFigure]:
     """A picture of each quantity of training worth a look, or of each there is."""
     for metric in training_metrics(progress, limit):
 
@@ -325,7 +331,7 @@ def training_pictures(progress: pd.DataFrame, limit: int | None = CURVES) -> Ite
             return progress.dropna(subset=[metric])[[*keys, metric]].reset_index(drop=True)
 
         name = f"training-{metric.replace('/', '-').replace('_', '-')}"
-        yield Picture(name, metric_label(metric), curve, table, False, "short")
+        yield PageFigure(name, metric_label(metric), curve, table, wide=False, height=280)
 
 
 def measures(document: Mapping[str, Any]) -> pd.DataFrame:

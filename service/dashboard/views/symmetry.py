@@ -12,7 +12,7 @@ import numpy as np
 
 from data.errors import DataError
 from rl_core.errors import ConfigError
-from service.dashboard.figures import Picture, themed
+from service.dashboard.figures import PageFigure, themed
 from trading_app.evaluation.labels import format_number
 from trading_app.experiments.equivariance import (
     RelaxedWeights,
@@ -20,7 +20,7 @@ from trading_app.experiments.equivariance import (
     recorded_deviations,
     relaxed_weights,
 )
-from trading_app.report.figures import symmetry as figures
+from trading_app.report.figures import symmetry as symmetry_figures
 
 if TYPE_CHECKING:
     from trading_app.runs.run import Run
@@ -48,11 +48,11 @@ class SymmetryView:
 
 @dataclass(frozen=True)
 class MarketSymmetry:
-    """Stored tests of a market: their document, a sentence on each symmetry, and pictures."""
+    """Stored tests of a market: their document, a sentence on each symmetry, and figures."""
 
     document: Mapping[str, Any]
     findings: tuple[str, ...]
-    pictures: tuple[Picture, ...]
+    figures: tuple[PageFigure, ...]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class AgentSymmetry:
     errors: Mapping[str, Any] | None
     missing: Mapping[str, str]
     findings: tuple[str, ...]
-    pictures: tuple[Picture, ...]
+    figures: tuple[PageFigure, ...]
 
 
 def market_of(
@@ -121,10 +121,8 @@ def read_agent(run: Run, view: SymmetryView) -> AgentSymmetry:
         )
     elif not errors["errors"]:
         errors, missing["errors"] = None, "With one asset and no mirror there is no symmetry to measure."
-    pictures = [*_weight_pictures(run, weights, view), *_error_pictures(errors)]
-    return AgentSymmetry(
-        run, weights, errors, missing, (*_moved(weights), *_answers(errors)), tuple(pictures)
-    )
+    figures = [*_weight_figures(run, weights, view), *_error_figures(errors)]
+    return AgentSymmetry(run, weights, errors, missing, (*_moved(weights), *_answers(errors)), tuple(figures))
 
 
 def _weights(run: Run, missing: dict[str, str]) -> RelaxedWeights | None:
@@ -145,39 +143,40 @@ def _weights(run: Run, missing: dict[str, str]) -> RelaxedWeights | None:
 
 def _market(document: Mapping[str, Any]) -> MarketSymmetry:
     tests = document["tests"]
-    present = [name for name in figures.SYMMETRIES if any(t["symmetry"] == name for t in tests)]
-    findings, pictures = [], []
+    present = [name for name in symmetry_figures.SYMMETRIES if any(t["symmetry"] == name for t in tests)]
+    level = symmetry_figures.LEVEL
+    findings, figures = [], []
     for name in present:
         own = [t for t in tests if t["symmetry"] == name]
-        broken = sum(t["p_value"] <= figures.LEVEL for t in own)
-        label = figures.SYMMETRIES[name]
+        broken = sum(t["p_value"] <= level for t in own)
+        label = symmetry_figures.SYMMETRIES[name]
         findings.append(
-            f"{label}: the market broke it in {broken} of {len(own)} years (p ≤ {figures.LEVEL:g}); chance alone would "
-            f"give about {format_number(figures.LEVEL * len(own), 'ratio', 1)}."
+            f"{label}: the test rejects it in {broken} of {len(own)} years (p ≤ {level:g}); chance alone would "
+            f"reject about {format_number(level * len(own), 'ratio', 1)}."
         )
-        pictures.append(
-            Picture(
+        figures.append(
+            PageFigure(
                 f"market-{name}",
                 f"{label} by year",
-                themed(figures.market_distance, own, name),
-                partial(figures.market_table, own),
+                themed(symmetry_figures.market_distance, own, name),
+                partial(symmetry_figures.market_table, own),
                 wide=False,
-                size="short",
+                height=280,
             )
         )
-    return MarketSymmetry(document, tuple(findings), tuple(pictures))
+    return MarketSymmetry(document, tuple(findings), tuple(figures))
 
 
-def _weight_pictures(run: Run, weights: RelaxedWeights | None, view: SymmetryView) -> list[Picture]:
+def _weight_figures(run: Run, weights: RelaxedWeights | None, view: SymmetryView) -> list[PageFigure]:
     if weights is None:
         return []
     options: dict[str, Any] = {"relative": view.weights == "relative", "seed": view.seed}
     made = [
-        Picture(
+        PageFigure(
             f"weights-{network}",
             f"Relaxed weights of the {network}",
-            themed(figures.relaxed_heatmap, weights, network, **options),
-            partial(figures.weights_table, weights, network),
+            themed(symmetry_figures.relaxed_heatmap, weights, network, **options),
+            partial(symmetry_figures.weights_table, weights, network),
         )
         for network in ("actor", "critic")
         if any(layer.startswith(f"{network} ") for layer in weights.layers)
@@ -185,23 +184,26 @@ def _weight_pictures(run: Run, weights: RelaxedWeights | None, view: SymmetryVie
     title = "How far each layer has left its symmetry"
     progress = recorded_deviations(run)
     trained = len(progress) > 0 and progress["step"].nunique() > 1
-    drawn, table = themed(figures.layer_deviations, weights), partial(figures.layers_table, weights)
-    made.append(Picture("layers", title, drawn, table, wide=not trained))
+    drawn, table = (
+        themed(symmetry_figures.layer_deviations, weights),
+        partial(symmetry_figures.layers_table, weights),
+    )
+    made.append(PageFigure("layers", title, drawn, table, wide=not trained))
     if trained:
-        drawn = themed(figures.deviations_over_training, progress)
-        table = partial(figures.deviations_table, progress)
+        drawn = themed(symmetry_figures.deviations_over_training, progress)
+        table = partial(symmetry_figures.deviations_table, progress)
         title = "How the layers left their symmetry while training"
-        made.append(Picture("layers-training", title, drawn, table, wide=False))
+        made.append(PageFigure("layers-training", title, drawn, table, wide=False))
     return made
 
 
-def _error_pictures(errors: Mapping[str, Any] | None) -> list[Picture]:
+def _error_figures(errors: Mapping[str, Any] | None) -> list[PageFigure]:
     if errors is None:
         return []
     title = "How far policy and critic are from equivariance"
-    drawn = themed(figures.equivariance_errors, errors["errors"])
-    table = partial(figures.errors_table, errors["errors"], errors["seeds"])
-    return [Picture("errors", title, drawn, table, size="short")]
+    drawn = themed(symmetry_figures.equivariance_errors, errors["errors"])
+    table = partial(symmetry_figures.errors_table, errors["errors"], errors["seeds"])
+    return [PageFigure("errors", title, drawn, table, height=280)]
 
 
 def _moved(weights: RelaxedWeights | None) -> list[str]:
@@ -212,13 +214,13 @@ def _moved(weights: RelaxedWeights | None) -> list[str]:
     amount = format_number(sizes[layer], "percent", 0)
     if sizes[layer] == 0:
         return ["No relaxed layer has left its symmetry yet."]
-    return [f"The layer that left its symmetry furthest: {figures.layer_label(layer)}, by {amount}."]
+    return [f"The layer that left its symmetry furthest: {symmetry_figures.layer_label(layer)}, by {amount}."]
 
 
 def _answers(errors: Mapping[str, Any] | None) -> list[str]:
     if errors is None:
         return []
-    table = figures.errors_table(errors["errors"])
+    table = symmetry_figures.errors_table(errors["errors"])
     found = []
     for element, own in table[table["part"] == "policy"].groupby("element", sort=False):
         amount = format_number(float(own["relative"].mean()), "percent", 1)

@@ -13,13 +13,13 @@ from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
-import plotly.offline
 import pytest
 
 from service.core.problems import Problem
 from service.dashboard import navigation as pages
 from service.dashboard.assets import asset_url
-from service.dashboard.figures import Picture, gallery, picture_file
+from service.dashboard.figures import PageFigure, figure_file, gallery
+from trading_app.report.page import PLOTLY, static
 
 PATHS = [module.PATH for module in pages.PAGES]
 
@@ -128,18 +128,38 @@ def test_failing_page_names_its_request(desk: Any, monkeypatch: pytest.MonkeyPat
     assert "ZeroDivisionError" not in answer.text
 
 
-def test_plotly_is_the_installed_packages_compressed_and_kept(desk: Any) -> None:
-    url = asset_url("plotly.min.js")
+def test_plotly_is_compressed_and_cached_for_a_year(desk: Any) -> None:
+    url = asset_url(PLOTLY)
     assert url in desk.get("/dashboard")
     answer = desk.service.client.get(url)
-    assert answer.text == plotly.offline.get_plotlyjs()
-    assert "immutable" in answer.headers["cache-control"]
+    assert answer.text == static(PLOTLY)
+    assert "max-age=31536000, immutable" in answer.headers["cache-control"]
     assert answer.headers["content-encoding"] == "gzip"
     again = desk.service.client.get(url, headers={"If-None-Match": answer.headers["etag"]})
     assert again.status_code == 304
     plain = desk.service.client.get(url, headers={"Accept-Encoding": "identity"})
     assert "content-encoding" not in plain.headers
-    assert len(gzip.compress(plain.content)) < 2_000_000
+    assert len(gzip.compress(plain.content)) < 600_000
+
+
+def test_cards_of_the_first_screen_have_caption_and_height_of_their_figures(desk: Any) -> None:
+    text = desk.get("/dashboard/run?run=alpha")
+    figure = desk.figure("/dashboard/run/alpha/figures/drawdown.json")
+    assert f'<h3 data-title="drawdown">{figure["title"]}</h3>' in text
+    assert f'<p data-subtitle="drawdown">{figure["subtitle"]}</p>' in text
+    place = re.search(r'data-figure="drawdown".*?</div>', text)
+    assert place
+    assert f'height="{figure["layout"]["height"] / 16}rem"' in place.group(0)
+    assert f'aria-label="{figure["title"]}. {figure["subtitle"]}"' in place.group(0)
+
+
+def test_figure_that_fails_leaves_its_page_alone(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(_theme: Any) -> go.Figure:
+        raise ValueError("no such column")
+
+    made = gallery([PageFigure("x", "X", fail, pd.DataFrame)], "/x")
+    assert made.caption("x").title == "X"
+    assert "no such column" in caplog.text
 
 
 def test_old_address_of_a_file_is_not_kept(desk: Any) -> None:
@@ -155,19 +175,19 @@ class FakeRequest:
         self.headers = {"accept-encoding": "gzip"}
 
 
-def picture() -> Picture:
+def picture() -> PageFigure:
     def figure(theme: Any) -> go.Figure:
         return go.Figure(
             go.Scatter(x=list(range(2000)), y=[0.1] * 2000, line={"color": theme.agent}),
             {"title": {"text": "Title", "subtitle": {"text": "How to read it"}}},
         )
 
-    return Picture("one", "One", figure, lambda: pd.DataFrame({"a": [1 / 3, float("nan")]}))
+    return PageFigure("one", "One", figure, lambda: pd.DataFrame({"a": [1 / 3, float("nan")]}))
 
 
 def test_picture_is_given_in_the_look_asked_for_and_compressed() -> None:
     light, dark = (
-        picture_file(FakeRequest(theme=look), [picture()], "one.json") for look in ("light", "dark")
+        figure_file(FakeRequest(theme=look), [picture()], "one.json") for look in ("light", "dark")
     )  # type: ignore[arg-type]
     assert light.headers["content-encoding"] == "gzip"
     made = [json.loads(gzip.decompress(answer.body)) for answer in (light, dark)]
@@ -176,7 +196,7 @@ def test_picture_is_given_in_the_look_asked_for_and_compressed() -> None:
 
 
 def test_csv_reads_back_to_the_same_bits(tmp_path: Path) -> None:
-    answer = picture_file(FakeRequest(), [picture()], "one.csv")  # type: ignore[arg-type]
+    answer = figure_file(FakeRequest(), [picture()], "one.csv")  # type: ignore[arg-type]
     (tmp_path / "one.csv").write_bytes(answer.body)
     back = pd.read_csv(tmp_path / "one.csv", float_precision="round_trip")
     assert back["a"][0] == 1 / 3
@@ -185,7 +205,7 @@ def test_csv_reads_back_to_the_same_bits(tmp_path: Path) -> None:
 
 def test_unknown_picture_is_a_problem() -> None:
     with pytest.raises(Problem, match="no figure"):
-        picture_file(FakeRequest(), [picture()], "two.json")  # type: ignore[arg-type]
+        figure_file(FakeRequest(), [picture()], "two.json")  # type: ignore[arg-type]
 
 
 def test_gallery_keeps_the_view_in_its_addresses() -> None:

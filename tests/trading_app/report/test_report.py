@@ -20,7 +20,7 @@ from trading_app.backtesting.baselines import BASELINES
 from trading_app.files import RunError
 from trading_app.report import ReportData, load_report_data, render_report, write_report
 from trading_app.report.facts import sampling
-from trading_app.report.page import SECTIONS, report_figures, training_metrics
+from trading_app.report.page import PLOTLY, SECTIONS, report_figures, static, training_metrics
 from trading_app.report.tables import comparisons_table, headlines, measures_table, seeds_table
 from trading_app.report.theme import LIGHT
 from trading_app.report.verdict import p_value, percent_chance, verdict
@@ -124,10 +124,8 @@ def test_page_asks_nobody_for_anything(page: str) -> None:
 
 def test_plotly_is_inlined_once(data: ReportData) -> None:
     page = render_report(data)
-    from plotly.offline import get_plotlyjs
-
-    assert page.count(get_plotlyjs()) == 1
-    assert len(page.encode()) < 6_000_000
+    assert page.count(static(PLOTLY)) == 1
+    assert len(page.encode()) < 3_000_000
 
 
 def test_every_section_and_figure_is_there(page: str, data: ReportData) -> None:

@@ -20,6 +20,7 @@ from trading_app.report.theme import (
     focused,
     names_of,
     numbers,
+    template,
     translucent,
 )
 
@@ -253,21 +254,23 @@ def cost_waterfall(totals: Mapping[str, float], *, theme: Theme = LIGHT) -> go.F
         hovermode="closest",
     )
     values = [100 * value for value in steps.values()]
-    result.add_waterfall(
+    heights = np.cumsum([0.0, *values])
+    colours = [theme.gain if value >= 0 else theme.loss for value in values]
+    result.add_bar(
         x=[*(COST_LABELS[name] for name in steps), "Net"],
         y=numbers([*values, 100 * net]),
-        measure=["relative"] * len(values) + ["total"],
+        base=[*map(float, heights[:-1]), 0.0],
+        marker={"color": [*colours, theme.reference]},
         text=[format_number(value, "percent", _digits(100 * value)) for value in (*steps.values(), net)],
         textposition="outside",
         textfont={"size": 12, "color": theme.ink},
         cliponaxis=False,
-        connector={"line": {"color": theme.axis, "width": 1}},
-        increasing={"marker": {"color": theme.gain}},
-        decreasing={"marker": {"color": theme.loss}},
-        totals={"marker": {"color": theme.reference}},
         hovertemplate="%{x}: %{text}<extra></extra>",
     )
-    heights = np.cumsum([0.0, *values])
+    half = (1 - template(theme).layout.bargap) / 2
+    for k, height in enumerate(heights[1:]):
+        line = {"color": theme.axis, "width": 1}
+        result.add_shape(type="line", x0=k + half, x1=k + 1 - half, y0=height, y1=height, line=line)
     top, bottom = max(float(heights.max()), 0.0), min(float(heights.min()), 0.0)
     room = 0.12 * (top - bottom or 1.0)
     result.update_yaxes(range=[bottom - (room if bottom < 0 else 0), top + room])

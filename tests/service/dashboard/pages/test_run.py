@@ -157,8 +157,8 @@ def test_report_can_be_kept_where_there_is_one(desk: Any) -> None:
 
 
 def test_three_decades_are_thinned_for_the_eye_alone() -> None:
-    from service.dashboard.figures import picture_file
-    from service.dashboard.views.run import Backtested, backtest_pictures
+    from service.dashboard.figures import figure_file
+    from service.dashboard.views.run import Backtested, backtest_figures
     from trading_app.report.data import ReportData
 
     dates = pd.bdate_range("1990-01-02", periods=33 * 252, name="date")
@@ -170,22 +170,22 @@ def test_three_decades_are_thinned_for_the_eye_alone() -> None:
     document = {"strategies": {"agent": {"kind": "agent", "totals": {"price_pnl": 1.0}, "metrics": {"sharpe": 1.0},
                 "intervals": {"sharpe": [0, 1]}}}, "periods": 252, "level": 0.95}  # fmt: skip
     data = ReportData("long", {}, document, equity, weights, pd.DataFrame(index=dates))
-    pictures = backtest_pictures(Backtested(data, "agent", equity, weights))
+    pictures = backtest_figures(Backtested(data, "agent", equity, weights))
 
     class Request:
         query_params: dict[str, str] = {}  # noqa: RUF012
         headers: dict[str, str] = {}  # noqa: RUF012
 
     for name in ("weights", "weights-map", "exposure", "equity"):
-        drawn = picture_file(Request(), pictures, f"{name}.json")  # type: ignore[arg-type]
-        kept = picture_file(Request(), pictures, f"{name}.csv")  # type: ignore[arg-type]
+        drawn = figure_file(Request(), pictures, f"{name}.json")  # type: ignore[arg-type]
+        kept = figure_file(Request(), pictures, f"{name}.csv")  # type: ignore[arg-type]
         assert len(drawn.body) < 200_000
         assert bytes(kept.body).count(b"\n") == len(dates) + 1
     # Zoomed to a month, its days are there, and one beyond each end.
-    near = backtest_pictures(Backtested(data, "agent", equity, weights), focus=("2001-03-01", "2001-03-30"))
+    near = backtest_figures(Backtested(data, "agent", equity, weights), focus=("2001-03-01", "2001-03-30"))
     days = [str(day.date()) for day in dates[(dates >= "2001-02-28") & (dates <= "2001-04-02")]]
     for name in ("weights", "weights-map", "exposure", "equity", "drawdown", "rolling"):
-        figure = json.loads(picture_file(Request(), near, f"{name}.json").body)  # type: ignore[arg-type]
+        figure = json.loads(figure_file(Request(), near, f"{name}.json").body)  # type: ignore[arg-type]
         assert places(figure) == days, name
 
 

@@ -100,7 +100,7 @@ def test_page_shows_market_weights_and_errors(site: Any) -> None:
         "layers",
         "errors",
     ]
-    assert "broke it in 1 of 2 years" in page
+    assert "rejects it in 1 of 2 years" in page
     assert "answers 15.0\u202f% apart" in page
     for source in re.findall(r'data-source="([^"]+)"', page):
         answer = site.client.get(source.replace("&amp;", "&"))

@@ -212,7 +212,8 @@ def test_waterfall_ends_where_the_parts_lead() -> None:
     assert list(bars.x) == ["Price gains", "Commission", "Spread", "Borrow", "Interest", "Net"]
     assert bars.y[:-1].sum() == pytest.approx(26.6)
     assert bars.y[-1] == pytest.approx(26.6)
-    assert list(bars.measure) == ["relative"] * 5 + ["total"]
+    np.testing.assert_allclose(list(bars.base)[1:-1], np.cumsum(bars.y[:-2]), rtol=1e-6)
+    assert bars.base[0] == bars.base[-1] == 0
     assert "interest added" in f.cost_waterfall({"price_pnl": 0.0, "interest": 0.02}).layout.title.text
 
 
