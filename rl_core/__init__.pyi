@@ -1,4 +1,3 @@
-from .checkpoint import load_agent as load_agent
 from .checkpoint import save_agent as save_agent
 from .config import SACConfig as SACConfig
 from .env import BatchedEnv as BatchedEnv
@@ -11,6 +10,7 @@ from .random import Noise as Noise
 from .replay import Batch as Batch
 from .replay import Replay as Replay
 from .sac import SAC as SAC
+from .sac import load_agent as load_agent
 from .symmetry import Group as Group
 from .symmetry import Representation as Representation
 from .symmetry import Symmetry as Symmetry

@@ -23,7 +23,6 @@ from torch import Tensor
 
 from rl_core.checkpoint_reader import FORMAT, STEP, read_document
 from rl_core.checkpoint_reader import latest_checkpoint as latest_checkpoint
-from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
 from rl_core.symmetry import Group, Representation, Symmetry
 
@@ -32,7 +31,15 @@ if TYPE_CHECKING:
     from rl_core.replay import Replay
     from rl_core.sac import SAC
 
-__all__ = ["latest_checkpoint", "load_agent", "load_training", "save_agent", "save_training"]
+__all__ = [
+    "latest_checkpoint",
+    "load_parameters",
+    "load_symmetry",
+    "load_training",
+    "open_checkpoint",
+    "save_agent",
+    "save_training",
+]
 
 KEEP = 2
 _PIECE = re.compile(r"rows-(\d+)-(\d+)\.safetensors")
@@ -43,15 +50,13 @@ def save_agent(agent: SAC, directory: Path) -> Path:
     return _write(agent, directory, agent.updates, {}, {})
 
 
-def load_agent(directory: str | Path, *, device: str = "cpu") -> SAC:
-    """Load the agent of the newest checkpoint.
+def open_checkpoint(directory: str | Path) -> tuple[Path, dict[str, Any]]:
+    """Return the newest checkpoint's folder and its JSON document.
 
     Parameters
     ----------
     directory
-        What training was given, or one checkpoint's own folder.
-    device
-        Where to put it, whatever it was trained on.
+        Directory of a training, or the folder of one checkpoint.
 
     Raises
     ------
@@ -63,16 +68,10 @@ def load_agent(directory: str | Path, *, device: str = "cpu") -> SAC:
         found = latest_checkpoint(folder)
         if found is None:
             raise ConfigError(
-                f"{folder}: no checkpoint there; training has not got that far or was elsewhere"
+                f"{folder}: no checkpoint found; train first, or give the directory of a training"
             )
         folder = found
-    from rl_core.sac import SAC
-
-    document = read_document(folder)
-    settings = {**document["config"], "device": device}
-    agent = SAC(_load_symmetry(folder, document), SACConfig.from_dict(settings), document["seeds"])
-    _load_parameters(agent, folder, document)
-    return agent
+    return folder, read_document(folder)
 
 
 def save_training(
@@ -118,7 +117,7 @@ def load_training(folder: Path, agent: SAC, env: BatchedEnv, replay: Replay) -> 
         raise ConfigError(f"{folder}: it was made with other settings: {', '.join(changed)}")
     if document["seeds"] != list(agent.seeds):
         raise ConfigError(f"{folder}: it was made with seeds {document['seeds']}, not {list(agent.seeds)}")
-    _load_parameters(agent, folder, document)
+    load_parameters(agent, folder, document)
     tensors = _tensors(folder / "training.safetensors")
     env.load_state_dict(_part(tensors, "env."))
     counters = _part(tensors, "replay.")
@@ -179,7 +178,8 @@ def _parameters(agent: SAC) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def _load_parameters(agent: SAC, folder: Path, document: Mapping[str, Any]) -> None:
+def load_parameters(agent: SAC, folder: Path, document: Mapping[str, Any]) -> None:
+    """Put a checkpoint's parameters and counters into an agent of the same networks."""
     saved = _tensors(folder / "agent.safetensors")
     own = _parameters(agent)
     if saved.keys() != own.keys():
@@ -219,7 +219,8 @@ def _symmetry_names(symmetry: Symmetry) -> dict[str, Any]:
     }
 
 
-def _load_symmetry(folder: Path, document: Mapping[str, Any]) -> Symmetry:
+def load_symmetry(folder: Path, document: Mapping[str, Any]) -> Symmetry:
+    """Return the symmetry that a checkpoint was made with."""
     parts, names = _tensors(folder / "symmetry.safetensors"), document["symmetry"]
     group = Group(parts["table"], names["group"], names=names["elements"])
     plane = Representation(group, parts["plane"], "plane") if "plane" in parts else None

@@ -14,6 +14,7 @@ __all__ = ["Agent", "MatmulDtype", "SACConfig"]
 
 Agent = Literal["dense", "exact", "relaxed", "rpp", "augmented"]
 MatmulDtype = Literal["float32", "tf32", "bfloat16"]
+Gradient = Literal["auto", "autograd", "fused"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,9 @@ class SACConfig:
 
     matmul_dtype: MatmulDtype = "float32"
     """Precision of the matrix products; tf32 concerns CUDA alone."""
+    gradient: Gradient = "auto"
+    """How gradients are computed: by autograd, by the hand-derived code of `rl_core.fused` (the same numbers, faster),
+    or fused where that code knows the networks and ``compile`` is off."""
     compile: bool = False
     """Compile the losses with torch.compile where a compiler is found."""
     cuda_graph: bool = True
@@ -116,6 +120,7 @@ class SACConfig:
         _choice("activation", self.activation, ("relu", "silu"))
         _choice("interaction", self.interaction, ("mean", "attention"))
         _choice("matmul_dtype", self.matmul_dtype, get_args(MatmulDtype))
+        _choice("gradient", self.gradient, get_args(Gradient))
         for name in ("width", "depth", "banks", "heads", "ensemble", "n_step", "batch_size", "capacity"):
             _whole(name, getattr(self, name), 1)
         for name in ("learning_starts", "updates_per_step"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -10,10 +10,14 @@ from torch import Tensor
 
 from rl_core.errors import ConfigError
 
-__all__ = ["Batch", "Replay"]
+__all__ = ["Batch", "Metrics", "Replay"]
 
 # One row in this many is kept for observations cut off by a time limit, before more are asked for.
 ROWS_PER_CUT = 64
+
+
+Metrics = dict[str, Tensor]
+"""Numbers of a gradient step by name, each [S]."""
 
 
 class Batch(NamedTuple):
@@ -38,6 +42,12 @@ class Batch(NamedTuple):
     reward: Tensor
     discount: Tensor
     next_observation: Tensor
+
+    def split(self, count: int) -> Iterator[Batch]:
+        """Parts of equal size along the second axis, one for each of ``count`` gradient steps."""
+        size = self.action.shape[1] // count
+        for k in range(count):
+            yield self if count == 1 else Batch(*(part[:, k * size : (k + 1) * size] for part in self))
 
 
 class Replay:

@@ -6,24 +6,25 @@ import copy
 import math
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from rl_core.checkpoint import load_parameters, load_symmetry, open_checkpoint, save_agent
 from rl_core.config import SACConfig
+from rl_core.learner import Gradient, GraphedUpdates, choose_gradient
 from rl_core.networks.build import build_actor, build_critic
 from rl_core.optimizer import FlatParameters
 from rl_core.precision import cast_to, product_precision
 from rl_core.random import Noise, generators
-from rl_core.replay import Batch
+from rl_core.replay import Batch, Metrics
 from rl_core.symmetry import Symmetry
+from rl_core.tanh_normal import sample
 
-__all__ = ["SAC", "Metrics"]
-
-Metrics = dict[str, Tensor]
-HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+__all__ = ["SAC", "Metrics", "load_agent"]
 
 
 class SAC:
@@ -73,6 +74,8 @@ class SAC:
         self.updates = 0
         self.acts = 0
         self._acting: list[Tensor] | None = None
+        self._graphs: dict[tuple[int, torch.Size], GraphedUpdates] = {}
+        self._latest: Gradient | GraphedUpdates | None = None
 
     def _disturb_gains(self, size: float) -> None:
         """Start relaxed gains away from symmetry, each seed's by its own numbers."""
@@ -128,13 +131,7 @@ class SAC:
 
     def squash(self, output: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Turn the actor's output ``[S, B, 2A]`` and normal noise into actions and their log-probabilities."""
-        mean, log_std = output.chunk(2, dim=-1)
-        log_std = log_std.clamp(self.config.log_std_min, self.config.log_std_max)
-        before = mean + log_std.exp() * noise
-        # log(1 − tanh²u) = 2 (log 2 − u − softplus(−2u)), which does not underflow.
-        slope = 2 * (math.log(2) - before - functional.softplus(-2 * before))
-        density = -0.5 * noise.square() - log_std - HALF_LOG_TWO_PI - slope
-        return before.tanh(), density.sum(-1)
+        return sample(output, noise, self.config.log_std_min, self.config.log_std_max)
 
     def losses(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Metrics]:
         """Sum the losses of critics, actor and temperature over the seeds, whose gradients stay apart.
@@ -180,16 +177,54 @@ class SAC:
         """Sum how far the networks of all seeds are from symmetric (for rpp, their priors)."""
         return self.actor.penalty().sum() + self.critic.penalty().sum()
 
-    def update(self, batch: Batch) -> Metrics:
-        """Take one gradient step on encoded transitions; give its metrics, each ``[S]``."""
-        noise = self.update_noise(batch)
+    def update(self, batch: Batch, count: int = 1) -> None:
+        """Take gradient steps; `metrics` returns those of the last one.
+
+        Parameters
+        ----------
+        batch
+            Encoded transitions ``[S, count · B, …]``.
+        count
+            Gradient steps, each on its part of the batch.
+        """
         with self.precision():
-            loss, metrics = self.losses(self.augment(batch), noise)
-            self.flat.gradients.zero_()
-            torch.autograd.backward(loss)
-        self.descend()
-        self.updates += 1
-        return metrics
+            if self.config.cuda_graph and self.device.type == "cuda":
+                self._update_by_graph(batch, count)
+                return
+            for part in batch.split(count):
+                self.gradient(self.augment(part), self.update_noise(part))
+                self.descend()
+                self.updates += 1
+        self._latest = self.gradient
+
+    def metrics(self) -> Metrics:
+        """Return the metrics of the last gradient step, each ``[S]``; empty before the first.
+
+        They are computed now, so read them before the next step.
+        """
+        return {} if self._latest is None else self._latest.metrics()
+
+    @cached_property
+    def gradient(self) -> Gradient:
+        """Strategy that fills the gradient buffer; parameters must stay where they are in memory."""
+        return choose_gradient(self)
+
+    def _update_by_graph(self, batch: Batch, count: int) -> None:
+        """Take all steps as one CUDA graph, captured for each shape of batch."""
+        parts, noises = [], []
+        for part in batch.split(count):
+            parts.append(self.augment(part))
+            noises.append(self.update_noise(part))
+            self.updates += 1
+        if self.config.agent == "augmented":
+            batch = Batch(*(torch.cat(pieces, 1) for pieces in zip(*parts, strict=True)))
+        noise = torch.stack(noises)
+        key = (count, batch.observation.shape)
+        if key not in self._graphs:
+            self._graphs[key] = GraphedUpdates(self, self.gradient, batch, noise)
+        self._latest = self._graphs[key]
+        self._graphs[key].run(batch, noise)
+        self.refresh()
 
     def descend(self) -> None:
         """Step along the gradients in the buffer, and let the target follow the critic."""
@@ -204,6 +239,32 @@ class SAC:
         if c.gain_decay > 0:
             for network, rate in ((self.actor, c.actor_lr), (self.critic, c.critic_lr)):
                 network.draw_back(min(1.0, c.gain_decay * c.gain_lr_multiplier * rate))
+
+    def save(self, directory: str | Path) -> Path:
+        """Write a checkpoint for inference to ``directory/checkpoints/step-…``; return that folder."""
+        return save_agent(self, Path(directory))
+
+    @staticmethod
+    def load(directory: str | Path, *, device: str = "cpu") -> SAC:
+        """Load the agent of the newest checkpoint.
+
+        Parameters
+        ----------
+        directory
+            Directory of a training, or the folder of one checkpoint.
+        device
+            Where to put it, whatever it was trained on.
+
+        Raises
+        ------
+        ConfigError
+            If there is no checkpoint, or it is damaged or of a later format; the message names the file.
+        """
+        folder, document = open_checkpoint(directory)
+        config = SACConfig.from_dict({**document["config"], "device": device})
+        agent = SAC(load_symmetry(folder, document), config, document["seeds"])
+        load_parameters(agent, folder, document)
+        return agent
 
     def refresh(self) -> None:
         """Forget what was derived from the parameters; call after changing them from outside."""
@@ -225,3 +286,8 @@ class SAC:
             action=self.symmetry.transform_action(g, batch.action),
             next_observation=self.symmetry.transform_observation(g, batch.next_observation),
         )
+
+
+def load_agent(directory: str | Path, *, device: str = "cpu") -> SAC:
+    """Load the agent of the newest checkpoint, as `SAC.load`."""
+    return SAC.load(directory, device=device)

@@ -26,7 +26,6 @@ from rl_core.checkpoint import forget_rows, latest_checkpoint, load_training, sa
 from rl_core.config import SACConfig
 from rl_core.env import BatchedEnv
 from rl_core.errors import ConfigError
-from rl_core.learner import Learner
 from rl_core.random import Noise
 from rl_core.replay import Replay
 from rl_core.sac import SAC
@@ -163,7 +162,6 @@ class _Loop:
     def __init__(self, env: BatchedEnv, config: SACConfig, seeds: tuple[int, ...], log: _Log) -> None:
         self.env, self.config, self.log = env, config, log
         self.agent = SAC(env.symmetry, config, seeds)
-        self.learner = Learner(self.agent)
         self.noise = Noise(seeds, env.device)
         self.observation = env.reset()
         self.replay = Replay(
@@ -208,7 +206,7 @@ class _Loop:
                     name: _list(value) for name, value in evaluate(self.agent, self.step).items()
                 }
             if evaluated or schedule.due(schedule.log, self.step):
-                read = {name: _list(value) for name, value in self.learner.metrics().items()}
+                read = {name: _list(value) for name, value in self.agent.metrics().items()}
                 self.log.write(self, read, self.evaluation if evaluated else None)
                 self.result.stopped = self.fault(read)
                 if on_progress is not None:
@@ -250,7 +248,7 @@ class _Loop:
             observation=self.encode(batch.observation, 2 * first),
             next_observation=self.encode(batch.next_observation, 2 * first + 1),
         )
-        self.learner.update(encoded, count)
+        self.agent.update(encoded, count)
 
     def encode(self, observation: Tensor, draw: int) -> Tensor:
         """Encode sampled observations; an environment may augment them by an `encode_sampled` of its own."""

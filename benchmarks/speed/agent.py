@@ -114,14 +114,12 @@ def difference(agent: Any, batch: Any) -> float:
     """The largest difference between the timed gradient and autograd's of the losses, over the largest of them."""
     import torch
 
-    from rl_core.learner import Learner
-
-    learner, noise = Learner(agent), agent.update_noise(batch)
+    noise = agent.update_noise(batch)
     loss, _ = agent.losses(batch, noise)
     agent.flat.gradients.zero_()
     torch.autograd.backward(loss)
     expected = agent.flat.gradients.clone()
-    learner._gradient(batch, noise)
+    agent.gradient(batch, noise)
     return float((agent.flat.gradients - expected).abs().max() / expected.abs().max())
 
 
@@ -193,13 +191,10 @@ def _ratios(seconds: dict[tuple[str, str], list[float]]) -> list[dict[str, Any]]
 
 def updates(agent: Any, batch: Any, count: int) -> Callable[[], None]:
     """What takes some updates of an agent."""
-    from rl_core.learner import Learner
-
-    learner = Learner(agent)
 
     def take() -> None:
         for _ in range(count):
-            learner.update(batch)
+            agent.update(batch)
 
     return take
 

@@ -17,7 +17,6 @@ from benchmarks.harness import write
 from benchmarks.linear_quadratic import ACTION, OBSERVATION, filled_replay, symmetry
 from equitrade.console import say
 from rl_core.config import Agent, MatmulDtype, SACConfig
-from rl_core.learner import Learner
 from rl_core.random import Noise
 from rl_core.replay import Batch
 from rl_core.sac import SAC
@@ -38,15 +37,14 @@ def check(
     noise = Noise(range(seeds), device)
     batches = [_batch(noise, step, config.batch_size) for step in range(updates)]
     joined = Batch(*(torch.cat(parts, 1) for parts in zip(*batches, strict=True)))
-    readable = SAC(symmetry(), config, range(seeds))
+    readable = SAC(symmetry(), config.replace(gradient="autograd", cuda_graph=False), range(seeds))
     for batch in batches:
         readable.update(batch)
     result = {}
-    for name, count, graph in (("by_hand", 1, False), ("graph_1", 1, True), ("graph_all", updates, True)):
+    for name, count, graph in (("fused", 1, False), ("graph_1", 1, True), ("graph_all", updates, True)):
         agent = SAC(symmetry(), config.replace(cuda_graph=graph), range(seeds))
-        learner = Learner(agent)
         for batch in batches if count == 1 else [joined]:
-            learner.update(batch, count)
+            agent.update(batch, count)
         difference = (agent.flat.values - readable.flat.values).abs().max()
         result[name] = float(difference / readable.flat.values.abs().max())
     return result
@@ -58,12 +56,12 @@ def measure(
     """Agent-updates a second, sampling from a replay on the device included."""
     config = SACConfig(agent=kind, matmul_dtype=precision, device=device, cuda_graph=graph)
     agent = SAC(symmetry(), config, range(seeds))
-    learner, replay = Learner(agent), filled_replay(seeds, device)
+    replay = filled_replay(seeds, device)
     count = UPDATES_IN_GRAPH
 
     def step() -> None:
         numbers = agent.noise.integers("replay", agent.updates // count, (count * config.batch_size,))
-        learner.update(replay.sample(numbers), count)
+        agent.update(replay.sample(numbers), count)
 
     for _ in range(3):
         step()

@@ -19,7 +19,6 @@ from benchmarks.harness import Peer, alternate, write
 from benchmarks.linear_quadratic import ACTION, OBSERVATION, filled_replay, symmetry
 from equitrade.console import JsonOption, print_json, say
 from rl_core.config import SACConfig
-from rl_core.learner import Learner
 from rl_core.sac import SAC
 
 app = typer.Typer(help=__doc__)
@@ -65,13 +64,13 @@ def start_peers(python: Path, threads: int) -> dict[str, tuple[Peer, int]]:
 def our_updates(settings: dict[str, Any], seeds: int) -> tuple[Take, SAC]:
     """Return a function that takes updates from a filled replay, and the agent."""
     agent = SAC(symmetry(), SACConfig.from_dict({"batch_size": BATCH, **settings}), range(seeds))
-    learner, replay = Learner(agent), filled_replay(seeds, "cpu")
+    replay = filled_replay(seeds, "cpu")
 
     def take(updates: int) -> float:
         begun = time.perf_counter()
         for _ in range(updates):
             numbers = agent.noise.integers("replay", agent.updates, (BATCH,))
-            learner.update(replay.sample(numbers))
+            agent.update(replay.sample(numbers))
         return time.perf_counter() - begun
 
     take(3)

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from rl_core.fused.recorder import Tape
 from rl_core.layers.base import Layer
-from rl_core.layers.linear import GroupLinear
+from rl_core.layers.linear import Head, RegularLinear
 from rl_core.layers.products import accumulate, to_weight
 from rl_core.layers.rows import SetPool
+from rl_core.layers.rpp import ResidualPathway
 from rl_core.layers.sets import SetHead, SetLayer, SetLinear
 
 __all__ = ["LayerPass", "MeanPath", "SpreadPass", "layer_pass"]
@@ -322,13 +323,14 @@ class LinearPass(LayerPass):
 
 def layer_pass(tape: Tape, layer: Layer, activation: str | None) -> LayerPass | None:
     """The pass through a layer after the first of a network on rows; None where there is none."""
-    kinds: list[tuple[type[Any], Callable[[Tape, Any, str | None], LayerPass]]] = [
-        (SetLinear, RowsPass),
-        (SetHead, HeadPass),
-        (SetPool, PoolPass),
-        (GroupLinear, LinearPass),
-    ]
-    for kind, of in kinds:
-        if isinstance(layer, kind):
-            return of(tape, layer, activation)
-    return None
+    kinds: dict[type[Layer], Callable[[Tape, Any, str | None], LayerPass]] = {
+        SetLinear: RowsPass,
+        SetHead: HeadPass,
+        SetPool: PoolPass,
+        RegularLinear: LinearPass,
+        Head: LinearPass,
+        ResidualPathway: LinearPass,
+    }
+    # By its exact type: a subclass may compute something else.
+    kind = kinds.get(type(layer))
+    return None if kind is None else kind(tape, layer, activation)

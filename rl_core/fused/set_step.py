@@ -7,6 +7,7 @@ common and reuses its memory; the numbers are those of autograd.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,12 +15,17 @@ from torch.nn import functional
 
 from rl_core.fused.recorder import Tape
 from rl_core.fused.set_entry import Entry, LiftingPass
-from rl_core.networks.build import Network
+from rl_core.fused.set_layers import LayerPass, layer_pass
+from rl_core.layers.sets import SetLifting
+from rl_core.networks.base import Network
 from rl_core.networks.sets import SetNetwork
-from rl_core.replay import Batch
-from rl_core.sac import HALF_LOG_TWO_PI, SAC, Metrics
+from rl_core.replay import Batch, Metrics
+from rl_core.tanh_normal import HALF_LOG_TWO_PI
 
-__all__ = ["SetGradient", "SetPass", "can_derive_sets"]
+if TYPE_CHECKING:
+    from rl_core.sac import SAC
+
+__all__ = ["SetGradient", "SetPass", "supports_sets"]
 
 AT_ONCE = 2**18
 """Numbers in a hidden layer's activations up to which several seeds go together."""
@@ -35,12 +41,12 @@ class SetPass:
     ----------
     tape : Tape
     network : SetNetwork
-        One that `can_derive_sets` accepts.
+        One that `supports_sets` accepts.
     """
 
     def __init__(self, tape: Tape, network: SetNetwork) -> None:
         self.tape, self.ensemble = tape, network.ensemble
-        self.passes = network.passes(tape)
+        self.passes = layer_passes(tape, network)
         lifting = self.passes[0]
         assert isinstance(lifting, LiftingPass)
         self.lifting = lifting
@@ -82,13 +88,29 @@ class SetPass:
         return g.transpose(1, 2)
 
 
-def can_derive_sets(network: Network) -> bool:
+def supports_sets(network: Network) -> bool:
     """Whether the gradient of this network is known here: on rows that see one another by their mean.
 
     On the CPU alone: other devices have no use for small pieces of work one after the other.
     """
     on_cpu = next(network.parameters()).device.type == "cpu"
-    return on_cpu and isinstance(network, SetNetwork) and len(network.passes(Tape())) > 0
+    return on_cpu and type(network) is SetNetwork and len(layer_passes(Tape(), network)) > 0
+
+
+def layer_passes(tape: Tape, network: SetNetwork) -> list[LayerPass]:
+    """Return the pass of each layer, or none where a layer has none.
+
+    Layers are recognised by their exact type: a subclass may compute something else.
+    """
+    found: list[LayerPass | None] = []
+    for name, layer in network.named_layers():
+        activation = network.activation if name in network.activated else None
+        if type(layer) is SetLifting:
+            found.append(LiftingPass(tape, layer, activation))
+        else:
+            found.append(layer_pass(tape, layer, activation))
+    known = [one for one in found if one is not None]
+    return known if len(known) == len(found) else []
 
 
 class SetGradient:
@@ -97,7 +119,7 @@ class SetGradient:
     Parameters
     ----------
     agent
-        Its actor and critic must be ones that `can_derive_sets` accepts.
+        Its actor and critic must be ones that `supports_sets` accepts.
     """
 
     def __init__(self, agent: SAC) -> None:

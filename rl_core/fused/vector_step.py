@@ -7,6 +7,7 @@ stored and chosen actions) through a network together, and reuses its memory; th
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,30 +15,39 @@ from torch.nn import functional
 
 from rl_core.fused.recorder import Tape
 from rl_core.fused.vector_network import VectorPass
-from rl_core.fused.vector_weights import Expansion
-from rl_core.networks.build import Network
-from rl_core.networks.vectors import VectorNetwork
+from rl_core.fused.vector_weights import Expansion, supports_layers
+from rl_core.networks.base import Network
+from rl_core.networks.vectors import FourierNetwork, VectorNetwork
 from rl_core.precision import lower_precision
-from rl_core.replay import Batch
-from rl_core.sac import HALF_LOG_TWO_PI, SAC, Metrics
+from rl_core.replay import Batch, Metrics
+from rl_core.tanh_normal import HALF_LOG_TWO_PI
 
-__all__ = ["HandGradient", "can_derive", "log_density"]
+if TYPE_CHECKING:
+    from rl_core.sac import SAC
+
+__all__ = ["VectorGradient", "supports_vectors"]
 
 LOG_TWO = math.log(2)
 
 
-def can_derive(network: Network) -> bool:
-    """Whether the gradient of this network is known here: on vectors, rectified, without LayerNorm."""
-    return isinstance(network, VectorNetwork) and network.rectified and not network.norm
+def supports_vectors(network: Network) -> bool:
+    """Whether the gradient of this network is known here: on vectors, rectified, without LayerNorm.
+
+    Network and layers are recognised by their exact types: a subclass may compute something else.
+    """
+    if type(network) not in (VectorNetwork, FourierNetwork) or not supports_layers(network):
+        return False
+    assert isinstance(network, VectorNetwork)
+    return network.rectified and not network.norm
 
 
-class HandGradient:
+class VectorGradient:
     """Fills an agent's gradient buffer, as ``agent.losses(batch, noise)[0].backward()`` does.
 
     Parameters
     ----------
     agent
-        Its actor and critic must be ones that `can_derive` accepts; its parameters stay where they are.
+        Its actor and critic must be ones that `supports_vectors` accepts; its parameters stay where they are.
     """
 
     def __init__(self, agent: SAC) -> None:
@@ -214,9 +224,3 @@ class _Step:
             penalty = self.agent.config.gain_penalty * self.agent.penalty()
         if penalty.requires_grad:
             torch.autograd.backward(penalty)
-
-
-def log_density(before: Tensor, log_std: Tensor, noise: Tensor) -> Tensor:
-    """Log-probability of tanh(before), where before = mean + std · noise, ``[…, A]`` to ``[…]``."""
-    slope = 2 * (LOG_TWO - before - functional.softplus(-2 * before))
-    return (-0.5 * noise.square() - log_std - HALF_LOG_TWO_PI - slope).sum(-1)

@@ -17,10 +17,20 @@ from rl_core.layers.base import Layer
 from rl_core.layers.fourier import FourierLinear
 from rl_core.layers.linear import DenseLinear, Head, Lifting, RegularLinear
 from rl_core.layers.rpp import ResidualPathway
+from rl_core.networks.base import Network
 from rl_core.networks.vectors import FourierNetwork, VectorNetwork
 from rl_core.symmetry.groups import Group
 
-__all__ = ["Expansion", "Weight"]
+__all__ = ["Expansion", "Weight", "supports_layers"]
+
+_LAYERS = (DenseLinear, FourierLinear, Head, Lifting, RegularLinear)
+
+
+def supports_layers(network: Network) -> bool:
+    """Whether the expansion of every layer is known here, by its exact type."""
+    layers = [layer for _, layer in network.named_layers()]
+    inner = [layer.exact if type(layer) is ResidualPathway else layer for layer in layers]
+    return all(type(layer) in _LAYERS for layer in inner)
 
 
 @dataclass(frozen=True)

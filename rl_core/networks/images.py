@@ -18,7 +18,7 @@ from rl_core.layers.base import Layer
 from rl_core.layers.conv import ConvLayer, DenseConv, GroupConv, LiftingConv, output_size
 from rl_core.layers.linear import LayerNorm
 from rl_core.layers.rpp import ResidualConv
-from rl_core.networks.build import Network, Packed, Shape
+from rl_core.networks.base import Network, Packed, Shape
 from rl_core.networks.vectors import vector_network
 from rl_core.symmetry.groups import cyclic
 from rl_core.symmetry.representations import Representation, regular, trivial

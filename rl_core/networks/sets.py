@@ -9,16 +9,13 @@ import torch
 from torch import Generator, Tensor
 
 from rl_core.errors import ConfigError, SymmetryError
-from rl_core.fused.recorder import Tape
-from rl_core.fused.set_entry import LiftingPass
-from rl_core.fused.set_layers import LayerPass, layer_pass
 from rl_core.layers.attention import SetAttention
 from rl_core.layers.base import Layer
 from rl_core.layers.linear import GroupLinear, Head, LayerNorm, RegularLinear
 from rl_core.layers.rows import SetPool
 from rl_core.layers.rpp import ResidualPathway, ResidualRows
 from rl_core.layers.sets import SetHead, SetLayer, SetLifting, SetLinear
-from rl_core.networks.build import ACTIVATIONS, Network, Packed, Shape, layer_options
+from rl_core.networks.base import ACTIVATIONS, Network, Packed, Shape, layer_options
 from rl_core.networks.vectors import end_representations
 from rl_core.symmetry.symmetry import Symmetry
 
@@ -40,6 +37,13 @@ class SetNetwork(Network):
     ensemble : int or None
     generators : sequence of torch.Generator
         One for each copy.
+
+    Attributes
+    ----------
+    activation : {"relu", "silu"}
+        Of hidden layers.
+    activated : set of str
+        Names of the layers whose output goes through the activation.
     """
 
     def __init__(
@@ -53,7 +57,7 @@ class SetNetwork(Network):
         super().__init__(symmetry, len(generators), ensemble)
         assert symmetry.rows is not None
         self.kind, self.rows = kind, symmetry.rows
-        self._activation = shape.activation
+        self.activation = shape.activation
         # Rectifying in place saves a pass over memory.
         self.activate = torch.relu_ if shape.activation == "relu" else ACTIVATIONS[shape.activation]
         group, fields = symmetry.group, shape.fields(symmetry.group.order)
@@ -74,9 +78,9 @@ class SetNetwork(Network):
             self._counts = {name: len(layer.expand()) for name, layer in self.named_layers()}
 
     def _add_hidden(self, shape: Shape, options: dict[str, Any], lifting: SetLifting) -> None:
-        """Lifting and hidden layers, each with its norm and attention; notes which output is rectified."""
+        """Lifting and hidden layers, each with its norm and attention."""
         group, fields, generators = lifting.group, shape.fields(lifting.group.order), options["generators"]
-        self._rectified = {"pooled"}
+        self.activated = {"pooled"}
         for i in range(shape.depth):
             name = "lifting" if i == 0 else f"hidden{i}"
             layer = lifting if i == 0 else SetLinear(group, fields, fields, gain=shape.gain, **options)
@@ -84,7 +88,7 @@ class SetNetwork(Network):
             if shape.layer_norm:
                 name = f"norm{i}"
                 self.layers[name] = LayerNorm(group, fields, generators=generators)
-            self._rectified.add(name)
+            self.activated.add(name)
             if shape.interaction == "attention":
                 attention = SetAttention(group, fields, heads=shape.heads, **options)
                 self.layers[f"attention{i}"] = attention
@@ -108,23 +112,11 @@ class SetNetwork(Network):
                 action = None
             else:
                 y = layer.apply_expanded(weights, y)
-            if name in self._rectified:
+            if name in self.activated:
                 y = self.activate(y)
         if self.ensemble is None:
             return y.permute(0, 2, 3, 1).flatten(2)
         return y.view(-1, self.ensemble, y.shape[1])
-
-    def passes(self, tape: Tape) -> list[LayerPass]:
-        """A pass by hand through each layer, none where not all layers have one."""
-        found: list[LayerPass | None] = []
-        for name, layer in self.named_layers():
-            activation = self._activation if name in self._rectified else None
-            if isinstance(layer, SetLifting):
-                found.append(LiftingPass(tape, layer, activation))
-            else:
-                found.append(layer_pass(tape, layer, activation))
-        known = [one for one in found if one is not None]
-        return known if len(known) == len(found) else []
 
     def pack(self, x: Tensor, a: Tensor) -> Packed:
         """The pair (observation [S, B, N, O], action [S, B, N]): apart, so that ∂Q/∂a costs little."""

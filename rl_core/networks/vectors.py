@@ -14,7 +14,7 @@ from rl_core.layers.fourier import FourierLinear, apply_blocks
 from rl_core.layers.initial import HEAD_GAIN
 from rl_core.layers.linear import DenseLinear, GroupLinear, Head, LayerNorm, Lifting, RegularLinear
 from rl_core.layers.rpp import ResidualPathway
-from rl_core.networks.build import ACTIVATIONS, Network, Packed, Shape, layer_options
+from rl_core.networks.base import ACTIVATIONS, Network, Packed, Shape, layer_options
 from rl_core.symmetry.groups import cyclic
 from rl_core.symmetry.representations import Representation, trivial
 from rl_core.symmetry.symmetry import Symmetry

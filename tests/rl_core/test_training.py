@@ -15,11 +15,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from rl_core.checkpoint import latest_checkpoint, load_agent
+from rl_core.checkpoint import latest_checkpoint
 from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
 from rl_core.random import Noise
-from rl_core.sac import SAC
+from rl_core.sac import SAC, load_agent
 from rl_core.symmetry import Symmetry, cyclic, sign
 from rl_core.training import TrainResult, train
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from data.errors import DataError
-from rl_core.checkpoint import load_agent
+from rl_core.sac import load_agent
 from trading_app.backtesting.policies import AgentPolicy, RelayPolicy
 from trading_app.experiments.config import load_config
 from trading_app.runs.run import fold_path

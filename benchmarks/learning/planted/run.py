@@ -15,7 +15,7 @@ from benchmarks.harness import machine
 from benchmarks.learning.planted.cells import AGENTS, GROUPS, Cell, cells, decisive
 from equitrade.atomic import atomic_write
 from equitrade.console import say
-from rl_core.networks.build import Network
+from rl_core.networks.base import Network
 from rl_core.sac import SAC
 from rl_core.symmetry.measure import policy_errors, relaxation
 from rl_core.training import train

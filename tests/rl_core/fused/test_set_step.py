@@ -5,8 +5,7 @@ import torch
 
 from rl_core.config import SACConfig
 from rl_core.fused import set_step as by_hand_sets
-from rl_core.fused.set_step import SetGradient, can_derive_sets
-from rl_core.learner import Learner
+from rl_core.fused.set_step import SetGradient, supports_sets
 from rl_core.random import Noise
 from rl_core.replay import Batch
 from rl_core.sac import SAC
@@ -76,8 +75,8 @@ def gradient_of_losses(
 def test_gradient_by_hand_is_autograds(kind: str, name: str, settings: dict[str, object]) -> None:
     symmetry = symmetries()[name]
     agent = disturbed(kind, symmetry, **settings)
-    assert can_derive_sets(agent.actor)
-    assert can_derive_sets(agent.critic)
+    assert supports_sets(agent.actor)
+    assert supports_sets(agent.critic)
     sample = batch(symmetry)
     noise = agent.update_noise(sample)
     gradients, expected = gradient_of_losses(agent, sample, noise)
@@ -145,9 +144,8 @@ def test_equal_seeds_take_equal_steps_bit_for_bit() -> None:
     symmetry = symmetries()["C2"]
     first, second = make("relaxed", symmetry), make("relaxed", symmetry)
     for agent in (first, second):
-        learner = Learner(agent)
         for step in range(4):
-            learner.update(batch(symmetry, step=step))
+            agent.update(batch(symmetry, step=step))
     assert torch.equal(first.flat.values, second.flat.values)
 
 
@@ -169,5 +167,5 @@ def test_bfloat16_by_hand_stays_close(kind: str) -> None:
 )
 def test_other_networks_are_left_to_autograd(kind: str, settings: dict[str, object]) -> None:
     agent = make(kind, symmetries()["C2"], **settings)
-    assert not can_derive_sets(agent.actor)
-    assert not can_derive_sets(agent.critic)
+    assert not supports_sets(agent.actor)
+    assert not supports_sets(agent.critic)

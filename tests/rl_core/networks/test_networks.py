@@ -7,7 +7,8 @@ import torch
 from torch import Generator
 
 from rl_core.errors import ConfigError, SymmetryError
-from rl_core.networks.build import KINDS, Network, build_actor, build_critic, equal_parameter_width
+from rl_core.networks.base import Network
+from rl_core.networks.build import KINDS, build_actor, build_critic, matching_width
 from rl_core.networks.images import EncoderShape
 from rl_core.networks.vectors import FourierNetwork, VectorNetwork
 from rl_core.symmetry import Symmetry, cyclic, dihedral, from_generators, regular, sign, standard, trivial
@@ -130,10 +131,10 @@ def test_relaxed_critic_breaks_exchange_in_its_pool() -> None:
     assert critic.check_equivariance() > 1e-4
 
 
-def test_equal_parameter_widths() -> None:
+def test_matching_widths() -> None:
     symmetry = SYMMETRIES["square"]
     for kind in ("exact", "relaxed"):
-        width = equal_parameter_width(kind, symmetry, 256)
+        width = matching_width(kind, symmetry, 256)
         one = build_critic(
             kind, symmetry, width=width, ensemble=1, generators=generators(1)
         ).parameter_count()
@@ -142,7 +143,7 @@ def test_equal_parameter_widths() -> None:
         ).parameter_count()
         assert one == pytest.approx(other, rel=0.05)
     # F = H/√(nL), so that the width n·F is H √(n/L).
-    assert equal_parameter_width("relaxed", symmetry, 256) == pytest.approx(256 * 2, rel=0.1)
+    assert matching_width("relaxed", symmetry, 256) == pytest.approx(256 * 2, rel=0.1)
 
 
 def test_faults_are_named() -> None:

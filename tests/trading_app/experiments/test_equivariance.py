@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from data.prices import Prices
-from rl_core.checkpoint import load_agent, save_agent
+from rl_core.checkpoint import save_agent
 from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
-from rl_core.sac import SAC
+from rl_core.sac import SAC, load_agent
 from rl_core.symmetry.measure import relaxation
 from trading_app.backtesting.policies import AgentPolicy
 from trading_app.evaluation.market_tests import save_tests, stored_tests

@@ -116,7 +116,7 @@ def test_page_sends_nothing_inline(site: Any) -> None:
 
 
 def test_weights_of_the_download_are_those_of_the_checkpoint(site: Any) -> None:
-    from rl_core.checkpoint import load_agent
+    from rl_core.sac import load_agent
 
     run = write_run(site.home)
     own = load_agent(run.path).actor.gains()["lifting.w"].numpy()
