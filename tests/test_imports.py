@@ -37,7 +37,11 @@ def modules() -> dict[str, Path]:
 def statements(node: ast.AST) -> Iterator[ast.AST]:
     """Every node of a module, function bodies included, but not what stands under ``if TYPE_CHECKING``."""
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
+        if (
+            isinstance(child, ast.If)
+            and isinstance(child.test, ast.Name)
+            and child.test.id == "TYPE_CHECKING"
+        ):
             continue
         yield child
         yield from statements(child)
@@ -95,7 +99,9 @@ def test_no_circle_of_sub_packages() -> None:
         targets = {room(name) for name in imported(path) if name in modules()}
         # A sub-package may gather what lies in its own folder.
         graph.setdefault(room(module), set()).update(
-            target for target in targets if target != room(module) and not target.startswith(room(module) + ".")
+            target
+            for target in targets
+            if target != room(module) and not target.startswith(room(module) + ".")
         )
     assert_no_circle(graph)
 
