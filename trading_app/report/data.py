@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from trading_app.backtesting.summary import AGENT
+from trading_app.report.figures import BacktestView, contributions
 from trading_app.runs.backtests import load_backtest
 from trading_app.runs.run import Run, fold_path
 
@@ -71,6 +72,24 @@ class ReportData:
         """Dates of each fold by part, or those of the one split; empty for what was not trained."""
         folds = self.manifest.get("folds") or [self.manifest.get("split") or {}]
         return [fold for fold in folds if fold]
+
+    @property
+    def view(self) -> BacktestView:
+        """The strategy reported on, over the whole backtest, for figures."""
+        gains = pd.DataFrame()
+        if self.trades is not None:
+            gains = contributions(self.weights, self.equity[self.subject], self.trades)
+        return BacktestView(
+            document=self.document,
+            strategy=self.subject,
+            reference=self.reference,
+            equity=self.equity,
+            weights=self.weights,
+            costs=self.costs,
+            gains=gains,
+            totals=self.document["strategies"][self.subject]["totals"],
+            folds=self.folds,
+        )
 
     @property
     def notes(self) -> list[str]:

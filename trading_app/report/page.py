@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -72,58 +71,17 @@ SECTIONS = (
 
 
 def report_figures(data: ReportData, theme: Theme) -> dict[str, go.Figure]:
-    """Every figure of a report by id, in the order of the page.
-
-    Parameters
-    ----------
-    data : ReportData
-        The run.
-    theme : Theme
-        The look.
-    """
-    document, subject, reference = data.document, data.subject, data.reference
-    returns, pair = data.returns, [subject] + ([reference] if reference else [])
-    periods = document["periods"]
-    gains = _gains(data)
-    makers: dict[str, Callable[[], go.Figure]] = {
-        "equity": lambda: figures.equity_curve(data.equity, reference=reference, theme=theme),
-        "drawdown": lambda: figures.drawdown(data.equity, strategy=subject, reference=reference, theme=theme),
-        "sharpe-intervals": lambda: figures.measure_intervals(
-            document["strategies"], level=document["level"], reference=reference, theme=theme
-        ),
-        "sharpe-differences": lambda: figures.sharpe_differences(document["comparisons"], theme=theme),
-        "rolling": lambda: figures.rolling(
-            returns, strategy=subject, reference=reference, periods=periods, theme=theme
-        ),
-        "monthly": lambda: figures.monthly_heatmap(returns[subject], theme=theme),
-        "yearly": lambda: figures.yearly_bars(returns[pair], theme=theme),
-        "distribution": lambda: figures.return_distribution(returns[subject], theme=theme),
-        "weights": lambda: figures.weights_area(data.weights, theme=theme),
-        "weights-map": lambda: figures.weights_heatmap(data.weights, theme=theme),
-        "contribution": lambda: figures.contribution_bars(gains, theme=theme),
-        "exposure": lambda: figures.exposure(data.weights, theme=theme),
-        "turnover": lambda: figures.turnover_bars(data.costs["turnover"], periods=periods, theme=theme),
-        "waterfall": lambda: figures.cost_waterfall(document["strategies"][subject]["totals"], theme=theme),
-        "folds": lambda: figures.fold_strip(data.folds, theme=theme),
+    """Return every figure of a report by id, in the order of the page."""
+    view = data.view
+    made = {
+        name: entry.draw(view, theme, None)
+        for name, entry in figures.BACKTEST_FIGURES.items()
+        if entry.available(view)
     }
-    missing = {
-        "sharpe-differences": not document.get("comparisons"),
-        "contribution": gains.empty,
-        "folds": not data.folds,
-    }
-    made = {name: make() for name, make in makers.items() if not missing.get(name)}
     for metric in training_metrics(data.progress):
-        made[f"training-{metric.replace('/', '-')}"] = figures.training_curve(
-            data.progress, metric, theme=theme
-        )
+        name = f"training-{metric.replace('/', '-')}"
+        made[name] = figures.training_curve(data.progress, metric, theme=theme)
     return made
-
-
-def _gains(data: ReportData) -> pd.DataFrame:
-    """What each asset gave; empty where the trades are not known."""
-    if data.trades is None:
-        return pd.DataFrame()
-    return figures.contributions(data.weights, data.equity[data.subject], data.trades)
 
 
 def training_metrics(progress: pd.DataFrame, limit: int | None = CURVES) -> list[str]:

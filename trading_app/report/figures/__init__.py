@@ -1,13 +1,14 @@
-"""Every figure of reports and dashboards: pure functions from data to a Plotly figure, one a picture.
+"""Figures of reports and dashboards: pure functions from data frames or plain values and a theme to a Plotly figure.
 
-Each takes data frames or plain values and a theme, and has a title that says what it shows; none reads files.
-Long series are thinned to what the eye sees. ``layout.meta["narrow"]`` of a figure, where there is one, says
-what to change on a narrow screen (path → value).
+None reads files. The title of a figure states its main result. Long series are thinned to the resolution of a screen.
+``layout.meta["narrow"]`` of a figure maps paths to the values that they have on a narrow screen. `BACKTEST_FIGURES` is
+the table of all figures of a backtest.
 """
 
 from __future__ import annotations
 
 from trading_app.report.figures.allocation import allocation_bars, change_bars
+from trading_app.report.figures.backtest import BACKTEST_FIGURES, BacktestFigure, BacktestView
 from trading_app.report.figures.calendar import (
     calendar_returns,
     monthly_heatmap,
@@ -28,9 +29,12 @@ from trading_app.report.figures.significance import measure_intervals, sharpe_di
 from trading_app.report.theme import DARK, LIGHT, THEMES, Theme, theme_named
 
 __all__ = [
+    "BACKTEST_FIGURES",
     "DARK",
     "LIGHT",
     "THEMES",
+    "BacktestFigure",
+    "BacktestView",
     "Theme",
     "allocation_bars",
     "calendar_returns",

@@ -7,6 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from trading_app.evaluation.labels import format_number
+from trading_app.report.figures.common import category_axis
 from trading_app.report.theme import LIGHT, PERCENT, Theme, figure, numbers, translucent
 
 #: As many assets as fit; the table beside the figure has all.
@@ -80,7 +81,7 @@ def allocation_bars(
                 + PERCENT
                 + "<extra></extra>",
             )
-    result.update_yaxes(autorange="reversed", type="category", showgrid=False, dtick=1, tickfont={"size": 11})
+    category_axis(result, dtick=1, tickfont={"size": 11})
     return result
 
 
@@ -127,5 +128,5 @@ def change_bars(allocation: pd.DataFrame, *, before: str | None = None, theme: T
             marker={"color": colours[name]},
             hovertemplate="%{y}: %{x:+.2f}" + PERCENT + f" {words[name]}<extra></extra>",
         )
-    result.update_yaxes(autorange="reversed", type="category", showgrid=False, dtick=1, tickfont={"size": 11})
+    category_axis(result, dtick=1, tickfont={"size": 11})
     return result

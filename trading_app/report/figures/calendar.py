@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from trading_app.evaluation.labels import format_measure, format_number
 from trading_app.evaluation.metrics import TAIL, cvar, kurtosis, skew
+from trading_app.report.figures.common import category_axis
 from trading_app.report.theme import (
     LIGHT,
     PERCENT,
@@ -73,7 +74,7 @@ def monthly_heatmap(returns: pd.Series, *, theme: Theme = LIGHT) -> go.Figure:
         hoverongaps=False,
         hovertemplate="%{x} %{y}: %{z:.1f}" + PERCENT + "<extra></extra>",
     )
-    result.update_yaxes(autorange="reversed", type="category", showgrid=False, dtick=1)
+    category_axis(result, dtick=1)
     result.update_xaxes(side="top", showline=False, ticks="", fixedrange=True)
     return result
 

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from trading_app.evaluation.labels import MEASURES, format_number
-from trading_app.report.figures.significance import add_interval, give_air
+from trading_app.report.figures.common import add_interval, fit_intervals, growth_axis
 from trading_app.report.theme import (
     LIGHT,
     PERCENT,
@@ -61,12 +61,7 @@ def run_curves(
         "Grey: baselines.",
         theme,
         height=440,
-        yaxis={
-            "type": "log" if log else "linear",
-            "tickformat": ".3~g",
-            "nticks": 8,
-            "title": {"text": "Value (start = 1)"},
-        },
+        yaxis=growth_axis(log, nticks=8),
     )
     runs, baselines = focused(runs, focus), focused(baselines, focus)
     rows = thin(runs, 900)
@@ -137,7 +132,7 @@ def run_measures(
         values = (entry["metrics"].get(measure), low, high)
         label = name if name in colours else label_of(name)
         add_interval(result, label, scale, values, colours.get(name, theme.reference), suffix, about.digits)
-    give_air(result)
+    fit_intervals(result)
     return result
 
 
@@ -170,5 +165,5 @@ def run_differences(
     for run, entry in comparisons.items():
         values = (entry["sharpe_difference"], entry["sharpe_low"], entry["sharpe_high"])
         add_interval(result, run, 1.0, values, colours[entry["verdict"]], "", 2)
-    give_air(result)
+    fit_intervals(result)
     return result

@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from trading_app.evaluation.labels import format_number
+from trading_app.report.figures.common import category_axis
 from trading_app.report.theme import LIGHT, PERCENT, Theme, figure, numbers
 
 PARTS = {"train": "Training", "validation": "Validation", "test": "Test"}
@@ -86,7 +87,7 @@ def contribution_bars(gains: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figure
     result.update_layout(
         meta={"narrow": {"layout.xaxis.range": _span(shown, 0.36), "layout.xaxis.nticks": 4}}
     )
-    result.update_yaxes(autorange="reversed", type="category", showgrid=False, dtick=1, tickfont={"size": 11})
+    category_axis(result, dtick=1, tickfont={"size": 11})
     return result
 
 
@@ -141,5 +142,5 @@ def fold_strip(folds: Sequence[Mapping[str, Sequence[str]]], *, theme: Theme = L
             textposition="none",
             hovertemplate="%{text}<extra></extra>",
         )
-    result.update_yaxes(autorange="reversed", type="category", showgrid=False, showticklabels=many)
+    category_axis(result, showticklabels=many)
     return result

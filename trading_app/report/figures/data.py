@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from trading_app.report.figures.common import category_axis
 from trading_app.report.theme import LIGHT, Theme, figure, numbers
 
 EVERY = "*"
@@ -65,7 +66,7 @@ def gaps_calendar(
         ygap=2,
         hovertemplate="%{y}, %{x|%B %Y}: %{z:.0f} sessions missing<extra></extra>",
     )
-    result.update_yaxes(autorange="reversed", type="category", showgrid=False, dtick=1)
+    category_axis(result, dtick=1)
     result.update_xaxes(showgrid=False, type="date")
     return result
 

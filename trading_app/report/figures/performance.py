@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from trading_app.backtesting.summary import AGENT, kind_of
 from trading_app.evaluation.labels import format_measure
 from trading_app.evaluation.metrics import drawdowns, worst_drawdowns
+from trading_app.report.figures.common import growth_axis
 from trading_app.report.theme import (
     LIGHT,
     PERCENT,
@@ -59,11 +60,7 @@ def equity_curve(
         f"Compounded value of the account, {'log' if log else 'linear'} axis.{fan}",
         theme,
         height=440,
-        yaxis={
-            "type": "log" if log else "linear",
-            "tickformat": ".3~g",
-            "title": {"text": "Value (start = 1)"},
-        },
+        yaxis=growth_axis(log),
     )
     if len(seeds) > 1:
         _add_fan(result, shown[seeds], theme)

@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from trading_app.evaluation.labels import format_number
+from trading_app.report.figures.common import category_axis
 from trading_app.report.theme import (
     LIGHT,
     PERCENT,
@@ -130,7 +131,7 @@ def weights_heatmap(weights: pd.DataFrame, *, focus: Focus = None, theme: Theme 
         ygap=1,
         hovertemplate="%{y}, %{x}: %{z:.1f}" + PERCENT + "<extra></extra>",
     )
-    result.update_yaxes(autorange="reversed", type="category", showgrid=False, dtick=1, tickfont={"size": 11})
+    category_axis(result, dtick=1, tickfont={"size": 11})
     return result
 
 

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from trading_app.backtesting.summary import kind_of
 from trading_app.evaluation.labels import MEASURES
+from trading_app.report.figures.common import add_interval, fit_intervals
 from trading_app.report.theme import (
     LIGHT,
     PERCENT,
@@ -86,7 +87,7 @@ def measure_intervals(
             hovertemplate="seed: %{x:.2f}<extra></extra>",
             marker={"size": 5, "color": theme.paper, "line": {"width": 1.2, "color": theme.agent}},
         )
-    give_air(result)
+    fit_intervals(result)
     return result
 
 
@@ -116,45 +117,8 @@ def sharpe_differences(comparisons: Sequence[Mapping[str, Any]], *, theme: Theme
     for c in comparisons:
         values = (c["sharpe_difference"], c["sharpe_low"], c["sharpe_high"])
         add_interval(result, label_of(c["baseline"]), 1.0, values, colours[c["verdict"]], "", 2)
-    give_air(result)
+    fit_intervals(result)
     return result
-
-
-def give_air(result: go.Figure) -> None:
-    """Rows from the top down, and room at the ends of the longest interval: zero is always in sight."""
-    ends = np.concatenate([np.asarray(trace.x, dtype=np.float64) for trace in result.data] or [np.zeros(1)])
-    low, high = (float(f(np.append(ends[np.isfinite(ends)], 0.0))) for f in (np.min, np.max))
-    room = 0.04 * (high - low or 1.0)
-    result.update_xaxes(range=[low - room, high + room])
-    result.update_yaxes(autorange="reversed", type="category", showgrid=False)
-
-
-def add_interval(
-    result: go.Figure,
-    label: str,
-    scale: float,
-    values: tuple[float | None, float | None, float | None],
-    colour: str,
-    suffix: str,
-    digits: int,
-) -> None:
-    """A dot with a bar from low to high; what is undefined is left out, the row stays."""
-    value, low, high = (np.nan if v is None else scale * v for v in values)
-    result.add_scatter(
-        x=numbers([low, high]),
-        y=[label, label],
-        mode="lines",
-        line={"color": translucent(colour, 0.55), "width": 7},
-        hoverinfo="skip",
-    )
-    result.add_scatter(
-        x=numbers([value]),
-        y=[label],
-        mode="markers",
-        marker={"size": 11, "color": colour},
-        hovertemplate=f"{label}: %{{x:.{digits}f}}{suffix} ({low:.{digits}f} to {high:.{digits}f})"
-        "<extra></extra>",
-    )
 
 
 def metric_label(metric: str) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from trading_app.evaluation.labels import format_number
 from trading_app.experiments.equivariance import RELAXATION, RelaxedWeights
+from trading_app.report.figures.common import category_axis
 from trading_app.report.theme import LIGHT, PERCENT, Theme, figure, numbers, translucent
 
 # A permutation test keeps its level where its p-value, which counts the data itself, is at most that.
@@ -140,7 +141,7 @@ def relaxed_heatmap(
         colorbar={"thickness": 10, "outlinewidth": 0, "tickformat": ".2~f", "nticks": 5},
         hovertemplate="%{y}, %{x}: %{z:.3f}<extra></extra>",
     )
-    result.update_yaxes(autorange="reversed", type="category", showgrid=False, dtick=1)
+    category_axis(result, dtick=1)
     slanted = -60 if len(columns) > 8 else 0
     result.update_xaxes(type="category", showline=False, ticks="", tickangle=slanted)
     return result
@@ -191,7 +192,7 @@ def layer_deviations(weights: RelaxedWeights, *, theme: Theme = LIGHT) -> go.Fig
     for network, colour in (("actor", theme.agent), ("critic", theme.palette[0])):
         own = {layer_label(layer): values for layer, values in found.items() if layer.startswith(network)}
         _bars_with_dots(result, own, colour, theme)
-    result.update_yaxes(autorange="reversed", type="category", showgrid=False)
+    category_axis(result)
     return result
 
 
@@ -281,7 +282,7 @@ def equivariance_errors(errors: Mapping[str, Any], *, theme: Theme = LIGHT) -> g
             for element, own in table[table["part"] == part].groupby("element", sort=False)
         }
         _bars_with_dots(result, rows, colour, theme)
-    result.update_yaxes(autorange="reversed", type="category", showgrid=False)
+    category_axis(result)
     return result
 
 
