@@ -1,14 +1,21 @@
-"""`load_prices`: one door to bundled datasets, snapshots and files."""
+"""Loading of prices by name or path: bundled datasets, snapshots and files."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from data.errors import DataError
 from data.fields import DateLike
 from data.prices import Prices
+
+if TYPE_CHECKING:
+    from data.quality.findings import Report
+    from data.readers.files import ReadOptions
+
+__all__ = ["load_prices", "validate_named"]
 
 
 def load_prices(
@@ -24,26 +31,60 @@ def load_prices(
     Parameters
     ----------
     name_or_path
-        A bundled dataset (``sp500-20``, ``factors-5``, ``sp500-index-ohlc``), a snapshot in
-        ``<home>/data/`` (``NAME`` for the newest version, ``NAME@2`` for a given one), or the path of a CSV
-        or Parquet file; looked for in this order.
+        A bundled dataset (``sp500-20``, ``factors-5``, ``sp500-index-ohlc``), a snapshot in ``<home>/data/``
+        (``NAME`` for the newest version, ``NAME@2`` for version 2), or the path of a file; searched in this order.
     home
-        Where snapshots live; by default `home_directory()`.
+        State directory; `home_directory()` by default.
     start, end
         First and last date, both included.
     symbols
-        Keep these symbols, in this order.
+        Select these symbols, in this order.
 
     Raises
     ------
     DataError
-        If there is nothing of that name, a snapshot is corrupted, a file does not pass validation, a symbol
-        is unknown or the range holds no session.
+        If there is nothing of that name, a snapshot is corrupted, a file does not pass validation, a symbol is unknown
+        or the range has no session.
     """
     prices = _load(name_or_path, home)
     if symbols is not None:
         prices = prices.select(symbols)
     return prices.between(start, end)
+
+
+def validate_named(
+    name_or_path: str | Path,
+    *,
+    home: Path | None = None,
+    options: ReadOptions | None = None,
+    calendar: str = "auto",
+) -> Report:
+    """Check a bundled dataset, a snapshot or a file; a file is checked as it stands, also where it cannot be imported.
+
+    Parameters
+    ----------
+    name_or_path, home
+        As in `load_prices`.
+    options
+        How to read a file.
+    calendar
+        A code of exchange_calendars, ``auto`` or ``none``.
+
+    Raises
+    ------
+    DataError
+        If there is nothing of that name, or a file cannot be read at all.
+    """
+    from data.providers.bundled import bundled_names
+    from data.quality.checks import check_table, validate
+    from data.readers.files import ReadOptions, read_table
+    from data.snapshots.store import SnapshotStore
+
+    name = str(name_or_path)
+    if name not in bundled_names() and not SnapshotStore(home).has(name) and Path(name).is_file():
+        table, _ = read_table([name], options or ReadOptions())
+        return check_table(table, calendar=calendar)
+    return validate(load_prices(name, home=home), calendar=calendar)
 
 
 def _load(name_or_path: str | Path, home: Path | None) -> Prices:
@@ -66,5 +107,5 @@ def _load(name_or_path: str | Path, home: Path | None) -> Prices:
     hint = f"; did you mean '{close[0]}'?" if close else ""
     raise DataError(
         f"no bundled dataset, snapshot in {store.directory} or file is called '{name}' "
-        f"(there are {', '.join(known)}){hint}"
+        f"(available: {', '.join(known)}){hint}"
     )

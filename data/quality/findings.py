@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from data.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["ALLOWABLE", "CURES", "ERRORS", "WARNINGS", "Finding", "Report"]
 
@@ -129,13 +130,17 @@ class Report:
         """Return calendar, counts by kind and accepted kinds, for a manifest."""
         return {"calendar": self.calendar, "counts": self.counts(), "allowed": list(self.allowed)}
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return all findings as a frame with columns kind, severity, place, symbol, date, message."""
-        rows = [
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one dictionary per finding, with its severity."""
+        return [
             {**asdict(item), "severity": "error" if item.is_error else "warning"} for item in self.findings
         ]
-        columns = ["kind", "severity", "place", "symbol", "date", "message"]
-        return pd.DataFrame(rows, columns=columns)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return all findings as a frame with columns kind, severity, place, symbol, date, message."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows(), columns=["kind", "severity", "place", "symbol", "date", "message"])
 
     def raise_errors(self, name: str, *, strict: bool = False) -> None:
         """Raise DataError with the first finding and the counts by kind, if any finding stops an import.

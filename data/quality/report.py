@@ -1,27 +1,42 @@
-"""What the data commands show: lines of a report, rows of the list, the answer of an import."""
+"""Output of the data commands: as JSON objects, and as lines of text."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import DataError
+from data.quality.findings import ERRORS, WARNINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from data.prices import Prices
     from data.quality.findings import Report
     from data.quality.pipeline import ImportResult
     from data.snapshots.store import Snapshot, SnapshotStore
 
-# Findings of one kind that are listed unless all are asked for; the snapshot keeps every one of them.
-LISTED = 100
+__all__ = [
+    "import_lines",
+    "import_payload",
+    "list_payload",
+    "prices_lines",
+    "prices_payload",
+    "report_lines",
+    "report_payload",
+]
+
+# Findings of one kind that are listed unless all are asked for; the snapshot stores every one of them.
+_LISTED = 100
 
 
-def entry(store: SnapshotStore, reference: str) -> dict[str, Any]:
-    """What the list of snapshots says about one version (``NAME`` is the first), or why it cannot be read."""
+def list_payload(store: SnapshotStore) -> list[dict[str, Any]]:
+    """Return one object per version of each snapshot; a version that cannot be read has an ``error``."""
+    return [_version_payload(store, reference) for reference in store.references()]
+
+
+def _version_payload(store: SnapshotStore, reference: str) -> dict[str, Any]:
     try:
-        # By itself a name means its newest version, whose row is another one.
+        # A name without a version means the newest one, which has a row of its own.
         manifest = store.open(reference if "@" in reference else f"{reference}@1").manifest
     except DataError as error:
         return {"reference": reference, "error": str(error)}
@@ -39,42 +54,115 @@ def entry(store: SnapshotStore, reference: str) -> dict[str, Any]:
     }
 
 
-def import_payload(snapshot: Snapshot, result: ImportResult) -> dict[str, Any]:
-    """What an import or fetch gave, for JSON."""
-    prices = result.prices
+def _range(prices: Prices) -> dict[str, Any]:
     return {
-        "snapshot": snapshot.reference,
-        "path": str(snapshot.path),
-        "written": snapshot.written,
-        "hash": prices.hash,
         "start": str(prices.dates[0].date()),
         "end": str(prices.dates[-1].date()),
         "sessions": len(prices.dates),
         "symbols": list(prices.symbols),
         "fields": list(prices.fields),
-        "differences": list(snapshot.differences),
-        "repairs": result.repairs,
-        "validation": result.report.summary(),
-        "findings": result.report.to_frame().to_dict("records"),
+        "hash": prices.hash,
     }
 
 
-def report_lines(report: Report, everything: bool, file: Path | None) -> Iterator[str]:
-    """Give a report line by line; `file` is where all findings are kept, if anywhere."""
-    from data.quality.findings import ERRORS, WARNINGS
+def prices_payload(name: str, prices: Prices, manifest: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return range, symbols, missing values, hash, notes and manifest of prices."""
+    missing = {field: int(frame.isna().to_numpy().sum()) for field, frame in prices.fields.items()}
+    return {
+        "name": name,
+        **_range(prices),
+        "missing": missing,
+        "notes": list(prices.notes),
+        "manifest": None if manifest is None else dict(manifest),
+    }
 
+
+def prices_lines(payload: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines of `prices_payload`."""
+    yield f"{payload['name']}: {payload['sessions']} sessions, {payload['start']} to {payload['end']}"
+    yield f"symbols  {len(payload['symbols'])}: {', '.join(payload['symbols'])}"
+    fields = (f"{field} ({gone} missing)" if gone else field for field, gone in payload["missing"].items())
+    yield f"fields   {', '.join(fields)}"
+    yield f"hash     {payload['hash']}"
+    manifest = payload["manifest"]
+    if manifest is not None:
+        yield f"provider {manifest['provider'].get('name', '?')}, {manifest['fetched_at']}"
+        yield f"checks   {_counts_text(manifest['validation'].get('counts', {}))}"
+        yield from _repair_lines(manifest["repairs"])
+        yield from (f"differs  {line}" for line in manifest["differences"])
+    yield from (f"note     {note}" for note in payload["notes"])
+
+
+def import_payload(snapshot: Snapshot, result: ImportResult) -> dict[str, Any]:
+    """Return the result of an import or fetch."""
+    return {
+        "snapshot": snapshot.reference,
+        "path": str(snapshot.path),
+        "written": snapshot.written,
+        **_range(result.prices),
+        "differences": list(snapshot.differences),
+        "repairs": result.repairs,
+        "validation": result.report.summary(),
+        "findings": result.report.rows(),
+    }
+
+
+def import_lines(snapshot: Snapshot, result: ImportResult, *, everything: bool) -> Iterator[str]:
+    """Yield the lines of the result of an import or fetch.
+
+    Parameters
+    ----------
+    snapshot, result
+        The result.
+    everything
+        List every finding, however many.
+    """
+    prices = result.prices
+    file = snapshot.path / "findings.csv" if snapshot.written else None
+    yield from report_lines(result.report, everything=everything, file=file)
+    yield from _repair_lines(result.repairs)
+    yield (
+        f"{len(prices.dates)} sessions from {prices.dates[0].date()} to {prices.dates[-1].date()}, "
+        f"{len(prices.symbols)} symbols, {', '.join(prices.fields)}"
+    )
+    if snapshot.written:
+        yield f"snapshot {snapshot.reference} written to {snapshot.path}, hash {prices.hash[:12]}"
+        yield from (f"differs  {line}" for line in snapshot.differences)
+    else:
+        yield f"snapshot {snapshot.reference} already has the same prices: nothing written"
+
+
+def report_payload(name: str, report: Report) -> dict[str, Any]:
+    """Return calendar, counts and findings of a report."""
+    return {"name": name, **report.summary(), "findings": report.rows()}
+
+
+def report_lines(report: Report, *, everything: bool, file: Path | None = None) -> Iterator[str]:
+    """Yield the lines of a report.
+
+    Parameters
+    ----------
+    report
+        The report.
+    everything
+        List every finding, however many.
+    file
+        File that has all findings, if there is one.
+    """
     meanings = {**ERRORS, **WARNINGS}
-    yield f"calendar {report.calendar or 'none'}; found: {counts_text(report.counts())}"
+    yield f"calendar {report.calendar or 'none'}; found: {_counts_text(report.counts())}"
     for kind, count in report.counts().items():
         yield f"{'error' if kind in ERRORS else 'warning'} {kind}: {count} ({meanings[kind]})"
-        shown = report.of_kind(kind) if everything else report.of_kind(kind)[:LISTED]
-        for finding in shown:
-            yield f"  {finding}"
+        shown = report.of_kind(kind) if everything else report.of_kind(kind)[:_LISTED]
+        yield from (f"  {finding}" for finding in shown)
         if len(shown) < count:
             where = f", all in {file}" if file is not None else ""
             yield f"  … and {count - len(shown)} more (--all lists them{where})"
 
 
-def counts_text(counts: dict[str, int]) -> str:
-    """Counts by kind in one line."""
+def _repair_lines(repairs: list[dict[str, Any]]) -> Iterator[str]:
+    yield from (f"repaired {entry['repair']}: {entry['count']} changes" for entry in repairs)
+
+
+def _counts_text(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "nothing"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from data.errors import DataError
@@ -47,6 +47,23 @@ class Layout:
     roles: Mapping[str, str]
     wide: Mapping[tuple[str, str], str]
     ignored: tuple[str, ...]
+
+
+def parse_mapping(entries: Iterable[str]) -> dict[str, str]:
+    """Return role → column of entries such as ``close=Last Price``.
+
+    Raises
+    ------
+    DataError
+        If an entry is not of the form ``FIELD=COLUMN``.
+    """
+    mapping = {}
+    for entry in entries:
+        role, _, column = entry.partition("=")
+        if not role or not column:
+            raise DataError(f"--map {entry}: write FIELD=COLUMN, for example --map close='Last Price'")
+        mapping[role.strip()] = column
+    return mapping
 
 
 def plain(column: str) -> str:

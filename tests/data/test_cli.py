@@ -121,7 +121,7 @@ def test_long_lists_are_cut_unless_all_is_asked_for(
         (["validate", "nope"], "no bundled dataset, snapshot"),
         (
             ["fetch", "--symbols", "A", "--start", "2024-01-01", "--name", "x", "--provider", "z"],
-            "no provider 'z'",
+            "--provider: 'z' is not one of yfinance",
         ),
         (["fetch", "--symbols", "A", "--start", "soon", "--name", "x"], "'soon' is not a date"),
         (["fetch", "--symbols", ",", "--start", "2024-01-01", "--name", "x"], "no symbol given"),

@@ -85,7 +85,7 @@ def test_ranges_and_symbols_are_cut() -> None:
 
 
 def test_wrong_names_are_answered_with_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"sp500-2'.*there are sp500-20.*did you mean 'sp500-20'"):
+    with pytest.raises(DataError, match=r"sp500-2'.*available: sp500-20.*did you mean 'sp500-20'"):
         load_prices("sp500-2", home=tmp_path)
     with pytest.raises(DataError, match="no symbol NOPE"):
         load_prices("sp500-20", symbols=["NOPE"])
