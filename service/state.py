@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from data.calendars import next_session
 from service.auth.keys import Keyring
 from service.auth.rate_limits import RateLimits
 from service.auth.users import Users
@@ -17,7 +16,7 @@ from service.core.database import Database
 from service.core.problems import Problem
 from service.core.settings import Settings
 from service.core.telemetry import Telemetry
-from service.decisions.audit import AuditTrail, AuditWriter
+from service.decisions.audit import AuditTrail
 from service.decisions.batching import Batcher
 from service.decisions.service import DecisionResult, DecisionService
 from service.decisions.snapshots import Snapshots
@@ -70,11 +69,15 @@ class State:
         self.telemetry = Telemetry()
         self.snapshots = Snapshots(settings.home)
         self.registry = Registry(self.database, settings.models, load=load, inspect=inspect)
-        self.decisions = DecisionService(
-            self.registry, self.snapshots, service.calendar, max_age_days=service.max_age_days, clock=clock
-        )
         self.audit = AuditTrail(self.database)
-        self.writer = AuditWriter(self.database)
+        self.decisions = DecisionService(
+            self.registry,
+            self.snapshots,
+            service.calendar,
+            self.audit,
+            max_age_days=service.max_age_days,
+            clock=clock,
+        )
         self._batcher = Batcher(lambda prepared: self.run(self.decisions.decide_together, prepared))
         self.jobs = JobQueue(self.database, attempts=service.job_attempts, clock=clock)
         self._executor = ThreadPoolExecutor(service.threads, thread_name_prefix="answer")
@@ -87,7 +90,7 @@ class State:
         return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
 
     async def decide(self, request: DecisionRequest, *, key_id: str, request_id: str) -> DecisionResult:
-        """Decide on a request, together with concurrent ones; return once its audit entry is committed.
+        """Decide on a request, together with concurrent ones; return once the answer is in the audit.
 
         Raises
         ------
@@ -95,9 +98,7 @@ class State:
             If the request cannot be decided.
         """
         prepared = await self.run(self.decisions.prepare, request, key_id=key_id, request_id=request_id)
-        result = await self._batcher.decide(prepared)
-        await asyncio.wrap_future(self.writer.submit(result.entry))
-        return result
+        return await self._batcher.decide(prepared)
 
     def runs(self) -> list[Run]:
         """Every run, newest first."""
@@ -125,15 +126,11 @@ class State:
         return run
 
     def warm(self) -> None:
-        """Load what the first requests need, so that they are as fast as the next."""
+        """Load models and prices, so that the first requests are as fast as the next."""
         for promoted in self.registry.served():
-            policy = self.registry.policy(promoted.id, promoted.version)
-            prices = self.snapshots.get(promoted.evidence.data)
-            if len(prices.dates) >= policy.history:
-                next_session(prices.dates, prices.dates[-1], self.settings.service.calendar)
+            self.decisions.warm(promoted.id)
 
     def close(self) -> None:
-        """Write what waits and close connections."""
-        self.writer.close()
+        """Stop the threads and close connections."""
         self._executor.shutdown(wait=False, cancel_futures=True)
         self.database.close()

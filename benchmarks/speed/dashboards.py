@@ -205,10 +205,7 @@ def _ask(state: State, day: int) -> None:
 
     session = state.snapshots.get(state.registry.current("demo").evidence.data).dates[day]
     asked = {"model": "demo", "as_of": str(session.date())}
-    given = state.decisions.decide(
-        AllocationRequest.model_validate(asked), key_id="bench", request_id="bench"
-    )
-    state.writer.submit(given.entry).result()
+    state.decisions.decide(AllocationRequest.model_validate(asked), key_id="bench", request_id="bench")
 
 
 def make_home(home: Path, *, smaller: int = RUNS - 1, permutations: int = 19) -> None:

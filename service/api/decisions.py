@@ -44,13 +44,13 @@ _REFUSALS = (
 @router.post("/allocations", response_model=Allocation, responses=described(*GUARDED, *_REFUSALS))
 async def allocate(body: AllocationRequest, request: Request, state: StateDep, reader: Reader) -> Response:
     """Return target weights at a session's close, and the orders from the current holdings to them."""
-    return await _answer(body, request, state, reader)
+    return await _answer("allocation", body, request, state, reader)
 
 
 @router.post("/signals", response_model=Signals, responses=described(*GUARDED, *_REFUSALS))
 async def signal(body: SignalRequest, request: Request, state: StateDep, reader: Reader) -> Response:
     """Give each asset's score, side and rank behind the allocation."""
-    return await _answer(body, request, state, reader)
+    return await _answer("signal", body, request, state, reader)
 
 
 @router.get("/allocations", responses=described(*GUARDED, "invalid-request"))
@@ -70,13 +70,15 @@ async def show_given(record_id: RecordId, state: StateDep, reader: Reader) -> Au
     return shown(record)
 
 
-async def _answer(body: DecisionRequest, request: Request, state: State, reader: Principal) -> Response:
+async def _answer(
+    kind: str, body: DecisionRequest, request: Request, state: State, reader: Principal
+) -> Response:
     fields = log_fields(request)
     fields["model"] = body.model
     request_id = request.scope["state"]["request_id"]
     result = await state.decide(body, key_id=reader.id, request_id=request_id)
     fields["answer"] = result.members["id"]
-    state.telemetry.decided(body.model, result.entry.row["kind"], result.members["staleness_days"])
+    state.telemetry.decided(body.model, kind, result.members["staleness_days"])
     return Response(result.content, media_type="application/json")
 
 

@@ -60,7 +60,7 @@ def recompute(answer: AnswerId, config: ConfigOption = None, home: HomeOption = 
 
     with opened(config, home) as state:
         record = _find(state, answer)
-        again = state.decisions.recompute(state.audit, record)
+        again = state.decisions.recompute(record)
     if not same_answer(record, again):
         say(f"{answer}: differs from what was given out; the answer computed now is on standard output")
         typer.echo(again.decode())

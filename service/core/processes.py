@@ -1,4 +1,4 @@
-"""Processes of our own: a pipe gives them their settings, and its end tells that the parent is gone."""
+"""Child processes: settings come through a pipe, and the end of the pipe means that the parent has died."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import IO
 
+from equitrade.processes import module_command
 from service.core.settings import Settings
 
-# One thread each: workers share the cores already, and sums on one thread have the same bits every time.
+# One thread each: workers share the cores already, and sums on one thread always have the same bits.
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 class Child:
-    """A process that runs one of our modules.
+    """A process that runs a module of this package.
 
     Parameters
     ----------
     module : str
-        Run with ``python -m``.
+        Dotted name of the module.
     arguments : sequence of str
-        Its arguments; nothing secret, everybody on the machine can see them.
+        Its arguments; never secrets, since every user of the machine can read them.
     settings : Settings
         Sent through its standard input, which stays open as long as this process lives.
     log : file, optional
-        Where its output goes; by default where ours goes.
+        File for its output; by default the output of this process.
     descriptors : sequence of int
-        File descriptors that it inherits.
+        Inherited file descriptors.
     environment : mapping, optional
-        Variables to add.
+        Additional variables.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Child:
     ) -> None:
         threads = {name: os.environ.get(name, "1") for name in _THREADS}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            module_command(module, *arguments),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -58,27 +59,27 @@ class Child:
             start_new_session=True,
         )
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # it died at once; `exit_code` will say so
+        with suppress(BrokenPipeError):  # it died at once; see `exit_code`
             self._process.stdin.write(settings.to_line().encode() + b"\n")
             self._process.stdin.flush()
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Process id."""
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended, or None while it runs; negative is the signal that killed it."""
+        """Exit code, or None while it runs; minus the number of the signal that killed it."""
         return self._process.poll()
 
     def terminate(self) -> None:
-        """Ask it to stop."""
+        """Send SIGTERM."""
         if self.exit_code is None:
             self._process.send_signal(signal.SIGTERM)
 
     def wait(self, seconds: float) -> bool:
-        """Wait for its end; kill it when that takes too long. False if it had to be killed."""
+        """Wait for its end; kill it after so many seconds and return False."""
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -88,19 +89,19 @@ class Child:
         return True
 
     def close(self) -> None:
-        """Let go of its pipe, after its end."""
+        """Close the pipe, after its end."""
         if self._process.stdin is not None:
             with suppress(BrokenPipeError):
                 self._process.stdin.close()
 
 
 def receive_settings() -> Settings:
-    """Read the settings that the parent sent, in a child."""
+    """Read the settings that the parent sent; for a child."""
     return Settings.from_line(sys.stdin.readline())
 
 
 def when_parent_dies(action: Callable[[], None]) -> None:
-    """Call a function once the parent is gone, however it went: its end of our standard input closes then."""
+    """Call a function once the parent has died, which closes the other end of standard input."""
 
     def watch() -> None:
         while sys.stdin.readline():
@@ -111,7 +112,7 @@ def when_parent_dies(action: Callable[[], None]) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether a process of this machine runs."""
+    """Return whether a process of this machine runs."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import queue
-import threading
 import zlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
@@ -19,8 +16,6 @@ from service.core.database import Database, insert_missing, record_event
 from service.core.problems import Problem
 from service.core.tables import allocations, panels
 from service.schemas.decisions import AllocationRequest, DecisionRequest
-
-_BATCH = 256
 
 
 class AuditEntry(NamedTuple):
@@ -79,77 +74,6 @@ def make_entry(
     return AuditEntry(row, panel)
 
 
-class AuditWriter:
-    """Commits entries in a background thread, all that wait in one transaction.
-
-    A disk commits a hundred rows about as fast as one, so the time of an answer does not grow with the load.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._queue: queue.SimpleQueue[tuple[AuditEntry, Future[None]] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
-
-    def submit(self, entry: AuditEntry) -> Future[None]:
-        """Queue an entry; the future is done once it is committed."""
-        if self._thread is None:
-            self._start()
-        future: Future[None] = Future()
-        self._queue.put((entry, future))
-        return future
-
-    def close(self) -> None:
-        """Commit the entries that wait, then stop."""
-        with self._lock:
-            thread, self._thread = self._thread, None
-        if thread is not None:
-            self._queue.put(None)
-            thread.join()
-
-    def _start(self) -> None:
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
-                self._thread.start()
-
-    def _run(self) -> None:
-        while (first := self._queue.get()) is not None:
-            batch = [first]
-            last = False
-            while len(batch) < _BATCH and not self._queue.empty():
-                item = self._queue.get()
-                if item is None:
-                    last = True
-                    break
-                batch.append(item)
-            self._write(batch)
-            if last:
-                return
-
-    def _write(self, batch: Sequence[tuple[AuditEntry, Future[None]]]) -> None:
-        try:
-            self._insert([entry for entry, _ in batch])
-        except Exception as error:
-            if len(batch) > 1:  # one bad row must not take the others with it
-                for pair in batch:
-                    self._write([pair])
-            elif batch[0][1].set_running_or_notify_cancel():
-                batch[0][1].set_exception(error)
-            return
-        for _, future in batch:
-            if future.set_running_or_notify_cancel():
-                future.set_result(None)
-
-    def _insert(self, entries: Sequence[AuditEntry]) -> None:
-        contents = {entry.row["panel_hash"]: entry.panel for entry in entries if entry.panel is not None}
-        with self._database.write() as connection:
-            if contents:
-                rows = [{"hash": name, "content": content} for name, content in contents.items()]
-                insert_missing(connection, panels, rows)
-            connection.execute(insert(allocations), [entry.row for entry in entries])
-
-
 @dataclass(frozen=True)
 class AuditRow:
     """A row of the audit."""
@@ -170,10 +94,19 @@ class AuditRow:
 
 
 class AuditTrail:
-    """Reads and deletes rows of the audit."""
+    """The rows of the audit in a database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def record(self, entries: Sequence[AuditEntry]) -> None:
+        """Commit entries in one transaction; when it returns, they are on the disk."""
+        contents = {entry.row["panel_hash"]: entry.panel for entry in entries if entry.panel is not None}
+        with self._database.write() as connection:
+            if contents:
+                rows = [{"hash": name, "content": content} for name, content in contents.items()]
+                insert_missing(connection, panels, rows)
+            connection.execute(insert(allocations), [entry.row for entry in entries])
 
     def get(self, answer_id: str) -> AuditRow | None:
         """Return the row of an answer, or None."""

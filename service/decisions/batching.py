@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from service.decisions.service import DecisionResult, PreparedDecision
 
 # `AgentPolicy.decide` computes up to eight accounts at once.
-WIDTH = 8
+MAX_BATCH = 8
 Results = list[DecisionResult | Exception]
 _Waiting = list[tuple[PreparedDecision, asyncio.Future[DecisionResult]]]
 
@@ -52,8 +52,8 @@ class Batcher:
     async def _work(self, key: int) -> None:
         waiting = self._waiting[key]
         while waiting:
-            batch = waiting[:WIDTH]
-            del waiting[:WIDTH]
+            batch = waiting[:MAX_BATCH]
+            del waiting[:MAX_BATCH]
             try:
                 results = await self._decide_together([prepared for prepared, _ in batch])
             except Exception as error:

@@ -70,13 +70,10 @@ class DecisionResult(NamedTuple):
         JSON, as sent.
     members : dict
         The same as Python values.
-    entry : AuditEntry
-        The audit entry, to be committed before the answer is sent.
     """
 
     content: bytes
     members: dict[str, Any]
-    entry: AuditEntry
 
 
 class DecisionService:
@@ -84,8 +81,12 @@ class DecisionService:
 
     Parameters
     ----------
-    registry, snapshots, calendar
-        Sources of models, prices and trading sessions.
+    registry, snapshots
+        Sources of models and prices.
+    calendar : str
+        Exchange calendar of the sessions to trade in.
+    audit : AuditTrail
+        Record of the answers.
     max_age_days : int
         Largest accepted age of prices.
     clock : callable
@@ -97,6 +98,7 @@ class DecisionService:
         registry: Registry,
         snapshots: Snapshots,
         calendar: str,
+        audit: AuditTrail,
         *,
         max_age_days: int,
         clock: Callable[[], datetime],
@@ -104,20 +106,33 @@ class DecisionService:
         self._registry = registry
         self._snapshots = snapshots
         self._calendar = calendar
+        self._audit = audit
         self._max_age_days = max_age_days
         self._clock = clock
         self._contexts: LRUCache[_Key, DecisionContext] = LRUCache(_CONTEXTS)
         self._lock = threading.Lock()
 
     def decide(self, request: DecisionRequest, *, key_id: str, request_id: str) -> DecisionResult:
-        """Decide on one request.
+        """Decide on one request; return once the answer is in the audit.
 
         Raises
         ------
         Problem
             If the request cannot be decided.
         """
-        return self._decide(self.prepare(request, key_id=key_id, request_id=request_id))
+        prepared = self.prepare(request, key_id=key_id, request_id=request_id)
+        return _only(self.decide_together([prepared]))
+
+    def warm(self, model: str) -> None:
+        """Decide once without a record, so that the model and its encoded prices are in memory.
+
+        Raises
+        ------
+        Problem
+            If the model cannot decide on its newest prices.
+        """
+        request = AllocationRequest.model_validate({"model": model, "allow_stale": True})
+        _only(_compute([self.prepare(request, key_id="", request_id="")]))
 
     def prepare(self, request: DecisionRequest, *, key_id: str, request_id: str) -> PreparedDecision:
         """Find model and prices of a request, and check that it can be decided.
@@ -140,18 +155,18 @@ class DecisionService:
         return PreparedDecision(new_id(), request, context, held, now, key_id, request_id)
 
     def decide_together(self, prepared: Sequence[PreparedDecision]) -> list[DecisionResult | Exception]:
-        """Decide on several requests of one context; each answer is the same to the bit as if it were alone.
+        """Decide on several requests of one context; return once the answers are in the audit.
 
-        An error of one request takes the place of its result.
+        Each answer is the same to the bit as if it were alone. An error of one request takes the place of its result.
         """
-        context = prepared[0].context
-        try:
-            per_seed = context.target_weights(np.stack([item.held for item in prepared]))
-        except Exception as error:
-            return [error] * len(prepared)
-        return [_result_or_error(item, per_seed[:, place]) for place, item in enumerate(prepared)]
+        results = _compute(prepared)
+        pairs = zip(prepared, results, strict=True)
+        entries = [_entry(item, result) for item, result in pairs if isinstance(result, DecisionResult)]
+        if entries:
+            self._audit.record(entries)
+        return results
 
-    def recompute(self, trail: AuditTrail, row: AuditRow) -> bytes:
+    def recompute(self, row: AuditRow) -> bytes:
         """Compute a recorded answer anew, with the model version and the prices of that time.
 
         Raises
@@ -160,7 +175,7 @@ class DecisionService:
             If the model's files or the prices no longer exist.
         """
         kind = AllocationRequest if row.kind == "allocation" else SignalRequest
-        request = kind.model_validate(trail.request(row))
+        request = kind.model_validate(self._audit.request(row))
         promoted = self._registry.version(row.model_id, row.version)
         if request.prices is not None:
             prices, source = panel_from_request(request.prices), FROM_REQUEST
@@ -174,13 +189,7 @@ class DecisionService:
         prepared = PreparedDecision(
             row.id, request, context, held, row.created_at, row.key_id, row.request_id
         )
-        return self._decide(prepared).content
-
-    def _decide(self, prepared: PreparedDecision) -> DecisionResult:
-        (result,) = self.decide_together([prepared])
-        if isinstance(result, Exception):
-            raise result
-        return result
+        return _only(_compute([prepared])).content
 
     def _context(
         self, promoted: Promoted, prices: Prices, age: PriceAgePolicy, source: str
@@ -203,20 +212,39 @@ def same_answer(row: AuditRow, recomputed: bytes) -> bool:
     return row.answer.encode() == recomputed
 
 
-def _result_or_error(prepared: PreparedDecision, per_seed: Floats) -> DecisionResult | Exception:
+def _compute(prepared: Sequence[PreparedDecision]) -> list[DecisionResult | Exception]:
+    context = prepared[0].context
+    try:
+        per_seed = context.target_weights(np.stack([item.held for item in prepared]))
+    except Exception as error:
+        return [error] * len(prepared)
+    return [_answer(item, per_seed[:, place]) for place, item in enumerate(prepared)]
+
+
+def _answer(prepared: PreparedDecision, per_seed: Floats) -> DecisionResult | Exception:
     request = prepared.request
     try:
         members = answer_members(prepared.context, request, per_seed, prepared.held, prepared.id)
         # Every float reads back to the same bits.
         content = pydantic_core.to_json(members, inf_nan_mode="null")
-        entry = make_entry(
-            request,
-            content,
-            members,
-            now=prepared.now,
-            key_id=prepared.key_id,
-            request_id=prepared.request_id,
-        )
     except Exception as error:
         return error
-    return DecisionResult(content, members, entry)
+    return DecisionResult(content, members)
+
+
+def _entry(prepared: PreparedDecision, result: DecisionResult) -> AuditEntry:
+    return make_entry(
+        prepared.request,
+        result.content,
+        result.members,
+        now=prepared.now,
+        key_id=prepared.key_id,
+        request_id=prepared.request_id,
+    )
+
+
+def _only(results: Sequence[DecisionResult | Exception]) -> DecisionResult:
+    (result,) = results
+    if isinstance(result, Exception):
+        raise result
+    return result

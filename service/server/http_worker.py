@@ -1,4 +1,7 @@
-"""One HTTP worker: ``python -m service.server.http_worker FD`` accepts from a socket that its parent opened."""
+"""One HTTP worker: ``python -m service.server.http_worker FD`` accepts from a socket that its parent opened.
+
+uvicorn's own workers do not stop when their parent is killed, and receive their settings by pickle.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +22,17 @@ from service.server.limits import LimitedProtocol
 
 
 class _Server(uvicorn.Server):
-    """Leaves what the start made out of every later collection of garbage: a million objects that stay."""
+    """Excludes the objects of the start, about a million that stay, from later garbage collection."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then set aside what is there."""
+        """Start, then freeze the objects in memory."""
         await super().startup(sockets)
         gc.collect()
         gc.freeze()
 
 
 def make_server(settings: Settings) -> uvicorn.Server:
-    """Make the server that runs the application."""
+    """Return the server of the application."""
     service = settings.service
     app = create_app(settings)
     protocol = partial(
@@ -53,7 +56,7 @@ def make_server(settings: Settings) -> uvicorn.Server:
 
 
 def main() -> None:
-    """Serve until told to stop, or until the parent is gone; requests in flight are finished."""
+    """Serve until stopped, or until the parent dies; requests in flight are finished."""
     settings = receive_settings()
     configure_logging(settings.service.log_level)
     server = make_server(settings)

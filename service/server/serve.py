@@ -1,4 +1,4 @@
-"""``equitrade serve``: a socket, HTTP workers that share it, a supervisor of jobs, and an orderly end."""
+"""``equitrade serve``: a socket, HTTP workers that share it, the job supervisor, and an orderly stop."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ logger = logging.getLogger("equitrade.server")
 
 _POLL_SECONDS = 0.1
 _BACKLOG = 2048
-# A process that keeps dying this soon will not be helped by starting it once more.
+# Restarting stops when a process has died this many times in a row, each within so many seconds.
 _SHORT_LIFE = 5.0
 _SHORT_LIVES = 5
 
 
 def check_exposure(settings: Settings, keys: Keyring) -> None:
-    """Refuse to be reached from other machines while no key guards the service.
+    """Refuse an address that other machines can reach while there is no active key.
 
     Raises
     ------
     SettingsError
-        If the address is not a loopback one and there is no key that opens anything.
+        If the address is not a loopback address and there is no active key.
     """
     if not settings.service.loopback and keys.count_active() == 0:
         raise SettingsError(
-            f"setting service.host: {settings.service.host} can be reached from other machines, and there "
-            "is no key yet; `equitrade keys create --name NAME` makes one"
+            f"setting service.host: {settings.service.host} can be reached from other machines, but there "
+            "is no key yet; create one with `equitrade keys create --name NAME`"
         )
 
 
@@ -49,7 +49,7 @@ def prepare(settings: Settings) -> None:
     Raises
     ------
     SettingsError, DatabaseError
-        If it may not.
+        If it may not start.
     """
     database = Database(settings.database_url)
     try:
@@ -60,12 +60,12 @@ def prepare(settings: Settings) -> None:
 
 
 def listen(settings: Settings) -> socket.socket:
-    """Open the socket that every worker accepts from.
+    """Open the socket that all workers accept from.
 
     Raises
     ------
     SettingsError
-        If the address cannot be had.
+        If the address cannot be used.
     """
     host, port = settings.service.host, settings.service.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -77,7 +77,7 @@ def listen(settings: Settings) -> socket.socket:
     except OSError as error:
         opened.close()
         raise SettingsError(
-            f"service.host, service.port: {host}:{port} cannot be had: {error.strerror}"
+            f"service.host, service.port: cannot listen on {host}:{port}: {error.strerror}"
         ) from None
     return opened
 
@@ -97,25 +97,26 @@ class Server:
         self._settings = settings
         self._socket = opened
         self._metrics = Path(tempfile.mkdtemp(prefix="equitrade-metrics-"))
-        self._posts: list[_Post] = []
+        self._children: list[_RestartedProcess] = []
 
     @property
     def url(self) -> str:
-        """Where the service answers."""
+        """Address of the service."""
         host, port = self._socket.getsockname()[:2]
         scheme = "https" if self._settings.service.ssl_certfile else "http"
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     def run(self, stop: threading.Event) -> int:
-        """Serve until told to stop; give the exit code."""
-        self._posts = [_Post("http worker", self._http_worker) for _ in range(self._settings.service.workers)]
-        self._posts.append(_Post("job supervisor", self._supervisor))
-        event(logger, logging.INFO, "serving", url=self.url, workers=self._settings.service.workers)
+        """Serve until stopped; return the exit code."""
+        workers = self._settings.service.workers
+        self._children = [_RestartedProcess("http worker", self._http_worker) for _ in range(workers)]
+        self._children.append(_RestartedProcess("job supervisor", self._supervisor))
+        event(logger, logging.INFO, "serving", url=self.url, workers=workers)
         code = 0
         while not stop.wait(_POLL_SECONDS):
-            kept = [post.keep() for post in self._posts]
-            if not all(kept):
-                logger.error("a process dies again and again; the lines above say why")
+            running = [child.keep() for child in self._children]
+            if not all(running):
+                logger.error("a process ends again and again; see the lines above for the cause")
                 code = 1
                 break
         self._shut_down()
@@ -124,12 +125,12 @@ class Server:
     def _shut_down(self) -> None:
         event(logger, logging.INFO, "stopping")
         self._socket.close()
-        for post in self._posts:
-            post.child.terminate()
+        for child in self._children:
+            child.process.terminate()
         until = time.monotonic() + self._settings.service.shutdown_seconds + 2.0
-        for post in self._posts:
-            post.child.wait(max(0.1, until - time.monotonic()))
-            post.child.close()
+        for child in self._children:
+            child.process.wait(max(0.1, until - time.monotonic()))
+            child.process.close()
         shutil.rmtree(self._metrics, ignore_errors=True)
         event(logger, logging.INFO, "stopped")
 
@@ -147,8 +148,8 @@ class Server:
         return Child("service.jobs.supervisor", [], self._settings)
 
 
-class _Post:
-    """A place that is always filled: when its process dies, another takes over."""
+class _RestartedProcess:
+    """A process that is started again when it ends."""
 
     def __init__(self, name: str, start: Callable[[], Child]) -> None:
         self._name = name
@@ -157,12 +158,12 @@ class _Post:
         self._begin()
 
     def keep(self) -> bool:
-        """Fill the place again if need be; False once that is hopeless."""
-        code = self.child.exit_code
+        """Restart the process if it has ended; return False if it ends again and again."""
+        code = self.process.exit_code
         if code is None:
             return True
-        event(logger, logging.WARNING, f"{self._name} ended", pid=self.child.pid, exit_code=code)
-        self.child.close()
+        event(logger, logging.WARNING, f"{self._name} ended", pid=self.process.pid, exit_code=code)
+        self.process.close()
         short = time.monotonic() - self._started < _SHORT_LIFE
         self._short_lives = self._short_lives + 1 if short else 0
         if self._short_lives >= _SHORT_LIVES:
@@ -171,12 +172,12 @@ class _Post:
         return True
 
     def _begin(self) -> None:
-        self.child = self._start()
+        self.process = self._start()
         self._started = time.monotonic()
 
 
 def serve(settings: Settings) -> int:
-    """Serve until SIGTERM or Ctrl-C; give the exit code."""
+    """Serve until SIGTERM or Ctrl-C; return the exit code."""
     settings = settings.model_copy(update={"home": settings.home.resolve()})
     prepare(settings)
     server = Server(settings, listen(settings))

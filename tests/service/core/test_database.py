@@ -130,7 +130,7 @@ def test_whole_story(served: Any, kind_of: Any) -> None:
     )
     assert answer.status_code == 200
     record = served.state.audit.get(answer.json()["id"])
-    assert same_answer(record, served.state.decisions.recompute(served.state.audit, record))
+    assert same_answer(record, served.state.decisions.recompute(record))
     assert served.client.get(f"{URL}/{record.id}", headers=header).json()["answer"] == answer.json()
     job = served.client.post(
         "/api/v1/backtests", json={"strategy": "equal-weight", "data": "toy"}, headers=header
@@ -158,7 +158,7 @@ def test_prices_in_requests_are_stored_once(served: Any) -> None:
         assert answer.status_code == 200
     record = served.state.audit.latest()[0]
     assert served.state.audit.request(record)["prices"] == panel
-    assert same_answer(record, served.state.decisions.recompute(served.state.audit, record))
+    assert same_answer(record, served.state.decisions.recompute(record))
 
 
 def test_unreachable_database_is_one_line_without_the_password() -> None:

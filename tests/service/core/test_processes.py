@@ -26,7 +26,8 @@ from service.state import State
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sends POSIX signals and reads /proc")
 
-SERVE = [sys.executable, "-c", "from service.cli.serve import app; app()"]
+# As the console script, without the working directory on the module path.
+SERVE = [sys.executable, "-P", "-c", "from service.cli.serve import app; app()"]
 PROMOTE = [sys.executable, "-c", "from service.cli.models import app; app()", "promote"]
 BODY = {"as_of": "2022-07-15"}
 
@@ -34,7 +35,7 @@ BODY = {"as_of": "2022-07-15"}
 class Running:
     """A served home."""
 
-    def __init__(self, home: Path, *options: str) -> None:
+    def __init__(self, home: Path, *options: str, folder: Path | None = None) -> None:
         self.home = home
         # A file of its own: a line of an earlier start must not be taken for one of this.
         self.log_path = home / f"serve-{time.monotonic_ns()}.log"
@@ -42,7 +43,7 @@ class Running:
         environment = {**os.environ, "EQUITRADE_HOME": str(home), "OMP_NUM_THREADS": "1"}
         environment["EQUITRADE_SERVICE__RATE_LIMIT"] = "1000000/minute"
         self.process = subprocess.Popen(
-            [*SERVE, "--port", "0", *options], env=environment, stdout=self.log, stderr=self.log
+            [*SERVE, "--port", "0", *options], env=environment, stdout=self.log, stderr=self.log, cwd=folder
         )
         self.url = ""
 
@@ -104,8 +105,8 @@ def state(trained_home: Path) -> Iterator[State]:
 def start(trained_home: Path, state: State) -> Iterator[Callable[..., Running]]:
     started: list[Running] = []
 
-    def begin(*options: str) -> Running:
-        started.append(Running(trained_home, *options))
+    def begin(*options: str, folder: Path | None = None) -> Running:
+        started.append(Running(trained_home, *options, folder=folder))
         started[-1].begin()
         return started[-1]
 
@@ -329,6 +330,21 @@ def test_stop_finishes_the_request_in_flight(start: Callable[..., Running], key:
         connection.sendall(body[5:])
         assert reader.readline().split()[1] == b"200"
         assert b'"weights"' in reader.read()
+    assert running.stop() == 0
+
+
+def test_files_named_as_packages_in_the_working_directory_are_not_imported(
+    start: Callable[..., Running], state: State, key: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    for name in ("data", "service", "torch", "trading_app", "json"):
+        (folder / f"{name}.py").write_text("raise SystemExit('imported from the working directory')")
+    running = start(folder=folder)
+    with Client(running.url, key) as client:
+        assert client.allocate("live", **BODY)["model"] == "live"
+        job = client.backtest(strategy="equal-weight", data="small")["id"]
+        assert client.result(job)["equity"]["dates"]
     assert running.stop() == 0
 
 

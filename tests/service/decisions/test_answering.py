@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from service.decisions.batching import WIDTH, Batcher
+from service.decisions.batching import MAX_BATCH, Batcher
 
 URL = "/api/v1/allocations"
 BODIES: list[dict[str, Any]] = [
@@ -28,7 +28,7 @@ def test_an_answer_is_recomputed_byte_for_byte(service: Any, body: dict[str, Any
     for _ in range(2):
         answer = service.client.post(URL, json=body, headers=service.key())
         record = service.state.audit.get(answer.json()["id"])
-        assert service.state.decisions.recompute(service.state.audit, record) == answer.content
+        assert service.state.decisions.recompute(record) == answer.content
 
 
 def test_percent_signs_in_an_answer_stay(service: Any) -> None:
@@ -94,17 +94,17 @@ def test_requests_that_arrive_during_a_batch_form_the_next_one() -> None:
         first = asyncio.create_task(batcher.decide(prepared(context, 0)))
         while not decisions.batches:
             await asyncio.sleep(0)
-        others = [asyncio.create_task(batcher.decide(prepared(context, k))) for k in range(1, WIDTH + 3)]
+        others = [asyncio.create_task(batcher.decide(prepared(context, k))) for k in range(1, MAX_BATCH + 3)]
         other = asyncio.create_task(batcher.decide(prepared(object(), 100)))
         while len(decisions.batches) < 2:
             await asyncio.sleep(0)
         assert decisions.batches == [[0], [100]]  # another context does not wait
         decisions.go_on.set()
-        assert await asyncio.gather(first, *others, other) == [*range(WIDTH + 3), 100]
+        assert await asyncio.gather(first, *others, other) == [*range(MAX_BATCH + 3), 100]
         return decisions.batches
 
     batches = asyncio.run(run())
-    assert batches[2:] == [list(range(1, WIDTH + 1)), [WIDTH + 1, WIDTH + 2]]
+    assert batches[2:] == [list(range(1, MAX_BATCH + 1)), [MAX_BATCH + 1, MAX_BATCH + 2]]
 
 
 def test_an_error_of_one_request_leaves_the_others_of_its_batch() -> None:

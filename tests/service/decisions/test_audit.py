@@ -46,7 +46,7 @@ def test_every_answer_is_recomputed_byte_for_byte(service: Any, make_service: An
     fresh.clock.now += timedelta(days=100)
     record = fresh.state.audit.get(answer.json()["id"])
     assert record.answer == answer.text
-    assert same_answer(record, fresh.state.decisions.recompute(fresh.state.audit, record))
+    assert same_answer(record, fresh.state.decisions.recompute(record))
 
 
 def test_record_names_key_request_model_and_data(service: Any) -> None:
@@ -122,7 +122,7 @@ def test_recomputing_without_the_prices_says_so(service: Any) -> None:
     record = service.state.audit.get(answer["id"])
     lost = record.__class__(**{**record.__dict__, "data_hash": "f" * 64})
     with pytest.raises(Problem, match="no version of 'toy'"):
-        service.state.decisions.recompute(service.state.audit, lost)
+        service.state.decisions.recompute(lost)
 
 
 def test_answer_in_the_audit_is_json_without_nan(service: Any) -> None:

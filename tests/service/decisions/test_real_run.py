@@ -153,7 +153,7 @@ def test_answer_of_a_real_model_recomputes_to_the_bit(real: Any) -> None:
     answer = client.post("/api/v1/allocations", json=body)
     record = state.audit.get(answer.json()["id"])
     fresh = create_app(state.settings).state.equitrade
-    assert fresh.decisions.recompute(fresh.audit, record) == answer.content
+    assert fresh.decisions.recompute(record) == answer.content
     fresh.close()
 
 

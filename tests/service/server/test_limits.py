@@ -7,12 +7,11 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
-from service.decisions.audit import AuditWriter
+from service.decisions.audit import AuditTrail
 from tests.service.server.wire import Reply, Served, converse, read_reply
 
 URL = "/api/v1/allocations"
@@ -252,26 +251,25 @@ def test_an_error_in_one_answer_is_not_felt_by_others(
 def test_a_stop_finishes_requests_in_flight(
     service: Any, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    committed: Future[None] = Future()
-    submitted = threading.Event()
+    recording, committed = threading.Event(), threading.Event()
 
-    def submit(*_: Any) -> Future[None]:
-        submitted.set()
-        return committed
+    def record(*_: Any) -> None:
+        recording.set()
+        assert committed.wait(60)
 
-    monkeypatch.setattr(AuditWriter, "submit", submit)
+    monkeypatch.setattr(AuditTrail, "record", record)
     with (
         socket.create_connection(served.address, timeout=30) as connection,
         connection.makefile("rb") as reader,
     ):
         connection.sendall(message(service))
-        assert submitted.wait(30)
+        assert recording.wait(30)
         served.stop()
         connection.settimeout(0.3)
         with pytest.raises(TimeoutError):
             connection.recv(1, socket.MSG_PEEK)
         connection.settimeout(30)
-        committed.set_result(None)
+        committed.set()
         reply = read_reply(reader)
         assert reply is not None
         assert (reply.status, reply.headers["connection"]) == (200, "close")
