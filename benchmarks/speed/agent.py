@@ -53,7 +53,8 @@ def trading_pair(mirror: bool, width: int | None = None) -> dict[str, Any]:
 def planted_agents() -> dict[str, Any]:
     """The agents of the planted market, all seeds at once, each with a batch."""
     from benchmarks.learning.planted.cells import Cell
-    from trading_app.synthetic.planted import PlantedConfig, planted_symmetry
+    from trading_app.synthetic.planted import planted_symmetry
+    from trading_app.synthetic.planted_problem import PlantedConfig
 
     symmetry = planted_symmetry(PlantedConfig().assets)
     return {

@@ -82,7 +82,7 @@ def _accounts(name: str) -> int:
 def _single(prices: Prices) -> Callable[[], float]:
     import numpy as np
 
-    from trading_app.envs.registration import PortfolioEnv
+    from trading_app.envs.portfolio import PortfolioEnv
 
     env = PortfolioEnv(prices)
     actions = np.random.default_rng(0).uniform(-1, 1, (STEPS["single"], len(prices.symbols)))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from data.prices import Prices
 from trading_app.backtesting.backtest import backtest
-from trading_app.envs.registration import PortfolioEnv
+from trading_app.envs.portfolio import PortfolioEnv
 from trading_app.market.config import MarketConfig
 from trading_app.market.costs import CostModel
 from trading_app.market.env import Market

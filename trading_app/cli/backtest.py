@@ -7,23 +7,16 @@ from typing import Annotated, Any
 import typer
 
 from equitrade.console import HomeOption, JsonOption, print_json, print_table, say, working
-from trading_app.cli.common import home_directory
+from trading_app.cli.common import EndOption, FillOption, StartOption, TrialsOption, home_directory
 
 app = typer.Typer(help=__doc__)
 
 RunName = Annotated[str | None, typer.Argument(metavar="[RUN]", help="Name or path of a run.")]
-Strategy = Annotated[str | None, typer.Option("--strategy", help="A baseline instead of a run.")]
+Strategy = Annotated[str | None, typer.Option("--strategy", help="Name of a baseline, instead of a run.")]
 Data = Annotated[str | None, typer.Option("--data", help="Prices; for a run, its own by default.")]
-Start = Annotated[str | None, typer.Option("--start", help="First date, YYYY-MM-DD.")]
-End = Annotated[str | None, typer.Option("--end", help="Last date, YYYY-MM-DD.")]
 CostsBps = Annotated[
     float | None,
-    typer.Option("--costs-bps", help="Commission and half-spread together, basis points of value traded."),
-]
-Fill = Annotated[str | None, typer.Option("--fill", help="next_open or next_close.")]
-Trials = Annotated[
-    int | None,
-    typer.Option("--trials", min=1, help="How many settings were tried, for the deflated Sharpe ratio."),
+    typer.Option("--costs-bps", help="Commission plus half-spread, in basis points of the value traded."),
 ]
 
 COLUMNS = ("cagr", "volatility", "sharpe", "max_drawdown", "turnover")
@@ -34,20 +27,20 @@ def backtest(
     run: RunName = None,
     strategy: Strategy = None,
     data: Data = None,
-    start: Start = None,
-    end: End = None,
+    start: StartOption = None,
+    end: EndOption = None,
     costs_bps: CostsBps = None,
-    fill: Fill = None,
-    trials: Trials = None,
+    fill: FillOption = None,
+    trials: TrialsOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Backtest a trained run (its ensemble, each seed and the baselines) or one baseline.
 
-    Decisions are taken at each close and filled at the next open or close, costs on.
+    Decisions are taken at each close and filled at the next open or close, with costs.
     """
     if (run is None) == (strategy is None):
-        raise typer.BadParameter("give a run or --strategy NAME")
+        raise typer.BadParameter("give either a run or --strategy NAME")
     state = home_directory(home)
     if strategy is not None:
         with working(f"backtesting {strategy}"):
@@ -61,7 +54,7 @@ def backtest(
         with working(f"backtesting {found.called(state)} beside the baselines"):
             saved = backtest_run(found, home=state, trials=trials, **options)  # type: ignore[arg-type]
         document = dict(saved.document)
-        say(f"equitrade report {found.called(state)} makes the HTML report")
+        say(f"next: equitrade report {found.called(state)}")
     show(document, as_json)
 
 
@@ -74,7 +67,7 @@ def backtest_baseline(
     costs_bps: float | None,
     fill: str | None,
 ) -> dict[str, Any]:
-    """Evidence document of one baseline."""
+    """Return the evidence document of one baseline."""
     from data.errors import DataError
     from data.loading import load_prices
     from trading_app.backtesting.backtest import backtest as run_backtest
@@ -84,7 +77,7 @@ def backtest_baseline(
     from trading_app.market.costs import CostModel
 
     if strategy not in BASELINES:
-        raise DataError(f"no strategy {strategy!r}; there are {', '.join(BASELINES)}")
+        raise DataError(f"strategy {strategy!r} not found; available: {', '.join(BASELINES)}")
     prices = load_prices(data, home=home)
     weights = BASELINES[strategy](prices, start, end)
     results = run_backtest(

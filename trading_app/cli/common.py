@@ -1,4 +1,4 @@
-"""What the trading commands share: options, consoles, JSON output and the progress bar."""
+"""Options, settings and the progress bar of the trading commands."""
 
 from __future__ import annotations
 
@@ -13,19 +13,35 @@ if TYPE_CHECKING:
     from rl_core.training import Progress
     from trading_app.experiments.config import RunConfig
 
+# Settings of training; a value that is not given comes from the environment, the file or the defaults.
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="TOML file; see the how-to on configuration.")
 ]
 DataOption = Annotated[str | None, typer.Option("--data", help="Bundled dataset, snapshot or file.")]
 AgentOption = Annotated[str | None, typer.Option("--agent", help="dense, exact, relaxed, rpp or augmented.")]
-SeedsOption = Annotated[int | None, typer.Option("--seeds", help="How many seeds to train.")]
-StepsOption = Annotated[
-    int | None, typer.Option("--steps", help="Steps of the environments, an update each.")
+SeedsOption = Annotated[int | None, typer.Option("--seeds", help="Number of seeds to train.")]
+StepsOption = Annotated[int | None, typer.Option("--steps", help="Environment steps, with one update each.")]
+
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Name or path of a run.")]
+NameOption = Annotated[str | None, typer.Option("--name", help="Name of the run.")]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Resume the named run from its newest checkpoint.")
+]
+StartOption = Annotated[str | None, typer.Option("--start", help="First date, YYYY-MM-DD.")]
+EndOption = Annotated[str | None, typer.Option("--end", help="Last date, YYYY-MM-DD.")]
+FillOption = Annotated[str | None, typer.Option("--fill", help="next_open or next_close.")]
+TrialsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--trials",
+        min=1,
+        help="Number of settings tried, for the deflated Sharpe ratio; from the configuration by default.",
+    ),
 ]
 
 
 def home_directory(home: Path | None) -> Path:
-    """The state directory: the option, else the environment's or the default."""
+    """Return the state directory: the option, else the environment variable or the default."""
     from data.snapshots.store import home_directory as default
 
     return home if home is not None else default()
@@ -39,9 +55,16 @@ def settings_of(
     steps: int | None,
     **others: Any,
 ) -> RunConfig:
-    """The configuration that a training command's options, the environment and the file make together.
+    """Return the configuration of a training command from its options, the environment and the file.
 
-    Further options come by the path of their key, ``{"market.fill": fill}``; those that were not given are None.
+    Parameters
+    ----------
+    config
+        The file.
+    data, agent, seeds, steps
+        The options; None where not given.
+    others
+        Further options by the path of their key, such as ``{"market.fill": fill}``.
     """
     import os
 
@@ -52,13 +75,13 @@ def settings_of(
 
 
 def signed(value: float) -> str:
-    """A difference with its sign and two decimals."""
+    """Return a number with its sign and two decimals."""
     return f"{value:+.2f}".replace("-", "−")
 
 
 @contextmanager
 def progress_bar(label: str, total: int) -> Iterator[Any]:
-    """A Rich bar on standard error; gives a callback for `rl_core.training`."""
+    """Show a progress bar on standard error; yields a callback for `rl_core.training`."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -75,7 +98,7 @@ def progress_bar(label: str, total: int) -> Iterator[Any]:
     task = bar.add_task(label, total=total, latest="")
 
     def update(progress: Progress) -> None:
-        # Begun only now, so that bad input is answered by its reason alone.
+        # Started with the first step, so that an error of the input is printed without a bar.
         bar.start()
         bar.update(task, completed=progress.step, latest=latest(progress.evaluation))
 
@@ -86,7 +109,7 @@ def progress_bar(label: str, total: int) -> Iterator[Any]:
 
 
 def latest(evaluation: Mapping[str, Any] | None) -> str:
-    """The newest evaluation as a few words, averaged over seeds."""
+    """Return a short text on the newest evaluation, averaged over seeds."""
     if not evaluation:
         return ""
     parts = []

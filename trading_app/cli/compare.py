@@ -1,4 +1,4 @@
-"""Put backtested runs beside each other and test their differences."""
+"""Compare backtested runs and test their differences."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ app = typer.Typer(help=__doc__)
 def compare(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN…", help="Names or paths; the others are held against the first."),
+        typer.Argument(
+            metavar="RUN…", help="Names or paths of runs; the others are compared with the first."
+        ),
     ],
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure runs and their baselines on the dates that all have, with intervals, and test them against the first."""
+    """Measure runs and their baselines on their common dates, with intervals, and test them against the first run."""
     from trading_app.experiments.comparison import compare_runs
     from trading_app.runs.run import open_run
 
@@ -46,12 +48,12 @@ def show(document: dict[str, Any]) -> None:
         low, high = (format_measure("sharpe", bound) for bound in entry["intervals"]["sharpe"])
         cells[measures.index("sharpe")] += f" ({low} … {high})"
         row = against.get(name)
-        # The comparison is of the first with this one; the reader asks how far this one is ahead of the first.
+        # The stored comparison is first minus this one; shown is this one minus first.
         ahead = "" if row is None else signed(-row["sharpe_high"]) + " … " + signed(-row["sharpe_low"])
         rows.append([name, *cells, ahead])
     caption = list(document["notes"])
     if document["spa"]:
         p = document["spa"]["consistent"]
-        caption.append(f"SPA p-value that no other run is ahead of {first} by more than luck: {p:.3f}")
-    columns = ["strategy", *(MEASURES[m].label for m in measures), f"Sharpe above {first}"]
+        caption.append(f"SPA test of a higher mean return than {first} among the others: p = {p:.3f}")
+    columns = ["strategy", *(MEASURES[m].label for m in measures), f"Sharpe minus {first}"]
     print_table(f"{document['start']} to {document['end']}", columns, rows, "\n".join(caption) or None)

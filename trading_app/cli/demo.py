@@ -1,4 +1,4 @@
-"""The main job, end to end, on bundled real prices: train, backtest, report."""
+"""Train, backtest and report on bundled real prices, end to end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ app = typer.Typer(help=__doc__)
 @app.command()
 def demo(
     name: Annotated[
-        str | None, typer.Option("--name", help="Name of the run; demo, demo-2, … by default.")
+        str | None, typer.Option("--name", help="Name of the run; by default demo, demo-2, …")
     ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -39,8 +39,7 @@ def demo(
     summary = run_training(settings, state, name or unused_name(state, "demo"), None, resume=False)
     run = open_run(summary["path"], home=state)
     say("backtesting out of sample")
-    # Three default settings were tried on these data before the present one was kept: the deflated Sharpe ratio
-    # counts them.
+    # Three default settings were tried on these data; the deflated Sharpe ratio counts them.
     saved = backtest_run(run, home=state, trials=3)
     path = write_report(run).resolve()
     if as_json:

@@ -1,9 +1,9 @@
 """The root command ``equitrade``.
 
 Sub-commands are found through the entry-point group ``equitrade.commands`` and imported only when they are
-called, so that the root imports no package above it and ``equitrade --help`` answers at once. An entry point's
-name is the command's; its value is ``module:app``, a Typer application. The first line of that module's
-docstring is the command's line in the list of commands; it is read without importing the module.
+called, so that the root imports no package above it and ``equitrade --help`` is fast. The name of an entry point
+is that of the command; its value is ``module:app``, a Typer application. The first line of that module's docstring
+is the command's line in the list of commands; it is read without importing the module.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class LazyGroup(TyperGroup):
         return command
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        # Not Typer's own form, which would import every command to ask it for its help.
+        # Typer's own version would import every command for its help.
         self.format_usage(ctx, formatter)
         self.format_help_text(ctx, formatter)
         self.format_options(ctx, formatter)  # and, for a group, its commands
@@ -63,12 +63,12 @@ class LazyGroup(TyperGroup):
 
 
 def command_points() -> dict[str, EntryPoint]:
-    """Installed sub-commands by name."""
+    """Return the installed sub-commands by name."""
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
 def summary(point: EntryPoint) -> str:
-    """First line of a command module's docstring, parsed from its source so that nothing heavy is imported."""
+    """Return the first line of a command module's docstring, parsed from its source without importing it."""
     try:
         spec = importlib.util.find_spec(point.module)
     except ModuleNotFoundError:
@@ -107,7 +107,7 @@ def root(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line: bad input ends with a one-line reason and exit code 2, never a traceback."""
+    """Run the command line; bad input ends with a one-line reason and exit code 2."""
     sys.exit(run(None if arguments is None else list(arguments)))
 
 

@@ -1,20 +1,18 @@
-"""Make the HTML report of a backtested run."""
+"""Write the HTML report of a backtested run."""
 
 from __future__ import annotations
-
-from typing import Annotated
 
 import typer
 
 from equitrade.console import HomeOption, JsonOption, print_json
-from trading_app.cli.common import home_directory
+from trading_app.cli.common import RunArgument, home_directory
 
 app = typer.Typer(help=__doc__)
 
 
 @app.command()
 def report(
-    run: Annotated[str, typer.Argument(help="Name or path of a run.")],
+    run: RunArgument,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:

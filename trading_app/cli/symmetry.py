@@ -1,4 +1,4 @@
-"""Measure how far a market is from the long/short mirror and from exchangeable assets."""
+"""Measure the distance of a market from the long/short mirror and from exchangeable assets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from equitrade.console import HomeOption, JsonOption, print_json, print_table, say, working
-from trading_app.cli.common import home_directory
+from trading_app.cli.common import EndOption, StartOption, home_directory
 
 app = typer.Typer(help=__doc__)
 
@@ -15,21 +15,20 @@ app = typer.Typer(help=__doc__)
 @app.command()
 def symmetry(
     data: Annotated[str, typer.Option("--data", help="Bundled dataset, snapshot or file.")] = "sp500-20",
-    start: Annotated[str | None, typer.Option("--start", help="First date.")] = None,
-    end: Annotated[str | None, typer.Option("--end", help="Last date.")] = None,
+    start: StartOption = None,
+    end: EndOption = None,
     permutations: Annotated[
-        int, typer.Option("--permutations", min=19, help="Block permutations a test.")
+        int, typer.Option("--permutations", min=19, help="Block permutations of each test.")
     ] = 199,
     save: Annotated[
-        bool, typer.Option("--save", help="Keep the result in the home, where the dashboard shows it.")
+        bool, typer.Option("--save", help="Store the result in the home directory, for the dashboard.")
     ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Energy distance between the law of next-day returns given features and its transform, a row a year.
+    """Print the energy distance between the distribution of next-day returns given features and its transform, by year.
 
-    The p-value is that of a block-permutation test: small values say that the market broke the symmetry in that year
-    by more than chance would.
+    The p-value is that of a block-permutation test: a small one means that the symmetry did not hold in that year.
     """
     from data.loading import load_prices
     from trading_app.evaluation.market_tests import market_document, save_tests
@@ -40,7 +39,7 @@ def symmetry(
         document = market_document(prices, permutations=permutations)
     tests = document["tests"]
     if save:
-        say(f"kept in {save_tests(state, document)}")
+        say(f"saved: {save_tests(state, document)}")
     if as_json:
         print_json({"data": prices.name, "hash": prices.hash, "tests": tests})
         return
@@ -56,7 +55,7 @@ def symmetry(
         for t in tests
     ]
     print_table(
-        f"How far {prices.name} is from its symmetries",
+        f"Distance of {prices.name} from symmetries",
         ["year", "symmetry", "distance", "by chance", "p", ""],
         rows,
     )

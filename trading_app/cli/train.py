@@ -1,4 +1,4 @@
-"""Train an agent: several seeds side by side, resumable."""
+"""Train an agent with several seeds; resumable."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from trading_app.cli.common import (
     AgentOption,
     ConfigOption,
     DataOption,
+    FillOption,
+    NameOption,
+    ResumeOption,
     SeedsOption,
     StepsOption,
     home_directory,
@@ -22,13 +25,10 @@ from trading_app.cli.common import (
 app = typer.Typer(help=__doc__)
 
 Actions = Annotated[str | None, typer.Option("--actions", help="long-short or long-only.")]
-Fill = Annotated[str | None, typer.Option("--fill", help="next_open or next_close.")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu or cuda.")]
-Name = Annotated[str | None, typer.Option("--name", help="Name of the run.")]
 Out = Annotated[
-    Path | None, typer.Option("--out", help="Directory of the run, instead of one under the home.")
+    Path | None, typer.Option("--out", help="Directory of the run; by default one under the home directory.")
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint of the run named.")]
 
 
 @app.command()
@@ -39,17 +39,17 @@ def train(
     seeds: SeedsOption = None,
     steps: StepsOption = None,
     actions: Actions = None,
-    fill: Fill = None,
+    fill: FillOption = None,
     device: Device = None,
-    name: Name = None,
+    name: NameOption = None,
     out: Out = None,
-    resume: Resume = False,
+    resume: ResumeOption = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train an agent on prices; every run trains several seeds side by side.
+    """Train an agent on prices; every run trains several seeds at once.
 
-    Settings: command line over environment (EQUITRADE_SAC__WIDTH=128) over --config over defaults.
+    Order of precedence: command line, environment (EQUITRADE_SAC__WIDTH=128), --config file, defaults.
     """
     from trading_app.experiments.config import load_config
     from trading_app.runs.run import open_run
@@ -57,9 +57,9 @@ def train(
     state = home_directory(home)
     if resume:
         if name is None and out is None:
-            raise typer.BadParameter("--resume needs the run's --name or --out")
+            raise typer.BadParameter("--resume needs --name or --out of the run")
         if any(value is not None for value in (config, data, agent, seeds, steps, actions, fill, device)):
-            raise typer.BadParameter("a resumed run keeps its own settings; give --name or --out alone")
+            raise typer.BadParameter("a resumed run uses its own settings; give only --name or --out")
         run = open_run(out if out is not None else str(name), home=state)
         settings = load_config(run.path / "config.toml")
     else:
@@ -75,7 +75,7 @@ def train(
 def run_training(
     settings: Any, home: Path, name: str | None, out: Path | None, resume: bool
 ) -> dict[str, Any]:
-    """Train under a progress bar and sum up what came out."""
+    """Train with a progress bar and return a summary of the run."""
     from trading_app.experiments.training import train_run
 
     label = f"{settings.sac.agent}, {settings.training.seeds} seeds"
@@ -85,5 +85,5 @@ def run_training(
         )
     if result.stopped:
         say(f"training stopped early: {result.stopped}")
-    say(f"run {run.name}: equitrade backtest {run.called(home)}")
+    say(f"next: equitrade backtest {run.called(home)}")
     return {"run": run.name, "path": str(run.path), "stopped": result.stopped, "seeds": run.seeds}

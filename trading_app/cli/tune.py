@@ -1,4 +1,4 @@
-"""Search for settings on validation dates, and keep count of what was tried."""
+"""Search for settings on validation dates, and count the trials."""
 
 from __future__ import annotations
 
@@ -28,20 +28,25 @@ def tune(
     agent: AgentOption = None,
     seeds: SeedsOption = None,
     steps: StepsOption = None,
-    trials: Annotated[int, typer.Option("--trials", min=1, help="Trials in all; a study goes on.")] = 20,
+    trials: Annotated[
+        int,
+        typer.Option("--trials", min=1, help="Trials in total; an existing study of this name is continued."),
+    ] = 20,
     vary: Annotated[
         list[str] | None,
         typer.Option(
-            "--vary", metavar="KEY=VALUES", help="sac.width=32,64 or market.temperature=0.1:1; repeat."
+            "--vary",
+            metavar="KEY=VALUES",
+            help="A setting to vary, as sac.width=32,64 or market.temperature=0.1:1; repeatable.",
         ),
     ] = None,
     name: Annotated[str, typer.Option("--name", help="Name of the study.")] = "study",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train with settings that Optuna proposes and keep the best on validation dates; test dates are not looked at.
+    """Train with settings proposed by Optuna and choose the best on validation dates; test dates are not used.
 
-    Writes tuning/NAME/best.toml: train with it, and its backtest's deflated Sharpe ratio allows for all trials.
+    Writes tuning/NAME/best.toml. The deflated Sharpe ratio of a run trained with this file counts all trials.
     """
     from trading_app.experiments.tuning import DEFAULT_SPACE, parse_dimension
     from trading_app.experiments.tuning import tune as search
@@ -49,12 +54,12 @@ def tune(
     settings = settings_of(config, data, agent, seeds, steps)
     space = [parse_dimension(text) for text in vary] if vary else DEFAULT_SPACE
 
-    def told(number: int, value: float | None) -> None:
+    def report(number: int, value: float | None) -> None:
         outcome = "failed" if value is None else f"validation Sharpe {signed(value)}"
         say(f"trial {number + 1} of {trials}: {outcome}")
 
     document = search(
-        settings, home=home_directory(home), name=name, trials=trials, space=space, on_trial=told
+        settings, home=home_directory(home), name=name, trials=trials, space=space, on_trial=report
     )
     if as_json:
         print_json(document)
@@ -70,7 +75,7 @@ def tune(
     ]
     print_table(f"Study {name}, best first", ["trial", "Sharpe", *keys], rows)
     if document["config"]:
-        say(f"equitrade train --config {document['config']}")
+        say(f"next: equitrade train --config {document['config']}")
 
 
 def _failed_last(row: dict[str, Any]) -> tuple[bool, float]:

@@ -1,4 +1,4 @@
-"""Train and test again and again as time goes on: one account over years that no agent acting on it has seen."""
+"""Retrain as time goes on, and backtest each agent on the dates after its training as one account."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from trading_app.cli.common import (
     AgentOption,
     ConfigOption,
     DataOption,
+    NameOption,
+    ResumeOption,
     SeedsOption,
     StepsOption,
+    TrialsOption,
     home_directory,
     progress_bar,
     settings_of,
@@ -21,13 +24,12 @@ from trading_app.cli.common import (
 
 app = typer.Typer(help=__doc__)
 
-Folds = Annotated[int, typer.Option("--folds", min=2, help="How often to train anew.")]
+Folds = Annotated[int, typer.Option("--folds", min=2, help="Number of trainings.")]
 Expanding = Annotated[
-    bool, typer.Option("--expanding", help="Train from the first session on, not on a moving window.")
-]
-Trials = Annotated[
-    int | None,
-    typer.Option("--trials", min=1, help="How many settings were tried; the configuration's count."),
+    bool,
+    typer.Option(
+        "--expanding", help="Train on all sessions from the first one on, instead of a moving window."
+    ),
 ]
 
 
@@ -40,15 +42,15 @@ def walk_forward(
     steps: StepsOption = None,
     folds: Folds = 4,
     expanding: Expanding = False,
-    trials: Trials = None,
-    name: Annotated[str | None, typer.Option("--name", help="Name of the run.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run named.")] = False,
+    trials: TrialsOption = None,
+    name: NameOption = None,
+    resume: ResumeOption = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Cut the test share of the dates into folds; train before each and act until the next takes over.
+    """Divide the test share of the dates into folds; train on the dates before each fold and trade within it.
 
-    The backtest is one account over all folds, beside the baselines; `equitrade report` makes its report.
+    The backtest is one account over all folds, beside the baselines; `equitrade report` writes its report.
     """
     from trading_app.cli.backtest import show
     from trading_app.experiments.config import RunConfig
@@ -59,9 +61,9 @@ def walk_forward(
     settings = RunConfig()
     if resume:
         if name is None:
-            raise typer.BadParameter("--resume needs the run's --name")
+            raise typer.BadParameter("--resume needs --name of the run")
         if expanding or any(value is not None for value in (config, data, agent, seeds, steps)):
-            raise typer.BadParameter("a resumed run keeps its own settings; give --name alone")
+            raise typer.BadParameter("a resumed run uses its own settings; give only --name")
     else:
         settings = settings_of(config, data, agent, seeds, steps)
     run = walk_forward_run(
@@ -70,7 +72,7 @@ def walk_forward(
     say("backtesting all folds as one account")
     saved = backtest_run(run, home=state, trials=trials)
     show(dict(saved.document), as_json)
-    say(f"equitrade report {run.name} makes the HTML report")
+    say(f"next: equitrade report {run.name}")
 
 
 def _watch(number: int, folds: int, steps: int) -> AbstractContextManager[Any]:

@@ -1,6 +1,6 @@
-"""The door to Gymnasium: registration, `make_vec` and `PortfolioEnv`.
+"""Registration with Gymnasium, and `make_vec`.
 
-Gymnasium imports this module whenever it is imported itself, so it loads nothing heavy.
+Gymnasium imports this module whenever it is imported itself, so nothing heavy is imported here.
 """
 
 from __future__ import annotations
@@ -8,20 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trading_app.envs.portfolio import PortfolioEnv as PortfolioEnv
-    from trading_app.envs.vector import PortfolioVectorEnv as PortfolioVectorEnv
+    from trading_app.envs.vector import PortfolioVectorEnv
 
 ENV_ID = "equitrade/Portfolio-v0"
-_HOMES = {
-    "PortfolioEnv": "trading_app.envs.portfolio",
-    "PortfolioVectorEnv": "trading_app.envs.vector",
-}
 
-__all__ = ["ENV_ID", "PortfolioEnv", "PortfolioVectorEnv", "make_vec", "register"]
+__all__ = ["ENV_ID", "make_vec", "register"]
 
 
 def register() -> None:
-    """Register `equitrade/Portfolio-v0`; Gymnasium does this by itself through the installed entry point."""
+    """Register `equitrade/Portfolio-v0`; Gymnasium calls this through the installed entry point."""
     from gymnasium.envs.registration import register as register_env
     from gymnasium.envs.registration import registry
 
@@ -34,23 +29,15 @@ def register() -> None:
 
 
 def make_vec(num_envs: int = 1, **options: Any) -> PortfolioVectorEnv:
-    """Make the batched environment: many accounts stepped at once.
+    """Return the batched environment: many accounts in one step.
 
     Parameters
     ----------
     num_envs
         Number of accounts.
     options
-        As of `PortfolioEnv`.
+        As of `trading_app.envs.portfolio.PortfolioEnv`.
     """
     from trading_app.envs.vector import PortfolioVectorEnv
 
     return PortfolioVectorEnv(num_envs, **options)
-
-
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
-
-    if name not in _HOMES:
-        raise AttributeError(f"module 'trading_app.envs.registration' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)

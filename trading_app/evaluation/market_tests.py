@@ -1,38 +1,73 @@
-"""Distance of a market from each symmetry, year by year, computed from prices.
+"""Symmetry tests of a market by period, and of prices by calendar year.
 
-Results are kept under the state directory as ``symmetry/HASH.json``, by the hash of the prices that they are of:
+Results are stored under the state directory as ``symmetry/HASH.json``, by the hash of the prices, with the keys
 ``data``, ``hash``, ``start``, ``end``, ``sessions``, ``symbols``, ``permutations``, ``seed``, ``created_at`` and
 ``tests``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from data.features import compute_features
 from data.prices import Prices
 from equitrade.atomic import atomic_write
-from trading_app.evaluation.return_symmetry import market_symmetry
+from rl_core.errors import ConfigError
+from trading_app.evaluation.return_symmetry import SymmetryTest, exchange_test, mirror_test
 from trading_app.files import RunError, now, read_json, to_json
 
 SCHEMA = 1
 
 
-def market_tests(prices: Prices, *, permutations: int = 199, seed: int = 0) -> list[dict[str, Any]]:
-    """Mirror and exchange tests of each calendar year.
+def symmetry_tests(
+    features: npt.ArrayLike,
+    parity: npt.ArrayLike,
+    returns: npt.ArrayLike,
+    periods: Sequence[Hashable],
+    *,
+    generator: np.random.Generator,
+    block: int = 21,
+    permutations: int = 499,
+    points: int = 128,
+) -> list[SymmetryTest]:
+    """Test mirror and exchange in each period, in order of the periods.
+
+    Parameters
+    ----------
+    features, parity, returns, generator, block, permutations, points
+        As for `trading_app.evaluation.return_symmetry.mirror_test`.
+    periods
+        Label of each time, length T, for example the year.
+    """
+    x, r = np.asarray(features, dtype=np.float64), np.asarray(returns, dtype=np.float64)
+    if len(periods) != len(r):
+        raise ConfigError(f"{len(periods)} period labels for {len(r)} times")
+    tests = []
+    for label in dict.fromkeys(periods):
+        rows = np.array([p == label for p in periods])
+        settings = {"generator": generator, "block": block, "permutations": permutations, "points": points}
+        tests.append(mirror_test(x[rows], parity, r[rows], period=label, **settings))  # type: ignore[arg-type]
+        if r.shape[1] > 1:
+            tests.append(exchange_test(x[rows], r[rows], period=label, **settings))  # type: ignore[arg-type]
+    return tests
+
+
+def yearly_tests(prices: Prices, *, permutations: int = 199, seed: int = 0) -> list[dict[str, Any]]:
+    """Return the mirror and exchange tests of each calendar year.
 
     Features of the close of day t are paired with the log return from t to t + 1, scaled by the asset's volatility
-    over the whole range, so that assets differ in law and not in units alone.
+    over the whole range, so that assets are compared at the same scale.
 
     Returns
     -------
     list of dict
-        The fields of `trading_app.evaluation.return_symmetry.LawTest`, with the period as a year.
+        The fields of `trading_app.evaluation.return_symmetry.SymmetryTest`, with the period as a year.
     """
     table = compute_features(prices)
     log_close = np.log(prices.adjusted("close").to_numpy(dtype=np.float64))
@@ -40,7 +75,7 @@ def market_tests(prices: Prices, *, permutations: int = 199, seed: int = 0) -> l
     ahead = ahead / np.nanstd(ahead, axis=0)
     rows = slice(table.warmup, len(ahead))
     years = [int(year) for year in prices.dates.year[rows]]
-    tests = market_symmetry(
+    tests = symmetry_tests(
         table.values[rows],
         table.parity,
         ahead[rows],
@@ -52,7 +87,7 @@ def market_tests(prices: Prices, *, permutations: int = 199, seed: int = 0) -> l
 
 
 def market_document(prices: Prices, *, permutations: int = 199, seed: int = 0) -> dict[str, Any]:
-    """`market_tests` with what they were made of and with."""
+    """Return the tests of `yearly_tests` with a description of the data and settings."""
     return {
         "schema": SCHEMA,
         "data": prices.name,
@@ -64,19 +99,19 @@ def market_document(prices: Prices, *, permutations: int = 199, seed: int = 0) -
         "permutations": permutations,
         "seed": seed,
         "created_at": now(),
-        "tests": market_tests(prices, permutations=permutations, seed=seed),
+        "tests": yearly_tests(prices, permutations=permutations, seed=seed),
     }
 
 
 def save_tests(home: Path, document: Mapping[str, Any]) -> Path:
-    """Keep the document of `market_document`, whole or not at all; an earlier one of the same prices is replaced."""
+    """Write the document of `market_document`; an earlier one of the same prices is replaced."""
     path = home / "symmetry" / f"{document['hash']}.json"
     atomic_write(path, to_json(document))
     return path
 
 
 def stored_tests(home: Path) -> list[dict[str, Any]]:
-    """What `save_tests` kept, newest first; files that cannot be read are left out."""
+    """Return the documents that `save_tests` wrote, newest first; unreadable files are left out."""
     found = []
     for path in sorted((home / "symmetry").glob("*.json")):
         try:

@@ -1,11 +1,10 @@
-"""Does a market obey a symmetry? Tests of the law of returns given features against its transformed law.
+"""Tests of the symmetries of returns: their conditional distribution given features against its transform.
 
-The energy distance between two laws of a number is 2 ∫ (F − G)² over their distribution functions. Here F
-and G are conditional: at each of many feature vectors the law of the next return is estimated with Gaussian
-kernel weights, once from the data and once from the transformed data, and the distances are averaged with
-the weight of the data there. A p-value comes from transforming random blocks of consecutive periods: where
-the market obeys the symmetry this changes nothing, and blocks keep the dependence over time and between
-assets.
+The energy distance between two distributions of a number is 2 ∫ (F − G)² over their distribution functions. Here F
+and G are conditional: at each of many feature vectors the distribution of the next return is estimated with Gaussian
+kernel weights, once from the data and once from the transformed data, and the distances are averaged with the weight
+of the data there. A p-value comes from transforming random blocks of consecutive periods: if the symmetry holds, this
+does not change the distribution, and blocks preserve the dependence over time and between assets.
 
 Axes: T time, N assets, C features, M blocks, E evaluation points, Q points of the distribution functions.
 """
@@ -22,13 +21,13 @@ import numpy.typing as npt
 
 from rl_core.errors import ConfigError
 
-__all__ = ["LawTest", "exchange_test", "market_symmetry", "mirror_test"]
+__all__ = ["SymmetryTest", "exchange_test", "mirror_test"]
 
 Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class LawTest:
+class SymmetryTest:
     """Outcome of a test of one symmetry over one period.
 
     Attributes
@@ -38,9 +37,9 @@ class LawTest:
     period
         Label of the period.
     statistic
-        Conditional energy distance between the law and its transformed law.
+        Conditional energy distance between the distribution and its transform.
     expected
-        Its mean over block permutations: what noise alone gives.
+        Its mean over block permutations: the effect of noise alone.
     p_value
         Share of block permutations with a statistic at least as large.
     blocks
@@ -56,7 +55,7 @@ class LawTest:
 
     @property
     def excess(self) -> float:
-        """Distance beyond what noise gives: near 0 where the symmetry holds."""
+        """Distance above that of noise: near 0 if the symmetry holds."""
         return self.statistic - self.expected
 
 
@@ -78,8 +77,8 @@ def mirror_test(
     permutations: int = 499,
     points: int = 128,
     period: Hashable = "all",
-) -> LawTest:
-    """Test whether the law of r given x is that of −r given gx, g negating the odd features.
+) -> SymmetryTest:
+    """Test whether r given x has the distribution of −r given gx; g negates the odd features.
 
     Parameters
     ----------
@@ -88,8 +87,8 @@ def mirror_test(
     parity
         [C]: −1 for features that the mirror negates, +1 for the others.
     returns
-        [T, N], those of the period after; scale them by trailing volatility, so that calm and wild times
-        weigh alike. Missing ones (NaN) are left out.
+        [T, N], of the next period; scale them by trailing volatility, so that calm and volatile times have
+        equal weight. Missing returns (NaN) are left out.
     generator
         Draws evaluation points and permutations.
     block
@@ -104,12 +103,12 @@ def mirror_test(
     where, width = _evaluation_points(x, r, points, generator)
     spans = list(_blocks(len(r), block))
     trust = _overlap([x, x * scaled_parity], _sample(x, r, 2000, generator), width)
-    kept = _sum_over_assets(_sums(x, r, trust, where, width, grid, spans))
-    turned = _sum_over_assets(_sums(x * scaled_parity, -r, trust, where, width, grid, spans))
+    original = _sum_over_assets(_sums(x, r, trust, where, width, grid, spans))
+    transformed = _sum_over_assets(_sums(x * scaled_parity, -r, trust, where, width, grid, spans))
 
     def statistic(flips: Array) -> Array:  # [R, M] of 0 and 1
-        first = _mixture(flips, kept, turned)
-        second = _mixture(1 - flips, kept, turned)
+        first = _mixture(flips, original, transformed)
+        second = _mixture(1 - flips, original, transformed)
         return _distance(first, second, grid)
 
     observed = statistic(np.zeros((1, len(spans))))[0]
@@ -126,11 +125,11 @@ def exchange_test(
     permutations: int = 499,
     points: int = 128,
     period: Hashable = "all",
-) -> LawTest:
-    """Test whether the law of an asset's return given its features is the same for every asset.
+) -> SymmetryTest:
+    """Test whether an asset's return given its features has the same distribution for every asset.
 
-    The distance is between each asset's law and the law of all assets together, averaged over assets; the
-    blocks are permuted by exchanging the assets within each.
+    The distance is between each asset's distribution and that of all assets together, averaged over assets. The
+    permutations exchange the assets within blocks.
 
     Parameters
     ----------
@@ -140,7 +139,7 @@ def exchange_test(
     x, r, _ = _prepare(features, returns, None)
     assets = r.shape[1]
     if assets < 2:
-        raise ConfigError("an exchange of assets needs at least two assets")
+        raise ConfigError("the exchange test needs at least two assets")
     grid = _quantiles(r.ravel())
     where, width = _evaluation_points(x, r, points, generator)
     spans = list(_blocks(len(r), block))
@@ -159,43 +158,10 @@ def exchange_test(
     return _outcome("exchange", period, statistic(same), null, len(spans))
 
 
-def market_symmetry(
-    features: npt.ArrayLike,
-    parity: npt.ArrayLike,
-    returns: npt.ArrayLike,
-    periods: Sequence[Hashable],
-    *,
-    generator: np.random.Generator,
-    block: int = 21,
-    permutations: int = 499,
-    points: int = 128,
-) -> list[LawTest]:
-    """Both tests in each period, in the order in which the periods come: when does the market break what?
-
-    Parameters
-    ----------
-    features, parity, returns, generator, block, permutations, points
-        As for `mirror_test`.
-    periods
-        Label of each time, length T, for example the year.
-    """
-    x, r = np.asarray(features, dtype=np.float64), np.asarray(returns, dtype=np.float64)
-    if len(periods) != len(r):
-        raise ConfigError(f"{len(periods)} period labels for {len(r)} times")
-    tests = []
-    for label in dict.fromkeys(periods):
-        rows = np.array([p == label for p in periods])
-        settings = {"generator": generator, "block": block, "permutations": permutations, "points": points}
-        tests.append(mirror_test(x[rows], parity, r[rows], period=label, **settings))  # type: ignore[arg-type]
-        if r.shape[1] > 1:
-            tests.append(exchange_test(x[rows], r[rows], period=label, **settings))  # type: ignore[arg-type]
-    return tests
-
-
 def _prepare(
     features: npt.ArrayLike, returns: npt.ArrayLike, parity: npt.ArrayLike | None
 ) -> tuple[Array, Array, Array]:
-    """Features at unit scale (odd ones keep their zero), returns, and parity."""
+    """Return features at unit scale (odd ones are not centred), returns and parity."""
     x, r = np.array(features, dtype=np.float64), np.asarray(returns, dtype=np.float64)
     if x.ndim != 3 or r.shape != x.shape[:2]:
         raise ConfigError(f"features {x.shape} and returns {r.shape} are not of shapes [T, N, C] and [T, N]")
@@ -213,12 +179,12 @@ def _prepare(
 
 
 def _quantiles(values: Array, points: int = 24) -> Array:
-    """Grid for the distribution functions: quantiles, closer where returns are dense."""
+    """Return the grid of the distribution functions: quantiles of the returns."""
     return np.unique(np.nanquantile(values, (np.arange(points) + 0.5) / points))
 
 
 def _sample(x: Array, r: Array, size: int, generator: np.random.Generator) -> Array:
-    """Features of up to `size` known samples, [·, C]."""
+    """Return the features of up to `size` known samples [·, C]."""
     known = x[np.isfinite(r)]
     return np.asarray(known[generator.choice(len(known), size=min(size, len(known)), replace=False)])
 
@@ -226,7 +192,7 @@ def _sample(x: Array, r: Array, size: int, generator: np.random.Generator) -> Ar
 def _evaluation_points(
     x: Array, r: Array, points: int, generator: np.random.Generator
 ) -> tuple[Array, float]:
-    """Feature vectors at which laws are compared, and the kernel's width: half their median distance."""
+    """Return feature vectors at which distributions are compared, and the kernel width: half their median distance."""
     chosen = _sample(x, r, points, generator)
     apart = np.sqrt(((chosen[:, None] - chosen) ** 2).sum(axis=-1))
     middle = float(np.median(apart[np.triu_indices(len(chosen), 1)])) if len(chosen) > 1 else 1.0
@@ -234,27 +200,27 @@ def _evaluation_points(
 
 
 def _kernel(x: Array, where: Array, width: float) -> Array:
-    """Gaussian weights of each point [E, C] for each sample [..., C]; [..., E]."""
+    """Return Gaussian weights of each point [E, C] for each sample [..., C]: [..., E]."""
     squares = (x**2).sum(axis=-1)[..., None] + (where**2).sum(axis=-1) - 2 * x @ where.T
     return np.asarray(np.exp(-0.5 * np.maximum(squares, 0) / width**2))
 
 
 def _density(x: Array, sample: Array, width: float) -> Array:
-    """Density of a sample [n, C] at x [T, N, C], up to a constant; in slices, to bound memory."""
+    """Return the density of a sample [n, C] at x [T, N, C], up to a constant; in slices, to bound memory."""
     rows = max(1, 2_000_000 // (x.shape[1] * len(sample)))
     parts = [_kernel(x[t : t + rows], sample, width).mean(axis=-1) for t in range(0, len(x), rows)]
     return np.concatenate(parts) + np.finfo(np.float64).tiny
 
 
 def _overlap(images: Sequence[Array], sample: Array, width: float) -> Array:
-    """Weights [T, N] under which the data and the mirrored data have the same density of features."""
+    """Return weights [T, N] under which the data and the mirrored data have the same density of features."""
     here, there = (_density(x, sample, width) for x in images)
     return np.asarray(there / (here + there))
 
 
 def _overlap_of_assets(x: Array, samples: Sequence[Array], width: float) -> Array:
-    """Weights [T, N] under which all assets have the same density of features, their harmonic mean."""
-    # An asset without returns in the period has no density, and must not draw the others' towards it.
+    """Return weights [T, N] under which all assets have the same density of features, their harmonic mean."""
+    # An asset without returns in the period has no density and must not affect the others.
     nothing = np.zeros(x.shape[:2])
     densities = [1 / _density(x, sample, width) if len(sample) else nothing for sample in samples]
     inverse = np.stack(densities, axis=-1)  # [T, N, N]
@@ -277,7 +243,7 @@ def _sums(
     for m, span in enumerate(spans):
         known = np.isfinite(r[span]) * trust[span]
         kernel = _kernel(x[span], where, width) * known[:, :, None]  # [t, N, E]
-        under = (r[span][:, :, None] <= grid).astype(np.float64)  # [t, N, Q]; NaN is under nothing
+        under = (r[span][:, :, None] <= grid).astype(np.float64)  # [t, N, Q]; False for NaN
         below[m] = np.einsum("tne,tnq->neq", kernel, under, optimize=True)
         weight[m] = kernel.sum(axis=0)
     return _Sums(below, weight)
@@ -287,29 +253,29 @@ def _sum_over_assets(sums: _Sums) -> _Sums:
     return _Sums(sums.below.sum(axis=1), sums.weight.sum(axis=1))
 
 
-def _mixture(flips: Array, kept: _Sums, turned: _Sums) -> _Sums:
-    """Sums over blocks with the flipped blocks turned, for each row of flips [R, M]."""
+def _mixture(flips: Array, original: _Sums, transformed: _Sums) -> _Sums:
+    """Return sums over blocks with the flipped blocks transformed, for each row of flips [R, M]."""
 
     def mix(a: Array, b: Array) -> Array:
         return (np.tensordot(1 - flips, a, axes=1) + np.tensordot(flips, b, axes=1)).astype(np.float64)
 
-    return _Sums(mix(kept.below, turned.below), mix(kept.weight, turned.weight))
+    return _Sums(mix(original.below, transformed.below), mix(original.weight, transformed.weight))
 
 
 def _distance(first: _Sums, second: _Sums, grid: Array) -> Array:
-    """Energy distance averaged over evaluation points with the weight of the data there."""
+    """Return the energy distance, averaged over evaluation points with the weight of the data there."""
     tiny = np.finfo(np.float64).tiny
     gap = first.below / (first.weight[..., None] + tiny) - second.below / (second.weight[..., None] + tiny)
     energy = 2 * (gap[..., :-1] ** 2 * np.diff(grid)).sum(axis=-1)
-    # A law known from little data on either side is noise: weigh by the harmonic mean of both weights.
+    # A distribution estimated from little data is noise: weigh by the harmonic mean of both weights.
     trust = first.weight * second.weight / (first.weight + second.weight + tiny)
     return np.asarray((trust * energy).sum(axis=-1) / (trust.sum(axis=-1) + tiny))
 
 
 def _outcome(
     symmetry: Literal["mirror", "exchange"], period: Hashable, observed: float, null: Array, blocks: int
-) -> LawTest:
-    # Equal up to rounding counts as equal: with few blocks many permutations change nothing.
+) -> SymmetryTest:
+    # Equal up to rounding counts as equal: with few blocks many permutations have no effect.
     reached = int((null >= observed * (1 - 1e-9)).sum())
     p_value = (1 + reached) / (1 + len(null))
-    return LawTest(symmetry, period, float(observed), float(null.mean()), p_value, blocks)
+    return SymmetryTest(symmetry, period, float(observed), float(null.mean()), p_value, blocks)

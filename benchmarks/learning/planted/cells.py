@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from rl_core.config import SACConfig
-from trading_app.synthetic.planted import PlantedConfig
+from trading_app.synthetic.planted_problem import PlantedConfig
 
 __all__ = ["AGENTS", "GROUPS", "SETTINGS", "Cell", "cells", "decisive"]
 

@@ -19,7 +19,8 @@ from rl_core.networks.base import Network
 from rl_core.sac import SAC
 from rl_core.symmetry.measure import policy_errors, relaxation
 from rl_core.training import train
-from trading_app.synthetic.planted import PlantedMarket, PlantedScore
+from trading_app.synthetic.planted import PlantedMarket
+from trading_app.synthetic.planted_score import PlantedScore
 
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "planted"
 NOISE_LEVELS = (0.0, 0.1, 0.2, 0.4, 0.8)

@@ -44,7 +44,8 @@ def verdicts(records: dict[str, Record]) -> Iterator[Row]:
 
 def optimum_under_noise(exchange: float, mirror: float) -> dict[str, float]:
     """What the best policy loses of its share to each level of noise on observations: it acts on what it sees, too."""
-    from trading_app.synthetic.planted import PlantedConfig, PlantedScore
+    from trading_app.synthetic.planted_problem import PlantedConfig
+    from trading_app.synthetic.planted_score import PlantedScore
 
     score = PlantedScore(PlantedConfig().broken(exchange=exchange, mirror=mirror), episodes=128, periods=60)
 

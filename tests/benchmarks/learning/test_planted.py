@@ -17,7 +17,7 @@ from benchmarks.learning.planted.figures import (
     table,
 )
 from benchmarks.learning.planted.verdicts import optimum_under_noise, verdicts
-from trading_app.synthetic.planted import PlantedScore
+from trading_app.synthetic.planted_score import PlantedScore
 
 TINY = {"width": 8, "batch_size": 16, "learning_starts": 16}
 

@@ -13,7 +13,8 @@ from gymnasium.utils.env_checker import check_env
 
 from data.errors import DataError
 from data.prices import Prices
-from trading_app.envs.registration import ENV_ID, PortfolioEnv, make_vec, register
+from trading_app.envs.portfolio import PortfolioEnv
+from trading_app.envs.registration import ENV_ID, make_vec, register
 from trading_app.market.config import MarketConfig
 from trading_app.market.costs import CostModel
 from trading_app.market.env import Market

@@ -9,7 +9,9 @@ from scipy.linalg import solve_discrete_are
 
 from rl_core.env import BatchedEnv
 from rl_core.errors import ConfigError
-from trading_app.synthetic.planted import PlantedConfig, PlantedMarket, PlantedScore, optimum
+from trading_app.synthetic.planted import PlantedMarket
+from trading_app.synthetic.planted_problem import PlantedConfig, optimum
+from trading_app.synthetic.planted_score import PlantedScore
 
 SYMMETRIC = PlantedConfig()
 BROKEN = SYMMETRIC.broken(exchange=1.0, mirror=1.0)
@@ -99,7 +101,7 @@ def test_shortfall_equals_the_difference_of_rewards_on_common_noise(config):
 
 def test_share_agrees_with_the_exact_average_reward():
     score, best = PlantedScore(BROKEN, episodes=2048, periods=200), optimum(BROKEN)
-    from trading_app.synthetic.planted import average_reward
+    from trading_app.synthetic.planted_problem import average_reward
 
     worse = replace(best, signal=0.7 * best.signal, constant=np.zeros(8))
     exact = average_reward(BROKEN, worse) / best.reward
