@@ -14,7 +14,7 @@ DOCS = Path(__file__).resolve().parent
 FIGURES = {
     "theory_bound": "docs.theory_figures:bound_figure",
     "planted_curves": "benchmarks.learning.planted.figures:stored_curves",
-    "planted_gains": "benchmarks.learning.planted.figures:stored_gains",
+    "planted_gains": "benchmarks.learning.planted.figures:stored_relaxed_weights",
     "planted_strengths": "benchmarks.learning.planted.figures:stored_strengths",
 }
 

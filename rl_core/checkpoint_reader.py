@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
+from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
 
 __all__ = ["latest_checkpoint", "load_gains", "read_document"]
@@ -84,4 +85,5 @@ def read_document(folder: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path}: format {document.get('format')} is not known; this version reads {FORMAT}"
         )
-    return dict(document)
+    # Settings that are younger than the file had their default.
+    return {**document, "config": SACConfig.from_dict(document["config"]).to_dict()}

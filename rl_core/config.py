@@ -16,6 +16,14 @@ Agent = Literal["dense", "exact", "relaxed", "rpp", "augmented"]
 MatmulDtype = Literal["float32", "tf32", "bfloat16"]
 Gradient = Literal["auto", "autograd", "fused"]
 
+FORMER_NAMES = {
+    "gain_lr_multiplier": "relaxed_lr_multiplier",
+    "gain_decay": "relaxed_decay",
+    "gain_penalty": "relaxed_penalty",
+    "gain_noise": "relaxed_noise",
+}
+"""Settings under the names that files written earlier have."""
+
 
 @dataclass(frozen=True)
 class SACConfig:
@@ -34,12 +42,12 @@ class SACConfig:
     many can represent any layer. On the planted market's eight assets four learn a broken symmetry in fewer updates
     than two."""
     relax: Literal["both", "actor", "critic"] = "both"
-    """Which networks of a relaxed agent are relaxed; the other is exact. One alone stays as stuck as none."""
+    """Which networks of a relaxed agent are relaxed; the other is exact. Relaxing only one network does not help."""
     relax_layers: Literal["all", "first", "inner", "last"] = "all"
     """Which layers of these networks are relaxed: the first (with images, the encoder), those between, or the last
     (of critics on rows, all from the pooling of rows on)."""
-    gain_noise: float = 0.0
-    """Standard deviation of relaxed gains around their start; above 0 the agent does not start symmetric."""
+    relaxed_noise: float = 0.0
+    """Standard deviation of relaxed weights around their start; above 0 the agent does not start symmetric."""
     layer_norm: bool = False
     """Normalise hidden layers."""
     activation: Literal["relu", "silu"] = "relu"
@@ -71,16 +79,16 @@ class SACConfig:
     log_std_max: float = 2.0
     """Bounds of the policy's log standard deviation, as in Stable-Baselines3."""
 
-    gain_lr_multiplier: float = 20.0
-    """Learning rate of relaxed gains over that of the other weights. On the planted market slower gains learn a
-    broken symmetry later; where it holds these cost nothing that could be measured at low noise, and five points of
-    the optimum at ten times the noise of returns, see `gain_decay`."""
-    gain_decay: float = 0.0
-    """Share of their learning rate by which relaxed gains decay to their mean over the group at each step, apart from
-    the loss as in AdamW (Loshchilov & Hutter 2019): gains then stay as far from symmetry as their gradient points
-    there steadily, whatever the size of rewards."""
-    gain_penalty: float = 0.0
-    """λ of λ Σ (w − mean w)², which draws relaxed gains back to symmetry (for rpp, scales its two priors)."""
+    relaxed_lr_multiplier: float = 20.0
+    """Learning rate of relaxed weights over that of the other weights. On the planted market lower values learn a broken
+    symmetry later. Where the symmetry holds, this value costs nothing measurable at low noise, and five points of the
+    optimum at ten times the noise of returns, see `relaxed_decay`."""
+    relaxed_decay: float = 0.0
+    """Share of their learning rate by which relaxed weights decay to their mean over the group at each step, apart
+    from the loss as in AdamW (Loshchilov & Hutter 2019). Relaxed weights then stay as far from symmetry as their
+    gradient points there steadily, whatever the size of rewards."""
+    relaxed_penalty: float = 0.0
+    """λ of λ Σ (w − mean w)², a penalty on the distance of relaxed weights from symmetry (scales the priors of rpp)."""
 
     batch_size: int = 256
     capacity: int = 1_000_000
@@ -129,10 +137,10 @@ class SACConfig:
             "actor_lr",
             "critic_lr",
             "alpha_lr",
-            "gain_lr_multiplier",
-            "gain_decay",
-            "gain_penalty",
-            "gain_noise",
+            "relaxed_lr_multiplier",
+            "relaxed_decay",
+            "relaxed_penalty",
+            "relaxed_noise",
         ):
             _between(name, getattr(self, name), 0.0, math.inf)
         _between("gamma", self.gamma, 0.0, 1.0)
@@ -155,13 +163,14 @@ class SACConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SACConfig:
-        """Make a configuration from plain values.
+        """Return the configuration of plain values; former names of settings are accepted, as in stored files.
 
         Raises
         ------
         ConfigError
             If a key is unknown or a value is out of range.
         """
+        values = {FORMER_NAMES.get(name, name): value for name, value in values.items()}
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:

@@ -64,8 +64,8 @@ class SAC:
             ensemble=config.ensemble,
             generators=generators(self.seeds, "critic"),
         ).to(self.device)
-        if config.gain_noise > 0:
-            self._disturb_gains(config.gain_noise)
+        if config.relaxed_noise > 0:
+            self._disturb_relaxed_weights(config.relaxed_noise)
         start = torch.full((len(self.seeds),), math.log(config.initial_alpha), device=self.device)
         self.log_alpha = nn.Parameter(start)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
@@ -77,10 +77,10 @@ class SAC:
         self._graphs: dict[tuple[int, torch.Size], GraphedUpdates] = {}
         self._latest: Gradient | GraphedUpdates | None = None
 
-    def _disturb_gains(self, size: float) -> None:
-        """Start relaxed gains away from symmetry, each seed's by its own numbers."""
+    def _disturb_relaxed_weights(self, size: float) -> None:
+        """Start relaxed weights away from symmetry, each seed's by its own numbers."""
         sources = generators(self.seeds, "gains")
-        for parameter in [*self.actor.gain_parameters(), *self.critic.gain_parameters()]:
+        for parameter in [*self.actor.relaxed_parameters(), *self.critic.relaxed_parameters()]:
             copies = len(parameter) // len(self.seeds)
             shape = (copies, *parameter.shape[1:])
             noise = torch.cat([torch.randn(shape, generator=source) for source in sources])
@@ -90,23 +90,23 @@ class SAC:
         """Put all parameters in one buffer, the target's in another, and make the optimiser."""
         c = self.config
         rates = {"actor": c.actor_lr, "critic": c.critic_lr}
-        gains, others = {}, {}
+        relaxed, others = {}, {}
         for name, network in (("actor", self.actor), ("critic", self.critic), ("target", self.target)):
-            own = {id(p) for p in network.gain_parameters()}
-            gains[name] = [p for p in network.parameters() if id(p) in own]
+            own = {id(p) for p in network.relaxed_parameters()}
+            relaxed[name] = [p for p in network.parameters() if id(p) in own]
             others[name] = [p for p in network.parameters() if id(p) not in own]
-        fast = {name: rate * c.gain_lr_multiplier for name, rate in rates.items()}
+        fast = {name: rate * c.relaxed_lr_multiplier for name, rate in rates.items()}
         self.flat = FlatParameters(
             [
-                (fast["actor"], gains["actor"]),
+                (fast["actor"], relaxed["actor"]),
                 (rates["actor"], others["actor"]),
                 (c.alpha_lr, [self.log_alpha]),
                 (rates["critic"], others["critic"]),
-                (fast["critic"], gains["critic"]),
+                (fast["critic"], relaxed["critic"]),
             ]
         )
         self.critic_values = self.flat.span(self.critic.parameters())
-        self.target_values = FlatParameters([(0.0, others["target"] + gains["target"])]).values
+        self.target_values = FlatParameters([(0.0, others["target"] + relaxed["target"])]).values
         self.optimizer = self.flat.adam()
 
     def act(self, x: Tensor, deterministic: bool = False) -> Tensor:
@@ -167,8 +167,8 @@ class SAC:
         entropy = -log_prob.detach().mean(-1)
         alpha_loss = self.log_alpha * (entropy - self.target_entropy)
         loss = critic_loss.sum() + actor_loss.sum() + alpha_loss.sum()
-        if self.config.gain_penalty > 0:
-            loss = loss + self.config.gain_penalty * self.penalty()
+        if self.config.relaxed_penalty > 0:
+            loss = loss + self.config.relaxed_penalty * self.penalty()
         values = {"critic_loss": critic_loss, "actor_loss": actor_loss, "q": q[:, 0].mean(-1)}
         metrics = {name: value.detach() for name, value in values.items()}
         return loss, {**metrics, "entropy": entropy, "alpha": alpha}
@@ -229,16 +229,16 @@ class SAC:
     def descend(self) -> None:
         """Step along the gradients in the buffer, and let the target follow the critic."""
         self.optimizer.step()
-        self._draw_back()
+        self._decay_relaxed_weights()
         self.target_values.lerp_(self.critic_values, self.config.tau)
         self.refresh()
 
-    def _draw_back(self) -> None:
-        """Decay relaxed gains towards symmetry, apart from the loss: how far they get does not depend on its size."""
+    def _decay_relaxed_weights(self) -> None:
+        """Decay relaxed weights towards symmetry, apart from the loss: how far they get does not depend on its size."""
         c = self.config
-        if c.gain_decay > 0:
+        if c.relaxed_decay > 0:
             for network, rate in ((self.actor, c.actor_lr), (self.critic, c.critic_lr)):
-                network.draw_back(min(1.0, c.gain_decay * c.gain_lr_multiplier * rate))
+                network.decay_relaxed_weights(min(1.0, c.relaxed_decay * c.relaxed_lr_multiplier * rate))
 
     def save(self, directory: str | Path) -> Path:
         """Write a checkpoint for inference to ``directory/checkpoints/step-…``; return that folder."""

@@ -33,7 +33,7 @@ def check(
     kind: Agent, precision: MatmulDtype, device: str, seeds: int = 3, updates: int = 8
 ) -> dict[str, float]:
     """The largest difference of parameters from the readable update's after some updates, by way of stepping."""
-    config = SACConfig(agent=kind, matmul_dtype=precision, device=device, gain_penalty=0.01)
+    config = SACConfig(agent=kind, matmul_dtype=precision, device=device, relaxed_penalty=0.01)
     noise = Noise(range(seeds), device)
     batches = [_batch(noise, step, config.batch_size) for step in range(updates)]
     joined = Batch(*(torch.cat(parts, 1) for parts in zip(*batches, strict=True)))

@@ -177,7 +177,7 @@ def gain_lines(agent: SAC) -> list[dict[str, object]]:
     """Return how unequal the relaxed weights of every layer are, for each row of seeds, and the weights."""
     found: list[dict[str, object]] = []
     for name, network in (("actor", agent.actor), ("critic", agent.critic)):
-        gains = {layer: weights.detach().cpu() for layer, weights in network.gains().items()}
+        gains = {layer: weights.detach().cpu() for layer, weights in network.relaxed_weights().items()}
         copies = network.ensemble or 1
         for layer, values in relaxation(gains).items():
             weights = gains[layer]

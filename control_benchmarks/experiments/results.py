@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from control_benchmarks.errors import ControlError
-from rl_core.config import SACConfig
+from rl_core.config import FORMER_NAMES, SACConfig
 
 Line = dict[str, Any]
 RUN, EVALUATION, NOISE, GAINS, END = "run", "evaluation", "noise", "gains", "end"
@@ -63,7 +63,17 @@ def read_results(path: Path) -> Results | None:
         raise ControlError(
             f"{path}, line 1: expected the description of a run; remove the file to start anew"
         )
-    return Results(lines[0], tuple(lines[1:]))
+    return Results(_with_current_names(lines[0]), tuple(lines[1:]))
+
+
+def _with_current_names(header: Mapping[str, Any]) -> Line:
+    """A header whose settings have their current names: a file may be older."""
+    renamed = {
+        part: {FORMER_NAMES.get(name, name): value for name, value in header[part].items()}
+        for part in ("settings", "learner")
+        if part in header
+    }
+    return {**header, **renamed}
 
 
 def read_directory(directory: Path) -> tuple[Results, ...]:
@@ -80,7 +90,7 @@ def check_same(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any])
     ControlError
         Naming what differs.
     """
-    wanted = json.loads(json.dumps(wanted))
+    wanted, stored = json.loads(json.dumps(wanted)), _with_current_names(stored)
     advice = "remove it or choose another folder"
     # A setting of the learner that is younger than the file was at its default.
     learner = {**SACConfig().to_dict(), **stored.get("learner", {})}

@@ -123,7 +123,7 @@ def learner_config(job: Job, symmetry: Symmetry, machine: Machine) -> SACConfig:
         depth=settings.depth,
         banks=settings.banks,
         batch_size=settings.batch_size,
-        gain_lr_multiplier=settings.gain_lr_multiplier,
+        relaxed_lr_multiplier=settings.relaxed_lr_multiplier,
         matmul_dtype=settings.matmul_dtype,  # type: ignore[arg-type]
         learning_starts=settings.learning_starts,
         updates_per_step=settings.n_envs,
@@ -200,7 +200,7 @@ class Recorder:
             frames,
         )
 
-    def gains(self, frames: int, lines: Sequence[Mapping[str, object]]) -> None:
+    def relaxed_weights(self, frames: int, lines: Sequence[Mapping[str, object]]) -> None:
         """Write relaxed weights."""
         rows = [(int(str(line["row"])), {k: v for k, v in line.items() if k != "row"}) for line in lines]
         self._write([(row, {"kind": GAINS, **line}) for row, line in rows], frames)

@@ -28,7 +28,7 @@ class Settings:
     ----------
     seeds
         Number of seeds; they are 0, 1, ...
-    width, depth, banks, batch_size, gain_lr_multiplier, matmul_dtype
+    width, depth, banks, batch_size, relaxed_lr_multiplier, matmul_dtype
         Of the learner, see `rl_core.SACConfig`.
     frames
         Frames of training, over all environments of a seed.
@@ -55,7 +55,7 @@ class Settings:
     depth: int = 2
     banks: int = 2
     batch_size: int = 256
-    gain_lr_multiplier: float = 20.0
+    relaxed_lr_multiplier: float = 20.0
     matmul_dtype: str = "float32"
     frames: int = 100_000
     action_repeat: int = 2

@@ -262,8 +262,8 @@ class _Step:
         """Carry gradients of expanded weights, and the penalty's, on to the parameters."""
         agent = self.agent
         seeds = self.gradients
-        if agent.config.gain_penalty > 0:
-            penalty = agent.config.gain_penalty * agent.penalty()
+        if agent.config.relaxed_penalty > 0:
+            penalty = agent.config.relaxed_penalty * agent.penalty()
             if penalty.requires_grad:
                 expanded, seeds = [*expanded, penalty], [*seeds, torch.ones_like(penalty)]
         torch.autograd.backward(expanded, seeds)

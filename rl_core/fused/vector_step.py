@@ -116,7 +116,7 @@ class _Step:
         """Fill the gradient buffer."""
         self._read(batch, noise)
         self.tape.run()
-        if self.agent.config.gain_penalty > 0:
+        if self.agent.config.relaxed_penalty > 0:
             self._add_penalty()
 
     def metrics(self) -> Metrics:
@@ -221,6 +221,6 @@ class _Step:
     def _add_penalty(self) -> None:
         """Autograd adds the penalty's gradient to what is there."""
         with torch.enable_grad():
-            penalty = self.agent.config.gain_penalty * self.agent.penalty()
+            penalty = self.agent.config.relaxed_penalty * self.agent.penalty()
         if penalty.requires_grad:
             torch.autograd.backward(penalty)

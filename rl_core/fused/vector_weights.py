@@ -162,7 +162,7 @@ class Expansion:
         return self.tape(torch.bmm, w.detach().mT, psi.flatten(2)).view(len(psi), n, *psi.shape[2:])
 
     def _derive_mixed(self, psi: Tensor, w: Tensor | None, g: Tensor) -> None:
-        """Note the gradients of filters and gains for that of `_mixed`."""
+        """Note the gradients of filters and relaxed weights for that of `_mixed`."""
         if w is None:
             self.tape.total(g, 1, out=_gradient(psi)[:, 0])
             return

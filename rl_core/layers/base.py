@@ -12,7 +12,7 @@ from rl_core.errors import SymmetryError
 from rl_core.symmetry.groups import Group
 from rl_core.symmetry.representations import Representation
 
-__all__ = ["Layer", "equivariance_error", "gain_penalty", "move_fields"]
+__all__ = ["Layer", "equivariance_error", "relaxed_penalty", "move_fields"]
 
 
 class Layer(nn.Module, ABC):
@@ -55,22 +55,22 @@ class Layer(nn.Module, ABC):
         """The layer's output."""
         return self.apply_expanded(self.expand(), x)
 
-    def gains(self) -> dict[str, Tensor]:
+    def relaxed_weights(self) -> dict[str, Tensor]:
         """The relaxed weights by name, [K, L, …, G]; empty for exact layers."""
         return {}
 
-    def gain_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameters behind `gains`."""
+    def relaxed_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters behind `relaxed_weights`."""
         yield from ()
 
     def penalty(self) -> Tensor:
         """How far the layer is from symmetric, [K]: Σ_l Σ_g (w_l(g) − mean_g w_l)²."""
-        return gain_penalty(self.gain_parameters(), self.copies, self.reference)
+        return relaxed_penalty(self.relaxed_parameters(), self.copies, self.reference)
 
     @torch.no_grad()
-    def draw_back(self, share: float) -> None:
+    def decay_relaxed_weights(self, share: float) -> None:
         """Move relaxed weights this share of the way to their mean over the group, in place."""
-        for w in self.gain_parameters():
+        for w in self.relaxed_parameters():
             w.lerp_(group_mean(w), share)
 
     @property
@@ -100,7 +100,7 @@ def group_mean(w: Tensor) -> Tensor:
     return w.mean(dim=tuple(range(2, w.ndim)), keepdim=True)
 
 
-def gain_penalty(gains: Iterator[nn.Parameter], copies: int, reference: Tensor) -> Tensor:
+def relaxed_penalty(gains: Iterator[nn.Parameter], copies: int, reference: Tensor) -> Tensor:
     """Σ (w − mean w)² of relaxed weights [K, L, …, G], [K]; the mean is over all axes after L."""
     total = reference.new_zeros(copies)
     for w in gains:

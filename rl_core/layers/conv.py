@@ -111,11 +111,11 @@ class ConvLayer(Layer):
         space = [size - 2 * self.padding] * self.plane.dimension
         return torch.randn(self.copies, batch, self.channels_in, *space, generator=generator)
 
-    def gains(self) -> dict[str, Tensor]:
+    def relaxed_weights(self) -> dict[str, Tensor]:
         """The relaxed weights w [K, L, G], where the layer has them."""
         return {} if self.w is None else {"w": self.w.detach()}
 
-    def gain_parameters(self) -> Iterator[nn.Parameter]:
+    def relaxed_parameters(self) -> Iterator[nn.Parameter]:
         """The parameter w, where the layer has it."""
         if self.w is not None:
             yield self.w

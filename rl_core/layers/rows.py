@@ -63,11 +63,11 @@ class RowLayer(Layer):
         assert self.w is not None
         return self.w.transpose(1, 2).flatten(2)
 
-    def gains(self) -> dict[str, Tensor]:
+    def relaxed_weights(self) -> dict[str, Tensor]:
         """The relaxed weights w [K, L, N, G], where the layer has them."""
         return {} if self.w is None else {"w": self.w.detach()}
 
-    def gain_parameters(self) -> Iterator[nn.Parameter]:
+    def relaxed_parameters(self) -> Iterator[nn.Parameter]:
         """The parameter w, where the layer has it."""
         if self.w is not None:
             yield self.w

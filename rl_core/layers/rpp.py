@@ -50,7 +50,7 @@ class ResidualPathway(GroupLinear):
         """Minus the log of the two Gaussian priors up to constants, [K]: a strong one on the free path."""
         return prior_penalty([self.free_weight, self.free_bias], self.exact)
 
-    def gains(self) -> dict[str, Tensor]:
+    def relaxed_weights(self) -> dict[str, Tensor]:
         """The root mean square of the free weights relative to the exact ones, [K, 1, 1]."""
         with torch.no_grad():
             weight, _ = self.exact.expand()
@@ -102,7 +102,7 @@ class ResidualConv(Layer):
         """Minus the log of the two Gaussian priors up to constants, [K]: a strong one on the free path."""
         return prior_penalty([self.free_weight, self.free_bias], self.exact)
 
-    def gains(self) -> dict[str, Tensor]:
+    def relaxed_weights(self) -> dict[str, Tensor]:
         """The root mean square of the free kernel relative to the exact one, [K, 1, 1]."""
         with torch.no_grad():
             weight, _ = self.exact.expand()
@@ -174,7 +174,7 @@ class ResidualRows(RowLayer):
         """Minus the log of the two Gaussian priors up to constants, [K]: a strong one on the free path."""
         return prior_penalty([self.free_weight, self.free_bias], self.exact)
 
-    def gains(self) -> dict[str, Tensor]:
+    def relaxed_weights(self) -> dict[str, Tensor]:
         """The root mean square of the free weights of each row, [K, 1, N, 1]."""
         return {"free": self.free_weight.detach().square().flatten(2).mean(dim=2).sqrt()[:, None, :, None]}
 

@@ -136,14 +136,14 @@ class SteerableConv(ConvLayer):
         return total
 
     @torch.no_grad()
-    def draw_back(self, share: float) -> None:
+    def decay_relaxed_weights(self, share: float) -> None:
         """Move relaxed coefficients this share of the way to their mean over the orbit, in place."""
         if self.relaxed:
             means = self.get_buffer("orbits")
             for c in self.coefficients:
                 c.lerp_(c @ means, share)
 
-    def gains(self) -> dict[str, Tensor]:
+    def relaxed_weights(self) -> dict[str, Tensor]:
         """The coefficients of a relaxed layer by offset, [K, b, T]."""
         if not self.relaxed:
             return {}

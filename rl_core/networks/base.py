@@ -145,24 +145,26 @@ class Network(nn.Module, ABC):
             raise ConfigError("pack: an actor takes the observation alone")
         return torch.cat([x, a], dim=-1)
 
-    def draw_back(self, share: float) -> None:
+    def decay_relaxed_weights(self, share: float) -> None:
         """Move all relaxed weights this share of the way to symmetry, in place."""
         for _, layer in self.named_layers():
-            layer.draw_back(share)
+            layer.decay_relaxed_weights(share)
 
     def penalty(self) -> Tensor:
         """Σ over layers of Σ_l Σ_g (w_l(g) − mean_g w_l)², [K]; zero for dense and exact, priors for rpp."""
         penalties = [layer.penalty() for _, layer in self.named_layers()]
         return torch.stack(penalties).sum(dim=0)
 
-    def gains(self) -> dict[str, Tensor]:
+    def relaxed_weights(self) -> dict[str, Tensor]:
         """Relaxed weights by layer and name, [K, L, G] or with rows [K, L, N, G]."""
         named = self.named_layers()
-        return {f"{name}.{key}": value for name, layer in named for key, value in layer.gains().items()}
+        return {
+            f"{name}.{key}": value for name, layer in named for key, value in layer.relaxed_weights().items()
+        }
 
-    def gain_parameters(self) -> list[nn.Parameter]:
-        """The parameters behind `gains`, for a learning rate of their own."""
-        return [p for _, layer in self.named_layers() for p in layer.gain_parameters()]
+    def relaxed_parameters(self) -> list[nn.Parameter]:
+        """The parameters behind `relaxed_weights`, for a learning rate of their own."""
+        return [p for _, layer in self.named_layers() for p in layer.relaxed_parameters()]
 
     def parameter_count(self) -> int:
         """Number of parameters of one copy."""

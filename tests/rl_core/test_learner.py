@@ -57,7 +57,7 @@ def batch(symmetry: Symmetry, seeds: tuple[int, ...], step: int, size: int = B) 
 def test_gradient_by_hand_is_autograds(kind: str, name: str) -> None:
     symmetry = symmetries()[name]
     # Narrow bounds: some log standard deviations are clamped.
-    agent = make(kind, symmetry, gain_penalty=0.1, log_std_min=-0.05, log_std_max=0.05)
+    agent = make(kind, symmetry, relaxed_penalty=0.1, log_std_min=-0.05, log_std_max=0.05)
     if not supports_vectors(agent.actor):
         assert name == "rows"
         return

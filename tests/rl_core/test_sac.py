@@ -154,7 +154,7 @@ def test_actions_and_values_are_equivariant_at_the_start(agent: str) -> None:
 
 def test_exact_stays_equivariant_and_relaxed_need_not() -> None:
     for agent, stays in (("exact", True), ("relaxed", False)):
-        sac = make(agent, gain_lr_multiplier=10.0)
+        sac = make(agent, relaxed_lr_multiplier=10.0)
         for step in range(30):
             sac.update(batch((3,), step))
         assert (sac.actor.check_equivariance() < 1e-4) == stays
@@ -162,7 +162,7 @@ def test_exact_stays_equivariant_and_relaxed_need_not() -> None:
 
 def test_penalty_draws_gains_together() -> None:
     def spread(penalty: float) -> float:
-        sac = make("relaxed", gain_lr_multiplier=10.0, gain_penalty=penalty)
+        sac = make("relaxed", relaxed_lr_multiplier=10.0, relaxed_penalty=penalty)
         for step in range(60):
             sac.update(batch((3,), step))
         return float(sac.penalty())
@@ -171,11 +171,11 @@ def test_penalty_draws_gains_together() -> None:
 
 
 def test_gains_have_their_own_learning_rate() -> None:
-    still, moving = make("relaxed", gain_lr_multiplier=0.0), make("relaxed", gain_lr_multiplier=5.0)
+    still, moving = make("relaxed", relaxed_lr_multiplier=0.0), make("relaxed", relaxed_lr_multiplier=5.0)
     for sac in (still, moving):
         sac.update(batch((3,), 0))
-    assert all(float((w - 1).abs().max()) == 0 for w in still.actor.gains().values())
-    largest = max(float((w - 1).abs().max()) for w in moving.actor.gains().values())
+    assert all(float((w - 1).abs().max()) == 0 for w in still.actor.relaxed_weights().values())
+    largest = max(float((w - 1).abs().max()) for w in moving.actor.relaxed_weights().values())
     assert largest == pytest.approx(5e-3, rel=1e-3)  # Adam's first step is the learning rate
 
 
@@ -251,9 +251,9 @@ def test_settings_survive_a_round_trip() -> None:
     ("relax", "loose", "tied"), [("actor", "actor", "critic"), ("critic", "critic", "actor")]
 )
 def test_one_network_alone_can_be_relaxed(relax: str, loose: str, tied: str) -> None:
-    agent = make("relaxed", relax=relax, gain_lr_multiplier=20.0)
-    assert [*getattr(agent, loose).gain_parameters()]
-    assert not [*getattr(agent, tied).gain_parameters()]
+    agent = make("relaxed", relax=relax, relaxed_lr_multiplier=20.0)
+    assert [*getattr(agent, loose).relaxed_parameters()]
+    assert not [*getattr(agent, tied).relaxed_parameters()]
     for step in range(5):
         agent.update(batch((3,), step))
     assert getattr(agent, tied).check_equivariance() < 1e-5
@@ -264,9 +264,9 @@ def test_one_network_alone_can_be_relaxed(relax: str, loose: str, tied: str) -> 
     ("place", "names"), [("first", {"lifting"}), ("inner", {"hidden1", "hidden2"}), ("last", {"head"})]
 )
 def test_some_layers_alone_can_be_relaxed(place: str, names: set[str]) -> None:
-    agent = make("relaxed", relax_layers=place, depth=3, gain_lr_multiplier=20.0)
+    agent = make("relaxed", relax_layers=place, depth=3, relaxed_lr_multiplier=20.0)
     for network in (agent.actor, agent.critic):
-        assert {name.split(".")[0] for name in network.gains()} == names
+        assert {name.split(".")[0] for name in network.relaxed_weights()} == names
         assert network.check_equivariance() < 1e-5
     for step in range(5):
         agent.update(batch((3,), step))
@@ -274,13 +274,13 @@ def test_some_layers_alone_can_be_relaxed(place: str, names: set[str]) -> None:
 
 
 def test_gains_can_start_apart_each_seed_by_its_own_numbers() -> None:
-    agent, alone = make("relaxed", (3, 8), gain_noise=0.1), make("relaxed", (8,), gain_noise=0.1)
+    agent, alone = make("relaxed", (3, 8), relaxed_noise=0.1), make("relaxed", (8,), relaxed_noise=0.1)
     assert agent.actor.check_equivariance() > 1e-3
-    for name, gains in agent.actor.gains().items():
-        assert torch.equal(gains[1:], alone.actor.gains()[name])
+    for name, gains in agent.actor.relaxed_weights().items():
+        assert torch.equal(gains[1:], alone.actor.relaxed_weights()[name])
         assert not torch.equal(gains[0], gains[1])
-    for name, gains in agent.critic.gains().items():
-        assert torch.equal(gains, agent.target.gains()[name])
+    for name, gains in agent.critic.relaxed_weights().items():
+        assert torch.equal(gains, agent.target.relaxed_weights()[name])
 
 
 def test_averages_of_units_that_died_vanish_before_they_are_slow() -> None:
@@ -301,12 +301,17 @@ def test_averages_of_units_that_died_vanish_before_they_are_slow() -> None:
 
 def test_decay_draws_gains_to_their_mean_apart_from_the_loss() -> None:
     agent = make(
-        "relaxed", gain_noise=0.3, gain_decay=0.5, gain_lr_multiplier=10.0, actor_lr=1e-2, critic_lr=2e-2
+        "relaxed",
+        relaxed_noise=0.3,
+        relaxed_decay=0.5,
+        relaxed_lr_multiplier=10.0,
+        actor_lr=1e-2,
+        critic_lr=2e-2,
     )
-    before = {name: gains.clone() for name, gains in agent.actor.gains().items()}
+    before = {name: gains.clone() for name, gains in agent.actor.relaxed_weights().items()}
     agent.flat.gradients.zero_()
     agent.descend()
-    for name, gains in agent.actor.gains().items():
+    for name, gains in agent.actor.relaxed_weights().items():
         mean = before[name].mean(dim=tuple(range(2, gains.ndim)), keepdim=True)
         torch.testing.assert_close(gains, mean + 0.95 * (before[name] - mean))
     for _ in range(100):

@@ -183,3 +183,15 @@ def test_point_is_learned() -> None:
     # The best push ends at max(|x| − 0.5, 0) from the origin.
     best = (x.abs() - 0.5).clamp_min(0)
     assert float((after.abs() - best).mean()) < 0.1
+
+
+def test_checkpoints_with_former_names_of_settings_still_load(tmp_path: Path) -> None:
+    agent = run((0, 1), 40, tmp_path).agent
+    document = max((tmp_path / "checkpoints").glob("step-*")) / "checkpoint.json"
+    stored = json.loads(document.read_text())
+    stored["config"]["gain_decay"] = stored["config"].pop("relaxed_decay")
+    del stored["config"]["gradient"]
+    document.write_text(json.dumps(stored))
+    assert load_agent(tmp_path).config == agent.config
+    resumed = run((0, 1), 60, tmp_path, resume=True).agent
+    assert torch.equal(values(resumed), values(run((0, 1), 60).agent))

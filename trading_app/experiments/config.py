@@ -128,7 +128,7 @@ def trading_learner() -> SACConfig:
         alpha_lr=1e-3,
         initial_alpha=0.02,
         # These are what the demo's figures were taken with; daily returns say too little to choose them anew.
-        gain_lr_multiplier=5.0,
+        relaxed_lr_multiplier=5.0,
         initial_gain=2.0,
         banks=2,
     )

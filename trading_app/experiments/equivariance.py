@@ -124,7 +124,10 @@ def deviations(agent: SAC) -> dict[str, Tensor]:
     if agent.config.agent != "relaxed":
         return {}
     found = {}
-    for network, gains in (("actor", agent.actor.gains()), ("critic", agent.critic.gains())):
+    for network, gains in (
+        ("actor", agent.actor.relaxed_weights()),
+        ("critic", agent.critic.relaxed_weights()),
+    ):
         apart = {name: w for name, w in gains.items() if w[0, 0].numel() > 1}
         for name, values in relaxation(apart).items():
             key = f"{RELAXATION}{network} {name.removesuffix('.w')}"

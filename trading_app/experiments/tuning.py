@@ -75,7 +75,7 @@ class Dimension:
 DEFAULT_SPACE = (
     Dimension("sac.actor_lr", 3e-4, 3e-3),
     Dimension("sac.critic_lr", 3e-4, 3e-3),
-    Dimension("sac.gain_lr_multiplier", 1.0, 30.0),
+    Dimension("sac.relaxed_lr_multiplier", 1.0, 30.0),
     Dimension("sac.initial_alpha", 2e-3, 2e-1),
     Dimension("sac.gamma", choices=(0.5, 0.8, 0.9, 0.97)),
     Dimension("market.temperature", 0.1, 1.0),

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 __all__ = [
-    "gains_figure",
+    "relaxed_weights_figure",
     "learning_curves",
     "load",
     "share_at",
     "stored_curves",
-    "stored_gains",
+    "stored_relaxed_weights",
     "stored_strengths",
     "strengths_figure",
     "table",
@@ -148,7 +148,7 @@ def learning_curves(records: dict[str, Record]) -> Figure:
     return _style(figure)
 
 
-def gains_figure(records: dict[str, Record]) -> Figure:
+def relaxed_weights_figure(records: dict[str, Record]) -> Figure:
     """How unequal the relaxed weights of each layer are, original against broken market."""
     from plotly.graph_objects import Box
     from plotly.subplots import make_subplots
@@ -214,10 +214,10 @@ def stored_curves() -> Figure | None:
     return learning_curves(records) if records else None
 
 
-def stored_gains() -> Figure | None:
-    """`gains_figure` of the committed results, None where there are none yet."""
+def stored_relaxed_weights() -> Figure | None:
+    """`relaxed_weights_figure` of the committed results, None where there are none yet."""
     records = load()
-    return gains_figure(records) if main_cell(records, "relaxed", (1.0, 1.0)) else None
+    return relaxed_weights_figure(records) if main_cell(records, "relaxed", (1.0, 1.0)) else None
 
 
 def stored_strengths() -> Figure | None:

@@ -118,7 +118,7 @@ def _networks(agent: SAC) -> list[tuple[str, Network]]:
 
 
 def _relaxation(network: Network) -> dict[str, dict[str, list[float]]]:
-    gains = network.gains()
+    gains = network.relaxed_weights()
     found: dict[str, dict[str, list[float]]] = {"all": {}, "rows": {}, "group": {}}
     for over, layers in found.items():
         measured = relaxation(gains, over)  # type: ignore[arg-type]

@@ -9,9 +9,9 @@ from benchmarks.learning.planted import run as planted
 from benchmarks.learning.planted.cells import SETTINGS, Cell, cells
 from benchmarks.learning.planted.figures import (
     first_reaching,
-    gains_figure,
     learning_curves,
     load,
+    relaxed_weights_figure,
     share_at,
     strengths_figure,
     table,
@@ -75,7 +75,7 @@ def test_settings_that_an_agent_has_no_use_of_do_not_make_a_cell_another(agent, 
     )
     monkeypatch.setattr(planted, "cells", lambda groups, agents: [tiny(agent)])
     for multiplier in (5.0, 20.0):
-        monkeypatch.setitem(SETTINGS, "gain_lr_multiplier", multiplier)
+        monkeypatch.setitem(SETTINGS, "relaxed_lr_multiplier", multiplier)
         planted.run(tmp_path, seeds=1)
     assert len(runs) == again
 
@@ -154,7 +154,7 @@ def test_table_and_figures_show_who_learns_faster():
     assert first_reaching(relaxed, 2.0) is None
     names = {t.name for t in learning_curves(records).data if t.name}
     assert names == {"relaxed", "dense"}
-    assert len(gains_figure(records).data) == 4
+    assert len(relaxed_weights_figure(records).data) == 4
     assert len(strengths_figure(records).data) == 4
 
 

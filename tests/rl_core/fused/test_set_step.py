@@ -31,7 +31,7 @@ def make(kind: str, symmetry: Symmetry, seeds: tuple[int, ...] = (0, 1), **setti
 
 def disturbed(kind: str, symmetry: Symmetry, **settings: object) -> SAC:
     """Away from symmetry, with narrow bounds, so that some log standard deviations are clamped."""
-    agent = make(kind, symmetry, gain_penalty=0.1, log_std_min=-0.05, log_std_max=0.05, **settings)
+    agent = make(kind, symmetry, relaxed_penalty=0.1, log_std_min=-0.05, log_std_max=0.05, **settings)
     with torch.no_grad():
         source = torch.Generator().manual_seed(5)
         agent.flat.values.add_(0.1 * torch.randn(agent.flat.values.shape, generator=source))

@@ -36,7 +36,7 @@ def test_equivariance(plane: Representation, size: tuple[int, int, int]) -> None
             if layer.w is not None:
                 layer.w.data.normal_()
                 assert layer.check_equivariance() > 1e-3
-                assert layer.gains()["w"].shape == (2, 2, group.order)
+                assert layer.relaxed_weights()["w"].shape == (2, 2, group.order)
 
 
 def test_copies_are_independent() -> None:

@@ -60,7 +60,7 @@ def layers(group: Group, relaxed: bool, banks: int) -> list[Layer]:
 
 
 def randomise(layer: Layer, gains: bool) -> None:
-    own = {id(p) for p in layer.gain_parameters()}
+    own = {id(p) for p in layer.relaxed_parameters()}
     for parameter in layer.parameters():
         if gains or id(parameter) not in own:
             parameter.data += 0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(7))
@@ -72,7 +72,7 @@ def test_exact_layers_stay_equivariant(group: Group) -> None:
         assert layer.check_equivariance() < 1e-6
         randomise(layer, gains=True)
         assert layer.check_equivariance() < 2e-6
-        assert layer.gains() == {}
+        assert layer.relaxed_weights() == {}
         assert torch.equal(layer.penalty(), torch.zeros(2))
 
 
@@ -86,7 +86,7 @@ def test_relaxed_layers_start_equivariant_and_can_break(group: Group) -> None:
             randomise(layer, gains=False)
             assert layer.check_equivariance() < 1e-12
             assert float(layer.penalty().detach().abs().max()) < 1e-9
-            for w in layer.gain_parameters():
+            for w in layer.relaxed_parameters():
                 # Banks may differ from one another, as long as each is constant.
                 w.data *= torch.arange(1.0, banks + 1).view(1, banks, *[1] * (w.ndim - 2))
             assert layer.check_equivariance() < 1e-12
@@ -170,7 +170,7 @@ def test_residual_pathway_starts_a_thousandth_from_exact() -> None:
         RegularLinear(dihedral(2), 8, 8, generators=generators()), generators=generators()
     )
     assert 1e-5 < layer.check_equivariance() < 1e-2
-    assert layer.gains()["free"].flatten().tolist() == pytest.approx([1e-3, 1e-3], rel=0.3)
+    assert layer.relaxed_weights()["free"].flatten().tolist() == pytest.approx([1e-3, 1e-3], rel=0.3)
     before = layer.penalty()
     layer.free_weight.data += 1.0
     exact_only = before.detach()

@@ -50,7 +50,7 @@ def test_exact_and_relaxed(rotations: int | None, flips: bool, fields: list[tupl
                 c.data = c.data @ layer.get_buffer("orbits")
             # Constant on each orbit of offsets, though not over all offsets.
             assert layer.check_equivariance() < 2e-6
-            assert layer.gains()["c"].shape[-1] == 9
+            assert layer.relaxed_weights()["c"].shape[-1] == 9
 
 
 @needs_escnn

@@ -76,19 +76,19 @@ def test_options_keep_equivariance(name: str, options: dict[str, object]) -> Non
 def test_exact_stays_and_relaxed_breaks(name: str) -> None:
     for kind in ("exact", "relaxed"):
         for network in build(kind, name, generators(2)):
-            own = {id(p) for p in network.gain_parameters()}
+            own = {id(p) for p in network.relaxed_parameters()}
             for p in network.parameters():
                 if id(p) not in own:
                     p.data += 0.2 * torch.randn_like(p)
             assert network.check_equivariance() < 5e-6
             assert bool(own) == (kind == "relaxed")
             if kind == "relaxed":
-                for p in network.gain_parameters():
+                for p in network.relaxed_parameters():
                     p.data += 0.5 * torch.randn_like(p)
                 assert network.check_equivariance() > 1e-3
                 assert float(network.penalty().min()) > 0
                 order = SYMMETRIES[name].group.order
-                assert {w.shape[-1] for w in network.gains().values()} == {order}
+                assert {w.shape[-1] for w in network.relaxed_weights().values()} == {order}
 
 
 def test_gradients_reach_every_parameter() -> None:

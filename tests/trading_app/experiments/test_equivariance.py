@@ -45,7 +45,7 @@ def policy_of(kind: str, *, noise: float = 0.0, mirror: bool = True) -> tuple[Ag
     prices = toy_prices()
     config = MarketConfig(window=4, mirror=mirror)
     symmetry = Market(prices, config=config, seeds=[4, 7]).symmetry
-    settings = SACConfig(agent=kind, width=8, ensemble=2, gain_noise=noise)
+    settings = SACConfig(agent=kind, width=8, ensemble=2, relaxed_noise=noise)
     agent = SAC(symmetry, settings, [4, 7])
     return AgentPolicy(agent, config, CostModel(), SYMBOLS), prices
 
@@ -66,12 +66,12 @@ def test_relaxed_weights_are_those_of_the_networks(tmp_path: Path) -> None:
     found = relaxed_weights(run)
     agent = load_agent(tmp_path)
     assert (found.seeds, found.symbols, found.elements) == ((4, 7), SYMBOLS, ("identity", "mirror"))
-    own = agent.actor.gains()["lifting.w"].numpy()
+    own = agent.actor.relaxed_weights()["lifting.w"].numpy()
     np.testing.assert_allclose(found.raw("actor lifting"), own, rtol=1e-7)
     np.testing.assert_allclose(
-        found.deviation("actor lifting"), relaxation(agent.actor.gains())["lifting.w"], rtol=1e-5
+        found.deviation("actor lifting"), relaxation(agent.actor.relaxed_weights())["lifting.w"], rtol=1e-5
     )
-    critic = agent.critic.gains()["lifting.w"].numpy()
+    critic = agent.critic.relaxed_weights()["lifting.w"].numpy()
     np.testing.assert_allclose(found.raw("critic lifting")[1], critic[2:].mean(axis=0), rtol=1e-6)
 
 
@@ -117,7 +117,7 @@ def test_deviations_are_a_number_a_seed_of_each_layer_that_can_deviate() -> None
     assert {name.removeprefix(RELAXATION).split()[0] for name in found} == {"actor", "critic"}
     assert all(value.shape == (2,) and bool((value > 0).all()) for value in found.values())
     torch.testing.assert_close(
-        found["relaxation_actor lifting"], relaxation(agent.actor.gains())["lifting.w"]
+        found["relaxation_actor lifting"], relaxation(agent.actor.relaxed_weights())["lifting.w"]
     )
     assert deviations(policy_of("dense")[0].agent) == {}
 

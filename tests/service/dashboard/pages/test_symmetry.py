@@ -33,7 +33,7 @@ def write_run(home: Path, name: str = "first", kind: str = "relaxed", created: s
         "data": {"name": "toy", "hash": "a" * 64, "symbols": SYMBOLS},
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    settings = SACConfig(agent=kind, width=8, ensemble=2, gain_noise=0.2)
+    settings = SACConfig(agent=kind, width=8, ensemble=2, relaxed_noise=0.2)
     save_agent(SAC(market_symmetry([1, -1], 3, mirror=True), settings, [4, 7]), folder)
     return open_run(name, home)
 
@@ -119,7 +119,7 @@ def test_weights_of_the_download_are_those_of_the_checkpoint(site: Any) -> None:
     from rl_core.sac import load_agent
 
     run = write_run(site.home)
-    own = load_agent(run.path).actor.gains()["lifting.w"].numpy()
+    own = load_agent(run.path).actor.relaxed_weights()["lifting.w"].numpy()
     found = table(site, "weights-actor")
     found = found[found["layer"] == "lifting"]
     np.testing.assert_allclose(found["weight"].to_numpy(), own.ravel(), rtol=1e-6)
