@@ -80,9 +80,9 @@ class SACConfig:
     """Bounds of the policy's log standard deviation, as in Stable-Baselines3."""
 
     relaxed_lr_multiplier: float = 20.0
-    """Learning rate of relaxed weights over that of the other weights. On the planted market lower values learn a broken
-    symmetry later. Where the symmetry holds, this value costs nothing measurable at low noise, and five points of the
-    optimum at ten times the noise of returns, see `relaxed_decay`."""
+    """Learning rate of relaxed weights over that of the other weights. On the planted market lower values learn a
+    broken symmetry later. Where the symmetry holds, this value costs nothing measurable at low noise, and five points
+    of the optimum at ten times the noise of returns, see `relaxed_decay`."""
     relaxed_decay: float = 0.0
     """Share of their learning rate by which relaxed weights decay to their mean over the group at each step, apart
     from the loss as in AdamW (Loshchilov & Hutter 2019). Relaxed weights then stay as far from symmetry as their
