@@ -77,7 +77,7 @@ def fetch_command(
     An interrupted fetch continues when it is started again on the same day.
     """
     from data.errors import check_choices
-    from data.providers.yahoo import FetchOptions, Surroundings, fetch
+    from data.providers.yahoo import FetchHooks, FetchOptions, fetch
     from data.quality.pipeline import CheckOptions
     from data.snapshots.store import SnapshotStore
 
@@ -94,8 +94,8 @@ def fetch_command(
     )
     checks = CheckOptions(calendar, tuple(repair or ()), tuple(allow or ()), strict)
     with _progress(f"fetching {name}") as advance:
-        surroundings = Surroundings(on_progress=advance)
-        snapshot, result = fetch(name, options, SnapshotStore(home), checks=checks, surroundings=surroundings)
+        hooks = FetchHooks(on_progress=advance)
+        snapshot, result = fetch(name, options, SnapshotStore(home), checks=checks, hooks=hooks)
     _print_import(snapshot, result, as_json=as_json, everything=everything)
 
 

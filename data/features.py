@@ -1,4 +1,4 @@
-"""Causal features of prices, each scaled by trailing volatility and declared odd or even under the mirror.
+"""Causal features of prices, scaled by trailing volatility and declared odd or even under the mirror.
 
 The mirror turns every log return r into −r. Odd features change sign under it, even ones do not. All features
 are functions of log returns of adjusted closes, which makes the parities exact and the price scale (currency,
@@ -18,9 +18,9 @@ from data.prices import Prices
 
 ODD, EVEN = -1, 1
 VOLATILITY_WINDOW = 63
-# A daily volatility of one part in a million: below it a price does not move, and is not scaled up to noise.
+# Smallest daily volatility: a price that moves less counts as constant and is not scaled up to noise.
 _FLOOR = 1e-6
-# Squashed nowhere, cut at ten standard deviations: a data error must not blow up a network.
+# Clipped at ten standard deviations, so that an error in the data cannot blow up a network.
 _CLIP = 10.0
 
 
@@ -49,7 +49,7 @@ class FeatureTable:
 
 @dataclass(frozen=True)
 class Feature:
-    """One feature: its parity, the days of history it needs, and how it is computed from `_Series`."""
+    """A feature: parity, days of history that it needs, and the function that computes it from `_Series`."""
 
     name: str
     parity: int
@@ -58,7 +58,7 @@ class Feature:
 
 
 class _Series:
-    """Log returns and trailing sums of them, computed once and shared by the features."""
+    """Log returns and their trailing sums, computed once for all features."""
 
     def __init__(self, log_prices: np.ndarray, returns: np.ndarray) -> None:
         self.log_prices = log_prices
@@ -67,23 +67,23 @@ class _Series:
         self._volatility: dict[int, np.ndarray] = {}
 
     def volatility(self, days: int) -> np.ndarray:
-        """Root mean square of the last `days` log returns (not centred: it must be even) [T, N]."""
+        """Return the root mean square of the last `days` log returns (not centred, so that it is even) [T, N]."""
         if days not in self._volatility:
             mean_square = rolling_sum(self._squares, days) / days
             self._volatility[days] = np.maximum(np.sqrt(mean_square), _FLOOR)
         return self._volatility[days]
 
     def momentum(self, days: int) -> np.ndarray:
-        """Return of the last `days` days over its standard deviation for a random walk [T, N]."""
+        """Return the return of the last `days` days over its standard deviation for a random walk [T, N]."""
         total = rolling_sum(self.returns, days)
         return total / (self.volatility(VOLATILITY_WINDOW) * sqrt(days))
 
 
 def rolling_sum(values: np.ndarray, days: int) -> np.ndarray:
-    """Sum of the last `days` rows, NaN where one of them is missing or before the first [T, …].
+    """Return the sum of the last `days` rows; NaN where one of them is missing or before the first row [T, …].
 
-    Sums of 2^k rows are doubled up, so that a row depends on its own window only, to the last bit: neither
-    later rows nor what lies before the window can leave a rounding trace.
+    Windows are added up from sums of 2^k rows. So a row depends on its own window only, to the last bit: rows
+    outside of the window leave no rounding error.
     """
     if days < 1:
         raise ValueError(f"a window has at least one day, not {days}")
@@ -127,7 +127,7 @@ def _average_gap(days: int) -> Callable[[_Series], np.ndarray]:
 
 
 def _first_valid(values: np.ndarray) -> np.ndarray:
-    # Less each asset's first log price, a scaled price gives the same numbers up to the rounding of one log.
+    # Minus the first log price of each asset, so that prices of another scale give the same numbers up to rounding.
     valid = np.isfinite(values)
     first = values[np.argmax(valid, axis=0), np.arange(values.shape[1])]
     return np.where(np.isfinite(first), first, 0.0)
@@ -145,7 +145,7 @@ def _volatility_ratio(short: int, long: int) -> Callable[[_Series], np.ndarray]:
 
 
 def _absolute_return(series: _Series) -> np.ndarray:
-    # Less the mean of |z| of a standard normal, so that it is centred.
+    # Minus the mean of |z| of a standard normal, so that it is centred.
     scaled: np.ndarray = np.abs(series.returns) / series.volatility(VOLATILITY_WINDOW)
     return scaled - sqrt(2 / pi)
 
@@ -263,16 +263,16 @@ def market_features(prices: Prices) -> FeatureTable:
 def _chosen(names: Sequence[str]) -> list[Feature]:
     unknown = [name for name in names if name not in FEATURES]
     if unknown:
-        raise DataError(f"no feature '{unknown[0]}' (there are {', '.join(FEATURES)})")
+        raise DataError(f"no feature '{unknown[0]}' (features: {', '.join(FEATURES)})")
     if not names or len(set(names)) < len(names):
-        raise DataError(f"features are named once each, and at least one: {', '.join(names) or 'none given'}")
+        raise DataError(f"features must be named once each, at least one: {', '.join(names) or 'none given'}")
     return [FEATURES[name] for name in names]
 
 
 def _series(prices: Prices) -> tuple[_Series, np.ndarray]:
     closes = prices.adjusted("close")
     present = np.isfinite(closes.to_numpy())
-    # Carrying the last known price forward is causal; a gap then counts as days without a move.
+    # The last known price is carried forward, which is causal: a gap counts as days without a move.
     log_prices = np.log(closes.ffill().to_numpy())
     returns = log_prices - _lag(log_prices, 1)
     return _Series(log_prices, returns), present

@@ -23,13 +23,13 @@ def pivot(
     """
     for column in ("date", "symbol", "close"):
         if column not in frame.columns:
-            raise DataError(f"{name}: no column '{column}' (there are {', '.join(map(str, frame.columns))})")
+            raise DataError(f"{name}: no column '{column}' (columns: {', '.join(map(str, frame.columns))})")
     unknown = [column for column in frame.columns if column not in (*FIELDS, "date", "symbol")]
     if unknown:
         raise DataError(f"{name}: unknown column '{unknown[0]}' (known: date, symbol, {', '.join(FIELDS)})")
     days = pd.DatetimeIndex(frame["date"]).to_numpy().astype("datetime64[ns]")
     if len(days) == 0:
-        raise DataError(f"{name}: there is no row")
+        raise DataError(f"{name}: no rows")
     codes, found = pd.factorize(frame["symbol"])
     if np.isnat(days).any() or (codes < 0).any():
         row = int(np.argmax(np.isnat(days) | (codes < 0)))
@@ -41,11 +41,11 @@ def pivot(
         if field in frame.columns
     }
     order = seen if symbols is None else list(symbols)
-    dates, arrays = place(name, days, codes, seen, values, order)
+    dates, arrays = arrange(name, days, codes, seen, values, order)
     return dates, order, arrays
 
 
-def place(
+def arrange(
     name: str,
     days: np.ndarray,
     codes: np.ndarray,
@@ -53,7 +53,7 @@ def place(
     values: Mapping[str, np.ndarray],
     order: Iterable[str],
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Put the values of rows into arrays [T, N] with columns in `order`.
+    """Return the dates, and the values of rows in arrays [T, N] with columns in `order`.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def place(
     values
         Field → value of each row [rows].
     order
-        The same symbols in the order wanted.
+        The same symbols in the order of the columns.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def place(
         raise DataError(f"{name}: symbols differ from those expected: {', '.join(differing[:5])}")
     position = {symbol: index for index, symbol in enumerate(wanted)}
     columns = np.array([position[symbol] for symbol in seen])[codes]
-    # factorize hashes where unique sorts: several times faster on millions of rows.
+    # factorize hashes, np.unique sorts: several times slower on millions of rows.
     first_seen, found = pd.factorize(days)
     sorting = np.argsort(found)
     rank = np.empty(len(found), dtype=np.intp)

@@ -1,4 +1,4 @@
-"""`Prices`: a validated, immutable panel of daily prices (dates × symbols × fields) with a content hash."""
+"""Panel of daily prices (dates × symbols × fields): validated, immutable, with a content hash."""
 
 from __future__ import annotations
 
@@ -24,17 +24,16 @@ __all__ = ["Prices"]
 class Prices:
     """A panel of daily prices.
 
-    Every field is a float64 frame [T, N] on the same dates and symbols; ``close`` is always there, the rest
-    only where the source had it. A missing value is NaN and is never filled in here: any cell may be
-    missing, opens included (a simulation that fills at the open falls back, cell by cell, to the close of
-    that day). Prices are positive and finite, volumes and dividends not negative. ``dividends`` are per share,
-    0 where there was none; ``splits`` are new shares for an old one, 1 where there was none. The arrays are
-    read-only.
+    Every field is a float64 frame [T, N] on the same dates and symbols. ``close`` is required, the other fields exist
+    only if the source had them. A missing value is NaN and is never filled in: any cell may be missing, opens included
+    (a simulation that fills at the open falls back, cell by cell, to the close of that day). Prices are positive and
+    finite, volumes and dividends not negative. ``dividends`` are per share, 0 on days without one; ``splits`` are new
+    shares per old share, 1 on days without a split. The arrays are read-only.
 
     Attributes
     ----------
     name
-        What the panel is called in reports.
+        Name of the panel in reports.
     dates
         Sessions, strictly increasing, midnight, without time zone [T].
     symbols
@@ -42,7 +41,7 @@ class Prices:
     fields
         Field name → frame; the names are those of `FIELDS`.
     notes
-        What a reader of any result on these prices has to know (survivorship, missing dividends, …).
+        Facts that a reader of results on these prices must know (survivorship, missing dividends, …).
 
     Raises
     ------
@@ -78,7 +77,7 @@ class Prices:
     def from_frames(
         cls, name: str, *, notes: Iterable[str] = (), **fields: pd.DataFrame | pd.Series | None
     ) -> Prices:
-        """Make a panel from one frame (date × symbol) a field: ``from_frames("x", close=frame, open=…)``.
+        """Make a panel from one frame (date × symbol) per field: ``from_frames("x", close=frame, open=…)``.
 
         A field given as None is absent. A Series is a panel of one symbol.
         """
@@ -102,7 +101,7 @@ class Prices:
         Parameters
         ----------
         frame
-            One row a (date, symbol).
+            One row per date and symbol.
         name
             Name of the panel.
         symbols
@@ -121,15 +120,15 @@ class Prices:
         return cls(name, index, tuple(order), frames, tuple(notes))
 
     def to_long(self) -> pd.DataFrame:
-        """Return one row a (symbol, date) with at least one value, ordered by symbol, then date.
+        """Return one row per symbol and date with at least one value, ordered by symbol, then date.
 
-        A date on which no symbol has any value keeps one empty row, so that the calendar survives.
+        A date on which no symbol has a value keeps one empty row, so that no date is lost.
         """
         return melt(self.dates, self.symbols, self.fields)
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 (hex) of dates, symbols and every field's values; independent of how they are stored."""
+        """SHA-256 (hex) of dates, symbols and the values of every field; independent of the storage format."""
         digest = hashlib.sha256(b"equitrade-prices-1\n")
         digest.update(self.dates.to_numpy().astype("datetime64[D]").astype("<i8").tobytes())
         digest.update("\n".join(("", *self.symbols, "")).encode("utf-8"))
@@ -143,7 +142,7 @@ class Prices:
 
     @property
     def has_opens(self) -> bool:
-        """Whether there is any open price."""
+        """True if there is any open price."""
         return "open" in self.fields and bool(np.isfinite(self.fields["open"].to_numpy()).any())
 
     @property
@@ -154,7 +153,7 @@ class Prices:
     def adjusted(self, field: str = "close") -> pd.DataFrame:
         """Return a price field adjusted for splits and dividends: field × adj_close / close [T, N].
 
-        Where the source gives no adjusted closes, of any symbol or of one, the field comes back as it is.
+        A symbol without adjusted closes is not adjusted.
 
         Raises
         ------
@@ -171,14 +170,14 @@ class Prices:
         if without.any():
             adjusted = adjusted.fillna(close.loc[:, without])
         if field == "close":
-            # Missing closes stay missing, as the quotient would have it.
+            # A missing close stays missing.
             return adjusted.where(frame.notna())
         return frame * (adjusted / close)
 
     def field(self, name: str) -> pd.DataFrame:
-        """Return one field [T, N], or raise DataError naming those that are there."""
+        """Return one field [T, N], or raise DataError with the names of the existing fields."""
         if name not in self.fields:
-            raise DataError(f"{self.name}: no field '{name}' (there are {', '.join(self.fields)})")
+            raise DataError(f"{self.name}: no field '{name}' (fields: {', '.join(self.fields)})")
         return self.fields[name]
 
     def select(self, symbols: Iterable[str]) -> Prices:
@@ -193,7 +192,7 @@ class Prices:
         unknown = [symbol for symbol in wanted if symbol not in self.symbols]
         if unknown:
             known = ", ".join(self.symbols[:30]) + (" …" if len(self.symbols) > 30 else "")
-            raise DataError(f"{self.name}: no symbol {', '.join(map(str, unknown))} (there are {known})")
+            raise DataError(f"{self.name}: no symbol {', '.join(map(str, unknown))} (symbols: {known})")
         if not wanted:
             raise DataError(f"{self.name}: no symbol selected")
         if wanted == self.symbols:
@@ -244,7 +243,7 @@ class Prices:
         return hash(self.hash)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A mapping proxy cannot be sent to a worker process; a plain dict can.
+        # A mapping proxy cannot be sent to a worker process, a dict can.
         return Prices, (self.name, self.dates, self.symbols, dict(self.fields), self.notes)
 
     def __repr__(self) -> str:
@@ -282,7 +281,7 @@ def _checked_dates(name: str, dates: pd.DatetimeIndex) -> pd.DatetimeIndex:
     if not index.equals(index.normalize()):
         row = int(np.argmax(np.asarray(index != index.normalize())))
         raise DataError(f"{name}: {index[row]} has a time of day; one row a session, dated at midnight")
-    # One resolution and no frequency: equal panels compare equal wherever their dates came from.
+    # One resolution and no frequency, so that equal panels compare equal whatever the source of their dates.
     return pd.DatetimeIndex(index.to_numpy().astype("datetime64[ns]"), name="date")
 
 
@@ -290,7 +289,7 @@ def _checked_symbols(name: str, symbols: Iterable[str]) -> tuple[str, ...]:
     result = tuple(symbols)
     for symbol in result:
         if not isinstance(symbol, str) or not symbol.strip() or symbol != symbol.strip():
-            raise DataError(f"{name}: {symbol!r} is no symbol (a non-empty text without spaces around it)")
+            raise DataError(f"{name}: {symbol!r} is not a symbol (a non-empty text without spaces around it)")
     if len(set(result)) < len(result):
         twice = next(symbol for symbol in result if result.count(symbol) > 1)
         raise DataError(f"{name}: symbol {twice} appears twice")
@@ -329,7 +328,7 @@ def _check_values(
     name: str, field: str, values: np.ndarray, dates: pd.DatetimeIndex, columns: pd.Index[Any]
 ) -> None:
     positive = field in PRICE_FIELDS or field == "splits"
-    # Two passes without temporaries settle the usual case; fmin and fmax step over NaN.
+    # In the usual case two passes without temporaries are enough; fmin and fmax ignore NaN.
     low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
     if (low < 0) or (positive and low == 0) or np.isinf(high):
         bad = (values < 0) | np.isinf(values) | (positive & (values == 0))

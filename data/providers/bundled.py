@@ -15,7 +15,7 @@ from data.errors import check_choices
 from data.prices import Prices
 from data.quality.checks import validate
 from data.quality.findings import ERRORS, WARNINGS
-from data.snapshots.coverage import listed, missing_sessions
+from data.snapshots.coverage import missing_sessions, symbol_dates
 from data.snapshots.store import home_directory
 from equitrade.atomic import atomic_write
 from equitrade.machine import package_versions
@@ -120,8 +120,8 @@ def bundled_manifest(name: str, home: Path | None = None) -> dict[str, Any]:
     Returns
     -------
     dict
-        The members of a snapshot's manifest; ``findings`` (rows of `Report.to_frame`); ``gaps`` and ``listed`` (rows
-        of `missing_sessions` and `listed`).
+        The members of a snapshot's manifest; ``findings`` (rows of `Report.to_frame`); ``gaps`` and ``symbol_dates``
+        (rows of `missing_sessions` and `symbol_dates`).
 
     Raises
     ------
@@ -162,7 +162,7 @@ def _manifest(name: str) -> dict[str, Any]:
         "differences": [],
         "findings": _rows(report.to_frame(), "records"),
         "gaps": _rows(missing_sessions(prices, report.calendar), "values"),
-        "listed": _rows(listed(prices), "values"),
+        "symbol_dates": _rows(symbol_dates(prices), "values"),
     }
 
 

@@ -25,11 +25,11 @@ from equitrade.atomic import atomic_path, atomic_write
 
 _ADJUSTMENT_NOTE = (
     "Yahoo's open, high, low, close and volume are adjusted for splits; adj_close for splits and dividends. "
-    "A missing volume is given as 0."
+    "A missing volume is 0."
 )
 _CHOSEN_NOTE = (
-    "The symbols were named by hand on the day of the fetch: companies that failed or were delisted before "
-    "are not among them unless somebody thought of them (survivorship)."
+    "The symbols were chosen by hand on the day of the fetch, usually without companies that failed or were delisted "
+    "before (survivorship bias)."
 )
 
 
@@ -40,7 +40,7 @@ _Fetched = tuple[pd.DataFrame, dict[str, Any]]
 
 @dataclass(frozen=True)
 class FetchOptions:
-    """What to fetch, and at which pace.
+    """Options of a fetch: symbols, dates and pace.
 
     Attributes
     ----------
@@ -53,9 +53,9 @@ class FetchOptions:
     pause, attempts, first_wait, timeout
         See `data.providers.yahoo_client.Pace`.
     skip_missing
-        Go on without symbols that have no prices, and note it, rather than stop.
+        Leave out symbols without prices, with a note, instead of failing.
     base_url
-        Address of a server that speaks Yahoo's API, in place of Yahoo's.
+        Address of a server with Yahoo's API, instead of Yahoo's.
     """
 
     symbols: tuple[str, ...]
@@ -70,17 +70,17 @@ class FetchOptions:
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What the outside world gives to a fetch; tests give their own.
+class FetchHooks:
+    """Clock and callbacks of a fetch, which tests replace.
 
     Attributes
     ----------
     sleep, clock
-        Wait some seconds; tell the time in seconds.
+        Functions that wait some seconds, and return the time in seconds.
     now
-        The date and time.
+        Function that returns date and time.
     on_progress
-        Called with (symbol, number done, number of all, what happened) after each symbol.
+        Called after each symbol with (symbol, symbols done, symbols in all, outcome).
     """
 
     sleep: Callable[[float], None] = time.sleep
@@ -95,12 +95,12 @@ def fetch(
     store: SnapshotStore,
     *,
     checks: CheckOptions | None = None,
-    surroundings: Surroundings | None = None,
+    hooks: FetchHooks | None = None,
 ) -> tuple[Snapshot, ImportResult]:
     """Fetch symbols into a snapshot.
 
-    Each symbol is kept on disk as soon as it is there. If a fetch is killed or stops, the same call on the
-    same day goes on with the symbols that are left.
+    Each symbol is stored as soon as it arrives. If a fetch is interrupted, the same call on the same day continues with
+    the remaining symbols.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def fetch(
         import. No snapshot is written then, and earlier ones are untouched.
     """
     check_name(name)
-    world = surroundings or Surroundings()
+    world = hooks or FetchHooks()
     today = pd.Timestamp(world.now().date())
     request = _Request.of(options, today)
     staging = _Staging(store.directory / f".fetch-{name}-{request.key}")
@@ -118,7 +118,7 @@ def fetch(
         first, reason = next(iter(missing.items()))
         raise DataError(
             f"{name}: {len(missing)} of {len(request.symbols)} symbols have no prices: {first}: {reason} "
-            f"({', '.join(missing)}); name others, or go on without them with --skip-missing"
+            f"({', '.join(missing)}); choose other symbols, or leave them out with --skip-missing"
         )
     result = _build(name, request, options, fetched, missing, checks or CheckOptions())
     snapshot = result.save(store, name)
@@ -128,7 +128,7 @@ def fetch(
 
 @dataclass(frozen=True)
 class _Request:
-    """The parts of the options that decide what the prices are."""
+    """The options that determine the prices."""
 
     symbols: tuple[str, ...]
     start: pd.Timestamp
@@ -139,7 +139,7 @@ class _Request:
     def of(cls, options: FetchOptions, today: pd.Timestamp) -> _Request:
         symbols = tuple(symbol.strip().upper() for symbol in options.symbols)
         if not symbols or not all(symbols):
-            raise DataError("fetch: no symbol given (--symbols A,B)")
+            raise DataError("fetch: no symbol (write --symbols A,B)")
         if len(set(symbols)) < len(symbols):
             twice = next(symbol for symbol in symbols if symbols.count(symbol) > 1)
             raise DataError(f"fetch: symbol {twice} is named twice")
@@ -148,19 +148,19 @@ class _Request:
         end = latest if options.end is None else min(parse_date(options.end, "end"), latest)
         if start > end:
             raise DataError(f"fetch: start {start.date()} is after end {end.date()}")
-        # Adjusted closes change from day to day, so that only symbols of one day go together.
+        # Adjusted closes change from day to day, so only symbols fetched on one day fit together.
         text = json.dumps([str(start), str(end), str(today), options.base_url])
         return cls(symbols, start, end, hashlib.sha256(text.encode()).hexdigest()[:12])
 
 
 class _Staging:
-    """Where fetched symbols wait until all are there: a Parquet and a JSON file each."""
+    """Folder of the symbols fetched so far: a Parquet and a JSON file each."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def put(self, symbol: str, fetched: _Fetched) -> None:
-        """Keep a symbol, so that a fetch which dies after this does not ask for it again."""
+        """Store a symbol, so that an interrupted fetch does not request it again."""
         frame, facts = fetched
         try:
             with atomic_path(self._path(symbol, ".parquet")) as path:
@@ -168,19 +168,19 @@ class _Staging:
             atomic_write(self._path(symbol, ".json"), json.dumps(facts))
         except OSError as error:
             reason = error.strerror or str(error)
-            raise DataError(f"{self.folder}: {symbol} not kept: {reason}; nothing was changed") from error
+            raise DataError(f"{self.folder}: {symbol} not stored: {reason}; nothing was changed") from error
 
     def get(self, symbol: str) -> _Fetched | None:
-        """Return the rows of a symbol and the facts about it, or None if it is not there."""
+        """Return the rows of a symbol and its facts, or None if it is not stored."""
         try:
-            # The JSON file is written last: where it is, the rows are.
+            # The JSON file is written last: if it exists, the rows exist.
             facts = json.loads(self._path(symbol, ".json").read_text(encoding="utf-8"))
             return pd.read_parquet(self._path(symbol, ".parquet")), facts
         except FileNotFoundError:
             return None
 
     def remove(self) -> None:
-        """Remove the folder, and those that fetches into the same snapshot left behind on earlier days."""
+        """Remove the folder, and older ones of fetches into the same snapshot."""
         shutil.rmtree(self.folder, ignore_errors=True)
         prefix = self.folder.name[: -len(self.folder.name.rsplit("-", 1)[1])]
         for folder in self.folder.parent.glob(f"{prefix}*"):
@@ -189,15 +189,15 @@ class _Staging:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _path(self, symbol: str, suffix: str) -> Path:
-        # Symbols hold characters that file systems do not like (^GSPC, EURUSD=X, BTC/USD).
+        # Symbols may have characters that file systems do not allow (^GSPC, EURUSD=X, BTC/USD).
         plain = "".join(letter if letter.isalnum() else f"%{ord(letter):02x}" for letter in symbol)
         return self.folder / f"{plain}{suffix}"
 
 
 def _fetch_symbols(
-    request: _Request, options: FetchOptions, staging: _Staging, world: Surroundings
+    request: _Request, options: FetchOptions, staging: _Staging, world: FetchHooks
 ) -> tuple[dict[str, _Fetched], dict[str, str]]:
-    from data.providers.yahoo_client import NoPrices, Pace, YahooClient
+    from data.providers.yahoo_client import NoPricesError, Pace, YahooClient
 
     pace = Pace(options.pause, options.attempts, options.first_wait, options.timeout)
     client = YahooClient(pace, options.base_url, world.sleep, world.clock)
@@ -206,11 +206,11 @@ def _fetch_symbols(
     for number, symbol in enumerate(request.symbols, start=1):
         kept = staging.get(symbol)
         if kept is not None:
-            fetched[symbol], outcome = kept, "already there"
+            fetched[symbol], outcome = kept, "already stored"
         else:
             try:
                 answer = client.fetch(symbol, request.start, request.end)
-            except NoPrices as error:
+            except NoPricesError as error:
                 missing[symbol] = outcome = str(error)
             else:
                 facts = {"currency": answer.currency, "zone": answer.zone}
@@ -231,7 +231,7 @@ def _build(
 ) -> ImportResult:
     parts = []
     for symbol, (rows, facts) in fetched.items():
-        # Yahoo sometimes adds the latest price whatever end was asked for.
+        # Yahoo sometimes adds the latest price, after the requested end.
         inside = (rows["date"] >= request.start) & (rows["date"] <= request.end)
         frame = rows[inside].reset_index(drop=True)
         frame["symbol"] = frame["symbol"].astype(object)
@@ -272,7 +272,7 @@ def _source(
 def _notes(facts: dict[str, dict[str, Any]], missing: dict[str, str]) -> list[str]:
     notes = [_ADJUSTMENT_NOTE, _CHOSEN_NOTE]
     if missing:
-        notes.append(f"Without prices, and left out on request: {', '.join(missing)}.")
+        notes.append(f"Left out on request, without prices: {', '.join(missing)}.")
     zones = sorted({fact["zone"] for fact in facts.values()})
     if len(zones) > 1:
         notes.append(f"Closes of one date are not simultaneous: time zones {', '.join(zones)}.")

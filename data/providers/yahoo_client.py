@@ -1,8 +1,8 @@
-"""One symbol through yfinance: throttled, retried, and without guessing why an answer is empty.
+"""Client of yfinance for one symbol at a time: throttled, retried, with the reason of an empty answer.
 
 yfinance turns a server error, a rate limit and a delisted symbol into the same empty frame. The session made
-here looks at each answer of the chart API before yfinance does, and raises what is worth another try as
-subclasses of yfinance's rate-limit error, the one kind that the library always passes on.
+here looks at each answer of the chart API before yfinance does, and raises subclasses of yfinance's rate-limit error,
+the only kind that the library always passes on.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CHART = "/v8/finance/chart/"
 _LONGEST_WAIT = 120.0
 
 
-class TryAgain(YFRateLimitError):  # type: ignore[misc]
+class TransientError(YFRateLimitError):  # type: ignore[misc]
     """The server was busy or its answer was cut short.
 
     Attributes
@@ -43,8 +43,8 @@ class TryAgain(YFRateLimitError):  # type: ignore[misc]
         self.retry_after = retry_after
 
 
-class NoPrices(YFRateLimitError):  # type: ignore[misc]
-    """The server says that there are no prices; asking again does not help."""
+class NoPricesError(YFRateLimitError):  # type: ignore[misc]
+    """The server has no prices; another attempt does not help."""
 
     def __init__(self, reason: str) -> None:
         super().__init__()
@@ -53,19 +53,19 @@ class NoPrices(YFRateLimitError):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast and how often the server is asked.
+    """Throttle and retries of requests.
 
     Attributes
     ----------
     pause
         Least seconds between two requests.
     attempts
-        Tries a symbol, the first included.
+        Attempts per symbol, the first included.
     first_wait
-        Seconds before the second try; doubled for each further one, up to two minutes. A ``Retry-After`` of
-        the server that is longer is kept to.
+        Seconds before the second attempt; doubled for each further one, up to two minutes. A longer ``Retry-After`` of
+        the server is respected.
     timeout
-        Seconds that an answer may take.
+        Longest time of an answer, in seconds.
     """
 
     pause: float = 0.5
@@ -76,12 +76,12 @@ class Pace:
 
 @dataclass(frozen=True)
 class SymbolPrices:
-    """What one symbol gave.
+    """Prices of a symbol and facts about them.
 
     Attributes
     ----------
     frame
-        Columns date, symbol and fields; one row a session.
+        Columns date, symbol and fields; one row per session.
     currency, zone
         Currency of the prices and time zone of the exchange.
     capital_gains
@@ -102,10 +102,10 @@ class YahooClient:
     pace
         Throttle and retries.
     base_url
-        Address of a server that speaks Yahoo's API, in place of Yahoo's own hosts: every request of yfinance
-        goes there, the ones for its cookie and crumb included.
+        Address of a server with Yahoo's API, instead of Yahoo's own hosts, for every request of yfinance, those for its
+        cookie and crumb included.
     sleep, clock
-        What waits and what tells the time in seconds.
+        Functions that wait some seconds, and return the time in seconds.
     """
 
     def __init__(
@@ -127,13 +127,13 @@ class YahooClient:
 
         Raises
         ------
-        NoPrices
+        NoPricesError
             If the server has none.
         DataError
-            If the server did not answer properly, however often it was asked.
+            If the server gave no proper answer in all attempts.
         """
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(TryAgain),
+            retry=tenacity.retry_if_exception_type(TransientError),
             stop=tenacity.stop_after_attempt(self._pace.attempts),
             wait=self._wait,
             sleep=self._sleep,
@@ -141,12 +141,14 @@ class YahooClient:
         )
         try:
             return retrying(self._fetch_once, symbol, start, end)
-        except TryAgain as error:
-            raise DataError(f"{symbol}: no proper answer in {self._pace.attempts} tries: {error}") from error
+        except TransientError as error:
+            raise DataError(
+                f"{symbol}: no proper answer in {self._pace.attempts} attempts: {error}"
+            ) from error
 
     def _fetch_once(self, symbol: str, start: pd.Timestamp, end: pd.Timestamp) -> SymbolPrices:
         _private_cache()
-        # Answers for past dates are kept by the library for the life of the process: a refetch would not ask.
+        # The library caches answers for past dates for the life of the process; a refetch would not send a request.
         yfinance.data.YfData.cache_get.cache_clear()
         with _errors_shown():
             ticker = yfinance.Ticker(symbol, session=self._session)
@@ -160,17 +162,17 @@ class YahooClient:
                     timeout=self._pace.timeout,
                 )
                 meta = ticker.get_history_metadata()
-            except (TryAgain, NoPrices):
+            except (TransientError, NoPricesError):
                 raise
             except YFRateLimitError as error:
-                raise TryAgain("too many requests") from error
+                raise TransientError("too many requests") from error
             except OSError as error:
-                raise TryAgain(_line(error)) from error
+                raise TransientError(_line(error)) from error
             except Exception as error:
-                # The library raises many kinds, bare ones included, for answers that it cannot use.
-                raise NoPrices(_line(error)) from error
+                # The library raises many kinds of errors, bare ones included, for answers that it cannot use.
+                raise NoPricesError(_line(error)) from error
         if table.empty:
-            raise NoPrices("no prices in this range")
+            raise NoPricesError("no prices in this range")
         return SymbolPrices(
             _long(table, symbol),
             str(meta.get("currency") or ""),
@@ -216,26 +218,26 @@ def _checked(send: Callable[[], Any]) -> Any:
         response = send()
     except OSError as error:
         # Refused, timed out, or the body ended before its length: both backends raise subclasses of this.
-        raise TryAgain(_line(error)) from error
+        raise TransientError(_line(error)) from error
     status = int(response.status_code)
     if status == 429 or status >= 500:
-        raise TryAgain(f"HTTP status {status}", _seconds(response.headers.get("Retry-After")))
+        raise TransientError(f"HTTP status {status}", _seconds(response.headers.get("Retry-After")))
     try:
         answer = json.loads(response.text)
     except ValueError as error:
         if status < 400:
-            raise TryAgain("the answer is cut short or is not JSON") from error
+            raise TransientError("the answer is cut short or is not JSON") from error
         return response
     chart = answer.get("chart") if isinstance(answer, dict) else None
     if isinstance(chart, dict) and chart.get("error"):
         problem = chart["error"]
         described = problem.get("description") if isinstance(problem, dict) else None
-        raise NoPrices(str(described or problem))
+        raise NoPricesError(str(described or problem))
     return response
 
 
 def _seconds(header: str | None) -> float | None:
-    # The other form of the header is a date; the growing wait stands in for it.
+    # The header may also be a date; then the growing wait is used.
     return float(header) if header is not None and header.strip().isdigit() else None
 
 
@@ -284,8 +286,8 @@ def _errors_shown() -> Iterator[None]:
 
 @functools.cache
 def _private_cache() -> tempfile.TemporaryDirectory[str]:
-    # The library keeps cookies pickled in the user's cache folder. A folder of this process's own, empty at
-    # first and gone with it, means that no pickle from elsewhere is ever read.
+    # The library pickles cookies into the user's cache folder. With a temporary folder of this process no pickle from
+    # elsewhere is ever read.
     folder = tempfile.TemporaryDirectory(prefix="equitrade-yahoo-", ignore_cleanup_errors=True)
     yfinance.set_tz_cache_location(folder.name)
     return folder

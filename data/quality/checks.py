@@ -1,4 +1,4 @@
-"""Validation of prices: every finding names its row, symbol and date, and nothing is repaired here."""
+"""Validation of prices. Every finding has its row, symbol and date; nothing is changed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from data.errors import check_choices
 from data.prices import Prices
 from data.quality.findings import ALLOWABLE, Finding, Report
 from data.quality.jumps import STALE_SESSIONS, check_splits, check_stale
-from data.quality.raw_table import RawTable, table_of
+from data.quality.raw_table import RawTable, raw_table
 from data.quality.sessions import check_sessions
 
 if TYPE_CHECKING:
     import pandera.pandas as pandera
 
-# Prices of two decimals are off by 1e-4 at 50: less than this beyond high or low is rounding.
+# Rounding to two decimals is 1e-4 of a price of 50: a smaller excess over high or low is rounding.
 _RANGE_TOLERANCE = 1e-4
 
 
@@ -29,13 +29,13 @@ def validate(prices: Prices, *, calendar: str = "auto", stale_sessions: int = ST
     Parameters
     ----------
     prices
-        A panel; what it cannot hold (zero prices, duplicates, …) is not looked for.
+        A panel. It cannot have zero prices or duplicates, so these are not searched for.
     calendar
-        A code of exchange_calendars, ``auto`` to find the one that fits, ``none`` for no check of sessions.
+        A code of exchange_calendars, ``auto`` for the best match, ``none`` for no check of sessions.
     stale_sessions
-        Equal closes in a row from which on a run is reported.
+        Shortest run of equal closes that is reported.
     """
-    return check_table(table_of(prices), calendar=calendar, stale_sessions=stale_sessions)
+    return check_table(raw_table(prices), calendar=calendar, stale_sessions=stale_sessions)
 
 
 def check_table(
@@ -45,12 +45,12 @@ def check_table(
     allow: Iterable[str] = (),
     stale_sessions: int = STALE_SESSIONS,
 ) -> Report:
-    """Check rows as a source gave them.
+    """Check the rows of a source.
 
     Parameters
     ----------
     table
-        Rows with their places.
+        The rows.
     calendar, stale_sessions
         As in `validate`.
     allow
@@ -59,7 +59,7 @@ def check_table(
     Raises
     ------
     DataError
-        If a kind cannot be accepted, or the calendar is unknown.
+        If an error cannot be accepted, or the calendar is unknown.
     """
     allowed = check_choices(allow, ALLOWABLE, "--allow")
     findings = list(table.findings)
@@ -77,10 +77,10 @@ def check_table(
     return Report(tuple(findings), code, allowed)
 
 
-def schema(fields: Iterable[str]) -> pandera.DataFrameSchema:
+def value_schema(fields: Iterable[str]) -> pandera.DataFrameSchema:
     """Return the pandera schema of the values of a long table with these fields.
 
-    Each check is named after the kind of finding that it gives.
+    Each check has the name of its kind of finding.
     """
     import pandera.pandas as pandera
 
@@ -124,7 +124,7 @@ def _within_range(frame: pd.DataFrame) -> pd.Series:
     top, bottom = frame["high"] * (1 + _RANGE_TOLERANCE), frame["low"] * (1 - _RANGE_TOLERANCE)
     for name in ("open", "close"):
         if name in frame.columns:
-            # Zero, negative and infinite prices, and a high below the low, are findings of their own.
+            # Zero, negative and infinite prices, and a high below the low, have findings of their own.
             usable = (frame[name] > 0) & np.isfinite(frame[name])
             inside &= ~(((frame[name] > top) | (frame[name] < bottom)) & usable)
     return inside | (frame["high"] < frame["low"])
@@ -134,7 +134,7 @@ def _values(table: RawTable) -> Iterator[Finding]:
     import pandera.pandas as pandera
 
     try:
-        schema(table.fields).validate(table.frame, lazy=True)
+        value_schema(table.fields).validate(table.frame, lazy=True)
     except pandera.errors.SchemaErrors as error:
         cases = error.failure_cases.drop_duplicates(["check", "index", "schema_context"])
         by_column = error.failure_cases.drop_duplicates(["check", "index", "column"])
@@ -167,11 +167,11 @@ def _describe(table: RawTable, kind: str, row: int, column: str) -> str:
 
 def _missing_symbols(table: RawTable) -> Iterator[Finding]:
     for row in np.flatnonzero((table.frame["symbol"] == "").to_numpy()):
-        yield table.finding("missing-symbol", int(row), "the row names no symbol")
+        yield table.finding("missing-symbol", int(row), "the row has no symbol")
 
 
 def _missing_values(table: RawTable) -> Iterator[Finding]:
-    # A split or dividend that is not there is the usual case, and no gap.
+    # Most days have no split and no dividend: an empty cell is not a gap.
     fields = [name for name in table.fields if name not in ("dividends", "splits")]
     empty = table.frame[fields].isna().to_numpy() & ~table.frame[["unreadable"]].to_numpy()
     for row in np.flatnonzero(empty.any(axis=1)):
@@ -191,7 +191,7 @@ def _order(table: RawTable) -> Iterator[Finding]:
 
 
 def is_newest_first(table: RawTable) -> bool:
-    """Whether every symbol's rows run strictly back in time, as some exports are written."""
+    """Return True if the rows of every symbol run strictly backwards in time, as in some exports."""
     frame = table.frame
     if frame["date"].isna().any() or frame["symbol"].nunique() == len(frame):
         return False
@@ -212,7 +212,7 @@ def _zones(table: RawTable) -> Iterator[Finding]:
         )
         yield table.finding("mixed-time-zones", row, f"a time stamp {word}")
         return
-    # One zone has at most two offsets, an hour apart, and one at a time: anything else is several zones.
+    # One zone has at most two offsets, an hour apart, and one at a time; otherwise there are several zones.
     spread = np.ptp(offsets)
     by_date = pd.Series(offsets).groupby(table.frame["date"].to_numpy())
     several = by_date.transform("nunique").to_numpy() > 1

@@ -1,4 +1,4 @@
-"""From rows as a source gave them to checked prices: repairs that were asked for, checks, panel."""
+"""Import pipeline: requested repairs, checks, and the panel."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from data.snapshots.store import Snapshot, SnapshotStore
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """How strictly rows are checked, and what may be repaired.
+    """Options of checks and repairs.
 
     Attributes
     ----------
     calendar
-        A code of exchange_calendars, ``auto`` to find the one that fits, ``none`` for no check of sessions.
+        A code of exchange_calendars, ``auto`` for the best match, ``none`` for no check of sessions.
     repair
         Repairs to make; see `data.quality.repairs.REPAIRS`.
     allow
@@ -39,7 +39,7 @@ class CheckOptions:
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What an import gave.
+    """Result of an import.
 
     Attributes
     ----------
@@ -48,9 +48,9 @@ class ImportResult:
     report
         The findings, after repairs.
     repairs
-        What was repaired because a person asked for it; see `data.quality.repairs.apply_repairs`.
+        Requested repairs and their changes; see `data.quality.repairs.apply_repairs`.
     source
-        For the manifest: name of the provider and its options.
+        Name of the provider and its options, for the manifest.
     """
 
     prices: Prices
@@ -59,7 +59,7 @@ class ImportResult:
     source: dict[str, Any] = field(default_factory=dict)
 
     def save(self, store: SnapshotStore, name: str) -> Snapshot:
-        """Keep the prices as a new version of snapshot `name`, with their report."""
+        """Save the prices with their report as a new version of snapshot `name`."""
         return store.save(
             self.prices,
             name,
@@ -77,23 +77,23 @@ def check_and_build(
     options: CheckOptions,
     notes: Iterable[str] = (),
 ) -> ImportResult:
-    """Repair what was asked for, check the rest and make a panel.
+    """Apply the requested repairs, check the result and make a panel.
 
     Raises
     ------
     DataError
-        If a finding stops the import (the message holds the first one and its row), or an option is unknown.
+        If a finding stops the import, or an option is unknown. The message has the first finding and its row.
     """
     newest_first = is_newest_first(table)
     order = list(dict.fromkeys(table.frame["symbol"].to_numpy(dtype=object)))
     if newest_first:
-        # A known way to write exports, not disorder: only the direction of the file changes.
+        # Some exports are written so; it is not disorder.
         table = replace(table, frame=table.frame.iloc[::-1].reset_index(drop=True))
     table, repairs = apply_repairs(table, options.repair, calendar=options.calendar)
     report = check_table(table, calendar=options.calendar, allow=options.allow)
     report.raise_errors(name, strict=options.strict)
     if table.frame.empty:
-        raise DataError(f"{name}: no row is left")
+        raise DataError(f"{name}: no rows are left")
     left = set(table.frame["symbol"])
     prices = Prices.from_long(
         table.frame[["date", "symbol", *table.fields]],

@@ -1,4 +1,4 @@
-"""Rows as a source gave them, before they are prices: values may be wrong, and each row knows its place."""
+"""Rows of a source before validation, each with its place in the file."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from data.quality.findings import Finding
 
 @dataclass(frozen=True)
 class RawTable:
-    """A long table with whatever is wrong with it.
+    """Long table that may have errors.
 
     Attributes
     ----------
     frame
         Columns ``date`` (datetime64[ns], NaT where unreadable), ``symbol`` (empty where missing), fields as
-        float64, ``file`` and ``line`` (where the row stands), ``offset`` (minutes east of UTC, NaN without
+        float64, ``file`` and ``line`` of the row, ``offset`` (minutes east of UTC, NaN without
         zone), ``currency`` (empty where not given), ``unreadable`` (a value in the row is not a number).
         The index is 0 … rows − 1.
     findings
-        What was found while reading.
+        Findings of the reader.
     word
-        How rows are counted in places: ``line`` or ``row``.
+        Unit of places: ``line`` or ``row``.
     """
 
     frame: pd.DataFrame
@@ -48,12 +48,12 @@ class RawTable:
         return replace(self, frame=self.frame[mask].reset_index(drop=True))
 
     def place(self, row: int) -> str | None:
-        """Return where row `row` of the frame stands in its source, or None if it comes from no file."""
+        """Return file and line of row `row` of the frame, or None if it comes from no file."""
         file = str(self.frame["file"].iat[row])
         return f"{file} {self.word} {self.frame['line'].to_numpy()[row]}" if file else None
 
     def day(self, row: int) -> str | None:
-        """Return the date (ISO) of row `row` of the frame, or None if it is not known."""
+        """Return the date (ISO) of row `row` of the frame, or None if it is unknown."""
         date = self.frame["date"].to_numpy()[row]
         return None if np.isnat(date) else str(np.datetime_as_string(date, unit="D"))
 
@@ -66,8 +66,8 @@ class RawTable:
         return Finding(kind, message, self.symbol(row) or None, self.day(row), self.place(row))
 
 
-def table_of(prices: Prices) -> RawTable:
-    """Return prices as a table, to be checked like any other; rows without any value are left out."""
+def raw_table(prices: Prices) -> RawTable:
+    """Return prices as a raw table, without rows that have no value."""
     frame = prices.to_long()
     frame = frame[frame[list(prices.fields)].notna().any(axis=1)].reset_index(drop=True)
     frame["symbol"] = frame["symbol"].astype(object)
@@ -75,5 +75,5 @@ def table_of(prices: Prices) -> RawTable:
 
 
 def with_places(frame: pd.DataFrame, file: str, lines: np.ndarray) -> pd.DataFrame:
-    """Add the columns that every raw table has, with nothing unusual in them."""
+    """Add the other columns of a raw table, with default values."""
     return frame.assign(file=file, line=lines, offset=np.nan, currency="", unreadable=False)

@@ -1,4 +1,4 @@
-"""Which sessions lack which symbols, as a table and as plain facts that can be kept beside the prices."""
+"""Tables of missing sessions, and of the first and last session of each symbol."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import pandas as pd
 from data.calendars import sessions_of
 from data.prices import Prices
 
-#: Stands for every symbol where no symbol has a row.
+#: Symbol of a session on which no symbol has a row.
 EVERY = "*"
 
 
 def missing_sessions(prices: Prices, calendar: str | None) -> pd.DataFrame:
-    """Sessions without a close, a row each, by date.
+    """Return the sessions without a close, one row each, ordered by date.
 
     Parameters
     ----------
     prices
         A panel.
     calendar
-        Exchange whose sessions count, as `data.quality.findings.Report.calendar` has it; None: the panel's own dates.
+        Exchange whose sessions count, see `data.quality.findings.Report.calendar`; None for the dates of the panel.
 
     Returns
     -------
@@ -42,8 +42,8 @@ def missing_sessions(prices: Prices, calendar: str | None) -> pd.DataFrame:
     return found.sort_values(["date", "symbol"], kind="stable").reset_index(drop=True)
 
 
-def listed(prices: Prices) -> pd.DataFrame:
-    """First and last session with a close of each symbol; columns ``symbol``, ``first``, ``last``, ``sessions``."""
+def symbol_dates(prices: Prices) -> pd.DataFrame:
+    """Return the first and last session of each symbol; columns ``symbol``, ``first``, ``last``, ``sessions``."""
     there = np.isfinite(prices.close.to_numpy())
     count = there.sum(axis=0)
     ends = {"first": there.argmax(axis=0), "last": len(there) - 1 - there[::-1].argmax(axis=0)}

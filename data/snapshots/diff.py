@@ -1,4 +1,4 @@
-"""What one version of a panel of prices changed against another, in lines a person reads."""
+"""Differences between two versions of a panel, in lines for people."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from data.prices import Prices
 
 
 def differences(before: Prices, after: Prices, reference: str) -> list[str]:
-    """Say what `after` changed against `before`, the snapshot called `reference`; one line a kind of change.
+    """Return the changes from `before`, the snapshot named `reference`, to `after`; one line per kind of change.
 
-    Symbols, sessions and fields that came or went, then for every common field how many values changed, by
-    how much at most, and where first.
+    Added and removed symbols, sessions and fields, then for every common field the number of changed values, the
+    largest change and the first one.
     """
     lines = []
     for what, old, new in (
@@ -25,7 +25,7 @@ def differences(before: Prices, after: Prices, reference: str) -> list[str]:
         if gained:
             lines.append(f"{len(gained)} {what} added since {reference}: {_listed(gained)}")
         if lost:
-            lines.append(f"{len(lost)} {what} gone since {reference}: {_listed(lost)}")
+            lines.append(f"{len(lost)} {what} removed since {reference}: {_listed(lost)}")
     if set(before.symbols) == set(after.symbols) and before.symbols != after.symbols:
         lines.append(f"symbols are in another order than in {reference}")
     dates = before.dates.intersection(after.dates)

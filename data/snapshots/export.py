@@ -1,4 +1,4 @@
-"""Prices as a file that anything can read, the import included."""
+"""Export of prices to CSV and Parquet files, which can be imported again."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 
 def export_prices(prices: Prices, path: Path) -> int:
-    """Write prices in long form (date, symbol, fields); give the number of rows.
+    """Write prices in long form (date, symbol, fields) and return the number of rows.
 
     Parameters
     ----------
     prices
-        What to write.
+        The prices.
     path
-        Ends with ``.csv``, ``.csv.gz`` or ``.parquet``; a file there is replaced, whole or not at all.
+        Ends with ``.csv``, ``.csv.gz`` or ``.parquet``; an existing file is replaced atomically.
 
     Raises
     ------
     DataError
-        If the file's ending is another one, or its folder is not there, or the disk refuses.
+        If the file has another ending, its folder does not exist, or it cannot be written.
     """
     if not path.name.endswith(SUFFIXES):
         raise DataError(f"{path}: the name must end with {', '.join(SUFFIXES)}")
     if not path.parent.is_dir():
-        raise DataError(f"{path}: there is no folder {path.parent}")
+        raise DataError(f"{path}: the folder {path.parent} does not exist")
     frame = prices.to_long()
     try:
         with atomic_path(path) as temporary:

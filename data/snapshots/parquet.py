@@ -1,4 +1,4 @@
-"""The Parquet form of a panel: long (date, symbol, one column a field), read back column by column."""
+"""Parquet files of panels in long form: date, symbol and one column per field."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 
 from data.errors import DataError
 from data.fields import FIELDS
-from data.panel import place, present_cells
+from data.panel import arrange, present_cells
 from data.prices import Prices
 
 
@@ -39,18 +39,18 @@ def write_panel(prices: Prices, path: Path) -> str:
 def read_panel(
     path: Path, name: str, *, symbols: Iterable[str], notes: Iterable[str], file_sha256: str
 ) -> Prices:
-    """Read what `write_panel` wrote.
+    """Read a panel from a file of `write_panel`.
 
     Raises
     ------
     DataError
-        If the file is not the one whose SHA-256 is given, or is no such table.
+        If the SHA-256 of the file is another one, or the file is not such a table.
     """
     import pyarrow
 
     order = tuple(symbols)
     try:
-        # Hashing and decoding both release the interpreter: the check costs little beside the reading.
+        # Hashing and decoding both release the GIL, so the check adds little time.
         with ThreadPoolExecutor(max_workers=1) as pool:
             digest = pool.submit(file_digest, path)
             try:
@@ -71,7 +71,7 @@ def read_panel(
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes."""
+    """Return the SHA-256 (hex) of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -91,7 +91,7 @@ def _read_arrays(path: Path, name: str, symbols: tuple[str, ...]) -> tuple[np.nd
     length, width = len(days) // max(len(seen), 1), len(seen)
     if tuple(seen) == symbols and length * width == len(days) and _is_rectangle(days, codes, length, width):
         return days[:length], {field: array.reshape(width, length).T for field, array in values.items()}
-    dates, arrays = place(name, days, codes, seen, values, symbols)
+    dates, arrays = arrange(name, days, codes, seen, values, symbols)
     return dates, arrays
 
 

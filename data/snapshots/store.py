@@ -1,8 +1,8 @@
-"""The snapshot store: immutable, hashed folders of prices under ``<home>/data/``.
+"""Store of snapshots: immutable, hashed folders of prices under ``<home>/data/``.
 
 ``NAME`` is the first version of a snapshot and ``NAME@2``, ``NAME@3``, … are later ones. Each is a folder
-with ``prices.parquet`` (long form) and ``manifest.json``, made in one rename and never changed: a reader sees
-a whole version or none, and writers that race end up with a version each.
+with ``prices.parquet`` (long form) and ``manifest.json``, made in one rename and never changed: a reader sees a whole
+version or none, and of two simultaneous writers each gets a version of its own.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ FORMAT = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _REFERENCE = re.compile(rf"(?P<name>{_NAME.pattern})(?:@(?P<version>[1-9][0-9]*))?")
 _RESERVED = ("sp500-20", "factors-5", "sp500-index-ohlc")
-# A day: no write takes that long, so what is older belongs to a process that was killed.
+# A day: no write takes that long, so older leftovers belong to a killed process.
 _LEFTOVER_SECONDS = 86_400.0
 
 
 def home_directory() -> Path:
-    """Return where all state lives: ``EQUITRADE_HOME``, or ``./equitrade_home``."""
+    """Return the state directory: ``EQUITRADE_HOME``, or ``./equitrade_home``."""
     return Path(os.environ.get("EQUITRADE_HOME") or "equitrade_home")
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One version of one snapshot.
+    """A version of a snapshot.
 
     Attributes
     ----------
     name, version
-        `reference` joins them to what a command takes: ``NAME`` or ``NAME@2``.
+        `reference` joins them to ``NAME`` or ``NAME@2``, as commands take it.
     path
         Its folder.
     manifest
         The contents of ``manifest.json``.
     written
-        False where `SnapshotStore.save` found the newest version to hold the same prices already.
+        False if `SnapshotStore.save` found the same prices in the newest version.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Snapshot:
 
     @property
     def differences(self) -> tuple[str, ...]:
-        """What this version changed against the one before it, one line each."""
+        """Changes from the previous version, one line each."""
         return tuple(self.manifest.get("differences", ()))
 
 
@@ -79,22 +79,22 @@ class SnapshotStore:
     Parameters
     ----------
     home
-        Home of all state; by default `home_directory()`. Nothing is made on disk before the first save.
+        State directory; `home_directory()` by default. Nothing is created before the first save.
     """
 
     def __init__(self, home: Path | str | None = None) -> None:
         self.directory = (Path(home) if home is not None else home_directory()) / "data"
 
     def names(self) -> list[str]:
-        """Names of the snapshots, sorted."""
+        """Return the names of the snapshots, sorted."""
         return sorted({name for name, _ in self._entries()})
 
     def versions(self, name: str) -> list[int]:
-        """Versions of one snapshot, increasing; empty where there is none."""
+        """Return the versions of a snapshot, increasing; empty if there is none."""
         return sorted(version for entry, version in self._entries() if entry == name)
 
     def has(self, reference: str) -> bool:
-        """Whether ``NAME`` or ``NAME@2`` is there."""
+        """Return True if ``NAME`` or ``NAME@2`` exists."""
         match = _REFERENCE.fullmatch(reference)
         if match is None:
             return False
@@ -112,7 +112,7 @@ class SnapshotStore:
         match = _REFERENCE.fullmatch(reference)
         if match is None or not self.has(reference):
             known = ", ".join(self.names()) or "none yet"
-            raise DataError(f"no snapshot '{reference}' in {self.directory} (there are: {known})")
+            raise DataError(f"no snapshot '{reference}' in {self.directory} (available: {known})")
         name = match["name"]
         version = int(match["version"]) if match["version"] else self.versions(name)[-1]
         path = self.directory / _reference(name, version)
@@ -124,7 +124,7 @@ class SnapshotStore:
         Raises
         ------
         DataError
-            If there is no such snapshot, or its content is not what was written.
+            If there is no such snapshot, or its content has changed since it was written.
         """
         snapshot = self.open(reference)
         manifest = snapshot.manifest
@@ -135,12 +135,12 @@ class SnapshotStore:
             notes=manifest["notes"],
             file_sha256=manifest["file_sha256"],
         )
-        # The bytes are those that were written, so the content hash is too: no need to compute it again.
+        # The SHA-256 of the file was checked, so the content hash need not be computed again.
         prices.__dict__["hash"] = manifest["hash"]
         return prices
 
     def references(self) -> list[str]:
-        """Every version of every snapshot (``NAME``, ``NAME@2``), by name, then version."""
+        """Return every version of every snapshot (``NAME``, ``NAME@2``), by name, then version."""
         return [_reference(name, version) for name, version in sorted(self._entries())]
 
     def save(
@@ -156,12 +156,12 @@ class SnapshotStore:
     ) -> Snapshot:
         """Write prices as a new version of `name`.
 
-        Where the newest version holds the same prices already, nothing is written and that one is returned.
+        If the newest version has the same prices, nothing is written and that version is returned.
 
         Parameters
         ----------
         prices
-            What to keep.
+            The prices.
         name
             Letters, digits, ``.``, ``_``, ``-``; not the name of a bundled dataset.
         provider
@@ -169,16 +169,16 @@ class SnapshotStore:
         validation
             Summary of the validation report.
         repairs
-            What was changed in the source's values because a person asked for it.
+            Changes that repairs made to the values of the source.
         findings
-            All findings of the validation, kept beside the prices as ``findings.csv``.
+            All findings of the validation, stored as ``findings.csv``.
         fetched_at
-            When the source was read; by default now.
+            Time at which the source was read; now by default.
 
         Raises
         ------
         DataError
-            If the name is not allowed or the disk refuses; what was there before is untouched.
+            If the name is not allowed or the snapshot cannot be written; earlier versions are untouched.
         """
         check_name(name)
         remove_leftovers(self.directory, older_than=time.time() - _LEFTOVER_SECONDS)
@@ -202,7 +202,7 @@ class SnapshotStore:
                     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
                     (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
             except FileExistsError:
-                # Another process wrote this version first: ours becomes the next, or is the same.
+                # Another process wrote this version first: this one becomes the next, or is the same.
                 continue
             except OSError as error:
                 reason = error.strerror or str(error)
@@ -229,9 +229,11 @@ class SnapshotStore:
 
 
 def check_name(name: str) -> None:
-    """Raise DataError unless `name` can be the name of a snapshot."""
+    """Raise DataError if `name` cannot be the name of a snapshot."""
     if _NAME.fullmatch(name) is None:
-        raise DataError(f"'{name}' cannot name a snapshot: use letters, digits, '.', '_', '-' (at most 64)")
+        raise DataError(
+            f"'{name}' is not a valid snapshot name: use letters, digits, '.', '_', '-' (at most 64)"
+        )
     if name in _RESERVED:
         raise DataError(f"'{name}' is the name of a bundled dataset; choose another name for the snapshot")
 
@@ -281,7 +283,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise DataError(f"{file}: the manifest is corrupted (its checksum differs); import or fetch it again")
     if manifest["format"] != FORMAT:
         raise DataError(
-            f"{file}: format {manifest['format']} is not known to this version (it reads {FORMAT})"
+            f"{file}: format {manifest['format']} is not supported (this version reads format {FORMAT})"
         )
     return manifest
 

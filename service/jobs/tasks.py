@@ -111,7 +111,7 @@ def refresh(parameters: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
     The new version is served from the next request on; where nothing changed there is none.
     """
     from data import SnapshotStore
-    from data.providers.yahoo import FetchOptions, Surroundings, fetch
+    from data.providers.yahoo import FetchHooks, FetchOptions, fetch
 
     store = SnapshotStore(place.settings.home)
     name = str(parameters["snapshot"]).partition("@")[0]
@@ -129,7 +129,7 @@ def refresh(parameters: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
         name,
         FetchOptions(symbols=symbols, **options),
         store,
-        surroundings=Surroundings(on_progress=on_progress),
+        hooks=FetchHooks(on_progress=on_progress),
     )
     return {
         "snapshot": snapshot.reference,

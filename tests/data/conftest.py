@@ -1,4 +1,4 @@
-"""Inputs of the data tests: panels, messy files, and a server on the loopback that speaks Yahoo's chart API."""
+"""Fixtures of the data tests: panels, files, and a local server with Yahoo's chart API."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from data import Prices, SnapshotStore
 
 
 def nyse_sessions(start: str, end: str) -> pd.DatetimeIndex:
-    """Sessions of the New York Stock Exchange."""
+    """Return the sessions of the New York Stock Exchange."""
     calendar = exchange_calendars.get_calendar("XNYS", start="1989-12-01", end="2026-01-31")
     sessions = calendar.sessions
     return pd.DatetimeIndex(sessions[(sessions >= start) & (sessions <= end)].to_numpy())
@@ -32,7 +32,7 @@ def sessions() -> Callable[[str, str], pd.DatetimeIndex]:
 
 
 def random_prices(seed: int, length: int, width: int, *, name: str = "random") -> Prices:
-    """Random walks with opens, highs, lows, adjusted closes and volumes."""
+    """Return random walks with opens, highs, lows, adjusted closes and volumes."""
     rng = np.random.default_rng(seed)
     dates = nyse_sessions("2001-01-02", "2025-12-31")[:length]
     symbols = [f"S{index}" for index in range(width)]
@@ -65,7 +65,7 @@ def store(tmp_path: Path) -> SnapshotStore:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Path]:
-    """Write a text file and give its path."""
+    """Write a text file and return its path."""
 
     def writer(text: str, name: str = "file.csv") -> Path:
         path = tmp_path / name
@@ -77,7 +77,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 @dataclass
 class Answer:
-    """What the server says: a status, a body, and whether it lies about the body's length."""
+    """Answer of the server: status, body, and the length after which the body is cut."""
 
     status: int = 200
     body: Any = None
@@ -87,7 +87,7 @@ class Answer:
 
 @dataclass
 class ChartServer:
-    """A server that speaks Yahoo's chart API.
+    """Server with Yahoo's chart API.
 
     ``answers`` maps a symbol to what it gets, in order; the last one is given again and again. Short requests
     that only ask for the time zone are answered from ``meta`` and do not use up answers.
@@ -99,7 +99,7 @@ class ChartServer:
     asked: list[str] = field(default_factory=list)
 
     def charts(self, symbol: str) -> int:
-        """How often the prices of a symbol were asked for."""
+        """Return the number of requests for the prices of a symbol."""
         return self.asked.count(symbol)
 
 
@@ -115,7 +115,7 @@ def chart(
     kind: str = "EQUITY",
     factor: Any = 1.0,
 ) -> dict[str, Any]:
-    """A body as Yahoo writes it: closes as given, opens 1 % below, highs 2 % above, lows 2 % below."""
+    """Return a body as Yahoo writes it: closes as given, opens 1 % below, highs 2 % above, lows 2 % below."""
     prices = np.asarray(close, dtype=float)
     stamps = [int(date.tz_localize(zone).timestamp()) + 34_200 for date in dates]
 
@@ -184,7 +184,7 @@ def answer() -> type[Answer]:
 
 @pytest.fixture
 def chart_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChartServer]:
-    """A chart server; no proxy of the machine stands between it and the library."""
+    """Chart server, without a proxy of the machine between it and the library."""
     for variable in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(variable, raising=False)
     state = ChartServer("")

@@ -1,4 +1,4 @@
-"""The data commands: what they print, write and answer to bad input."""
+"""Tests of the data commands: output, files and error messages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(home: Path) -> Callable[..., str]:
-    """Run a command and give what it prints to standard output."""
+    """Run a command and return its standard output."""
 
     def runner(*arguments: str | Path) -> str:
         result = CliRunner().invoke(app, [*map(str, arguments), "--home", str(home)])
@@ -84,7 +84,7 @@ def test_import_as_json(run: Callable[..., str], csv: Path) -> None:
     assert answer["repairs"] == [{"repair": "sort", "count": 0, "changes": []}]
 
 
-def test_a_changed_file_makes_a_version_that_says_what_differs(
+def test_changed_file_makes_a_version_with_its_differences(
     run: Callable[..., str], csv: Path, write: Write
 ) -> None:
     run("import", csv, "--name", "mine")
@@ -95,9 +95,7 @@ def test_a_changed_file_makes_a_version_that_says_what_differs(
     assert "differs  close: 1 values changed since mine, by up to 0.100%" in text
 
 
-def test_long_lists_are_cut_unless_all_is_asked_for(
-    run: Callable[..., str], write: Write, make_prices: Any
-) -> None:
+def test_long_lists_are_cut_without_all(run: Callable[..., str], write: Write, make_prices: Any) -> None:
     long = make_prices(0, 120, 2).to_long()
     long["open"] = np.nan
     path = write(long.to_csv(index=False), "market.csv")
@@ -111,7 +109,7 @@ def test_long_lists_are_cut_unless_all_is_asked_for(
     ("arguments", "reason"),
     [
         (["import", "none.csv", "--name", "x"], "no such file"),
-        (["import", "CSV", "--name", "../x"], "cannot name a snapshot"),
+        (["import", "CSV", "--name", "../x"], "not a valid snapshot name"),
         (["import", "CSV", "--name", "x", "--map", "close"], "write FIELD=COLUMN"),
         (["import", "CSV", "--name", "x", "--map", "close=Nope"], "no column 'Nope'"),
         (["import", "CSV", "--name", "x", "--calendar", "XXXX"], "no exchange calendar 'XXXX'"),
@@ -124,10 +122,10 @@ def test_long_lists_are_cut_unless_all_is_asked_for(
             "--provider: 'z' is not one of yfinance",
         ),
         (["fetch", "--symbols", "A", "--start", "soon", "--name", "x"], "'soon' is not a date"),
-        (["fetch", "--symbols", ",", "--start", "2024-01-01", "--name", "x"], "no symbol given"),
+        (["fetch", "--symbols", ",", "--start", "2024-01-01", "--name", "x"], "no symbol .write --symbols"),
     ],
 )
-def test_bad_input_is_one_line_and_writes_nothing(
+def test_bad_input_gives_one_line_and_writes_nothing(
     run: Callable[..., str], csv: Path, home: Path, arguments: list[str], reason: str
 ) -> None:
     with pytest.raises(DataError, match=reason) as caught:
@@ -145,14 +143,14 @@ def test_validate_lists_everything_and_then_fails(home: Path, write: Write) -> N
     assert "error non-positive: 1" in result.stdout
 
 
-def test_damaged_snapshots_are_listed_as_such(run: Callable[..., str], csv: Path, home: Path) -> None:
+def test_damaged_snapshots_are_listed_with_the_reason(run: Callable[..., str], csv: Path, home: Path) -> None:
     run("import", csv, "--name", "mine")
     (home / "data" / "mine" / "manifest.json").write_text("{")
     assert "manifest cannot be read" in run("list")
     assert "error" in json.loads(run("list", "--json"))["snapshots"][0]
 
 
-def test_each_version_is_listed_with_its_own_facts(run: Callable[..., str], home: Path) -> None:
+def test_each_version_is_listed_with_its_own_values(run: Callable[..., str], home: Path) -> None:
     for days in (5, 8):
         close = pd.DataFrame({"AAA": np.arange(1.0, days + 1)}, pd.bdate_range("2024-01-01", periods=days))
         SnapshotStore(home).save(Prices.from_frames("mine", close=close), "mine", provider={"name": "test"})
@@ -160,7 +158,7 @@ def test_each_version_is_listed_with_its_own_facts(run: Callable[..., str], home
     assert [(row["reference"], row["sessions"]) for row in rows] == [("mine", 5), ("mine@2", 8)]
 
 
-def test_fetch_goes_through_the_library(
+def test_fetch_uses_the_library(
     run: Callable[..., str], chart_server: Any, make_chart: Any, answer: Any, sessions: Any
 ) -> None:
     days = sessions("2024-01-02", "2024-02-29")
@@ -196,7 +194,7 @@ def test_help_and_the_package_import_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_the_package_names_what_it_exports() -> None:
+def test_exported_names_exist() -> None:
     import data
 
     assert set(data.__all__) <= set(dir(data))
@@ -206,7 +204,7 @@ def test_the_package_names_what_it_exports() -> None:
         _ = data.nothing
 
 
-def test_export_says_what_it_wrote_in_json_too(run: Callable[..., str], tmp_path: Path) -> None:
+def test_export_as_json(run: Callable[..., str], tmp_path: Path) -> None:
     path = tmp_path / "prices.csv"
     answer = json.loads(run("export", "factors-5", path, "--json"))
     assert answer == {"name": "factors-5", "path": str(path), "rows": len(pd.read_csv(path))}

@@ -1,4 +1,4 @@
-"""Features: causal, scale free, odd or even as declared."""
+"""Tests of features: causal, independent of scale, odd or even as declared."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_adjusted_closes_are_used_where_they_are() -> None:
 
 
 def test_unknown_and_repeated_features_are_refused() -> None:
-    with pytest.raises(DataError, match=r"no feature 'ret_2' \(there are ret_1"):
+    with pytest.raises(DataError, match=r"no feature 'ret_2' \(features: ret_1"):
         compute_features(prices_of(closes(0)), ["ret_2"])
     with pytest.raises(DataError, match="once each"):
         compute_features(prices_of(closes(0)), ["ret_1", "ret_1"])

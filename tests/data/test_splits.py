@@ -1,4 +1,4 @@
-"""Splits: in order of time, without overlap, with purge and embargo."""
+"""Tests of splits: in order of time, without overlap, with purge and embargo."""
 
 from __future__ import annotations
 

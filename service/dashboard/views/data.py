@@ -14,7 +14,7 @@ from data.errors import DataError
 from data.providers.bundled import bundled_manifest, bundled_names
 from data.quality.findings import ERRORS, WARNINGS
 from data.quality.repairs import REPAIRS
-from data.snapshots.coverage import EVERY, listed, missing_sessions
+from data.snapshots.coverage import EVERY, missing_sessions, symbol_dates
 from service.core.problems import Problem
 from service.dashboard.figures import PageFigure, themed
 from trading_app.report.figures import data as data_figures
@@ -104,10 +104,10 @@ class Dataset:
         """Missing sessions, and first and last session of each symbol."""
         if self.path is None:
             missing = pd.DataFrame(self.facts["gaps"], columns=["date", "symbol"])
-            spans = pd.DataFrame(self.facts["listed"], columns=["symbol", "first", "last", "sessions"])
+            spans = pd.DataFrame(self.facts["symbol_dates"], columns=["symbol", "first", "last", "sessions"])
             return missing.astype({"date": "datetime64[ns]"}), spans
         prices = snapshots.get(self.reference)
-        return missing_sessions(prices, self.facts["validation"].get("calendar")), listed(prices)
+        return missing_sessions(prices, self.facts["validation"].get("calendar")), symbol_dates(prices)
 
 
 def datasets(store: SnapshotStore) -> list[Dataset]:

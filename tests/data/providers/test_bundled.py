@@ -1,4 +1,4 @@
-"""The bundled datasets: real, offline, and the same on every machine."""
+"""Tests of the bundled datasets: real, offline, and equal on every machine."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ GOLDEN = {
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
-        raise AssertionError("a bundled dataset asks the network")
+        raise AssertionError("a bundled dataset uses the network")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
 
@@ -68,7 +68,7 @@ def test_no_snapshot_can_hide_a_bundled_dataset(name: str) -> None:
         check_name(name)
 
 
-def test_survivorship_is_said() -> None:
+def test_survivorship_note() -> None:
     assert any("survivor" in note.lower() for note in load_prices("sp500-20").notes)
     assert any("survivor" in note.lower() for note in load_prices("sp500-20", symbols=["AAPL"]).notes)
 
@@ -84,7 +84,7 @@ def test_ranges_and_symbols_are_cut() -> None:
     assert prices.dates[0].year == prices.dates[-1].year == 2000
 
 
-def test_wrong_names_are_answered_with_what_there_is(tmp_path: Path) -> None:
+def test_wrong_names_are_answered_with_the_available_ones(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"sp500-2'.*available: sp500-20.*did you mean 'sp500-20'"):
         load_prices("sp500-2", home=tmp_path)
     with pytest.raises(DataError, match="no symbol NOPE"):
@@ -98,7 +98,7 @@ def test_manifest_is_stored_and_read_again(tmp_path: Path, monkeypatch: pytest.M
     manifest = bundled_manifest("factors-5", tmp_path)
     prices = load_bundled("factors-5")
     assert manifest["hash"] == prices.hash
-    assert manifest["listed"][0] == [prices.symbols[0], "2014-01-02", "2022-12-28", 2264]
+    assert manifest["symbol_dates"][0] == [prices.symbols[0], "2014-01-02", "2022-12-28", 2264]
     assert manifest["validation"]["calendar"] == "XNYS"
     assert sum(manifest["validation"]["counts"].values()) == len(manifest["findings"])
     monkeypatch.setattr("data.providers.bundled._manifest", None)

@@ -1,4 +1,4 @@
-"""The yfinance provider, through the real library, against a server on the loopback."""
+"""Tests of the yfinance provider with the real library and a local server."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pandas as pd
 import pytest
 
 from data import DataError, SnapshotStore
-from data.providers.yahoo import FetchOptions, Surroundings, fetch
+from data.providers.yahoo import FetchHooks, FetchOptions, fetch
 from data.quality.pipeline import CheckOptions
 
 NOW = datetime(2024, 6, 3, 12, tzinfo=UTC)
 
 
 class FakeTime:
-    """A clock that moves only when somebody sleeps."""
+    """Clock that only `sleep` advances."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -62,7 +62,7 @@ def days(sessions: Callable[[str, str], pd.DatetimeIndex]) -> pd.DatetimeIndex:
 
 @pytest.fixture
 def run(chart_server: Any, store: SnapshotStore) -> Callable[..., Any]:
-    """Fetch symbols from the loopback with a fake clock."""
+    """Fetch symbols from the local server with a fake clock."""
 
     def runner(*symbols: str, name: str = "snap", checks: CheckOptions | None = None, **options: Any) -> Any:
         time = options.pop("time", FakeTime())
@@ -73,7 +73,7 @@ def run(chart_server: Any, store: SnapshotStore) -> Callable[..., Any]:
             FetchOptions(symbols=symbols, **settings),
             store,
             checks=checks,
-            surroundings=Surroundings(time.sleep, time.clock, lambda: NOW, progress),
+            hooks=FetchHooks(time.sleep, time.clock, lambda: NOW, progress),
         )
 
     return runner
@@ -145,7 +145,7 @@ def test_a_server_that_stays_busy_is_given_up_and_nothing_is_written(
     run: Callable[..., Any], chart_server: Any, answer: Any, store: SnapshotStore
 ) -> None:
     chart_server.answers["AAA"] = [answer(502, "bad gateway")]
-    with pytest.raises(DataError, match=r"AAA: no proper answer in 3 tries: HTTP status 502"):
+    with pytest.raises(DataError, match=r"AAA: no proper answer in 3 attempts: HTTP status 502"):
         run("AAA", attempts=3)
     assert store.names() == []
 
@@ -201,7 +201,7 @@ def test_a_stopped_fetch_goes_on_with_the_symbols_that_are_left(
     run("AAA", "BBB", "CCC", on_progress=lambda *what: seen.append(what))
     assert chart_server.charts("AAA") == 1
     assert chart_server.charts("BBB") == 1
-    assert [what[3] for what in seen] == ["already there", "already there", f"{len(days)} sessions"]
+    assert [what[3] for what in seen] == ["already stored", "already stored", f"{len(days)} sessions"]
     assert store.load("snap").symbols == ("AAA", "BBB", "CCC")
     assert not list(store.directory.glob(".fetch-*"))
 

@@ -1,4 +1,4 @@
-"""Files as they come: usual exports are recognised, nothing is invented, and what is wrong has a row."""
+"""Tests of imported files: usual exports are recognised, and every error has its row."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_gzip_parquet_and_several_files(tmp_path: Path, write: Write, make_price
     pd.testing.assert_frame_equal(read_prices([pairs]).prices.fields["open"], prices.fields["open"])
 
 
-def test_csv_and_back_keeps_every_bit(tmp_path: Path, make_prices: Any) -> None:
+def test_csv_export_reads_back_bit_for_bit(tmp_path: Path, make_prices: Any) -> None:
     prices: Prices = make_prices(4, 40, 3)
     path = tmp_path / "back.csv"
     prices.to_long().to_csv(path, index=False)
@@ -123,7 +123,7 @@ def test_csv_and_back_keeps_every_bit(tmp_path: Path, make_prices: Any) -> None:
 
 @pytest.fixture(scope="module")
 def kaggle(sessions: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]:
-    """A file as the 31 Dow stocks of 2006 to 2017 come: stacked, with holes in open, high and low."""
+    """Return a file like that of the 31 Dow stocks from 2006 to 2017: long, with gaps in open, high and low."""
     days = sessions("2006-01-03", "2017-12-29")
     rng = np.random.default_rng(0)
     parts = []
@@ -151,7 +151,7 @@ def kaggle(sessions: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     return path, frame
 
 
-def test_a_real_messy_long_file_is_imported_and_says_which_rows_lack_what(
+def test_long_file_with_gaps_is_imported_with_a_finding_per_row(
     kaggle: tuple[Path, pd.DataFrame],
 ) -> None:
     path, frame = kaggle
@@ -190,7 +190,7 @@ WRONG = {
     ),
     "bad date": ("2024-13-45,A,1,2,0.5,1,10\n", "line 3: A: date '2024-13-45' is not a date"),
     "no date": (",A,1,2,0.5,1,10\n", "line 3: A: date '' is not a date"),
-    "no symbol": ("2024-01-03,,1,2,0.5,1,10\n", "line 3: 2024-01-03: the row names no symbol"),
+    "no symbol": ("2024-01-03,,1,2,0.5,1,10\n", "line 3: 2024-01-03: the row has no symbol"),
     "cut row": ("2024-01-03,A,1,2", "line 3: 4 columns where the header has 7 .'2024-01-03,A,1,2'"),
     "long row": ("2024-01-03,A,1,2,0.5,1,10,11\n", "line 3: 8 columns where the header has 7"),
     "two currencies": (
@@ -205,14 +205,14 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_wrong_rows_stop_the_import_by_name(write: Write, case: str) -> None:
+def test_wrong_rows_stop_the_import(write: Write, case: str) -> None:
     rows, reason = WRONG[case]
     with pytest.raises(DataError, match=rf"file: file.csv {reason}") as caught:
         read_prices([write(HEAD + GOOD + rows)], checks=NO_CALENDAR)
     assert "\n" not in str(caught.value)
 
 
-def test_several_time_zones_are_told_from_summer_time(write: Write) -> None:
+def test_several_time_zones_are_distinguished_from_summer_time(write: Write) -> None:
     two_zones = "date,close\n2024-01-02 00:00:00-05:00,1\n2024-01-03 00:00:00+01:00,2\n"
     with pytest.raises(DataError, match=r"line 3.*UTC\+01:00, the first row is UTC-05:00"):
         read_prices([write(two_zones)], checks=NO_CALENDAR)
@@ -282,7 +282,7 @@ def test_columns_can_be_named_and_dates_settled(write: Write) -> None:
     assert one.symbols == ("AAPL",)
 
 
-def test_day_first_dates_are_told_by_a_late_day(write: Write) -> None:
+def test_day_first_dates_are_recognised_by_a_late_day(write: Write) -> None:
     path = write("Date,Close\n02/01/2024,1\n03/01/2024,2\n31/01/2024,3\n")
     prices = read_prices([path], checks=NO_CALENDAR).prices
     assert [str(date.date()) for date in prices.dates] == ["2024-01-02", "2024-01-03", "2024-01-31"]

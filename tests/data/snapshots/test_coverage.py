@@ -7,7 +7,7 @@ import pandas as pd
 
 from data.calendars import sessions_of
 from data.prices import Prices
-from data.snapshots.coverage import EVERY, listed, missing_sessions
+from data.snapshots.coverage import EVERY, missing_sessions, symbol_dates
 
 
 def panel() -> Prices:
@@ -31,7 +31,7 @@ def test_without_a_calendar_symbols_are_held_against_each_other() -> None:
 
 
 def test_listing_is_no_gap() -> None:
-    spans = listed(panel()).set_index("symbol")
+    spans = symbol_dates(panel()).set_index("symbol")
     assert str(spans.loc["BBB", "first"].date()) == "2024-01-08"
     assert spans.loc["AAA", "sessions"] == len(panel().dates) - 2
 

@@ -1,4 +1,4 @@
-"""Export: what is written reads back to the same prices."""
+"""Tests of export: the file reads back to the same prices."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ def test_other_endings_and_missing_folders_are_refused(tmp_path: Path) -> None:
     prices = load_prices("factors-5")
     with pytest.raises(DataError, match="must end with"):
         export_prices(prices, tmp_path / "prices.xlsx")
-    with pytest.raises(DataError, match="no folder"):
+    with pytest.raises(DataError, match="does not exist"):
         export_prices(prices, tmp_path / "nowhere" / "prices.csv")

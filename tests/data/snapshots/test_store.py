@@ -1,4 +1,4 @@
-"""The snapshot store: immutable versions, whole or not at all, checked on every load."""
+"""Tests of the snapshot store: immutable versions, atomic writes, checks on every load."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_what_is_saved_is_loaded(store: SnapshotStore, make_prices: Callable[..., Prices]) -> None:
+def test_saved_prices_are_loaded(store: SnapshotStore, make_prices: Callable[..., Prices]) -> None:
     prices = make_prices(0, 60, 4)
     moment = datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
     snapshot = save(store, prices, fetched_at=moment, validation={"counts": {}}, repairs=[{"repair": "sort"}])
@@ -51,7 +51,7 @@ def test_what_is_saved_is_loaded(store: SnapshotStore, make_prices: Callable[...
     assert len(long) == 240
 
 
-def test_holes_empty_days_and_empty_symbols_survive(store: SnapshotStore) -> None:
+def test_missing_values_empty_days_and_empty_symbols_are_stored(store: SnapshotStore) -> None:
     dates = pd.date_range("2024-01-01", periods=4)
     close = pd.DataFrame(
         {"Z": [np.nan, 1, np.nan, 2], "A": [np.nan, np.nan, np.nan, 3], "M": np.nan}, dates, dtype=float
@@ -81,7 +81,7 @@ def test_versions_are_added_and_never_changed(
     text = "\n".join(second.differences)
     assert "1 symbols added since snap: S3" in text
     assert "9 sessions added since snap" in text
-    assert "fields gone since snap" in text
+    assert "fields removed since snap" in text
     assert "close: 1 values changed since snap, by up to 1.000%; first S0 on 2001-01-09" in text
     assert store.load("snap") == store.load("snap@2")
     assert store.load("snap@1") == prices.select(["S0", "S1", "S2"]).between(None, prices.dates[50])
@@ -149,7 +149,7 @@ def test_a_new_version_over_a_damaged_one_says_so(
     assert "not compared with snap" in second.differences[0]
 
 
-def test_a_full_disk_leaves_what_was_there(
+def test_full_disk_leaves_earlier_versions(
     store: SnapshotStore, make_prices: Callable[..., Prices], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(store, make_prices(0, 60, 2))
@@ -283,15 +283,15 @@ def test_impossible_names_are_refused(
     assert not store.directory.exists()
 
 
-def test_missing_snapshots_are_answered_with_what_there_is(
+def test_missing_snapshots_are_answered_with_the_available_ones(
     store: SnapshotStore, make_prices: Callable[..., Prices]
 ) -> None:
-    with pytest.raises(DataError, match="there are: none yet"):
+    with pytest.raises(DataError, match="available: none yet"):
         store.load("snap")
     save(store, make_prices(0, 60, 2))
     for reference in ("snip", "snap@2", "snap@0", "../snap"):
         assert not store.has(reference)
-        with pytest.raises(DataError, match="there are: snap"):
+        with pytest.raises(DataError, match="available: snap"):
             store.open(reference)
 
 
