@@ -17,10 +17,10 @@ MatmulDtype = Literal["float32", "tf32", "bfloat16"]
 Gradient = Literal["auto", "autograd", "fused"]
 
 FORMER_NAMES = {
-    "relaxed_lr_multiplier": "relaxed_lr_multiplier",
-    "relaxed_decay": "relaxed_decay",
-    "relaxed_penalty": "relaxed_penalty",
-    "relaxed_noise": "relaxed_noise",
+    "gain_lr_multiplier": "relaxed_lr_multiplier",
+    "gain_decay": "relaxed_decay",
+    "gain_penalty": "relaxed_penalty",
+    "gain_noise": "relaxed_noise",
 }
 """Settings under the names that files written earlier have."""
 

@@ -189,7 +189,7 @@ def test_checkpoints_with_former_names_of_settings_still_load(tmp_path: Path) ->
     agent = run((0, 1), 40, tmp_path).agent
     document = max((tmp_path / "checkpoints").glob("step-*")) / "checkpoint.json"
     stored = json.loads(document.read_text())
-    stored["config"]["relaxed_decay"] = stored["config"].pop("relaxed_decay")
+    stored["config"]["gain_decay"] = stored["config"].pop("relaxed_decay")
     del stored["config"]["gradient"]
     document.write_text(json.dumps(stored))
     assert load_agent(tmp_path).config == agent.config

@@ -17,7 +17,7 @@ from typing import Any, get_type_hints
 
 from data.errors import DataError
 from equitrade.errors import EquitradeError
-from rl_core.config import SACConfig
+from rl_core.config import FORMER_NAMES, SACConfig
 from trading_app.market.costs import CostModel
 from trading_app.market.env import MarketConfig
 
@@ -223,13 +223,16 @@ def _defaults() -> dict[str, dict[str, Any]]:
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
         with file.open("rb") as stream:
-            return tomllib.load(stream)
+            content = tomllib.load(stream)
     except FileNotFoundError:
         raise ConfigurationError(f"{file}: no such configuration file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{file}: not valid TOML: {error}") from None
     except OSError as error:
         raise ConfigurationError(f"{file}: cannot be read: {error.strerror}") from None
+    if isinstance(content.get("sac"), dict):  # the file of a run may have former names
+        content["sac"] = {FORMER_NAMES.get(key, key): value for key, value in content["sac"].items()}
+    return content
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:

@@ -69,3 +69,9 @@ def test_unknown_overrides_are_refused(overrides: dict[str, Any]) -> None:
 def test_missing_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no such configuration file"):
         load_config(tmp_path / "none.toml")
+
+
+def test_a_file_of_an_earlier_run_is_read_with_the_current_names(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("[sac]\ngain_lr_multiplier = 5.0\n")
+    assert load_config(file).sac.relaxed_lr_multiplier == 5.0
