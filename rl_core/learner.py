@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from rl_core.errors import ConfigError
-from rl_core.fused.set_step import SetGradient, supports_sets
-from rl_core.fused.vector_step import VectorGradient, supports_vectors
+from rl_core.fused.sac_gradient import FusedGradient
+from rl_core.fused.set_step import SetStep, supports_sets
+from rl_core.fused.vector_step import VectorStep, supports_vectors
 from rl_core.replay import Batch, Metrics
 
 if TYPE_CHECKING:
@@ -48,9 +49,9 @@ def choose_gradient(agent: SAC) -> Gradient:
     config = agent.config
     if config.gradient == "fused" or (config.gradient == "auto" and not config.compile):
         if supports_vectors(agent.actor) and supports_vectors(agent.critic):
-            return VectorGradient(agent)
+            return FusedGradient(agent, VectorStep)
         if supports_sets(agent.actor) and supports_sets(agent.critic):
-            return SetGradient(agent)
+            return FusedGradient(agent, SetStep)
     if config.gradient == "fused":
         names = f"{type(agent.actor).__name__} and {type(agent.critic).__name__}"
         raise ConfigError(

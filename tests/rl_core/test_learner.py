@@ -9,7 +9,8 @@ import torch
 from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
 from rl_core.fused.recorder import Tape
-from rl_core.fused.vector_step import VectorGradient, supports_vectors
+from rl_core.fused.sac_gradient import FusedGradient
+from rl_core.fused.vector_step import VectorStep, supports_vectors
 from rl_core.layers import RegularLinear
 from rl_core.learner import Autograd, choose_gradient
 from rl_core.networks.vectors import VectorNetwork
@@ -54,7 +55,7 @@ def batch(symmetry: Symmetry, seeds: tuple[int, ...], step: int, size: int = B) 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["C2", "D2", "D4", "rows"])
-def test_gradient_by_hand_is_autograds(kind: str, name: str) -> None:
+def test_fused_gradient_is_that_of_autograd(kind: str, name: str) -> None:
     symmetry = symmetries()[name]
     # Narrow bounds: some log standard deviations are clamped.
     agent = make(kind, symmetry, relaxed_penalty=0.1, log_std_min=-0.05, log_std_max=0.05)
@@ -69,10 +70,10 @@ def test_gradient_by_hand_is_autograds(kind: str, name: str) -> None:
     agent.flat.gradients.zero_()
     torch.autograd.backward(loss)
     gradients = agent.flat.gradients.clone()
-    by_hand = VectorGradient(agent)
+    fused = FusedGradient(agent, VectorStep)
     for _ in range(2):  # the second time in used buffers
-        by_hand(sample, noise)
-        metrics = by_hand.metrics()
+        fused(sample, noise)
+        metrics = fused.metrics()
         torch.testing.assert_close(agent.flat.gradients, gradients, atol=1e-5, rtol=1e-4)
         assert metrics.keys() == expected.keys()
         for key, value in expected.items():
@@ -80,23 +81,23 @@ def test_gradient_by_hand_is_autograds(kind: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["dense", "exact", "relaxed", "rpp"])
-def test_gradient_by_hand_follows_batch_sizes_and_changes_from_outside(kind: str) -> None:
+def test_gradient_fused_follows_batch_sizes_and_changes_from_outside(kind: str) -> None:
     symmetry = symmetries()["C2"]
     agent = make(kind, symmetry)
-    by_hand = VectorGradient(agent)
+    fused = FusedGradient(agent, VectorStep)
     for step, size in enumerate((16, 5, 16, 5)):
         sample = batch(symmetry, (0, 1), step, size)
         noise = agent.update_noise(sample)
         agent.flat.gradients.zero_()
         torch.autograd.backward(agent.losses(sample, noise)[0])
         gradients = agent.flat.gradients.clone()
-        by_hand(sample, noise)
+        fused(sample, noise)
         torch.testing.assert_close(agent.flat.gradients, gradients, atol=1e-5, rtol=1e-4)
         for values in (agent.flat.values, agent.target_values):
             values.add_(0.1 * torch.randn(values.shape, generator=torch.Generator().manual_seed(step)))
     agent.flat.values.fill_(torch.nan)
-    by_hand(sample, noise)
-    assert bool(by_hand.metrics()["critic_loss"].isnan().all())
+    fused(sample, noise)
+    assert bool(fused.metrics()["critic_loss"].isnan().all())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -143,15 +144,15 @@ def test_a_seed_alone_steps_as_in_a_batch() -> None:
 
 
 def products_are_rounded(agent: SAC) -> bool:
-    """Whether this processor rounds products of the size of the networks under the agent's setting."""
+    """Whether this processor rounds factors under the agent's setting; some only take another float32 kernel."""
     a, b = torch.randn(2, 256, 256, generator=torch.Generator().manual_seed(0))
     with agent.precision():
         rough = a @ b
-    return not torch.equal(rough, a @ b)
+    return float((rough - a @ b).norm() / rough.norm()) > 1e-4
 
 
 @pytest.mark.parametrize("kind", ["dense", "exact", "relaxed"])
-def test_bfloat16_by_hand_stays_close(kind: str) -> None:
+def test_bfloat16_fused_stays_close(kind: str) -> None:
     symmetry = symmetries()["C2"]
     agent = make(kind, symmetry, matmul_dtype="bfloat16")
     sample = batch(symmetry, (0, 1), 0)
@@ -164,11 +165,10 @@ def test_bfloat16_by_hand_stays_close(kind: str) -> None:
             torch.autograd.backward(loss)
             gradients.append(agent.flat.gradients.clone())
     rough, full = gradients
-    # Some processors take float32 products under this setting: then nothing is rounded.
     if products_are_rounded(agent):
         assert float((rough - full).norm()) > 1e-5 * float(full.norm())
     with agent.precision():
-        VectorGradient(agent)(sample, noise)
+        FusedGradient(agent, VectorStep)(sample, noise)
     assert float((agent.flat.gradients - rough).norm()) < 0.05 * float(rough.norm())
     assert float((agent.flat.gradients - full).norm()) < 0.05 * float(full.norm())
 
@@ -323,7 +323,7 @@ def test_fused_gradients_are_for_known_classes_only() -> None:
         agent.config = forced
         with pytest.raises(ConfigError, match="there is no fused code for VectorNetwork and"):
             choose_gradient(agent)
-    assert isinstance(make("relaxed", symmetry).gradient, VectorGradient)
+    assert isinstance(make("relaxed", symmetry).gradient, FusedGradient)
     assert isinstance(make("relaxed", symmetry, gradient="autograd").gradient, Autograd)
 
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from rl_core.config import SACConfig
-from rl_core.fused import set_step as by_hand_sets
-from rl_core.fused.set_step import SetGradient, supports_sets
+from rl_core.fused import set_step as set_step
+from rl_core.fused.sac_gradient import FusedGradient
+from rl_core.fused.set_step import SetStep, supports_sets
 from rl_core.random import Noise
 from rl_core.replay import Batch
 from rl_core.sac import SAC
@@ -72,7 +73,7 @@ def gradient_of_losses(
     ],
     ids=lambda settings: f"{settings['activation']}-{settings['depth']}",
 )
-def test_gradient_by_hand_is_autograds(kind: str, name: str, settings: dict[str, object]) -> None:
+def test_fused_gradient_is_that_of_autograd(kind: str, name: str, settings: dict[str, object]) -> None:
     symmetry = symmetries()[name]
     agent = disturbed(kind, symmetry, **settings)
     assert supports_sets(agent.actor)
@@ -80,10 +81,10 @@ def test_gradient_by_hand_is_autograds(kind: str, name: str, settings: dict[str,
     sample = batch(symmetry)
     noise = agent.update_noise(sample)
     gradients, expected = gradient_of_losses(agent, sample, noise)
-    by_hand = SetGradient(agent)
+    fused = FusedGradient(agent, SetStep)
     for _ in range(2):  # the second time in used buffers
-        by_hand(sample, noise)
-        metrics = by_hand.metrics()
+        fused(sample, noise)
+        metrics = fused.metrics()
         torch.testing.assert_close(agent.flat.gradients, gradients, atol=1e-5, rtol=1e-4)
         assert metrics.keys() == expected.keys()
         for key, value in expected.items():
@@ -108,7 +109,7 @@ def test_a_part_relaxed_alone(name: str, settings: dict[str, str]) -> None:
     sample = batch(symmetry)
     noise = agent.update_noise(sample)
     gradients, _ = gradient_of_losses(agent, sample, noise)
-    SetGradient(agent)(sample, noise)
+    FusedGradient(agent, SetStep)(sample, noise)
     torch.testing.assert_close(agent.flat.gradients, gradients, atol=1e-5, rtol=1e-4)
 
 
@@ -119,9 +120,9 @@ def test_seeds_one_by_one_or_together(kind: str, name: str, monkeypatch: pytest.
     seeds = (0, 1, 2)
     sample, found = batch(symmetry, seeds), []
     for at_once in (1, 2 * 16 * B * N * 2, 2**30):
-        monkeypatch.setattr(by_hand_sets, "AT_ONCE", at_once)
+        monkeypatch.setattr(set_step, "AT_ONCE", at_once)
         agent = make(kind, symmetry, seeds)
-        SetGradient(agent)(sample, agent.update_noise(sample))
+        FusedGradient(agent, SetStep)(sample, agent.update_noise(sample))
         found.append(agent.flat.gradients.clone())
     for other in found[1:]:
         torch.testing.assert_close(other, found[0], atol=1e-6, rtol=1e-5)
@@ -130,13 +131,13 @@ def test_seeds_one_by_one_or_together(kind: str, name: str, monkeypatch: pytest.
 def test_batches_of_another_size_follow_one_another() -> None:
     symmetry = symmetries()["C2"]
     agent = make("relaxed", symmetry)
-    by_hand = SetGradient(agent)
+    fused = FusedGradient(agent, SetStep)
     whole = batch(symmetry)
     for size in (B, B // 2, B):
         sample = Batch(*(part[:, :size] for part in whole))
         noise = agent.update_noise(sample)
         gradients, _ = gradient_of_losses(agent, sample, noise)
-        by_hand(sample, noise)
+        fused(sample, noise)
         torch.testing.assert_close(agent.flat.gradients, gradients, atol=1e-5, rtol=1e-4)
 
 
@@ -150,14 +151,14 @@ def test_equal_seeds_take_equal_steps_bit_for_bit() -> None:
 
 
 @pytest.mark.parametrize("kind", ["exact", "relaxed"])
-def test_bfloat16_by_hand_stays_close(kind: str) -> None:
+def test_bfloat16_fused_stays_close(kind: str) -> None:
     symmetry = symmetries()["C2, wide rows"]
     agent = make(kind, symmetry, matmul_dtype="bfloat16", activation="silu")
     sample = batch(symmetry)
     noise = agent.update_noise(sample)
     with agent.precision():
         gradients, _ = gradient_of_losses(agent, sample, noise)
-        SetGradient(agent)(sample, noise)
+        FusedGradient(agent, SetStep)(sample, noise)
     assert (agent.flat.gradients - gradients).norm() < 0.05 * gradients.norm()
 
 
