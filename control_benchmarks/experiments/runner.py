@@ -283,7 +283,7 @@ class _Watch:
         found = self.judge.evaluate(agent)
         self.recorder.evaluation(frames, found)
         if job.agent == "relaxed":
-            self.recorder.gains(frames, gain_lines(agent))
+            self.recorder.relaxed_weights(frames, gain_lines(agent))
         mean = found.returns.mean(dim=1)
         means = mean.view(len(job.variants), -1).mean(dim=1).tolist()
         text = ", ".join(f"{name} {value:.0f}" for name, value in zip(job.variants, means, strict=True))
