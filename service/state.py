@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+_CHECK_SECONDS = 1.0
 
 
 def utc_now() -> datetime:
@@ -79,7 +83,10 @@ class State:
             clock=clock,
         )
         self._batcher = Batcher(lambda prepared: self.run(self.decisions.decide_together, prepared))
-        self.jobs = JobQueue(self.database, attempts=service.job_attempts, clock=clock)
+        self.jobs = JobQueue(self.database, settings.jobs, attempts=service.job_attempts, clock=clock)
+        self._check_lock = threading.Lock()
+        self._checked_at = -math.inf
+        self._large_executor = ThreadPoolExecutor(1, thread_name_prefix="large")
         self._executor = ThreadPoolExecutor(service.threads, thread_name_prefix="answer")
 
     async def run(
@@ -89,6 +96,13 @@ class State:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
 
+    async def run_large(
+        self, function: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> Result:
+        """Run a function on a large request, one at a time: others wait for the interpreter's lock meanwhile."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._large_executor, lambda: function(*args, **kwargs))
+
     async def decide(self, request: DecisionRequest, *, key_id: str, request_id: str) -> DecisionResult:
         """Decide on a request, together with concurrent ones; return once the answer is in the audit.
 
@@ -97,8 +111,22 @@ class State:
         Problem
             If the request cannot be decided.
         """
-        prepared = await self.run(self.decisions.prepare, request, key_id=key_id, request_id=request_id)
+        run = self.run if request.prices is None else self.run_large
+        prepared = await run(self.decisions.prepare, request, key_id=key_id, request_id=request_id)
         return await self._batcher.decide(prepared)
+
+    def check_database(self) -> None:
+        """Check, at most once a second, that the database can be written to.
+
+        Raises
+        ------
+        DatabaseError
+            If it cannot.
+        """
+        with self._check_lock:
+            if time.monotonic() - self._checked_at > _CHECK_SECONDS:
+                self.database.check_writable()
+                self._checked_at = time.monotonic()
 
     def runs(self) -> list[Run]:
         """Every run, newest first."""
@@ -132,5 +160,6 @@ class State:
 
     def close(self) -> None:
         """Stop the threads and close connections."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        for executor in (self._executor, self._large_executor):
+            executor.shutdown(wait=False, cancel_futures=True)
         self.database.close()

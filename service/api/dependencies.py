@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 from fastapi import Depends, Path, Query, Request, Security
 from fastapi.security import HTTPBearer
@@ -16,7 +16,7 @@ from service.state import State
 
 
 async def get_state(request: Request) -> State:
-    """The process's state; asynchronous, because anything else would be sent to a thread and back."""
+    """Return the process's state; asynchronous, since FastAPI runs other functions on a thread."""
     return cast(State, request.app.state.equitrade)
 
 
@@ -24,13 +24,17 @@ StateDep = Annotated[State, Depends(get_state)]
 
 
 async def identify(request: Request, state: State) -> Principal:
-    """Find who holds the key of a request and spend one of its requests.
+    """Authenticate a request, once, and count it for the rate limit.
 
     Raises
     ------
     Problem
-        If there is no good key; after too many failures from one address ``too-many-requests``.
+        If there is no valid key; ``too-many-requests`` after too many requests or failures.
     """
+    state_of_request: dict[str, Any] = request.scope["state"]
+    principal: Principal | None = state_of_request.get("principal")
+    if principal is not None:
+        return principal
     try:
         token = bearer_token(request.headers.get("authorization"))
         principal = await state.run(state.keys.authenticate, token)
@@ -40,20 +44,19 @@ async def identify(request: Request, state: State) -> Principal:
         raise
     log_fields(request)["key"] = principal.id
     state.rate_limits.spend("requests", principal.id)
+    state_of_request["principal"] = principal
     return principal
 
 
 class KeyScheme(HTTPBearer):
-    """Asks for a key with a scope, and describes that in OpenAPI.
-
-    One dependency does both: each further one would be resolved anew at each request.
+    """Requires a key with a scope, and describes it in OpenAPI.
 
     Parameters
     ----------
     scope : str
-        What the key must hold; None where any key will do.
+        Required scope; None if any key is accepted.
     optional : callable, optional
-        Tells of a process whether no key is needed in it.
+        Returns whether this process needs no key.
     """
 
     def __init__(self, scope: str | None, optional: Callable[[State], bool] = lambda _: False) -> None:
@@ -63,36 +66,32 @@ class KeyScheme(HTTPBearer):
         self._optional = optional
 
     async def __call__(self, request: Request) -> Principal:  # type: ignore[override]
-        """Find who asks."""
-        return await self.admit(request, await get_state(request))
-
-    async def admit(self, request: Request, state: State) -> Principal:
-        """Find who asks.
+        """Return the owner of the request's key.
 
         Raises
         ------
         Problem
             As `identify`; ``insufficient-scope`` if the key does not hold the scope.
         """
+        state = await get_state(request)
         if self._optional(state):
             return Principal("-", "anybody", frozenset())
         principal = await identify(request, state)
         if self._scope is not None and not principal.may(self._scope):
-            detail = f"this needs the scope {self._scope!r}"
+            detail = f"this request needs a key with the scope {self._scope!r}"
             raise Problem("insufficient-scope", detail, scope=self._scope)
         return principal
 
 
-READ_KEY = KeyScheme("read")
-Reader = Annotated[Principal, Security(READ_KEY)]
+Reader = Annotated[Principal, Security(KeyScheme("read"))]
 Runner = Annotated[Principal, Security(KeyScheme("run"))]
 Watcher = Annotated[Principal, Security(KeyScheme(None, lambda state: state.settings.service.public_metrics))]
 
 ModelId = Annotated[str, Path(pattern=NAME_PATTERN, description="Id of a model.")]
 RunName = Annotated[str, Path(pattern=NAME_PATTERN, description="Name of a run.")]
-RecordId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="Id as given out.")]
-Limit = Annotated[int, Query(ge=1, le=1000, description="Most to give.")]
-Offset = Annotated[int, Query(ge=0, le=1_000_000, description="How many to leave out first.")]
+RecordId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="Id of an answer or job.")]
+Limit = Annotated[int, Query(ge=1, le=1000, description="Largest number of items.")]
+Offset = Annotated[int, Query(ge=0, le=1_000_000, description="Number of items to skip.")]
 
 GUARDED = (
     "missing-key",
@@ -107,6 +106,6 @@ GUARDED = (
 
 
 def log_fields(request: Request) -> dict[str, str]:
-    """Fields of the request's log line that a route may add to."""
+    """Return the fields of the request's log line, for a route to add to."""
     fields: dict[str, str] = request.scope["state"].setdefault("log", {})
     return fields

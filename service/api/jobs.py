@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, cast
 
+import pydantic_core
 from fastapi import APIRouter, Query, Response
 
 from service.api.bodies import JsonRoute
@@ -34,7 +35,7 @@ async def start_backtest(body: BacktestRequest, state: StateDep, runner: Runner,
     """Start a backtest of a model, a run or a baseline."""
     parameters = body.model_dump(mode="json", exclude_none=True, exclude={"timeout_seconds"})
     if body.model is not None:
-        # Fixed here, so that an attempt after a promotion tests what was asked for.
+        # Fixed here, so that an attempt after a new promotion tests the same version.
         parameters["version"] = (await state.run(state.registry.current, body.model)).version
     if body.data is not None:
         await state.run(state.snapshots.get, body.data)
@@ -49,7 +50,7 @@ async def start_backtest(body: BacktestRequest, state: StateDep, runner: Runner,
     "/trainings", status_code=202, responses={**described(*GUARDED, *_BODY, "unknown-data"), **_LOCATION}
 )
 async def start_training(body: TrainingRequest, state: StateDep, runner: Runner, response: Response) -> Job:
-    """Start to train a run; a training that a crash interrupts goes on from its last checkpoint."""
+    """Start the training of a run; after a crash it continues from its last checkpoint."""
     await state.run(state.snapshots.get, body.data)
     parameters = body.model_dump(mode="json", exclude_none=True, exclude={"timeout_seconds"})
     return await _submit("training", parameters, body.timeout_seconds, state, runner, response)
@@ -72,27 +73,35 @@ async def show_job(job_id: RecordId, state: StateDep, _reader: Reader) -> Job:
 
 @router.delete("/jobs/{job_id}", responses=described(*GUARDED, "unknown-job", "invalid-request"))
 async def cancel_job(job_id: RecordId, state: StateDep, _runner: Runner) -> Job:
-    """Cancel a job: at once if it waits, within seconds if it runs; a finished one stays as it is."""
+    """Cancel a job: at once if it is queued, within seconds if it is running; a finished job does not change."""
     await state.run(state.jobs.get, job_id)
     return shown(await state.run(state.jobs.cancel, job_id))
 
 
 @router.get(
     "/jobs/{job_id}/result",
+    response_model=JobResult,
     responses=described(*GUARDED, "unknown-job", "job-not-finished", "invalid-request"),
 )
-async def show_result(job_id: RecordId, state: StateDep, _reader: Reader) -> JobResult:
-    """Give what a job found."""
-    record = await state.run(state.jobs.get, job_id)
-    if record.status != SUCCEEDED or record.result is None:
+async def show_result(job_id: RecordId, state: StateDep, _reader: Reader) -> Response:
+    """Return the result of a job."""
+    content = await state.run(_result, job_id, state)
+    return Response(content, media_type="application/json")
+
+
+def _result(job_id: str, state: State) -> bytes:
+    record = state.jobs.get(job_id)
+    result = state.jobs.result(record) if record.status == SUCCEEDED else None
+    if result is None:
         raise Problem(
             "job-not-finished", f"job {job_id} is {record.status}: {record.message}", status_now=record.status
         )
-    return JobResult(id=record.id, kind=record.kind, **record.result)
+    content: bytes = pydantic_core.to_json({"id": record.id, "kind": record.kind, **result})
+    return content
 
 
 def _check_backtest(body: BacktestRequest, state: State) -> None:
-    """Refuse an unknown strategy, dates without prices and those that a policy was trained on, before a job does."""
+    """Refuse an unknown strategy, dates without prices and dates that a policy was trained on."""
     from trading_app.backtesting.baselines import baseline
     from trading_app.experiments.out_of_sample import unseen_period
     from trading_app.files import read_json
@@ -106,7 +115,7 @@ def _check_backtest(body: BacktestRequest, state: State) -> None:
         if first > dates[-1].date() or last < dates[0].date():
             ends = f"{dates[0].date()} to {dates[-1].date()}"
             raise Problem(
-                "invalid-request", f"{body.data} has prices from {ends}, none from {first} to {last}"
+                "invalid-request", f"{body.data} has prices from {ends}, but none from {first} to {last}"
             )
         return
     if body.run is not None:
@@ -136,13 +145,13 @@ async def _submit(
 
 
 def shown(record: JobRecord) -> Job:
-    """A job as answered."""
+    """Return a job as the answer shows it."""
     here = f"/api/v1/jobs/{record.id}"
     links = {"self": here}
     if record.status == SUCCEEDED:
         links["result"] = f"{here}/result"
-        if record.result and "run" in record.result:
-            links["run"] = f"/api/v1/runs/{record.result['run']}"
+        if record.kind == "training":
+            links["run"] = f"/api/v1/runs/{record.parameters['name']}"
     return Job(
         id=record.id,
         kind=record.kind,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,13 +13,21 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DataError as StatementDataError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from data.errors import DataError
 from service.core.tables import events, revision
 
-BUSY_SECONDS = 30
+logger = logging.getLogger("equitrade.database")
+
+# Longest wait for the lock of a SQLite file; requests that find it held are answered with 503.
+BUSY_SECONDS = 2.0
+# After such a wait, other writers fail at once for this long instead of waiting one after another.
+_PAUSE_SECONDS = 1.0
+_MIGRATION_SECONDS = 30.0
 # One migration at a time over all processes of a PostgreSQL cluster; the number only has to be ours.
 MIGRATION_LOCK = 0x6571_7472
 _REVISION = select(revision.c.value)
@@ -27,11 +36,24 @@ _PRAGMAS = ("PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON")
 
 
 class DatabaseError(DataError):
-    """The database cannot be reached or used; the message says which, without its password."""
+    """The database cannot be used.
+
+    Attributes
+    ----------
+    reason : str
+        Reason without path, URL or password, for answers to clients; the message names the database too.
+    retry_after : int
+        Seconds after which another attempt may succeed.
+    """
+
+    def __init__(self, name: str, reason: str, *, retry_after: int = 10) -> None:
+        super().__init__(f"database {name}: {reason}")
+        self.reason = reason
+        self.retry_after = retry_after
 
 
 class Database:
-    """Connections for reading and for writing.
+    """Connections for reading and for writing; every fault of the database is a `DatabaseError`.
 
     Parameters
     ----------
@@ -42,12 +64,13 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = make_url(url)
         self.sqlite = self.url.get_backend_name() == "sqlite"
-        if self.sqlite:
-            Path(self.url.database or "").parent.mkdir(parents=True, exist_ok=True)
-        self.engine = _sqlite_engine(url) if self.sqlite else create_engine(url, pool_pre_ping=True)
+        self.engine = _engine(url, BUSY_SECONDS)
         self._reading = (
             self.engine if self.sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
         )
+        self._file = Path(self.url.database or "") if self.sqlite else None
+        self._file_id: tuple[int, int] | None = None
+        self._paused_until = 0.0
 
     @property
     def name(self) -> str:
@@ -56,15 +79,46 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Open a connection whose statements each see the data committed when they start."""
-        with self._reading.connect() as connection:
+        """Open a connection whose statements each see the data committed when they start.
+
+        Raises
+        ------
+        DatabaseError
+            If the database cannot be used.
+        """
+        self._check_file()
+        with self._faults(), self._reading.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Open a connection in a transaction, committed at the end, rolled back on an error."""
-        with self.engine.connect().execution_options(equitrade_write=True) as connection, connection.begin():
+        """Open a connection in a transaction, committed at the end, rolled back on an error.
+
+        Raises
+        ------
+        DatabaseError
+            If the database cannot be used.
+        """
+        self._check_file()
+        if time.monotonic() < self._paused_until:
+            raise DatabaseError(self.name, _LOCKED, retry_after=1)
+        with (
+            self._faults(),
+            self.engine.connect().execution_options(equitrade_write=True) as connection,
+            connection.begin(),
+        ):
             yield connection
+
+    def check_writable(self) -> None:
+        """Write and commit a row without changing it.
+
+        Raises
+        ------
+        DatabaseError
+            If that fails.
+        """
+        with self.write() as connection:
+            connection.execute(update(revision).values(value=revision.c.value))
 
     def revision(self) -> int:
         """Return the number of changes to keys and models; values read at one number are valid until the next."""
@@ -72,11 +126,48 @@ class Database:
             return int(connection.execute(_REVISION).scalar_one())
 
     def migrate(self) -> None:
-        """Migrate the tables to this version; safe when several processes start at once."""
+        """Migrate the tables to this version; safe when several processes start at once.
+
+        Raises
+        ------
+        DatabaseError
+            If the database cannot be used.
+        """
+        if self._file is not None:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+        engine = _engine(self.url, _MIGRATION_SECONDS)
         try:
-            _migrate(self.engine)
-        except SQLAlchemyError as error:
-            raise DatabaseError(f"database {self.name}: {_cause(error)}") from None
+            with self._faults():
+                _migrate(engine)
+        finally:
+            engine.dispose()
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except (IntegrityError, StatementDataError):
+            raise
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            reason = _reason(error)
+            if reason == _LOCKED:
+                self._paused_until = time.monotonic() + _PAUSE_SECONDS
+            logger.warning("database %s: %s (%s)", self.name, reason, _cause(error))
+            raise DatabaseError(self.name, reason, retry_after=1 if reason == _LOCKED else 10) from error
+
+    def _check_file(self) -> None:
+        """Close the connections to a SQLite file that was deleted or replaced: they would write to the old one."""
+        if self._file is None:
+            return
+        try:
+            status = self._file.stat()
+        except OSError:
+            self.engine.dispose()
+            raise DatabaseError(self.name, "its file does not exist; restore it from a backup") from None
+        file_id = (status.st_dev, status.st_ino)
+        if file_id != self._file_id:
+            self.engine.dispose()
+            self._file_id = file_id
 
     def close(self) -> None:
         """Close every connection."""
@@ -100,15 +191,19 @@ def record_event(connection: Connection, actor: str, action: str, subject: str, 
     connection.execute(insert(events).values(values))
 
 
-def _sqlite_engine(url: str) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+def _engine(url: str | URL, busy_seconds: float) -> Engine:
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True, pool_timeout=busy_seconds)
+    engine = create_engine(
+        url, pool_timeout=busy_seconds, max_overflow=64, connect_args={"timeout": busy_seconds}
+    )
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:
         # The driver must not open transactions by itself: `_begin` opens the right kind.
         connection.isolation_level = None
         cursor = connection.cursor()
-        _write_ahead(cursor)
+        _write_ahead(cursor, busy_seconds)
         for pragma in _PRAGMAS:
             cursor.execute(pragma)
         cursor.close()
@@ -123,12 +218,12 @@ def _sqlite_engine(url: str) -> Engine:
     return engine
 
 
-def _write_ahead(cursor: sqlite3.Cursor) -> None:
+def _write_ahead(cursor: sqlite3.Cursor, busy_seconds: float) -> None:
     """Set the file's journal mode; processes that open a new file at the same time wait for each other.
 
     SQLite's busy timeout does not cover this statement.
     """
-    until = time.monotonic() + BUSY_SECONDS
+    until = time.monotonic() + busy_seconds
     while True:
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
@@ -154,6 +249,32 @@ def _migrate(engine: Engine) -> None:
         command.upgrade(config, "head")
 
 
-def _cause(error: SQLAlchemyError) -> str:
+_LOCKED = "it is locked by another process"
+_SQLITE_REASONS = {
+    "SQLITE_BUSY": _LOCKED,
+    "SQLITE_LOCKED": _LOCKED,
+    "SQLITE_FULL": "the disk is full",
+    "SQLITE_READONLY": "its file or folder is read-only",
+    "SQLITE_CANTOPEN": "its file cannot be opened",
+    "SQLITE_PERM": "its file cannot be opened",
+    "SQLITE_IOERR": "its disk reports an error",
+    "SQLITE_CORRUPT": "its file is damaged; restore it from a backup",
+    "SQLITE_NOTADB": "its file is damaged; restore it from a backup",
+}
+
+
+def _reason(error: Exception) -> str:
+    """Return the reason of a fault in words that hold no path, URL or password."""
+    cause = getattr(error, "orig", None) or error
+    if isinstance(cause, sqlite3.Error):
+        name = getattr(cause, "sqlite_errorname", "") or ""
+        found = (reason for prefix, reason in _SQLITE_REASONS.items() if name.startswith(prefix))
+        return next(found, "it cannot be used")
+    if isinstance(error, PoolTimeoutError):
+        return "all its connections are in use"
+    return "its server cannot be reached or refuses the connection"
+
+
+def _cause(error: Exception) -> str:
     cause = getattr(error, "orig", None) or error
     return " ".join(str(cause).split())[:300]

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from data.errors import DataError
+from service.core.database import DatabaseError
 from service.core.problems import Problem
-
-logger = logging.getLogger("equitrade.problems")
 
 _MOST_ERRORS = 10
 _BY_MEMBER = {"prices": "invalid-prices", "holdings": "invalid-holdings", "sizing": "invalid-holdings"}
@@ -44,7 +41,7 @@ async def _answer_validation(request: Request, error: Exception) -> Response:
     found = error.errors()
     if any(item["type"] == "json_invalid" for item in found):
         return _respond(request, Problem("malformed-json", "the body is not valid JSON"))
-    if _in_body(found) and not _is_json(request):
+    if _in_body(found) and not is_json(request):
         detail = "send the body as JSON, with the header 'Content-Type: application/json'"
         return _respond(request, Problem("unsupported-media-type", detail))
     return _respond(request, _validation_problem(found))
@@ -53,26 +50,28 @@ async def _answer_validation(request: Request, error: Exception) -> Response:
 async def _answer_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     kind = _BY_STATUS.get(error.status_code, "not-found")
-    if kind == "malformed-json" and not _is_json(request):
+    if kind == "malformed-json" and not is_json(request):
         return _respond(request, Problem("invalid-request", f"the body cannot be read: {error.detail}"))
     detail = {
-        "not-found": f"there is nothing at {request.url.path[:200]}",
-        "method-not-allowed": f"{request.url.path[:200]} does not answer {request.method[:20]}",
+        "not-found": f"{request.url.path[:200]} does not exist",
+        "method-not-allowed": f"{request.url.path[:200]} does not support {request.method[:20]}",
         "malformed-json": "the body cannot be read as JSON",
     }.get(kind, str(error.detail))
     return _respond(request, Problem(kind, detail, headers=dict(error.headers or {})))
 
 
 async def _answer_database(request: Request, error: Exception) -> Response:
-    logger.error("database: %s", getattr(error, "orig", None) or error)
-    return _respond(request, Problem("not-ready", "the database cannot be used at the moment"))
+    assert isinstance(error, DatabaseError)
+    headers = {"Retry-After": str(error.retry_after)}
+    detail = f"the database cannot be used: {error.reason}"
+    return _respond(request, Problem("not-ready", detail, headers=headers))
 
 
 _HANDLERS: dict[type, Callable[[Request, Exception], Awaitable[Response]]] = {
     DataError: _answer_problem,
     RequestValidationError: _answer_validation,
     HTTPException: _answer_http,
-    SQLAlchemyError: _answer_database,
+    DatabaseError: _answer_database,
 }
 
 
@@ -102,6 +101,7 @@ def _in_body(found: Sequence[dict[str, Any]]) -> bool:
     return any(item["loc"][:1] == ("body",) for item in found)
 
 
-def _is_json(request: Request) -> bool:
+def is_json(request: Request) -> bool:
+    """Return whether the ``Content-Type`` header names JSON."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))

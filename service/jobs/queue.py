@@ -1,7 +1,7 @@
-"""The job queue in the database: filled by requests, claimed by supervisors, run in other processes.
+"""Job queue: rows in the database, results in files; supervisors claim jobs and run them in other processes.
 
-A job is claimed with an attempt number. Whatever a process writes about a job names its attempt, so that a
-process which was given up for dead cannot overwrite what its successor found.
+A job is claimed with an attempt number. Every update of a job names its attempt, so that a process that was given up
+cannot overwrite the result of its successor.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.sql.dml import Update
 
+from equitrade.atomic import atomic_write
 from service.core.database import Database
 from service.core.ids import new_id
 from service.core.problems import Problem
@@ -23,13 +25,17 @@ from service.core.tables import jobs
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = "queued", "running", "succeeded", "failed", "cancelled"
 FINISHED = (SUCCEEDED, FAILED, CANCELLED)
 KINDS = ("backtest", "training", "refresh")
-# Of a process: go on; cancel; it has said how it ended and will exit; another attempt has taken over.
+# For a process: go on; cancel; its end is recorded and it will exit; another attempt has taken over.
 Orders = Literal["go on", "cancel", "end", "give up"]
+
+
+# Everything but results, of which earlier versions stored up to a megabyte each.
+_SELECT = select(*(column for column in jobs.c if column.name != "result"))
 
 
 @dataclass(frozen=True)
 class JobRecord:
-    """One job as read."""
+    """One job, without its result."""
 
     id: str
     kind: str
@@ -47,31 +53,38 @@ class JobRecord:
     timeout_seconds: float
     progress: float
     message: str
-    result: dict[str, Any] | None
 
 
 class JobQueue:
-    """Jobs in a database.
+    """Jobs in a database, and their results in a folder.
 
     Parameters
     ----------
     database : Database
-        Where they are.
+        The database.
+    folder : Path
+        Folder of the jobs' own folders.
     attempts : int
-        How often a job is started before its process dying means that it failed.
+        Number of attempts after which a job whose process dies has failed.
     clock : callable
-        Gives the time, UTC.
+        Returns the time in UTC.
     """
 
     def __init__(
-        self, database: Database, *, attempts: int = 3, clock: Callable[[], datetime] | None = None
+        self,
+        database: Database,
+        folder: Path,
+        *,
+        attempts: int = 3,
+        clock: Callable[[], datetime] | None = None,
     ) -> None:
         self._database = database
+        self._folder = folder
         self._attempts = attempts
         self._clock = clock or (lambda: datetime.now(UTC))
 
     def submit(self, kind: str, parameters: Mapping[str, Any], *, by: str, timeout: float) -> JobRecord:
-        """Put a job into the queue."""
+        """Queue a job."""
         job_id = new_id()
         with self._database.write() as connection:
             connection.execute(
@@ -88,7 +101,7 @@ class JobQueue:
         return self.get(job_id)
 
     def get(self, job_id: str) -> JobRecord:
-        """Find a job.
+        """Return a job.
 
         Raises
         ------
@@ -96,28 +109,38 @@ class JobQueue:
             ``unknown-job``.
         """
         with self._database.read() as connection:
-            row = connection.execute(select(jobs).where(jobs.c.id == job_id)).first()
+            row = connection.execute(_SELECT.where(jobs.c.id == job_id)).first()
         if row is None:
             raise Problem("unknown-job", f"no job {job_id!r}")
         return _record(row)
 
+    def result(self, job: JobRecord) -> dict[str, Any] | None:
+        """Return the result of a job, or None."""
+        try:
+            return dict(json.loads(self._result_path(job.id, job.attempt).read_bytes()))
+        except FileNotFoundError:
+            # Jobs of earlier versions have their results in the database.
+            with self._database.read() as connection:
+                text = connection.execute(select(jobs.c.result).where(jobs.c.id == job.id)).scalar()
+            return dict(json.loads(text)) if text else None
+
     def newest(self, *, limit: int = 100, status: str | None = None) -> list[JobRecord]:
-        """Jobs, newest first."""
-        query = select(jobs).order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(limit)
+        """Return jobs, newest first."""
+        query = _SELECT.order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(limit)
         if status is not None:
             query = query.where(jobs.c.status == status)
         with self._database.read() as connection:
             return [_record(row) for row in connection.execute(query)]
 
     def counts(self) -> dict[str, int]:
-        """Number of jobs in each state."""
+        """Return the number of jobs in each state."""
         query = select(jobs.c.status, func.count()).group_by(jobs.c.status)
         with self._database.read() as connection:
             found = {row[0]: int(row[1]) for row in connection.execute(query)}
         return {status: found.get(status, 0) for status in (QUEUED, RUNNING, *FINISHED)}
 
     def cancel(self, job_id: str) -> JobRecord:
-        """Cancel a job: at once if it waits, soon if it runs; a finished one stays as it is."""
+        """Cancel a job: at once if it is queued, soon if it is running; a finished job does not change."""
         with self._database.write() as connection:
             waiting = update(jobs).where(jobs.c.id == job_id, jobs.c.status == QUEUED)
             connection.execute(
@@ -130,7 +153,7 @@ class JobQueue:
         return self.get(job_id)
 
     def claim(self, owner: str) -> JobRecord | None:
-        """Take the oldest job that waits, or None."""
+        """Claim the oldest queued job; return None if there is none."""
         oldest = (
             select(jobs.c.id)
             .where(jobs.c.status == QUEUED)
@@ -159,7 +182,7 @@ class JobQueue:
         return self.get(job_id)
 
     def beat(self, job_id: str, attempt: int) -> Orders:
-        """Say that a job's process lives, and read what it should do."""
+        """Record that a job's process is alive; return what it should do."""
         with self._database.write() as connection:
             connection.execute(_of(job_id, attempt).values(heartbeat_at=self._clock()))
             row = connection.execute(
@@ -172,26 +195,30 @@ class JobQueue:
         return "cancel" if row.cancel else "go on"
 
     def progress(self, job_id: str, attempt: int, share: float, message: str) -> None:
-        """Say how far a job is, as a share of 1."""
+        """Record the progress of a job, from 0 to 1."""
         with self._database.write() as connection:
             connection.execute(
                 _of(job_id, attempt).values(progress=min(max(share, 0.0), 1.0), message=message[:500])
             )
 
     def succeed(self, job_id: str, attempt: int, result: Mapping[str, Any]) -> bool:
-        """Keep a job's result; False if the attempt had been given up."""
-        text = json.dumps(dict(result), allow_nan=False)
-        return self._finish(job_id, attempt, status=SUCCEEDED, progress=1.0, message="done", result=text)
+        """Store a job's result; return False if the attempt was given up."""
+        path = self._result_path(job_id, attempt)
+        atomic_write(path, json.dumps(dict(result), allow_nan=False))
+        done = self._finish(job_id, attempt, status=SUCCEEDED, progress=1.0, message="done")
+        if not done:
+            path.unlink()
+        return done
 
     def fail(self, job_id: str, attempt: int, reason: str, *, status: str = FAILED) -> bool:
-        """End a job without a result; the reason is shown to whoever asks."""
+        """End a job without a result; the reason becomes its message."""
         return self._finish(job_id, attempt, status=status, message=reason[:2000])
 
     def give_back(self, job_id: str, attempt: int, reason: str) -> None:
-        """Queue a job again whose process died or was stopped, or fail it when that happened too often."""
+        """Queue a job again whose process died, or fail it after too many attempts."""
         deaths = self.get(job_id).deaths + 1
         if deaths >= self._attempts:
-            self.fail(job_id, attempt, f"given up after {deaths} attempts: {reason}")
+            self.fail(job_id, attempt, f"failed after {deaths} attempts: {reason}")
             return
         message = f"will start again: {reason}"[:2000]
         with self._database.write() as connection:
@@ -199,25 +226,28 @@ class JobQueue:
                 _of(job_id, attempt).values(status=QUEUED, owner=None, deaths=deaths, message=message)
             )
 
-    def release(self, job_id: str, attempt: int) -> None:
-        """Queue a job again that an orderly stop of the service interrupted; it costs no attempt."""
+    def release(self, job_id: str, attempt: int, reason: str = "the service stopped") -> None:
+        """Queue a job again that was interrupted through no fault of its own; the attempt does not count."""
         with self._database.write() as connection:
             connection.execute(
                 _of(job_id, attempt).values(
-                    status=QUEUED, owner=None, message="waits for the service to start again"
+                    status=QUEUED, owner=None, message=f"will start again: {reason}"[:2000]
                 )
             )
 
     def lost(self, *, silent_seconds: float) -> list[JobRecord]:
-        """Jobs that should run but whose supervisor has not been heard of for some time."""
+        """Return running jobs whose supervisor has not reported for so many seconds."""
         before = self._clock() - timedelta(seconds=silent_seconds)
-        query = select(jobs).where(jobs.c.status == RUNNING, jobs.c.heartbeat_at < before)
+        query = _SELECT.where(jobs.c.status == RUNNING, jobs.c.heartbeat_at < before)
         with self._database.read() as connection:
             return [_record(row) for row in connection.execute(query)]
 
     def running(self) -> list[JobRecord]:
-        """Jobs that run, or that a dead supervisor left as running."""
+        """Return the jobs marked as running, by live and by dead supervisors."""
         return self.newest(limit=10_000, status=RUNNING)
+
+    def _result_path(self, job_id: str, attempt: int) -> Path:
+        return self._folder / job_id / f"result-{attempt}.json"
 
     def _finish(self, job_id: str, attempt: int, **values: Any) -> bool:
         with self._database.write() as connection:
@@ -232,5 +262,4 @@ def _of(job_id: str, attempt: int) -> Update:
 def _record(row: Any) -> JobRecord:
     values = dict(row._mapping)
     values["parameters"] = json.loads(values["parameters"])
-    values["result"] = json.loads(values["result"]) if values["result"] else None
     return JobRecord(**values)

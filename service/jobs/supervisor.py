@@ -1,4 +1,4 @@
-"""Runs jobs: claims them, gives each a process, watches, cancels, starts again what a crash ended."""
+"""Supervisor of jobs: claims them, runs each in a process, cancels, and starts again after a crash."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from service.core.database import Database
+from service.core.database import Database, DatabaseError
 from service.core.logging import configure_logging, event
 from service.core.processes import Child, is_alive, receive_settings, when_parent_dies
 from service.core.settings import Settings
 from service.jobs.queue import CANCELLED, QUEUED, RUNNING, JobQueue, JobRecord
+from service.jobs.worker import EXIT_TEMPORARY
 
 logger = logging.getLogger("equitrade.jobs")
 
 _POLL_SECONDS = 0.25
 _SILENT_SECONDS = 30.0
 _GRACE_SECONDS = 5.0
+# Wait after a fault of disk or database.
+_FAULT_SECONDS = 5.0
 
 
 @dataclass
@@ -39,14 +40,14 @@ class Running:
 
 
 class Supervisor:
-    """Watches over the jobs of one service.
+    """Runs the jobs of one service.
 
     Parameters
     ----------
     settings : Settings
         The settings.
     queue : JobQueue
-        The jobs.
+        The queue.
     spawn : callable, optional
         Starts the process of a job.
     """
@@ -66,7 +67,7 @@ class Supervisor:
         self._owner = f"{self._host}:{os.getpid()}:{secrets.token_hex(4)}"
 
     def recover(self) -> None:
-        """Queue again the jobs that a supervisor of this machine left behind when it died."""
+        """Queue again the running jobs of dead supervisors of this machine."""
         for job in self._queue.running():
             host, _, rest = (job.owner or "").partition(":")
             pid = rest.partition(":")[0]
@@ -74,10 +75,10 @@ class Supervisor:
                 self._queue.give_back(job.id, job.attempt, "the service died while it ran")
 
     def step(self) -> None:
-        """Look at everything once."""
+        """Check every job once."""
         for job in self._queue.lost(silent_seconds=_SILENT_SECONDS):
             if job.owner != self._owner:
-                self._queue.give_back(job.id, job.attempt, "nothing was heard of it any more")
+                self._queue.give_back(job.id, job.attempt, "its supervisor no longer reports")
         for item in list(self._running):
             if self._finished(item):
                 item.child.close()
@@ -86,20 +87,29 @@ class Supervisor:
             fresh = self._queue.claim(self._owner)
             if fresh is None:
                 break
+            try:
+                child = self._spawn(self._settings, fresh)
+            except OSError as error:
+                self._queue.release(
+                    fresh.id, fresh.attempt, f"its process cannot be started: {error.strerror}"
+                )
+                raise
             event(logger, logging.INFO, "job started", job=fresh.id, kind=fresh.kind, attempt=fresh.attempt)
-            child = self._spawn(self._settings, fresh)
             self._running.append(Running(fresh, child, time.monotonic() + fresh.timeout_seconds))
 
     def run(self, stop: threading.Event) -> None:
-        """Look again and again until told to stop, then stop the jobs so that they go on later."""
-        self.recover()
+        """Check again and again until stopped, then stop the jobs so that they continue later."""
+        recovered = False
         while not stop.wait(_POLL_SECONDS):
             try:
+                if not recovered:
+                    self.recover()
+                    recovered = True
                 refresh_when_due(self._settings, self._queue)
                 self.step()
-            except SQLAlchemyError:
-                logger.exception("the database cannot be used; the jobs wait")
-                time.sleep(1.0)
+            except (DatabaseError, OSError) as error:
+                logger.error("jobs wait: %s", error)
+                stop.wait(_FAULT_SECONDS)
         self.shut_down()
 
     def shut_down(self) -> None:
@@ -108,15 +118,19 @@ class Supervisor:
             item.child.terminate()
         for item in self._running:
             item.child.wait(_GRACE_SECONDS)
-            self._queue.release(item.job.id, item.job.attempt)
+            with suppress(DatabaseError):  # the next supervisor recovers the job
+                self._queue.release(item.job.id, item.job.attempt)
             item.child.close()
         self._running.clear()
 
     def _finished(self, item: Running) -> bool:
         job, code = item.job, item.child.exit_code
         if code is not None:
-            # A job that said how it ended is not running any more, so this changes nothing for it.
-            self._queue.give_back(job.id, job.attempt, _cause(code))
+            # Without effect on a job that has recorded its end: it is no longer running.
+            if code == EXIT_TEMPORARY:
+                self._queue.release(job.id, job.attempt, "the disk or the database could not be used")
+            else:
+                self._queue.give_back(job.id, job.attempt, _cause(code))
             event(logger, logging.INFO, "job ended", job=job.id, kind=job.kind, exit_code=code)
             return True
         orders = self._queue.beat(job.id, job.attempt)
@@ -145,7 +159,7 @@ def spawn_worker(settings: Settings, job: JobRecord) -> Child:
 
 
 def refresh_when_due(settings: Settings, queue: JobQueue, now: datetime | None = None) -> None:
-    """Queue the fetching of fresh prices, where it is asked for and long enough ago."""
+    """Queue downloads of new prices where the setting asks for them and the last one is old enough."""
     hours = settings.service.refresh_hours
     if hours is None:
         return
@@ -167,11 +181,11 @@ def _cause(code: int) -> str:
 
 
 def main() -> None:
-    """Run until told to stop, or until the parent is gone."""
+    """Run until stopped, or until the parent dies."""
     settings = receive_settings()
     configure_logging(settings.service.log_level)
     database = Database(settings.database_url)
-    queue = JobQueue(database, attempts=settings.service.job_attempts)
+    queue = JobQueue(database, settings.jobs, attempts=settings.service.job_attempts)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     when_parent_dies(stop.set)

@@ -1,4 +1,4 @@
-"""What jobs do: backtests, trainings, and the fetching of fresh prices."""
+"""Tasks of jobs: backtests, trainings, and downloads of new prices."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _LOCK_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
-class Workplace:
-    """What a job works with.
+class JobContext:
+    """Settings, folder and progress of a job.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Workplace:
     folder : Path
         The job's own folder, the same in every attempt.
     report : callable
-        Told the share done and a line on what is being done.
+        Called with the progress from 0 to 1 and a line about the current step.
     """
 
     settings: Settings
@@ -45,8 +45,8 @@ class Workplace:
     report: Callable[[float, str], None]
 
 
-class Found(NamedTuple):
-    """A backtest, and of the strategy that was asked for its weights, costs and trades."""
+class BacktestResult(NamedTuple):
+    """A backtest, and weights, costs and trades of the requested strategy."""
 
     document: Mapping[str, Any]
     equity: pd.DataFrame
@@ -55,37 +55,37 @@ class Found(NamedTuple):
     costs: pd.DataFrame
     trades: pd.DataFrame
 
-    def result(self) -> dict[str, Any]:
-        """The members of the job's result."""
+    def members(self) -> dict[str, Any]:
+        """Return the members of the job's result."""
         from trading_app.report.figures.contribution import contributions
 
         gains = contributions(self.weights, self.equity[self.strategy], self.trades)
         frames = {"weights": self.weights, "costs": self.costs, "contributions": gains}
-        # Twelve decimals, since most of the digits of a float are no use to who draws or adds it.
+        # Twelve decimals are enough for charts and sums, and halve the size.
         parts = {name: _columns(frame.round(12)) for name, frame in frames.items()}
         return {"metrics": dict(self.document), "equity": _columns(self.equity), **parts}
 
 
-Task = Callable[[Mapping[str, Any], Workplace], dict[str, Any]]
+Task = Callable[[Mapping[str, Any], JobContext], dict[str, Any]]
 
 
-def backtest(parameters: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
-    """Backtest a model or a run beside the baselines, or a baseline alone; the run's own evidence stays."""
-    place.report(0.05, "reading prices")
-    found = (_backtest_baseline if "strategy" in parameters else _backtest_policy)(parameters, place)
-    place.report(0.95, "writing down the result")
-    result: dict[str, Any] = json_value(found.result())
+def backtest(parameters: Mapping[str, Any], job: JobContext) -> dict[str, Any]:
+    """Backtest a model or a run beside the baselines, or a baseline alone; the run's own evidence does not change."""
+    job.report(0.05, "reading prices")
+    found = (_backtest_baseline if "strategy" in parameters else _backtest_policy)(parameters, job)
+    job.report(0.95, "storing the result")
+    result: dict[str, Any] = json_value(found.members())
     return result
 
 
-def train(parameters: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
-    """Train a run; a later attempt goes on from the checkpoint that the earlier one left."""
+def train(parameters: Mapping[str, Any], job: JobContext) -> dict[str, Any]:
+    """Train a run; a later attempt continues from the last checkpoint of the earlier one."""
     from trading_app.experiments.config import load_config
     from trading_app.experiments.training import train_run
     from trading_app.runs.run import open_run, runs_directory
 
     name = str(parameters["name"])
-    resume = _own_run(name, runs_directory(place.settings.home), place.folder)
+    resume = _own_run(name, runs_directory(job.settings.home), job.folder)
     overrides = {
         "data.name": parameters["data"],
         "sac.agent": parameters.get("agent"),
@@ -94,36 +94,34 @@ def train(parameters: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
     }
     config = load_config(None, os.environ, overrides)
     if resume:
-        _wait_until_free(open_run(name, place.settings.home))
+        _wait_until_free(open_run(name, job.settings.home))
 
     def on_progress(progress: Any) -> None:
-        place.report(0.98 * progress.step / config.training.steps, f"step {progress.step}")
+        job.report(0.98 * progress.step / config.training.steps, f"step {progress.step}")
 
-    run, result = train_run(
-        config, home=place.settings.home, name=name, resume=resume, on_progress=on_progress
-    )
+    run, result = train_run(config, home=job.settings.home, name=name, resume=resume, on_progress=on_progress)
     return {"run": run.name, "stopped": result.stopped}
 
 
-def refresh(parameters: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
-    """Fetch a snapshot again, as it was fetched before, up to the newest prices there are.
+def refresh(parameters: Mapping[str, Any], job: JobContext) -> dict[str, Any]:
+    """Download a snapshot again with the same options, up to the newest prices.
 
-    The new version is served from the next request on; where nothing changed there is none.
+    The new version is served from the next request on; without changes there is no new version.
     """
     from data import SnapshotStore
     from data.providers.yahoo import FetchHooks, FetchOptions, fetch
 
-    store = SnapshotStore(place.settings.home)
+    store = SnapshotStore(job.settings.home)
     name = str(parameters["snapshot"]).partition("@")[0]
     provider = store.open(name).manifest["provider"]
     if provider["name"] != "yfinance":
-        raise DataError(f"snapshot {name!r} came from {provider['name']!r}, which cannot be fetched again")
+        raise DataError(f"snapshot {name!r} came from {provider['name']!r} and cannot be downloaded again")
     known = {field.name for field in fields(FetchOptions)} - {"end", "symbols"}
     options = {key: value for key, value in provider["options"].items() if key in known}
     symbols = tuple(provider["options"]["symbols"])
 
     def on_progress(symbol: str, done: int, count: int, outcome: str) -> None:
-        place.report(0.95 * done / count, f"{symbol}: {outcome}")
+        job.report(0.95 * done / count, f"{symbol}: {outcome}")
 
     snapshot, _ = fetch(
         name,
@@ -141,25 +139,25 @@ def refresh(parameters: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
 TASKS: dict[str, Task] = {"backtest": backtest, "training": train, "refresh": refresh}
 
 
-def _backtest_policy(parameters: Mapping[str, Any], place: Workplace) -> Found:
+def _backtest_policy(parameters: Mapping[str, Any], job: JobContext) -> BacktestResult:
     from trading_app.backtesting.summary import AGENT
     from trading_app.experiments.out_of_sample import backtest_run
 
-    run = _copy_of_run(parameters, place)
-    place.report(0.1, "deciding day by day")
+    run = _copy_of_run(parameters, job)
+    job.report(0.1, "deciding day by day")
     saved = backtest_run(
         run,
-        home=place.settings.home,
+        home=job.settings.home,
         data=parameters.get("data"),
         start=parameters.get("start"),
         end=parameters.get("end"),
         costs_bps=parameters.get("costs_bps"),
     )
     parts = saved.weights(AGENT), saved.costs(AGENT), saved.trades(AGENT)
-    return Found(saved.document, saved.equity, AGENT, *parts)
+    return BacktestResult(saved.document, saved.equity, AGENT, *parts)
 
 
-def _backtest_baseline(parameters: Mapping[str, Any], place: Workplace) -> Found:
+def _backtest_baseline(parameters: Mapping[str, Any], job: JobContext) -> BacktestResult:
     from service.decisions.snapshots import Snapshots
     from trading_app.backtesting.backtest import backtest as run_backtest
     from trading_app.backtesting.baselines import baseline
@@ -169,24 +167,24 @@ def _backtest_baseline(parameters: Mapping[str, Any], place: Workplace) -> Found
 
     name, start, end = str(parameters["strategy"]), parameters.get("start"), parameters.get("end")
     weigh = baseline(name)
-    prices = Snapshots(place.settings.home).get(parameters["data"])
+    prices = Snapshots(job.settings.home).get(parameters["data"])
     weights = weigh(prices, start, end)
     costs = with_costs(CostModel(), parameters.get("costs_bps"))
     results = run_backtest(prices, {name: weights}, costs=costs, start=start, end=end)
     result = results.strategy(name)
     paid = result.costs.assign(turnover=result.turnover)
-    return Found(evidence(results), results.equity, name, result.weights, paid, result.trades)
+    return BacktestResult(evidence(results), results.equity, name, result.weights, paid, result.trades)
 
 
-def _copy_of_run(parameters: Mapping[str, Any], place: Workplace) -> Run:
-    """A copy in the job's folder: the evidence of the run itself must not change with somebody's question."""
+def _copy_of_run(parameters: Mapping[str, Any], job: JobContext) -> Run:
+    """Return a copy of the run in the job's folder, so that the run's own evidence does not change."""
     from trading_app.runs.run import Run
 
     if "model" in parameters:
-        source = place.settings.models / parameters["model"] / parameters["version"]
+        source = job.settings.models / parameters["model"] / parameters["version"]
     else:
-        source = place.settings.home / "runs" / parameters["run"]
-    target = place.folder / str(parameters.get("model") or parameters["run"])  # what messages call it
+        source = job.settings.home / "runs" / parameters["run"]
+    target = job.folder / str(parameters.get("model") or parameters["run"])  # the name in messages
     shutil.rmtree(target, ignore_errors=True)
     for name in inference_files(source):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -196,19 +194,19 @@ def _copy_of_run(parameters: Mapping[str, Any], place: Workplace) -> Run:
 
 
 def _own_run(name: str, runs: Path, folder: Path) -> bool:
-    """Tell whether the run was begun by an earlier attempt of this job; claim its name in the first one."""
+    """Return whether an earlier attempt of this job began the run; the first attempt claims its name."""
     mark = folder / _OWNED
     if mark.exists():
         return (runs / name / "manifest.json").exists()
     if (runs / name).exists():
-        raise DataError(f"run {name!r} is there already; choose another name")
+        raise DataError(f"run {name!r} already exists; choose another name")
     folder.mkdir(parents=True, exist_ok=True)
     atomic_write(mark, json.dumps({"run": name}))
     return False
 
 
 def _wait_until_free(run: Run) -> None:
-    # The process of the attempt before may take a moment to notice that it was given up.
+    # The process of the previous attempt may need a moment to notice that it was given up.
     until = time.monotonic() + _LOCK_SECONDS
     while run.status == "training" and time.monotonic() < until:
         time.sleep(0.2)

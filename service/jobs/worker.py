@@ -1,34 +1,39 @@
-"""The process of one job: ``python -m service.jobs.worker JOB ATTEMPT``."""
+"""Process of one job: ``python -m service.jobs.worker JOB ATTEMPT``."""
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
 import time
+from contextlib import suppress
 
 from equitrade.errors import EquitradeError
-from service.core.database import Database
+from service.core.database import Database, DatabaseError
 from service.core.logging import configure_logging
 from service.core.processes import receive_settings, when_parent_dies
 from service.core.settings import Settings
 from service.jobs.queue import RUNNING, JobQueue, JobRecord
-from service.jobs.tasks import TASKS, Workplace
+from service.jobs.tasks import TASKS, JobContext
 
 logger = logging.getLogger("equitrade.worker")
 
 _PROGRESS_SECONDS = 0.5
+# Exit code of a job that a fault of disk or database stopped; it is queued again.
+EXIT_TEMPORARY = 75
+_DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 
 class Reporter:
-    """Writes a job's progress to the database, not more often than somebody could look.
+    """Writes a job's progress to the database, at most twice a second.
 
     Parameters
     ----------
     queue : JobQueue
-        The jobs.
+        The queue.
     job : JobRecord
-        This one.
+        The job.
     """
 
     def __init__(self, queue: JobQueue, job: JobRecord) -> None:
@@ -37,42 +42,64 @@ class Reporter:
         self._last = 0.0
 
     def __call__(self, share: float, message: str) -> None:
-        """Say how far the job is."""
+        """Report progress, from 0 to 1."""
         now = time.monotonic()
         if now - self._last >= _PROGRESS_SECONDS:
             self._last = now
-            self._queue.progress(self._job.id, self._job.attempt, share, message)
+            with suppress(DatabaseError):  # the next report may succeed
+                self._queue.progress(self._job.id, self._job.attempt, share, message)
 
 
 def perform(settings: Settings, queue: JobQueue, job: JobRecord) -> None:
-    """Do a job and write down how it ended; what it raises is its reason."""
+    """Run a job and record its end; the message of an exception becomes its reason.
+
+    Raises
+    ------
+    DatabaseError, OSError
+        If the database or the disk cannot be used: the job may succeed later.
+    """
     folder = settings.jobs / job.id
     folder.mkdir(parents=True, exist_ok=True)
-    place = Workplace(settings, folder, Reporter(queue, job))
+    work = JobContext(settings, folder, Reporter(queue, job))
     try:
-        result = TASKS[job.kind](job.parameters, place)
+        result = TASKS[job.kind](job.parameters, work)
     except Exception as error:
-        # Not started again: what failed for a reason of its own would fail again.
+        if _is_temporary(error):
+            raise
+        # Not started again: a job that fails for a reason of its own would fail again.
         logger.exception("job %s failed", job.id)
-        unforeseen = not isinstance(error, EquitradeError)
-        queue.fail(job.id, job.attempt, f"{type(error).__name__}: {error}" if unforeseen else str(error))
+        own = isinstance(error, EquitradeError)
+        queue.fail(job.id, job.attempt, str(error) if own else f"{type(error).__name__}: {error}")
         return
     queue.succeed(job.id, job.attempt, result)
 
 
+def _is_temporary(error: BaseException | None) -> bool:
+    if isinstance(error, DatabaseError):
+        return True
+    if isinstance(error, OSError) and error.errno in _DISK_FAULTS:
+        return True
+    return error is not None and _is_temporary(error.__cause__)
+
+
 def main() -> None:
-    """Do the job named by the arguments, unless it is another process's by now."""
+    """Run the job named by the arguments, unless another attempt has taken over."""
     job_id, attempt = sys.argv[1], int(sys.argv[2])
     settings = receive_settings()
-    # At once and without clean-up, as a kill would: the supervisor that comes next starts the job again.
+    # At once and without clean-up, as a kill would: the next supervisor starts the job again.
     when_parent_dies(lambda: os._exit(1))
     configure_logging(settings.service.log_level)
     database = Database(settings.database_url)
-    queue = JobQueue(database, attempts=settings.service.job_attempts)
-    job = queue.get(job_id)
-    if job.attempt == attempt and job.status == RUNNING:
-        perform(settings, queue, job)
-    database.close()
+    queue = JobQueue(database, settings.jobs, attempts=settings.service.job_attempts)
+    try:
+        job = queue.get(job_id)
+        if job.attempt == attempt and job.status == RUNNING:
+            perform(settings, queue, job)
+    except (DatabaseError, OSError) as error:
+        logger.error("job %s stops and will start again: %s", job_id, error)
+        sys.exit(EXIT_TEMPORARY)
+    finally:
+        database.close()
 
 
 if __name__ == "__main__":

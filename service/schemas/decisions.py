@@ -23,7 +23,8 @@ from service.schemas.common import (
 
 MAX_DAYS = 20_000
 MAX_SYMBOLS = 2_000
-Series = Annotated[list[Price | None], Field(max_length=MAX_DAYS)]
+# One error a series: a list of wrong values would cost one each.
+Series = Annotated[list[Price | None], Field(max_length=MAX_DAYS, fail_fast=True)]
 Panel = Annotated[dict[Symbol, Series], Field(min_length=1, max_length=MAX_SYMBOLS)]
 Holding = Annotated[dict[Symbol, Weight], Field(max_length=MAX_SYMBOLS)]
 
@@ -42,7 +43,9 @@ class PricePanel(Strict):
         }
     )
 
-    dates: list[Day] = Field(min_length=1, max_length=MAX_DAYS, description="Sessions, oldest first.")
+    dates: list[Day] = Field(
+        min_length=1, max_length=MAX_DAYS, fail_fast=True, description="Sessions, oldest first."
+    )
     close: Panel
     open: Panel | None = None
     high: Panel | None = None
@@ -50,7 +53,7 @@ class PricePanel(Strict):
     adj_close: Panel | None = Field(None, description="Closes adjusted for splits and dividends.")
     volume: (
         Annotated[
-            dict[Symbol, Annotated[list[Volume | None], Field(max_length=MAX_DAYS)]],
+            dict[Symbol, Annotated[list[Volume | None], Field(max_length=MAX_DAYS, fail_fast=True)]],
             Field(min_length=1, max_length=MAX_SYMBOLS),
         ]
         | None

@@ -190,7 +190,7 @@ def _job_context(state: State, job_id: str) -> dict[str, Any]:
         "parameters": {_label(name): value for name, value in record.parameters.items()},
         **_WORDS,
     }
-    shown = _shown(record)
+    shown = _shown(state, record)
     if shown is None:
         return context
     document = shown.data.document
@@ -208,7 +208,7 @@ def _job_context(state: State, job_id: str) -> dict[str, Any]:
 def _figures(state: State, record: JobRecord, zoom: Focus = None) -> list[PageFigure]:
     if record.kind == "training":
         return _curves(state, record)
-    shown = _shown(record)
+    shown = _shown(state, record)
     if shown is None:
         return []
     # Training is the run's own matter, and is on its page.
@@ -229,21 +229,22 @@ def _names(figures: list[PageFigure]) -> str:
     return " ".join(figure.name for figure in figures)
 
 
-def _shown(record: JobRecord) -> Backtested | None:
-    """The backtest that a job found."""
-    if record.kind != "backtest" or record.status != SUCCEEDED or not record.result:
+def _shown(state: State, record: JobRecord) -> Backtested | None:
+    """The backtest of a job, or None."""
+    result = state.jobs.result(record) if (record.kind, record.status) == ("backtest", SUCCEEDED) else None
+    if not result:
         return None
-    document, equity = record.result["metrics"], _frame(record.result["equity"])
+    document, equity = result["metrics"], _frame(result["equity"])
     order = {"agent": 0, "seed": 1, "baseline": 2}
     kinds = {name: order[entry["kind"]] for name, entry in document["strategies"].items()}
     equity = equity[sorted(equity.columns, key=lambda name: kinds[name])]
     empty = pd.DataFrame(index=equity.index)
     data = ReportData(_subject(record), {}, document, equity, empty, empty)
-    name, kept = AGENT if AGENT in equity else str(equity.columns[0]), record.result
+    name = AGENT if AGENT in equity else str(equity.columns[0])
 
     def part(member: str) -> pd.DataFrame | None:
-        # Jobs of earlier versions kept no more than the accounts.
-        return _frame(kept[member]) if member in kept else None
+        # Jobs of earlier versions stored the accounts alone.
+        return _frame(result[member]) if member in result else None
 
     return Backtested(data, name, equity, part("weights"), part("costs"), part("contributions"))
 

@@ -12,6 +12,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from starlette.datastructures import FormData
 from starlette.responses import Response
 
+from service.api.bodies import read_form
 from service.api.dependencies import StateDep
 from service.auth.users import Session, same
 from service.core.problems import Problem
@@ -64,7 +65,7 @@ async def checked_form(request: Request, session: LoggedIn) -> FormData:
         ``csrf``.
     """
     _same_site(request)
-    form = await request.form()
+    form = await read_form(request)
     if not same(session.csrf, str(form.get("csrf", ""))):
         raise Problem("csrf", "the form is not of this session; open the page again")
     return form
@@ -83,7 +84,7 @@ async def show_login(request: Request, state: StateDep, next: str = _HOME) -> Re
 async def log_in(request: Request, state: StateDep) -> Response:
     """Check name and password; begin a session."""
     _same_site(request)
-    form = await request.form()
+    form = await read_form(request)
     _check_form_token(request, state, str(form.get("token", "")))
     target, name = str(form.get("next", _HOME)), str(form.get("name", ""))[:100]
     address = request.client.host if request.client else "-"

@@ -101,15 +101,15 @@ def test_failed_write_leaves_nothing(database: Database) -> None:
         assert connection.execute(select(events)).all() == []
 
 
-def test_each_job_is_claimed_once_by_many(database: Database, url: str) -> None:
-    queue = JobQueue(database)
+def test_each_job_is_claimed_once_by_many(database: Database, url: str, tmp_path: Path) -> None:
+    queue = JobQueue(database, tmp_path)
     ids = {queue.submit("backtest", {}, by="t", timeout=1.0).id for _ in range(12)}
     claimed: list[str] = []
     lock = threading.Lock()
 
     def claim(owner: str) -> None:
         own = Database(url)
-        while (job := JobQueue(own).claim(owner)) is not None:
+        while (job := JobQueue(own, tmp_path).claim(owner)) is not None:
             with lock:
                 claimed.append(job.id)
         own.close()

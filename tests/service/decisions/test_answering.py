@@ -48,7 +48,7 @@ MALFORMED = [
     (b'{"model": "toy", "holdings": {"weights": {"AAA": 1e400}}}', "invalid-holdings"),
     (b'{"model": "toy", "holdings": {"weights": {"AAA": NaN}}}', "invalid-holdings"),
     (b'{"model": "toy", "more": 1}', "invalid-request"),
-    (b'{"model": "a\\ud800"}', "invalid-request"),
+    (b'{"model": "a\\ud800"}', "malformed-json"),
     (b'{"model": 7}', "invalid-request"),
     (b"[]", "invalid-request"),
     (b"nul", "malformed-json"),

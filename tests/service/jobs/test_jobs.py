@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -18,14 +19,15 @@ from service.core.problems import Problem
 from service.core.settings import Settings
 from service.jobs.queue import JobQueue
 from service.jobs.supervisor import Supervisor, refresh_when_due
-from service.jobs.worker import perform
+from service.jobs.tasks import TASKS
+from service.jobs.worker import EXIT_TEMPORARY, perform
 
 
 @pytest.fixture
 def queue(settings: Settings) -> Any:
     database = Database(settings.database_url)
     database.migrate()
-    yield JobQueue(database)
+    yield JobQueue(database, settings.jobs)
     database.close()
 
 
@@ -71,7 +73,7 @@ def test_oldest_job_first_and_one_at_a_time(queue: JobQueue, watched: Any) -> No
     queue.succeed(first, 1, {"answer": 42})
     started[0].exit_code = 0
     supervisor.step()
-    assert queue.get(first).result == {"answer": 42}
+    assert queue.result(queue.get(first)) == {"answer": 42}
     assert (queue.get(first).status, queue.get(second).status) == ("succeeded", "running")
 
 
@@ -167,7 +169,7 @@ def test_jobs_of_a_silent_machine_are_taken_over(settings: Settings, queue: JobQ
     supervisor, _ = watched
     job = submit(queue)
     past = datetime.now(UTC) - timedelta(minutes=5)
-    JobQueue(queue._database, clock=lambda: past).claim("elsewhere:1:abc")
+    JobQueue(queue._database, settings.jobs, clock=lambda: past).claim("elsewhere:1:abc")
     supervisor.step()
     assert (queue.get(job).status, queue.get(job).attempt) == ("running", 2)
 
@@ -177,9 +179,10 @@ def test_results_survive_a_restart(settings: Settings, queue: JobQueue) -> None:
     queue.claim("a")
     queue.succeed(job, 1, {"metrics": {"sharpe": 1.5}})
     database = Database(settings.database_url)
-    again = JobQueue(database).get(job)
+    reopened = JobQueue(database, settings.jobs)
+    again = reopened.get(job)
     database.close()
-    assert (again.status, again.result) == ("succeeded", {"metrics": {"sharpe": 1.5}})
+    assert (again.status, reopened.result(again)) == ("succeeded", {"metrics": {"sharpe": 1.5}})
     assert again.parameters == {"strategy": "equal-weight"}
 
 
@@ -316,3 +319,64 @@ def test_worker_stops_when_its_supervisor_is_gone(service: Any) -> None:
     child = Child("service.jobs.worker", [job.id, str(claimed.attempt)], service.state.settings)
     child.close()
     assert child.wait(60)
+
+
+def test_results_are_not_in_the_database(settings: Settings, queue: JobQueue) -> None:
+    result = {"values": list(range(100_000))}
+    for _ in range(10):
+        job = submit(queue)
+        queue.claim("a")
+        queue.succeed(job, 1, result)
+    assert queue.result(queue.newest()[0]) == result
+    assert sum(path.stat().st_size for path in settings.home.glob("service.db*")) < 1_000_000
+
+
+def test_results_of_earlier_versions_are_read_from_the_database(queue: JobQueue) -> None:
+    from sqlalchemy import update
+
+    from service.core.tables import jobs
+
+    job = submit(queue)
+    with queue._database.write() as connection:
+        connection.execute(update(jobs).values(status="succeeded", result='{"answer": 42}'))
+    assert queue.result(queue.get(job)) == {"answer": 42}
+
+
+def test_a_process_that_cannot_be_started_costs_no_attempt(settings: Settings, queue: JobQueue) -> None:
+    def spawn(_settings: Settings, _job: Any) -> Any:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    supervisor = Supervisor(settings, queue, spawn=spawn)
+    job = submit(queue)
+    for _ in range(5):
+        with pytest.raises(OSError, match="Read-only"):
+            supervisor.step()
+    assert (queue.get(job).status, queue.get(job).deaths) == ("queued", 0)
+    assert "Read-only file system" in queue.get(job).message
+
+
+def test_a_fault_of_the_disk_costs_no_attempt(queue: JobQueue, watched: Any) -> None:
+    supervisor, started = watched
+    job = submit(queue)
+    for _ in range(5):
+        supervisor.step()
+        started[-1].exit_code = EXIT_TEMPORARY
+    supervisor.step()
+    assert queue.get(job).deaths == 0
+    assert len(started) == 6
+
+
+@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EROFS])
+def test_a_job_that_meets_a_fault_of_the_disk_does_not_fail(
+    settings: Settings, queue: JobQueue, monkeypatch: pytest.MonkeyPatch, fault: int
+) -> None:
+    def task(*_: Any) -> dict[str, Any]:
+        raise OSError(fault, os.strerror(fault))
+
+    monkeypatch.setitem(TASKS, "backtest", task)
+    job = submit(queue)
+    claimed = queue.claim("a")
+    assert claimed is not None
+    with pytest.raises(OSError, match=os.strerror(fault)):
+        perform(settings, queue, claimed)
+    assert queue.get(job).status == "running"

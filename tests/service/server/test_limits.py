@@ -105,7 +105,7 @@ def test_a_head_that_may_be_long_is_read(service: Any, served: Served) -> None:
 def test_a_client_that_never_comes_to_the_point_is_not_waited_for(
     make_service: Any, settings: Any, service: Any, serve: Callable[[Any], Served], begin: bytes
 ) -> None:
-    hasty = make_service(changed(settings, request_seconds=0.3))
+    hasty = make_service(changed(settings, request_seconds=1.0))
     for before in (b"", message(hasty)):
         with socket.create_connection(serve(hasty).address, timeout=30) as connection:
             reader = connection.makefile("rb")
