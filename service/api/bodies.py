@@ -143,4 +143,4 @@ async def read_form(request: Request) -> FormData:
     except ValueError:
         detail = f"a form may have {_MAX_FORM_FIELDS} fields"
         raise Problem("invalid-request", detail) from None
-    return FormData(pairs)
+    return FormData(dict(pairs))

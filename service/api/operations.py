@@ -50,7 +50,10 @@ def _loadable(state: State) -> list[str]:
     state.check_database()
     served = state.registry.served()
     for promoted in served:
-        state.registry.policy(promoted.id, promoted.version)
+        try:
+            state.registry.policy(promoted.id, promoted.version)
+        except Problem as problem:
+            raise Problem("not-ready", problem.detail) from problem
     if not served:
         raise Problem("not-ready", "no model is promoted yet: `equitrade models promote RUN`")
     return [promoted.id for promoted in served]

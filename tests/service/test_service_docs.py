@@ -190,7 +190,7 @@ def check_variables(names: Any) -> None:
 def test_refresh_job_fetches_as_before(service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import data.providers.yahoo as yahoo
     from data import SnapshotStore
-    from service.jobs.tasks import TASKS, Workplace
+    from service.jobs.tasks import TASKS, JobContext
 
     store = SnapshotStore(service.home)
     options = {"symbols": ["AAA", "BBB"], "start": "2020-01-02", "end": "2020-12-31", "pause": 0.1}
@@ -203,7 +203,7 @@ def test_refresh_job_fetches_as_before(service: Any, monkeypatch: pytest.MonkeyP
         return store.save(prices, name, provider={"name": "yfinance", "options": {}}), None
 
     monkeypatch.setattr(yahoo, "fetch", fetch)
-    place = Workplace(service.state.settings, service.home / "jobs" / "x", lambda *_: None)
+    place = JobContext(service.state.settings, service.home / "jobs" / "x", lambda *_: None)
     result = TASKS["refresh"]({"snapshot": "fetched"}, place)
     name, given = asked[0]
     assert (name, given.symbols, given.start, given.end, given.pause) == (
@@ -214,5 +214,5 @@ def test_refresh_job_fetches_as_before(service: Any, monkeypatch: pytest.MonkeyP
         0.1,
     )
     assert result["written"] is False
-    with pytest.raises(ValueError, match="cannot be fetched again"):
+    with pytest.raises(ValueError, match="cannot be downloaded again"):
         TASKS["refresh"]({"snapshot": "toy"}, place)
