@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from rl_core.checkpoint import load_parameters, load_symmetry, open_checkpoint, save_agent
 from rl_core.config import SACConfig
 from rl_core.learner import Gradient, GraphedUpdates, choose_gradient
+from rl_core.networks.base import Shape
 from rl_core.networks.build import build_actor, build_critic
 from rl_core.optimizer import FlatParameters
 from rl_core.precision import cast_to, product_precision
@@ -45,22 +45,18 @@ class SAC:
         self.device = torch.device(config.device)
         self.dtype = cast_to(config.matmul_dtype, self.device)
         self.noise = Noise(self.seeds, self.device)
-        sizes: dict[str, Any] = {
-            name: getattr(config, name)
-            for name in ("width", "depth", "banks", "layer_norm", "interaction", "heads", "activation")
-        }
-        sizes |= {"gain": config.initial_gain, "relax_layers": config.relax_layers}
+        shape = Shape.of(config)
         one_alone = config.agent == "relaxed" and config.relax != "both"
         self.actor = build_actor(
             "exact" if one_alone and config.relax == "critic" else config.agent,
             symmetry,
-            **sizes,
+            shape,
             generators=generators(self.seeds, "actor"),
         ).to(self.device)
         self.critic = build_critic(
             "exact" if one_alone and config.relax == "actor" else config.agent,
             symmetry,
-            **sizes,
+            shape,
             ensemble=config.ensemble,
             generators=generators(self.seeds, "critic"),
         ).to(self.device)

@@ -37,6 +37,7 @@ def trading_pair(mirror: bool, width: int | None = None) -> dict[str, Any]:
     width : int, optional
         Of the relaxed agent's layers; by default that of the trading agent.
     """
+    from rl_core.networks import Shape, matching_width
     from trading_app.experiments.config import trading_learner
     from trading_app.market.symmetry import market_symmetry
 
@@ -46,7 +47,10 @@ def trading_pair(mirror: bool, width: int | None = None) -> dict[str, Any]:
     settings = trading_learner().replace(agent="relaxed", batch_size=BATCH)
     if width is not None:
         settings = settings.replace(width=width)
-    dense = settings.replace(agent="dense", width=equal_dense_width(symmetry, settings))
+    width = matching_width(
+        "dense", symmetry, Shape.of(settings), reference="relaxed", ensemble=settings.ensemble
+    )
+    dense = settings.replace(agent="dense", width=width)
     return {kind.agent: _agent(symmetry, kind, 1) for kind in (settings, dense)}
 
 
@@ -61,29 +65,6 @@ def planted_agents() -> dict[str, Any]:
         name: _agent(symmetry, Cell("main", name, 0.0, 0.0).config("cpu"), PLANTED_SEEDS)
         for name in ("relaxed", "exact", "dense")
     }
-
-
-def equal_dense_width(symmetry: Any, settings: Any) -> int:
-    """The width at which dense actor and critics have nearest to the parameters of these settings' agent."""
-    wanted, low, high = _parameters(symmetry, settings), 1, 2
-    while _parameters(symmetry, settings.replace(agent="dense", width=high)) < wanted:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        fewer = _parameters(symmetry, settings.replace(agent="dense", width=middle)) < wanted
-        low, high = (middle, high) if fewer else (low, middle)
-
-    def distance(width: int) -> int:
-        return abs(_parameters(symmetry, settings.replace(agent="dense", width=width)) - wanted)
-
-    return min((low, high), key=distance)
-
-
-def _parameters(symmetry: Any, settings: Any) -> int:
-    """Parameters of one seed's actor and critics."""
-    from rl_core.sac import SAC
-
-    return _count(SAC(symmetry, settings, [0]))
 
 
 def _count(agent: Any) -> int:

@@ -36,7 +36,7 @@ from control_benchmarks.tasks.base import Task
 from control_benchmarks.tasks.registry import load_task
 from equitrade.machine import describe_machine, package_versions
 from rl_core.config import SACConfig
-from rl_core.networks.build import build_actor, build_critic
+from rl_core.networks import Shape, matching_width
 from rl_core.sac import SAC
 from rl_core.symmetry import Symmetry
 
@@ -116,7 +116,8 @@ def learner_config(job: Job, symmetry: Symmetry, machine: Machine) -> SACConfig:
     settings, agent = job.settings, job.agent
     width = settings.width
     if agent == "dense-equal-parameters":
-        agent, width = "dense", equal_dense_width(symmetry, settings.width, settings.depth, settings.banks)
+        shape = Shape(settings.width, settings.depth, settings.banks)
+        agent, width = "dense", matching_width("dense", symmetry, shape, reference="relaxed")
     config = SACConfig(
         agent=agent,  # type: ignore[arg-type]  # checked by the configuration
         width=width,
@@ -131,25 +132,6 @@ def learner_config(job: Job, symmetry: Symmetry, machine: Machine) -> SACConfig:
         device=machine.device,
     )
     return config.replace(**dict(machine.changes))
-
-
-def equal_dense_width(symmetry: Symmetry, width: int, depth: int = 2, banks: int = 2) -> int:
-    """Return the width at which a dense agent has the parameters of a relaxed one of the given width."""
-
-    def parameters(kind: str, h: int) -> int:
-        generators = [torch.Generator().manual_seed(0)]
-        actor = build_actor(kind, symmetry, generators=generators, width=h, depth=depth, banks=banks)
-        critic = build_critic(
-            kind, symmetry, generators=generators, ensemble=1, width=h, depth=depth, banks=banks
-        )
-        return actor.parameter_count() + critic.parameter_count()
-
-    target = parameters("relaxed", width)
-    low, high = 1, 4 * width
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if parameters("dense", middle) < target else (low, middle)
-    return min((low, high), key=lambda h: abs(parameters("dense", h) - target))
 
 
 class Recorder:

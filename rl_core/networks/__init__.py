@@ -1,1 +1,9 @@
 """Actors and critics, generated from a symmetry."""
+
+from __future__ import annotations
+
+from rl_core.networks.base import Network, Shape
+from rl_core.networks.build import KINDS, build_actor, build_critic, matching_width
+from rl_core.networks.images import EncoderShape
+
+__all__ = ["KINDS", "EncoderShape", "Network", "Shape", "build_actor", "build_critic", "matching_width"]

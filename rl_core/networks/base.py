@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -14,6 +14,9 @@ from rl_core.errors import ConfigError
 from rl_core.layers.base import Layer, equivariance_error
 from rl_core.layers.initial import HE_GAIN
 from rl_core.symmetry.symmetry import Element, Symmetry
+
+if TYPE_CHECKING:
+    from rl_core.config import SACConfig
 
 __all__ = ["ACTIVATIONS", "Network", "Packed", "Shape", "layer_options"]
 
@@ -73,6 +76,21 @@ class Shape:
             raise ConfigError(
                 f"relax_layers: must be 'all', 'first', 'inner' or 'last', got {self.relax_layers!r}"
             )
+
+    @classmethod
+    def of(cls, config: SACConfig) -> Shape:
+        """Return the size that an agent's settings ask for."""
+        return cls(
+            config.width,
+            config.depth,
+            config.banks,
+            config.layer_norm,
+            config.interaction,
+            config.heads,
+            config.activation,
+            config.initial_gain,
+            config.relax_layers,
+        )
 
     def relaxes(self, place: str) -> bool:
         """Whether the layers at this place of a relaxed network are relaxed."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Generator
 
 from rl_core.errors import ConfigError
-from rl_core.layers.initial import HE_GAIN
 from rl_core.networks.base import Network, Shape
 from rl_core.networks.images import EncoderShape, ImageNetwork
 from rl_core.networks.sets import SetNetwork
@@ -18,107 +18,96 @@ from rl_core.symmetry.symmetry import Symmetry
 __all__ = ["KINDS", "build_actor", "build_critic", "matching_width"]
 
 KINDS = ("dense", "exact", "relaxed", "rpp", "augmented")
+DEFAULT_SHAPE = Shape()
 
 
 def build_actor(
     kind: str,
     symmetry: Symmetry,
+    shape: Shape = DEFAULT_SHAPE,
     *,
-    generators: Sequence[Generator],
-    width: int = 256,
-    depth: int = 2,
-    banks: int = 2,
-    layer_norm: bool = False,
-    interaction: str = "mean",
-    heads: int = 1,
-    activation: str = "relu",
-    gain: float = HE_GAIN,
-    relax_layers: str = "all",
     encoder: EncoderShape | None = None,
+    generators: Sequence[Generator],
 ) -> Network:
-    """An actor for each seed: observation [S, B, …] to mean and log-std [S, B, 2A] of a tanh-Gaussian.
+    """Return an actor for each seed: observation [S, B, …] to mean and log-std [S, B, 2A] of a tanh-Gaussian.
 
     Parameters
     ----------
     kind : {"dense", "exact", "relaxed", "rpp", "augmented"}
-        An augmented agent's networks are dense: its batches are transformed.
+        Networks of an augmented agent are dense: its batches are transformed.
     symmetry : Symmetry
         How the group acts on observations and actions.
+    shape : Shape
+        Size of the network.
+    encoder : EncoderShape, optional
+        Size of the encoder of images and time windows; its defaults fit images of 85 × 85.
     generators : sequence of torch.Generator
         One for each seed; copy k is initialised from ``generators[k]`` alone.
-    width, depth, banks, layer_norm, interaction, heads, activation, gain, relax_layers
-        See `Shape`.
-    encoder : EncoderShape, optional
-        Of images and time windows; its defaults fit images of 85 × 85.
 
     Returns
     -------
     Network
         The mean carries ρ_a and the log-std |ρ_a|; with rows they are [S, B, N] each.
     """
-    shape = Shape(width, depth, banks, layer_norm, interaction, heads, activation, gain, relax_layers)
     return _build(kind, symmetry, shape, encoder, None, generators)
 
 
 def build_critic(
     kind: str,
     symmetry: Symmetry,
+    shape: Shape = DEFAULT_SHAPE,
     *,
-    generators: Sequence[Generator],
     ensemble: int = 2,
-    width: int = 256,
-    depth: int = 2,
-    banks: int = 2,
-    layer_norm: bool = False,
-    interaction: str = "mean",
-    heads: int = 1,
-    activation: str = "relu",
-    gain: float = HE_GAIN,
-    relax_layers: str = "all",
     encoder: EncoderShape | None = None,
+    generators: Sequence[Generator],
 ) -> Network:
-    """E critics for each seed: ``pack(observation, action)`` to values [S, E, B], invariant under the group.
+    """Return E critics for each seed: ``pack(observation, action)`` to values [S, E, B], invariant under the group.
 
     Parameters
     ----------
     ensemble : int
         E; copies are ordered seed by seed, and a seed's critics are drawn from its one generator.
-    kind, symmetry, generators, width, depth, banks, layer_norm, interaction, heads, activation, gain
-        As for `build_actor`.
-    relax_layers, encoder
+    kind, symmetry, shape, encoder, generators
         As for `build_actor`.
     """
     if ensemble < 1:
         raise ConfigError(f"ensemble: must be at least 1, got {ensemble}")
-    shape = Shape(width, depth, banks, layer_norm, interaction, heads, activation, gain, relax_layers)
     return _build(kind, symmetry, shape, encoder, ensemble, [g for g in generators for _ in range(ensemble)])
 
 
-def matching_width(
-    kind: str, symmetry: Symmetry, width: int, *, critic: bool = True, depth: int = 2, banks: int = 2
-) -> int:
-    """The width at which a network of this kind has as many parameters as a dense one of the given width.
+def matching_width(kind: str, symmetry: Symmetry, shape: Shape, *, reference: str, ensemble: int = 1) -> int:
+    """Return the width at which a kind of agent has nearest to the parameters of a reference agent.
 
-    For wide networks that is F = H/√(nL) fields, or the width H √(n/L); this counts, so that first and last
-    layers are right too.
+    Parameters
+    ----------
+    kind
+        Kind of the agent.
+    symmetry
+        How the group acts on observations and actions.
+    shape
+        Size of the reference agent; the other agent differs from it in width only.
+    reference
+        Kind of the reference agent.
+    ensemble
+        Critics that are counted beside the actor.
     """
 
-    def count(which: str, h: int) -> int:
-        generators = [torch.Generator().manual_seed(0)]
-        sizes = {"generators": generators, "width": h, "depth": depth, "banks": banks}
-        if critic:
-            return build_critic(which, symmetry, ensemble=1, **sizes).parameter_count()  # type: ignore[arg-type]
-        return build_actor(which, symmetry, **sizes).parameter_count()  # type: ignore[arg-type]
+    def count(of: str, width: int) -> int:
+        sized, generators = replace(shape, width=width), [torch.Generator().manual_seed(0)]
+        actor = build_actor(of, symmetry, sized, generators=generators)
+        critic = build_critic(of, symmetry, sized, ensemble=1, generators=generators)
+        return actor.parameter_count() + ensemble * critic.parameter_count()
 
-    target = count("dense", width)
+    wanted = count(reference, shape.width)
+    # Group layers round their width to a multiple of the group's order.
     step = symmetry.group.order if kind in ("exact", "relaxed", "rpp") else 1
     low, high = 1, 2
-    while count(kind, high * step) < target:
+    while count(kind, high * step) < wanted:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if count(kind, middle * step) < target else (low, middle)
-    return min((low, high), key=lambda m: abs(count(kind, m * step) - target)) * step
+        low, high = (middle, high) if count(kind, middle * step) < wanted else (low, middle)
+    return min((low, high), key=lambda m: abs(count(kind, m * step) - wanted)) * step
 
 
 def _build(

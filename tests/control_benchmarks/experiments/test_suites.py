@@ -4,8 +4,9 @@ import pytest
 
 from control_benchmarks import ControlError, load_task, state_symmetry
 from control_benchmarks.experiments.run_suite import learner_changes
-from control_benchmarks.experiments.runner import Machine, equal_dense_width, learner_config
+from control_benchmarks.experiments.runner import Machine, learner_config
 from control_benchmarks.experiments.suites import AGENTS, Job, Settings, load_suite, suite_names
+from rl_core.networks import Shape, matching_width
 
 
 @pytest.mark.parametrize("name", suite_names())
@@ -77,12 +78,13 @@ def test_wrong_suites_are_told_in_one_line(arguments, reason):
 
 def test_the_dense_control_has_the_relaxed_agents_parameters():
     d1, d2 = (state_symmetry(load_task(name)) for name in ("cartpole_swingup", "reacher_easy"))
-    assert equal_dense_width(d1, 64) == pytest.approx(64, abs=2)
-    assert 40 < equal_dense_width(d2, 64) < 52  # 64 / sqrt(2), first and last layers aside
+    widths = [matching_width("dense", s, Shape(width=64), reference="relaxed") for s in (d1, d2)]
+    assert widths[0] == pytest.approx(64, abs=2)
+    assert 40 < widths[1] < 52  # 64 / sqrt(2), first and last layers aside
     job = Job("reacher_easy", ("original",), "dense-equal-parameters", Settings(width=64))
     config = learner_config(job, d2, Machine(changes=(("tau", 0.01),)))
     assert config.agent == "dense"
-    assert config.width == equal_dense_width(d2, 64)
+    assert config.width == widths[1]
     assert config.updates_per_step == job.settings.n_envs
     assert config.tau == 0.01
 

@@ -7,9 +7,15 @@ import torch
 from torch import Generator
 
 from rl_core.errors import ConfigError, SymmetryError
-from rl_core.networks.base import Network
-from rl_core.networks.build import KINDS, build_actor, build_critic, matching_width
-from rl_core.networks.images import EncoderShape
+from rl_core.networks import (
+    KINDS,
+    EncoderShape,
+    Network,
+    Shape,
+    build_actor,
+    build_critic,
+    matching_width,
+)
 from rl_core.networks.vectors import FourierNetwork, VectorNetwork
 from rl_core.symmetry import Symmetry, cyclic, dihedral, from_generators, regular, sign, standard, trivial
 
@@ -31,12 +37,12 @@ def generators(copies: int) -> list[Generator]:
 
 
 def build(kind: str, name: str, seeds: list[Generator], **options: object) -> tuple[Network, Network]:
-    sizes = {"width": 32, "encoder": ENCODER, **options}
+    shape = Shape(**{"width": 32, **options})  # type: ignore[arg-type]
     other = [torch.Generator().manual_seed(int(g.initial_seed()) + 100) for g in seeds]
     symmetry = SYMMETRIES[name]
     return (
-        build_actor(kind, symmetry, generators=seeds, **sizes),  # type: ignore[arg-type]
-        build_critic(kind, symmetry, generators=other, **sizes),  # type: ignore[arg-type]
+        build_actor(kind, symmetry, shape, encoder=ENCODER, generators=seeds),
+        build_critic(kind, symmetry, shape, encoder=ENCODER, generators=other),
     )
 
 
@@ -131,19 +137,24 @@ def test_relaxed_critic_breaks_exchange_in_its_pool() -> None:
     assert critic.check_equivariance() > 1e-4
 
 
+def parameters(kind: str, symmetry: Symmetry, shape: Shape) -> int:
+    """Parameters of an actor and one critic."""
+    actor = build_actor(kind, symmetry, shape, generators=generators(1))
+    critic = build_critic(kind, symmetry, shape, ensemble=1, generators=generators(1))
+    return actor.parameter_count() + critic.parameter_count()
+
+
 def test_matching_widths() -> None:
-    symmetry = SYMMETRIES["square"]
+    symmetry, shape = SYMMETRIES["square"], Shape(256)
     for kind in ("exact", "relaxed"):
-        width = matching_width(kind, symmetry, 256)
-        one = build_critic(
-            kind, symmetry, width=width, ensemble=1, generators=generators(1)
-        ).parameter_count()
-        other = build_critic(
-            "dense", symmetry, width=256, ensemble=1, generators=generators(1)
-        ).parameter_count()
-        assert one == pytest.approx(other, rel=0.05)
+        width = matching_width(kind, symmetry, shape, reference="dense")
+        wanted = parameters("dense", symmetry, shape)
+        assert parameters(kind, symmetry, Shape(width)) == pytest.approx(wanted, rel=0.05)
+        # The way back, as width is rounded to the group's order.
+        back = matching_width("dense", symmetry, Shape(width), reference=kind)
+        assert back == pytest.approx(256, abs=4)
     # F = H/√(nL), so that the width n·F is H √(n/L).
-    assert matching_width("relaxed", symmetry, 256) == pytest.approx(256 * 2, rel=0.1)
+    assert matching_width("relaxed", symmetry, shape, reference="dense") == pytest.approx(256 * 2, rel=0.1)
 
 
 def test_faults_are_named() -> None:
@@ -151,9 +162,9 @@ def test_faults_are_named() -> None:
     with pytest.raises(ConfigError, match="agent: must be one of"):
         build_actor("sac", symmetry, generators=generators(1))
     with pytest.raises(ConfigError, match="width: must be at least 1"):
-        build_actor("exact", symmetry, width=0, generators=generators(1))
+        build_actor("exact", symmetry, Shape(width=0), generators=generators(1))
     with pytest.raises(ConfigError, match="interaction"):
-        build_actor("exact", symmetry, interaction="none", generators=generators(1))
+        build_actor("exact", symmetry, Shape(interaction="none"), generators=generators(1))
     with pytest.raises(ConfigError, match="ensemble"):
         build_critic("exact", symmetry, ensemble=0, generators=generators(1))
     with pytest.raises(ConfigError, match="one for each seed"):
