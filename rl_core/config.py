@@ -62,6 +62,16 @@ class SACConfig:
     ensemble: int = 2
     """Critics whose minimum is taken."""
 
+    image_size: int = 85
+    """Pixels of a side of images, or the length of time windows; odd, so that stride 2 keeps the symmetry."""
+    encoder_layer: Literal["group", "steerable"] = "group"
+    """Convolutions of the encoder of images: between group elements, or on steerable kernels (needs escnn), whose
+    relaxed coefficients depend on the offset, as in the paper's second version."""
+    encoder_channels: int = 32
+    encoder_convolutions: int = 4
+    encoder_features: int = 64
+    """Channels and number of the convolutions, and length of the encoded vector."""
+
     gamma: float = 0.99
     """Discount of one step."""
     n_step: int = 1
@@ -126,10 +136,24 @@ class SACConfig:
         _choice("relax", self.relax, ("both", "actor", "critic"))
         _choice("relax_layers", self.relax_layers, ("all", "first", "inner", "last"))
         _choice("activation", self.activation, ("relu", "silu"))
+        _choice("encoder_layer", self.encoder_layer, ("group", "steerable"))
         _choice("interaction", self.interaction, ("mean", "attention"))
         _choice("matmul_dtype", self.matmul_dtype, get_args(MatmulDtype))
         _choice("gradient", self.gradient, get_args(Gradient))
-        for name in ("width", "depth", "banks", "heads", "ensemble", "n_step", "batch_size", "capacity"):
+        for name in (
+            "width",
+            "depth",
+            "banks",
+            "heads",
+            "ensemble",
+            "image_size",
+            "encoder_channels",
+            "encoder_convolutions",
+            "encoder_features",
+            "n_step",
+            "batch_size",
+            "capacity",
+        ):
             _whole(name, getattr(self, name), 1)
         for name in ("learning_starts", "updates_per_step"):
             _whole(name, getattr(self, name), 0)

@@ -17,6 +17,7 @@ from rl_core.config import SACConfig
 from rl_core.learner import Gradient, GraphedUpdates, choose_gradient
 from rl_core.networks.base import Shape
 from rl_core.networks.build import build_actor, build_critic
+from rl_core.networks.images import EncoderShape
 from rl_core.optimizer import FlatParameters
 from rl_core.precision import cast_to, product_precision
 from rl_core.random import Noise, generators
@@ -45,18 +46,20 @@ class SAC:
         self.device = torch.device(config.device)
         self.dtype = cast_to(config.matmul_dtype, self.device)
         self.noise = Noise(self.seeds, self.device)
-        shape = Shape.of(config)
+        shape, encoder = Shape.of(config), EncoderShape.of(config)
         one_alone = config.agent == "relaxed" and config.relax != "both"
         self.actor = build_actor(
             "exact" if one_alone and config.relax == "critic" else config.agent,
             symmetry,
             shape,
+            encoder=encoder,
             generators=generators(self.seeds, "actor"),
         ).to(self.device)
         self.critic = build_critic(
             "exact" if one_alone and config.relax == "actor" else config.agent,
             symmetry,
             shape,
+            encoder=encoder,
             ensemble=config.ensemble,
             generators=generators(self.seeds, "critic"),
         ).to(self.device)

@@ -121,7 +121,7 @@ def test_escnn_has_one_importer() -> None:
         for path in modules().values()
         if any(name.split(".")[0] in {"escnn", "lie_learn"} for name in imported(path))
     }
-    assert importers <= {"rl_core/layers/steerable.py"}
+    assert importers <= {"rl_core/layers/kernel_basis.py"}
 
 
 def test_nothing_unpickles() -> None:

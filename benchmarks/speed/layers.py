@@ -56,7 +56,7 @@ def contenders(batch: int = BATCH, size: int = SIZE) -> tuple[dict[str, Callable
     except ConfigError:
         pass
     else:
-        from rl_core.layers.steerable import load_escnn
+        from rl_core.layers.kernel_basis import load_escnn
 
         wrap = load_escnn().nn.GeometricTensor
         order = torch.arange(CHANNELS).view(fields, group.order).T.flatten()
@@ -82,7 +82,7 @@ def contenders(batch: int = BATCH, size: int = SIZE) -> tuple[dict[str, Callable
 
 def escnn_layer(fields: int) -> tuple[Any, Any]:
     """escnn's convolution between regular fields of the flip, and its field type."""
-    from rl_core.layers.steerable import load_escnn, plane_space
+    from rl_core.layers.kernel_basis import load_escnn, plane_space
 
     escnn = load_escnn()
     space = plane_space(1, True)

@@ -10,7 +10,7 @@ from rl_core.layers.linear import DenseLinear, GroupLinear, Head, LayerNorm, Lif
 from rl_core.layers.rows import RowLayer, SetPool
 from rl_core.layers.rpp import ResidualConv, ResidualPathway, ResidualRows
 from rl_core.layers.sets import SetHead, SetLayer, SetLifting, SetLinear
-from rl_core.layers.steerable import SteerableConv
+from rl_core.layers.steerable import RegularSteerableConv, SteerableConv
 
 __all__ = [
     "DenseConv",
@@ -24,6 +24,7 @@ __all__ = [
     "Lifting",
     "LiftingConv",
     "RegularLinear",
+    "RegularSteerableConv",
     "ResidualConv",
     "ResidualPathway",
     "ResidualRows",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Generator, Tensor
@@ -18,13 +19,20 @@ from rl_core.layers.base import Layer
 from rl_core.layers.conv import ConvLayer, DenseConv, GroupConv, LiftingConv, output_size
 from rl_core.layers.linear import LayerNorm
 from rl_core.layers.rpp import ResidualConv
+from rl_core.layers.steerable import RegularSteerableConv
 from rl_core.networks.base import Network, Packed, Shape
 from rl_core.networks.vectors import vector_network
 from rl_core.symmetry.groups import cyclic
 from rl_core.symmetry.representations import Representation, regular, trivial
 from rl_core.symmetry.symmetry import Element, Symmetry
 
+if TYPE_CHECKING:
+    from rl_core.config import SACConfig
+
 __all__ = ["EncoderShape", "ImageEncoder", "ImageNetwork"]
+
+LAYERS = ("group", "steerable")
+KERNEL_SIZE = 3
 
 
 @dataclass(frozen=True)
@@ -41,17 +49,34 @@ class EncoderShape:
         Number of convolutions; the first has stride 2.
     features : int
         Length n·F of the encoded vector (rounded to a multiple of n).
+    layer : {"group", "steerable"}
+        Convolutions of networks with a symmetry: between group elements with relaxed weights for each of them, or
+        on steerable kernels whose relaxed coefficients depend on the offset, as in the paper's second version.
     """
 
     image_size: int = 85
     channels: int = 32
     convolutions: int = 4
     features: int = 64
+    layer: str = "group"
 
     def __post_init__(self) -> None:
+        if self.layer not in LAYERS:
+            raise ConfigError(f"layer: must be 'group' or 'steerable', got {self.layer!r}")
         for name in ("image_size", "channels", "convolutions", "features"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: must be at least 1, got {getattr(self, name)}")
+
+    @classmethod
+    def of(cls, config: SACConfig) -> EncoderShape:
+        """Return the size that an agent's settings ask for."""
+        return cls(
+            config.image_size,
+            config.encoder_channels,
+            config.encoder_convolutions,
+            config.encoder_features,
+            config.encoder_layer,
+        )
 
 
 class ImageEncoder(Network):
@@ -87,11 +112,15 @@ class ImageEncoder(Network):
         size, given = shape.image_size, 0
         for i in range(shape.convolutions):
             stride = 2 if i == 0 else 1
-            size = output_size(size, 3, stride, 0) if order > 1 else (size - 3) // stride + 1
+            size = (
+                output_size(size, KERNEL_SIZE, stride, 0) if order > 1 else (size - KERNEL_SIZE) // stride + 1
+            )
             if size < 1:
                 raise ConfigError(f"image_size: {shape.image_size} is too small for {i + 1} convolutions")
-            self.layers[f"conv{i}"] = self._conv(given, fields, 3, stride, banks, generators)
+            make = self._steerable if shape.layer == "steerable" and order > 1 else self._conv
+            self.layers[f"conv{i}"] = make(given, fields, KERNEL_SIZE, stride, banks, generators)
             given = fields
+        # On the whole map a steerable basis would be huge, and offsets are not seen at several places.
         self.layers["trunk"] = self._conv(given, features, size, 1, banks, generators)
         group = cyclic(1) if kind == "dense" else symmetry.group
         self.layers["norm"] = LayerNorm(group, features, generators=generators)
@@ -106,8 +135,7 @@ class ImageEncoder(Network):
         generators: Sequence[Generator],
     ) -> ConvLayer | ResidualConv:
         """A convolution from ``given`` fields, or from the image where that is 0."""
-        plane, channels = self.symmetry.plane, self.symmetry.observation
-        assert plane is not None
+        plane, channels = self._ends()
         size = {"kernel_size": kernel_size, "stride": stride}
         if self.kind == "dense":
             start = given or channels.dimension
@@ -124,6 +152,39 @@ class ImageEncoder(Network):
                 plane, given, fields, **size, banks=used, relaxed=relaxed, generators=generators
             )
         return ResidualConv(layer, generators=generators) if self.kind == "rpp" else layer
+
+    def _steerable(
+        self,
+        given: int,
+        fields: int,
+        kernel_size: int,
+        stride: int,
+        banks: int,
+        generators: Sequence[Generator],
+    ) -> ConvLayer | ResidualConv:
+        """As `_conv`, on steerable kernels, which have no filter banks."""
+        plane, channels = self._ends()
+        if channels != trivial(channels.group, channels.dimension):
+            raise SymmetryError(
+                "encoder: steerable layers need channels that the group leaves unchanged, such as colours; "
+                "use layers of kind 'group'"
+            )
+        source = (given, "regular") if given else (channels.dimension, "trivial")
+        layer = RegularSteerableConv(
+            plane,
+            source,
+            fields,
+            kernel_size=kernel_size,
+            stride=stride,
+            relaxed=self.kind == "relaxed",
+            generators=generators,
+        )
+        return ResidualConv(layer, generators=generators) if self.kind == "rpp" else layer
+
+    def _ends(self) -> tuple[Representation, Representation]:
+        """How the group acts on the plane, and on the channels of an image."""
+        assert self.symmetry.plane is not None
+        return self.symmetry.plane, self.symmetry.observation
 
     def apply(self, expanded: Sequence[Tensor], x: Packed) -> Tensor:  # type: ignore[override]
         """The encoded vectors [S, B, n·F] for effective weights, two tensors a layer."""

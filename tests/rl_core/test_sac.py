@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from rl_core.optimizer import SWEEP, FlatParameters
 from rl_core.random import Noise
 from rl_core.replay import Batch
 from rl_core.sac import SAC
-from rl_core.symmetry import Symmetry, cyclic, sign, trivial
+from rl_core.symmetry import Symmetry, cyclic, dihedral, sign, standard, trivial
 
 SIZE, A, B = 5, 2, 16
 
@@ -317,3 +319,38 @@ def test_decay_draws_gains_to_their_mean_apart_from_the_loss() -> None:
     for _ in range(100):
         agent.descend()
     assert max(agent.actor.check_equivariance(), agent.critic.check_equivariance()) < 1e-2
+
+
+@pytest.mark.skipif(importlib.util.find_spec("escnn") is None, reason="escnn is not installed")
+@pytest.mark.parametrize("kind", ["exact", "relaxed"])
+def test_an_agent_with_steerable_convolutions_learns_and_is_saved(kind: str, tmp_path: Path) -> None:
+    group = dihedral(4)
+    symmetry = Symmetry(group, trivial(group, 2), standard(group), plane=standard(group))
+    config = SACConfig(
+        agent=kind,  # type: ignore[arg-type]
+        width=16,
+        image_size=15,
+        encoder_layer="steerable",
+        encoder_channels=8,
+        encoder_convolutions=2,
+        encoder_features=16,
+        relaxed_decay=0.1,
+        relaxed_penalty=0.1,
+    )
+    agent = SAC(symmetry, config, (0, 1))
+    noise = Noise(agent.seeds)
+    before = {name: p.detach().clone() for name, p in agent.actor.named_parameters()}
+    for step in range(2):
+        images = (noise.normal(name, step, (B, 2, 15, 15)) for name in ("observation", "next"))
+        action, reward = noise.normal("action", step, (B, 2)).tanh(), noise.normal("reward", step, (B,))
+        observation, following = images
+        agent.update(Batch(observation, action, reward, torch.full_like(reward, 0.9), following))
+    moved = {name for name, p in agent.actor.named_parameters() if not torch.equal(p, before[name])}
+    assert any("coefficients" in name for name in moved)
+    assert all(bool(value.isfinite().all()) for value in agent.metrics().values())
+    if kind == "exact":
+        assert agent.actor.check_equivariance() < 1e-5
+    agent.save(tmp_path)
+    same = SAC.load(tmp_path)
+    assert same.config == config
+    assert torch.equal(same.act(observation, deterministic=True), agent.act(observation, deterministic=True))

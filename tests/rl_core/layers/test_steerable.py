@@ -10,9 +10,8 @@ import torch
 from torch import Generator
 
 from rl_core.errors import ConfigError, SymmetryError
-from rl_core.layers import GroupConv, SteerableConv
-from rl_core.layers import steerable as module
-from rl_core.symmetry import standard
+from rl_core.layers import GroupConv, RegularSteerableConv, SteerableConv, kernel_basis
+from rl_core.symmetry import Representation, cyclic, dihedral, from_generators, standard, trivial
 
 needs_escnn = pytest.mark.skipif(importlib.util.find_spec("escnn") is None, reason="escnn is not installed")
 
@@ -50,12 +49,14 @@ def test_exact_and_relaxed(rotations: int | None, flips: bool, fields: list[tupl
                 c.data = c.data @ layer.get_buffer("orbits")
             # Constant on each orbit of offsets, though not over all offsets.
             assert layer.check_equivariance() < 2e-6
-            assert layer.relaxed_weights()["c"].shape[-1] == 9
+            orbits = [w.shape[-1] for w in layer.relaxed_weights().values()]
+            assert min(orbits) > 1
+            assert all(float((w - w[..., :1]).abs().max()) < 1e-5 for w in layer.relaxed_weights().values())
 
 
 @needs_escnn
 def test_exact_layer_equals_escnn() -> None:
-    escnn = module.load_escnn()
+    escnn = kernel_basis.load_escnn()
     space = escnn.gspaces.rot2dOnR2(4)
     ends = [escnn.nn.FieldType(space, [space.regular_repr] * count) for count in (2, 3)]
     oracle = escnn.nn.R2Conv(*ends, kernel_size=3, padding=1)
@@ -74,15 +75,15 @@ def test_exact_layer_equals_escnn() -> None:
 @needs_escnn
 @pytest.mark.parametrize(("rotations", "flips"), [(4, False), (1, True)])
 def test_group_convolution_can_be_any_escnn_one(rotations: int, flips: bool) -> None:
-    escnn = module.load_escnn()
-    space = module.plane_space(rotations, flips)
+    escnn = kernel_basis.load_escnn()
+    space = kernel_basis.plane_space(rotations, flips)
     field = escnn.nn.FieldType(space, [space.regular_repr] * 2)
     oracle = escnn.nn.R2Conv(field, field, kernel_size=3, padding=1, bias=False)
     elements = list(space.fibergroup.elements)
     plane = torch.stack([torch.as_tensor(space.basespace_action(e)).double() for e in elements]).round()
-    group = module.group_of(plane, "group")
+    group = kernel_basis.group_of(plane, "group")
     n = group.order
-    layer = GroupConv(module.Representation(group, plane), 2, 2, padding=1, generators=generators(1))
+    layer = GroupConv(Representation(group, plane), 2, 2, padding=1, generators=generators(1))
     # escnn's channels lie field by field, ours element by element.
     order = torch.arange(2 * n).view(2, n).T.flatten()
     kernel = oracle.expand_parameters()[0].detach()[order][:, order]
@@ -116,15 +117,54 @@ def test_missing_escnn_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "escnn", None)
     with pytest.raises(ConfigError, match="pip install --no-deps escnn"):
-        module.load_escnn()
+        kernel_basis.load_escnn()
 
 
 def test_stand_in_raises_if_called() -> None:
     with pytest.raises(ConfigError, match="SO\\(3\\) needs"):
-        module.wigner_d_matrix()
+        kernel_basis.wigner_d_matrix()
 
 
 def test_plane_of_square_is_standard() -> None:
-    from rl_core.symmetry import dihedral
+    assert kernel_basis.group_of(standard(dihedral(4)).matrices, "D4") == dihedral(4)
 
-    assert module.group_of(standard(dihedral(4)).matrices, "D4") == dihedral(4)
+
+PLANES = {
+    "flip": standard(dihedral(1)),
+    "other flip": from_generators(dihedral(1), {"f": [[1.0, 0.0], [0.0, -1.0]]}),
+    "diagonal flip": from_generators(dihedral(1), {"f": [[0.0, 1.0], [1.0, 0.0]]}),
+    "half turn": from_generators(cyclic(2), {"r": [[-1.0, 0.0], [0.0, -1.0]]}),
+    "quarter turns": standard(cyclic(4)),
+    "square": standard(dihedral(4)),
+}
+
+
+@needs_escnn
+@pytest.mark.parametrize("name", PLANES)
+@pytest.mark.parametrize("source", [(3, "trivial"), (2, "regular")])
+def test_regular_fields_are_laid_out_as_by_group_convolutions(name: str, source: tuple[int, str]) -> None:
+    plane = PLANES[name]
+    for relaxed in (False, True):
+        layer = RegularSteerableConv(plane, source, 2, stride=2, relaxed=relaxed, generators=generators())
+        assert layer.channels_out == 2 * plane.group.order
+        for c in layer.steerable.coefficients:
+            c.data = torch.randn_like(c[..., :1]).expand_as(c).clone()
+        layer.steerable.bias.data.normal_()
+        assert layer.check_equivariance() < 2e-6
+        assert float(layer.penalty().max()) < 1e-9
+        if relaxed:
+            for c in layer.steerable.coefficients:
+                c.data.normal_()
+            assert layer.check_equivariance() > 1e-3
+            before = float(layer.penalty().min())
+            layer.decay_relaxed_weights(0.5)
+            assert float(layer.penalty().min()) == pytest.approx(before / 4, rel=1e-3)
+            layer.decay_relaxed_weights(1.0)
+            assert layer.check_equivariance() < 2e-6
+
+
+@needs_escnn
+@pytest.mark.parametrize("plane", [trivial(cyclic(2), 2), from_generators(dihedral(1), {"f": [-1.0]})])
+def test_planes_without_a_steerable_basis_are_named(plane: Representation) -> None:
+    with pytest.raises(SymmetryError, match="acts differently, by quarter turns and flips"):
+        RegularSteerableConv(plane, (1, "trivial"), 1, generators=generators())
