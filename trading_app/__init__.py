@@ -1,4 +1,4 @@
-"""Portfolios: markets to learn in, costs, backtests, baselines, evidence and reports.
+"""Portfolios: markets for training, costs, backtests, baselines, statistics and reports.
 
 Names are imported when they are first used, so that commands start quickly; `__init__.pyi` lists them.
 """

@@ -14,11 +14,11 @@ from data.errors import DataError
 
 
 class RunError(DataError):
-    """A run that is not there, is damaged or cannot take that name; the message names it."""
+    """A run that is missing or damaged, or a name that cannot be used; the message names it."""
 
 
 def read_parquet(path: Path, filters: list[tuple[str, str, str]] | None = None) -> pd.DataFrame:
-    """Read a Parquet file, or those rows of it that pass the filters."""
+    """Read a Parquet file, or the rows that pass the filters."""
     try:
         return pd.read_parquet(path, filters=filters)
     except (OSError, ValueError) as error:
@@ -45,10 +45,10 @@ def read_text(path: Path) -> str:
 
 
 def to_json(content: Mapping[str, Any]) -> str:
-    """Strict JSON text; NaN is an error."""
+    """Return strict JSON text; NaN is an error."""
     return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def now() -> str:
-    """The time in UTC, to the second."""
+    """Return the time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

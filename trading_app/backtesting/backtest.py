@@ -1,4 +1,4 @@
-"""`backtest`: what target weights would have earned, after costs, with every fill at a price not yet seen."""
+"""`backtest`: account values of target weights, after costs, with fills at prices after the decision."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Strategy = Callable[["Prices", object, object], pd.DataFrame]
 
 @runtime_checkable
 class PolicyLike(Protocol):
-    """Anything that turns prices into target weights decided at each date's close."""
+    """An object that returns target weights decided at each date's close."""
 
     def weights(self, prices: Prices, start: object = None, end: object = None) -> object:
         """Return a date × symbol frame, or a tuple that begins with one."""
@@ -166,7 +166,7 @@ def _decided(policy: object, prices: Prices, start: object, end: object) -> pd.D
         raise DataError(f"weights are {type(policy).__name__}: give a frame, an array, a mapping or a policy")
     frame = answer[0] if isinstance(answer, tuple) else answer
     if not isinstance(frame, pd.DataFrame):
-        raise DataError(f"the policy answered {type(frame).__name__}, not a date × symbol frame")
+        raise DataError(f"the policy returned {type(frame).__name__}; a date × symbol frame is needed")
     return frame
 
 
@@ -180,7 +180,7 @@ def _targets(
     if isinstance(weights, Mapping):
         labels = [str(name) for name in weights]
         if not labels:
-            raise DataError("weights: the mapping holds no strategy")
+            raise DataError("weights: the mapping is empty; give at least one strategy")
         arrays = [_aligned(panel, calendar, frame, name) for name, frame in weights.items()]
         targets, many = np.stack(arrays), True
     elif isinstance(weights, pd.DataFrame):
@@ -214,9 +214,9 @@ def _shaped(panel: TradingPanel, weights: NDArray[np.float64]) -> tuple[NDArray[
 def _aligned(
     panel: TradingPanel, calendar: pd.DatetimeIndex, frame: pd.DataFrame, name: object
 ) -> NDArray[np.float64]:
-    """Put a frame on the panel's sessions and symbols; dates outside the panel's range fall away."""
+    """Return a frame as an array on the panel's sessions and symbols; other dates are dropped."""
     if not isinstance(frame, pd.DataFrame):
-        raise DataError(f"{name}: {type(frame).__name__} is no date × symbol frame")
+        raise DataError(f"{name}: a date × symbol frame is needed, not {type(frame).__name__}")
     if tuple(frame.columns) != panel.symbols:
         frame = frame.loc[:, _ordered_symbols(panel, frame, name)]
     index = frame.index
@@ -227,7 +227,7 @@ def _aligned(
             raise DataError(f"{name}: {index[index.duplicated()][0].date()} appears twice")
         strange = index[~index.isin(calendar)]
         if len(strange):
-            raise DataError(f"{name}: {strange[0].date()} is no session of {panel.name}")
+            raise DataError(f"{name}: {strange[0].date()} is not a session of {panel.name}")
         frame = frame.reindex(panel.dates)
     try:
         return np.asarray(frame.to_numpy(), dtype=np.float64)
@@ -239,7 +239,7 @@ def _ordered_symbols(panel: TradingPanel, frame: pd.DataFrame, name: object) -> 
     columns = list(frame.columns)
     unknown = [column for column in columns if column not in panel.symbols]
     if unknown:
-        raise DataError(f"{name}: {unknown[0]} is no symbol of {panel.name}")
+        raise DataError(f"{name}: {unknown[0]} is not a symbol of {panel.name}")
     missing = [symbol for symbol in panel.symbols if symbol not in columns]
     if missing:
         raise DataError(
@@ -263,6 +263,6 @@ def _check_rows(panel: TradingPanel, target: NDArray[np.float64], name: str) -> 
         row = int(np.argmax(mixed))
         column = int(np.argmax(missing[row]))
         raise DataError(
-            f"{name}: {panel.symbols[column]} on {panel.dates[row].date()} is NaN beside numbers; "
+            f"{name}: {panel.symbols[column]} on {panel.dates[row].date()} is NaN in a row with numbers; "
             "a row is either all weights or all NaN (no trade)"
         )

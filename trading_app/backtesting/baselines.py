@@ -1,4 +1,4 @@
-"""Baselines that a trained policy has to be held against: simple, causal and under the same costs.
+"""Baselines to compare a trained policy with: simple, causal and under the same costs.
 
 Each baseline maps prices to target weights decided at the close of a date: date × symbol, fractions of the
 portfolio, with a row of NaN on dates without a decision (holdings drift). Row t uses closes up to and
@@ -32,7 +32,7 @@ Array = npt.NDArray[np.float64]
 Rule = Callable[[Array], Array | None]
 
 WINDOW = 252
-#: A quarter of daily returns: fewer say little about a volatility or a covariance.
+#: A quarter of daily returns: too few for a volatility or a covariance below that.
 MINIMUM = 63
 
 
@@ -53,7 +53,7 @@ def equal_weight(
 
 
 def buy_and_hold(prices: Prices, start: DateLike | None = None, end: DateLike | None = None) -> pd.DataFrame:
-    """Equal weights in the symbols listed on the first date, never traded again."""
+    """Equal weights in the symbols listed on the first date, without later trades."""
     targets = _scheduled(prices, start, end, lookback=0, needed=0, rule=_equal, name="buy-and-hold")
     targets.iloc[_first_decision(targets) + 1 :] = np.nan
     return targets
@@ -99,7 +99,7 @@ def minimum_variance(
     window: int = WINDOW,
     minimum: int = MINIMUM,
 ) -> pd.DataFrame:
-    """Long-only fully invested portfolio of least variance, refitted monthly.
+    """Long-only, fully invested portfolio of minimum variance, re-estimated monthly.
 
     The covariance is shrunk as Ledoit & Wolf (2004), through ``skfolio``; the optimum is exact, see
     `least_variance_weights`. It uses the sessions of the window on which every symbol that takes part has a
@@ -125,7 +125,7 @@ def minimum_variance(
         except Exception as error:  # each solver has errors of its own
             reason = "every price is constant" if not sample.any() else " ".join(str(error).split())
             raise DataError(
-                f"min-variance: {prices.name} has no portfolio of least variance ({reason}); "
+                f"min-variance: {prices.name} has no portfolio of minimum variance ({reason}); "
                 "choose another baseline or leave out symbols without price changes"
             ) from None
         return weights
@@ -188,7 +188,7 @@ BASELINES: dict[str, Baseline] = {
 
 
 def baseline(name: str) -> Baseline:
-    """The baseline called `name`.
+    """Return the baseline called `name`.
 
     Raises
     ------
@@ -200,12 +200,12 @@ def baseline(name: str) -> Baseline:
     if name not in BASELINES:
         near = difflib.get_close_matches(name, BASELINES, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise DataError(f"no baseline {name!r}; {hint}known: {', '.join(BASELINES)}")
+        raise DataError(f"baseline {name!r} not found; {hint}available: {', '.join(BASELINES)}")
     return BASELINES[name]
 
 
 def least_variance_weights(covariance: npt.ArrayLike) -> Array:
-    """Weights w ≥ 0, Σw = 1 of least variance wᵀΣw.
+    """Return the weights w ≥ 0, Σw = 1 of minimum variance wᵀΣw.
 
     With Σ = LLᵀ, the non-negative least-squares solution x of Lᵀx ≈ L⁻¹1 satisfies the optimality conditions
     of the portfolio up to scale, so w = x / Σx: an active-set method gives the exact optimum without an

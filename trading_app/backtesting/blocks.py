@@ -87,7 +87,7 @@ class Workspace:
         self._memory = [_aligned(height * assets + _PER_LINE) for _ in range(5)]
 
     def target(self, targets: Floats, block: Block) -> Floats:
-        """Target weights of a block from those of all sessions [D or more, N]."""
+        """Return the target weights of a block from those of all sessions [D or more, N]."""
         count = block.rows.stop - block.rows.start
         target = self._columns(0, block.height)
         target[:count] = targets[block.rows]
@@ -95,15 +95,15 @@ class Workspace:
         return target
 
     def values(self, height: int) -> tuple[Floats, Floats]:
-        """Memory for values at the close and before the next fill [height, N] each."""
+        """Return arrays for values at the close and before the next fill [height, N] each."""
         return self._columns(1, height), self._columns(2, height)
 
     def scratch(self, height: int) -> Floats:
-        """Memory for whatever is needed in between [height, N]."""
+        """Return an array for intermediate results [height, N]."""
         return self._columns(3, height)
 
     def pre_trade(self, first: Floats, leaving: Floats, account: Floats) -> Floats:
-        """Weights before each fill of a block: the first ones, then values before a fill over the account there.
+        """Return the weights before each fill of a block: the first ones, then positions over the account.
 
         Parameters
         ----------
@@ -112,8 +112,8 @@ class Workspace:
         leaving, account
             Values of the positions before the fill that follows each one [n, N], and of the account [n].
         """
-        # Written one place further on, where the last row of a column falls on the first one of the next,
-        # which is set afterwards: so it stays one sweep. And one division a session, since divisions are slow.
+        # Written with an offset of one row, so that one contiguous write serves all columns; the last row of a column
+        # falls on the first row of the next one, which is set afterwards. Divisions are slow: one for each session.
         after = self._columns(4, len(leaving), offset=1)
         np.multiply(leaving, (1.0 / account)[:, None], out=after)
         held = self._columns(4, len(leaving))

@@ -126,7 +126,7 @@ def _units(panel: TradingPanel, target: Floats, filled: Flags) -> Floats:
 
 
 def _cash(target: Floats, filled: Flags, positions: Floats, rates: Rates) -> tuple[Floats, Floats, Floats]:
-    """Follow cash through the sessions: at the close, and interest and borrow fee of the night before [D].
+    """Return cash at each close, and interest and borrow fee of the night before [D].
 
     `positions` are values at the close before each session. Everything is in units of V, so that a fill sets
     cash to 1 − Σ target whatever came before, and the recursion runs over sessions without a fill alone.

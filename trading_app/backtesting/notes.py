@@ -90,4 +90,4 @@ def _without_impact(panel: TradingPanel, book: Ledger, filled: NDArray[np.bool_]
     known = np.isfinite(panel.volume[1:]) & (panel.volume[1:] > 0)
     traded = filled[:, None] & (book.target != book.before)
     unknown = int((traded & ~known).sum())
-    return [f"No market impact was charged on {unknown} trades for want of volume."] if unknown else []
+    return [f"No market impact was charged on {unknown} trades: the volume is unknown."] if unknown else []

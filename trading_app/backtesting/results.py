@@ -1,4 +1,4 @@
-"""Results of backtests: net asset values at once, everything else worked out when asked for."""
+"""Results of backtests: net asset values are stored, all else is computed on access."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class BatchResult:
             If there is no strategy of that name.
         """
         if name not in self.names:
-            raise DataError(f"no strategy {name!r} (there are {', '.join(self.names[:30])})")
+            raise DataError(f"strategy {name!r} not found; available: {', '.join(self.names[:30])}")
         position = self.names.index(name)
         return BacktestResult(self.panel, self.cost_model, self.targets[position], name, self.nav[position])
 
@@ -129,7 +129,7 @@ class BacktestResult:
 
     @cached_property
     def _alive(self) -> NDArray[np.bool_]:
-        """Sessions 1 … T − 1 at whose beginning there was an account [D]."""
+        """Flags of sessions 1 … T − 1 that begin with a positive account [D]."""
         return self.nav[:-1] > 0
 
     @cached_property
@@ -184,11 +184,10 @@ class BacktestResult:
 
     @cached_property
     def costs(self) -> pd.DataFrame:
-        """What moved the account each session, in units of its start, date × component.
+        """Changes of the account by component, in units of its start, date × component.
 
-        The change of the account is ``price_pnl − commission − spread − impact − borrow + interest``. What
-        an account would have lost beyond everything it had is not carried: it is taken out of the
-        ``price_pnl`` of that session.
+        The change of the account is ``price_pnl − commission − spread − impact − borrow + interest``. A
+        loss beyond the value of the account is not carried over: it is removed from ``price_pnl`` of that session.
         """
         book, prior = self._ledger, self._prior
         account = book.value_before * prior

@@ -1,4 +1,4 @@
-"""What a backtest shows, with its uncertainty, as one document: the content of a run's ``metrics.json``.
+"""Evidence document of a backtest: metrics, intervals and tests; the content of a run's ``metrics.json``.
 
 Keys of the document:
 
@@ -58,7 +58,7 @@ def evidence(
     reps: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Measure strategies, compare the agent with the baselines and test for luck.
+    """Measure strategies, compare the agent with the baselines and test for data snooping.
 
     Parameters
     ----------
@@ -68,9 +68,9 @@ def evidence(
     reference : str
         Baseline that headlines compare with; the first baseline where it is not there.
     trials : int
-        How many settings were tried before this one was chosen, itself included.
+        Number of settings tried, the chosen one included.
     trial_sharpes : sequence of float, optional
-        Their annualised Sharpe ratios, where logged.
+        Annualised Sharpe ratios of these settings, if logged.
     level, reps, seed
         Coverage of the intervals, number and seed of the resamples.
 
@@ -86,7 +86,7 @@ def evidence(
     """
     returns = results.returns
     if trials < 1:
-        raise DataError(f"trials is {trials}; at least the strategy itself is one trial")
+        raise DataError(f"trials is {trials}; it must be at least 1, for the strategy itself")
     rates: dict[str, Any] = {
         "periods": results.cost_model.sessions_a_year,
         "risk_free": results.cost_model.risk_free,
@@ -218,8 +218,7 @@ def _above_reference(
 
 
 def _notes(results: BatchResult) -> list[str]:
-    """Notes of the prices and of the agent's backtest, each once; those of baselines only where they are
-    alone."""
+    """Return notes of prices and agent, each once; those of baselines only without an agent."""
     own = [results.strategy(AGENT)] if AGENT in results.names else map(results.strategy, results.names)
     notes = dict.fromkeys(results.panel.notes)
     for result in own:

@@ -142,15 +142,15 @@ class PortfolioEnv(gymnasium.Env["Observation", "Action"]):
         return self._observation(), self._info()
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Choose target weights at the close of the day, and go on to the next close.
+        """Choose target weights at the close of the day and step to the next close.
 
         Raises
         ------
         DataError
-            If there is no episode to go on with.
+            If no episode is running.
         """
         if self._over:
-            raise DataError("this episode is over, or none was begun: call reset() before step()")
+            raise DataError("no episode is running: call reset() before step()")
         reward, ended, cut = self._accounts.step(np.asarray(action, dtype=np.float64))
         terminated, truncated = bool(ended), bool(cut)
         self._over = terminated or truncated
@@ -176,7 +176,7 @@ class PortfolioEnv(gymnasium.Env["Observation", "Action"]):
         stamp = parse_date(date, "start")  # type: ignore[arg-type]
         day = int(self.panel.dates.searchsorted(stamp))
         if day >= len(self.panel.dates) or self.panel.dates[day] != stamp:
-            raise DataError(f"start: {stamp.date()} is no session of {self.panel.name}")
+            raise DataError(f"start: {stamp.date()} is not a session of {self.panel.name}")
         if not self._first <= day <= self._last:
             dates = self.panel.dates
             raise DataError(
@@ -195,7 +195,7 @@ class PortfolioEnv(gymnasium.Env["Observation", "Action"]):
 
 
 def prices_of(data: str | Path | Prices, symbols: Sequence[str] | None, home: Path | None) -> Prices:
-    """Load prices by name or path, or take them as they are."""
+    """Return prices by name or path; prices are returned as they are."""
     from data.loading import load_prices
 
     if isinstance(data, str | Path):
@@ -216,5 +216,5 @@ def changed_config(config: MarketConfig | None, settings: dict[str, Any]) -> Mar
     known = [field.name for field in fields(MarketConfig)]
     for name in settings:
         if name not in known:
-            raise DataError(f"market.{name}: there is no such setting (there are {', '.join(known)})")
+            raise DataError(f"market.{name}: unknown setting; available: {', '.join(known)}")
     return replace(MarketConfig() if config is None else config, **settings)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 class PortfolioVectorEnv(gymnasium.vector.VectorEnv["NDArray[np.float32]", "NDArray[np.float32]", Any]):
-    """`Market` as a Gymnasium vector environment: one step moves all accounts.
+    """`Market` as a Gymnasium vector environment: one step for all accounts.
 
-    Ended episodes restart within the step; ``infos["final_obs"]`` holds what they ended on.
+    Ended episodes restart within the step; ``infos["final_obs"]`` holds the last observation of the episode.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class PortfolioVectorEnv(gymnasium.vector.VectorEnv["NDArray[np.float32]", "NDAr
         Parameters
         ----------
         seed
-            Seeds the random days; of a list the first counts for all.
+            Seeds the random days; of a list only the first is used.
         options
             Not used.
         """

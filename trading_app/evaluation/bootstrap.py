@@ -1,4 +1,4 @@
-"""Stationary bootstrap of time series: random blocks keep what neighbouring days have in common.
+"""Stationary bootstrap of time series: random blocks preserve the dependence between neighbouring days.
 
 Politis & Romano (1994) through ``arch``; the mean block length follows Politis & White (2004) with the
 correction of Patton, Politis & White (2009).
@@ -17,7 +17,7 @@ from data.errors import DataError
 
 Array = npt.NDArray[np.float64]
 
-#: Fewer periods than this carry no information about dependence, so no interval is given.
+#: Fewest periods for an interval: fewer carry no information about dependence.
 SHORTEST = 20
 
 
@@ -63,7 +63,7 @@ def resample(
     reps: int = 1000,
     seed: int = 0,
 ) -> Array:
-    """Values of a statistic over stationary-bootstrap resamples; columns keep their common dates.
+    """Return a statistic over stationary-bootstrap resamples; columns are resampled on the same dates.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def resample(
 
 
 def percentile_interval(draws: Array, level: float = 0.95) -> tuple[Array, Array]:
-    """Central interval over the first axis that holds `level` of the draws; NaN where a draw is undefined."""
+    """Return the central interval of coverage `level` over the first axis; NaN where a draw is undefined."""
     if not 0 < level < 1:
         raise DataError(f"level {level} is not between 0 and 1")
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)

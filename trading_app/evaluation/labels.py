@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Measure:
-    """How a measure is named and written, so that reports, dashboards and the command line agree."""
+    """Name, unit and format of a measure, for reports, dashboards and the command line."""
 
     label: str
     unit: Literal["percent", "ratio", "bps"]
@@ -33,7 +33,11 @@ MEASURES: dict[str, Measure] = {
     "hit_rate": Measure("Hit rate", "percent", 1, "share of periods with a positive return"),
     "skew": Measure("Skewness", "ratio", 2, "asymmetry of returns; negative is a heavier loss tail"),
     "kurtosis": Measure(
-        "Excess kurtosis", "ratio", 1, "weight of the tails; 0 for a normal law", higher_is_better=None
+        "Excess kurtosis",
+        "ratio",
+        1,
+        "weight of the tails; 0 for a normal distribution",
+        higher_is_better=None,
     ),
     "turnover": Measure(
         "Annual turnover", "percent", 0, "half the traded value per year, as a share of the portfolio", None
@@ -45,7 +49,7 @@ MEASURES: dict[str, Measure] = {
 
 
 def format_measure(name: str, value: float | None, *, digits: int | None = None) -> str:
-    """A value with its unit and the measure's precision; an en dash where it is undefined.
+    """Return a value with its unit and the measure's precision; an en dash if it is undefined.
 
     Parameters
     ----------
@@ -61,7 +65,7 @@ def format_measure(name: str, value: float | None, *, digits: int | None = None)
 
 
 def format_number(value: float | None, unit: Literal["percent", "ratio", "bps"], digits: int) -> str:
-    """A number with a true minus sign, thousands separated by narrow spaces, and its unit."""
+    """Return a number with a true minus sign, thousands separated by narrow spaces, and its unit."""
     if value is None or value != value:
         return "–"
     scaled = value * 100 if unit == "percent" else value

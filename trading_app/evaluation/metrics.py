@@ -105,7 +105,7 @@ def skew(returns: Returns) -> Array:
 
 
 def kurtosis(returns: Returns) -> Array:
-    """Fourth standardised moment of the sample less 3 (no bias correction)."""
+    """Fourth standardised moment of the sample minus 3 (no bias correction)."""
     return _moment(returns_array(returns), 4) - 3.0
 
 
@@ -319,8 +319,7 @@ def _where_not_finite(returns: Returns, values: Array) -> str:
 
 
 def _measure(values: Array, periods: int, risk_free: float) -> dict[str, Array]:
-    """Every measure of returns [T, K], sharing what they have in common: the bootstrap calls this thousands
-    of times."""
+    """Return every measure of returns [T, K]; intermediate results are shared, for the speed of the bootstrap."""
     # Time is contiguous in memory here, so that reductions over it run at full speed.
     values = np.asfortranarray(values)
     mean, variance, tiny = _mean_and_variance(values)

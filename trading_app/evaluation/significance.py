@@ -1,4 +1,4 @@
-"""Is it better than the baselines, and would luck have done as well?
+"""Significance: comparisons with baselines, the SPA test, and probabilistic and deflated Sharpe ratios.
 
 Paired stationary-bootstrap comparisons, Hansen's test of superior predictive ability, the probabilistic and
 the deflated Sharpe ratio. Multiplicity is faced in two ways: the SPA test allows for having looked at several
@@ -241,7 +241,7 @@ def expected_maximum_sharpe(trials: int, deviation: float) -> float:
     from scipy.stats import norm
 
     if trials < 1:
-        raise DataError(f"trials is {trials}; at least the strategy itself is one trial")
+        raise DataError(f"trials is {trials}; it must be at least 1, for the strategy itself")
     if trials == 1:
         return 0.0
     quantiles = norm.ppf([1 - 1 / trials, 1 - 1 / (trials * np.e)])
@@ -256,7 +256,7 @@ def deflated_sharpe(
     periods: int = 252,
     risk_free: float = 0.0,
 ) -> float:
-    """Probability that the true Sharpe ratio beats the best that luck gives in so many trials.
+    """Probability that the true Sharpe ratio exceeds the expected maximum of so many trials without skill.
 
     Bailey & López de Prado (2014). Give every trial's Sharpe ratio where they were logged. With a count alone
     the spread over trials without skill is taken to be the sampling error of this series' own ratio.
@@ -321,4 +321,4 @@ def _require_columns(returns: pd.DataFrame, names: Sequence[str]) -> None:
     missing = [name for name in names if name not in returns.columns]
     if missing:
         known = ", ".join(map(str, returns.columns))
-        raise DataError(f"no strategy {missing[0]!r} among the returns; known: {known}")
+        raise DataError(f"strategy {missing[0]!r} not found among the returns; available: {known}")

@@ -1,4 +1,4 @@
-"""Backtested runs and baselines beside each other on the dates that all of them have."""
+"""Comparison of backtested runs and baselines on their common dates."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def compare_runs(
     """
     names = [run.name for run in runs]
     if len(set(names)) < len(names) or not names:
-        raise DataError(f"compare: give each run once, got {', '.join(names) or 'none'}")
+        raise DataError(f"compare: each run must be named once, not {', '.join(names) or 'none'}")
     saved = {run.name: load_backtest(run) for run in runs}
     returns = _returns(saved)
     rates = {key: next(iter(saved.values())).document[key] for key in ("periods", "risk_free")}
@@ -95,7 +95,7 @@ def _returns(saved: dict[str, SavedBacktest]) -> pd.DataFrame:
 
 
 def _notes(saved: dict[str, SavedBacktest]) -> list[str]:
-    """What a reader must know: runs on other prices, or under other costs or fills, do not compare like with like."""
+    """Return warnings: differences in prices, costs or fills make a comparison unfair."""
     documents = [backtest.document for backtest in saved.values()]
     facts: dict[str, list[Any]] = {
         "prices": [document["data"].get("hash") for document in documents],

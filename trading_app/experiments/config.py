@@ -25,7 +25,7 @@ PREFIX = "EQUITRADE_"
 
 
 class ConfigurationError(DataError):
-    """A configuration that cannot be used; the message names the key and what is allowed."""
+    """An invalid configuration; the message names the key and the allowed values."""
 
 
 def _require(condition: bool, key: str, reason: str) -> None:
@@ -35,7 +35,7 @@ def _require(condition: bool, key: str, reason: str) -> None:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which prices: a bundled dataset, a snapshot or a file; optionally some symbols and dates of it."""
+    """Prices: a bundled dataset, a snapshot or a file; optionally some of its symbols and dates."""
 
     name: str = "sp500-20"
     symbols: tuple[str, ...] | None = None
@@ -74,7 +74,7 @@ class SplitConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How long, how often and how many: every run trains several seeds at once."""
+    """Length of training, logging, checkpoints and seeds; every run trains several seeds at once."""
 
     seeds: int = 5
     first_seed: int = 0
@@ -91,13 +91,13 @@ class TrainingConfig:
 
     @property
     def seed_list(self) -> list[int]:
-        """The seeds trained side by side."""
+        """The seeds of the run."""
         return list(range(self.first_seed, self.first_seed + self.seeds))
 
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """What was tried before these settings were kept: the deflated Sharpe ratio allows for it.
+    """Settings tried before these were chosen, for the deflated Sharpe ratio.
 
     ``trials`` counts all settings that were looked at, these included; ``sharpes`` are their annualised Sharpe ratios
     where they were logged. `equitrade tune` fills both in.
@@ -127,7 +127,7 @@ def trading_learner() -> SACConfig:
         critic_lr=1e-3,
         alpha_lr=1e-3,
         initial_alpha=0.02,
-        # These are what the demo's figures were taken with; daily returns say too little to choose them anew.
+        # The settings of the demo; daily returns carry too little information to tune them.
         relaxed_lr_multiplier=5.0,
         initial_gain=2.0,
         banks=2,
@@ -197,14 +197,14 @@ def from_dict(values: Mapping[str, Mapping[str, Any]]) -> RunConfig:
 
 
 def to_toml(config: RunConfig) -> str:
-    """TOML text that `load_config` reads back to an equal configuration."""
+    """Return TOML text that `load_config` reads back to an equal configuration."""
     import tomli_w
 
     return tomli_w.dumps(_plain(asdict(config)))
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:
-    """Nested values of JSON's own types, for manifests; dates as text."""
+    """Return the configuration in JSON's own types, for manifests; dates as text."""
     return dict(_plain(asdict(config), dates_as_text=True))
 
 

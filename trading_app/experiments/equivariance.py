@@ -1,8 +1,8 @@
-"""What a run knows of its symmetry: equivariance errors measured with its backtest, relaxed weights of its checkpoint.
+"""Equivariance of a run: errors measured with its backtest, relaxed weights of its checkpoint.
 
-``symmetry.json`` in the run's directory holds what `measure_equivariance` found: ``schema``, ``created_at``, ``step``,
+``symmetry.json`` in the run's directory is the document of `measure_equivariance`: ``schema``, ``created_at``,
 ``seeds``, ``data`` (name and hash), ``start``, ``end``, ``states`` and ``errors``: element → ``policy`` and ``critic``
-→ ``mean``, ``maximum`` and ``scale``, a list over seeds each.
+→ ``mean``, ``maximum`` and ``scale``, one list over seeds each.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 FILE = "symmetry.json"
-# Enough for a mean to two digits; a batch that a CPU answers in a fraction of a second.
+# Enough for a mean with two digits, in a fraction of a second on a CPU.
 STATES = 256
 RELAXATION = "relaxation_"
 
@@ -60,18 +60,18 @@ class RelaxedWeights:
     step: int
 
     def raw(self, layer: str) -> NDArray[np.float64]:
-        """A layer's weights, [S, L, N, G]: the mean over an ensemble. All start at 1."""
+        """Return a layer's weights [S, L, N, G]: the mean over an ensemble. All start at 1."""
         return np.asarray(self.layers[layer].mean(axis=1))
 
     def tied(self, layer: str) -> NDArray[np.float64]:
-        """1 and the difference of each weight from its bank's mean over the layer's mean size, [S, L, N, G].
+        """Return 1 plus each weight's difference from its bank's mean, over the layer's mean size [S, L, N, G].
 
         It is 1 everywhere where the layer is equivariant.
         """
         return np.asarray(1 + self._apart(layer).mean(axis=1))
 
     def deviation(self, layer: str) -> NDArray[np.float64]:
-        """How unequal a layer's weights are, [S], as `rl_core.symmetry.measure.relaxation` has it; mean over an
+        """Return a layer's deviation from equivariance [S], see `rl_core.symmetry.measure.relaxation`; mean over an
         ensemble."""
         return np.asarray(np.abs(self._apart(layer)).max(axis=(2, 3, 4)).mean(axis=1))
 
@@ -82,7 +82,7 @@ class RelaxedWeights:
 
 
 def relaxed_weights(run: Run) -> RelaxedWeights:
-    """Read the relaxed weights of a run's newest checkpoint; there are none for an agent that is not relaxed.
+    """Read the relaxed weights of a run's newest checkpoint; empty for an agent that is not relaxed.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def relaxed_weights(run: Run) -> RelaxedWeights:
 
 
 def recorded_deviations(run: Run) -> pd.DataFrame:
-    """What training recorded of `deviations`: rows of ``progress.jsonl`` that have them; empty where there are none."""
+    """Return the rows of ``progress.jsonl`` with `deviations`; empty if there are none."""
     mark = f'"eval_{RELAXATION}'
     try:
         text = (run.path / "progress.jsonl").read_text(encoding="utf-8")
@@ -118,7 +118,7 @@ def recorded_deviations(run: Run) -> pd.DataFrame:
 
 
 def deviations(agent: SAC) -> dict[str, Tensor]:
-    """How unequal the relaxed weights of each layer are, [S] each, under ``relaxation_NETWORK LAYER``."""
+    """Return the deviation of each layer from equivariance [S], under ``relaxation_NETWORK LAYER``."""
     from rl_core.symmetry.measure import relaxation
 
     if agent.config.agent != "relaxed":
@@ -136,7 +136,7 @@ def deviations(agent: SAC) -> dict[str, Tensor]:
 
 
 def measure_equivariance(policy: AgentPolicy, path: Rollout, *, states: int = STATES) -> dict[str, Any]:
-    """Measure how far a run's policy and critic are from equivariance on days of a backtest.
+    """Measure the equivariance errors of a run's policy and critic on days of a backtest.
 
     Parameters
     ----------
@@ -168,16 +168,16 @@ def measure_equivariance(policy: AgentPolicy, path: Rollout, *, states: int = ST
     def act(observation: Tensor) -> Tensor:
         return agent.act(observation, deterministic=True)
 
-    def judge(observation: Tensor, action: Tensor) -> Tensor:
+    def evaluate(observation: Tensor, action: Tensor) -> Tensor:
         values: Tensor = agent.critic(agent.critic.pack(observation, action))
         return values
 
-    def draws() -> torch.Generator:
+    def generator() -> torch.Generator:
         return torch.Generator().manual_seed(0)
 
     found = {
-        "policy": policy_errors(act, agent.symmetry, x, draws()),
-        "critic": critic_errors(judge, agent.symmetry, x, act(x), draws()),
+        "policy": policy_errors(act, agent.symmetry, x, generator()),
+        "critic": critic_errors(evaluate, agent.symmetry, x, act(x), generator()),
     }
     return {
         "schema": SCHEMA,
@@ -214,7 +214,7 @@ def load_equivariance(run: Run) -> dict[str, Any] | None:
 
 
 def _place(layer: str) -> tuple[str, int, str]:
-    """Actor before critic, and layers as data runs through them."""
+    """Sort key: actor before critic, and layers in the order of the computation."""
     network, _, name = layer.partition(" ")
     order = ("lifting", "hidden", "attention", "pool", "pooled", "head")
     stem = name.rstrip("0123456789")
@@ -227,7 +227,7 @@ def _element(name: str) -> str:
 
 
 def _lists(error: FunctionError) -> dict[str, list[float | None]]:
-    """Numbers a seed; of an ensemble the mean, and the largest of the largest."""
+    """Return one number for each seed; of an ensemble the mean, or the maximum of the maxima."""
     parts = {"mean": error.mean, "maximum": error.maximum, "scale": error.scale}
     found: dict[str, list[float | None]] = {}
     for name, value in parts.items():

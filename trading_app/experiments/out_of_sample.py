@@ -1,4 +1,4 @@
-"""The backtest of a run on dates that it never saw, beside the baselines, saved with its evidence."""
+"""Backtest of a run out of sample, beside the baselines, saved with its evidence."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def backtest_run(
 ) -> SavedBacktest:
     """Backtest a run's ensemble, each of its seeds and the baselines under the same costs and fills.
 
-    How far policy and critic are from equivariance on those dates is measured and kept too, see
+    The equivariance errors of policy and critic on those dates are measured and saved too, see
     `trading_app.experiments.equivariance`.
 
     Parameters
@@ -58,7 +58,7 @@ def backtest_run(
     fill : str, optional
         Instead of the run's.
     trials : int, optional
-        How many settings were tried, for the deflated Sharpe ratio; by default what the run's configuration says.
+        Number of settings tried, for the deflated Sharpe ratio; from the run's configuration by default.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def unseen_period(
     start: DateLike | None = None,
     end: DateLike | None = None,
 ) -> tuple[Prices, pd.Timestamp, pd.Timestamp]:
-    """The prices that `backtest_run` uses for these arguments, and the first and last day of its range.
+    """Return the prices that `backtest_run` uses for these arguments, and the first and last day of its range.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def baseline_weights(
 
 
 def with_costs(costs: CostModel, costs_bps: float | None) -> CostModel:
-    """The cost model with commission and half-spread replaced by one rate, where one is given."""
+    """Return the cost model with commission and half-spread replaced by one rate, unless that is None."""
     if costs_bps is None:
         return costs
     return replace(costs, commission_bps=costs_bps, half_spread_bps=0.0)
@@ -151,9 +151,9 @@ def _period(
     if same and first < test_start:
         raise DataError(
             f"start {first.date()} lies before the test period, which begins on {test_start.date()}: "
-            "the agent has seen those dates"
+            "the agent was trained on earlier dates; choose a later start"
         )
     last = parse_date(end, "end") if end is not None else (test_end if same else prices.dates[-1])
     if last <= first:
-        raise DataError(f"the range is empty: {first.date()} to {last.date()}")
+        raise DataError(f"no session from {first.date()} to {last.date()}: start must be before end")
     return first, last

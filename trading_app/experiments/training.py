@@ -1,4 +1,4 @@
-"""Training a run: prices and a configuration in, a run directory with checkpoints out.
+"""Training of a run: from prices and a configuration to a run directory with checkpoints.
 
 The dates are split once; agents train on the first part, are watched on the second, and never see the third, which
 is what `trading_app.cli.backtest` and the report use.
@@ -32,7 +32,7 @@ MINIMUM_TRAINING_SESSIONS = 100
 
 
 def prices_of(config: RunConfig, home: Path) -> Prices:
-    """Load the prices that a configuration names."""
+    """Load the prices of a configuration."""
     d = config.data
     return load_prices(d.name, home=home, start=d.start, end=d.end, symbols=d.symbols)
 
@@ -52,11 +52,11 @@ def split_of(config: RunConfig, prices: Prices) -> Split:
 
 
 def check_training(prices: Prices, split: Split) -> None:
-    """Refuse a split that leaves too little to train on."""
+    """Check that a split leaves enough sessions for training."""
     sessions = len(prices.between(*split.train).dates)
     if sessions < MINIMUM_TRAINING_SESSIONS:
         raise DataError(
-            f"{prices.name}: {sessions} sessions to train on are too few, at least "
+            f"{prices.name}: {sessions} training sessions are too few; at least "
             f"{MINIMUM_TRAINING_SESSIONS} are needed"
         )
 
@@ -76,7 +76,7 @@ def train_run(
     split: Split | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> tuple[Run, TrainResult]:
-    """Train all seeds of a run side by side.
+    """Train all seeds of a run at once.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def validation(config: RunConfig, prices: Prices, split: Split) -> Callable[[SAC
 
 
 def manifest(config: RunConfig, prices: Prices, split: Split) -> dict[str, Any]:
-    """What a run must record of itself to be repeated; `trading_app.runs.run` adds code, versions and machine."""
+    """Return the manifest of a run, without code, versions and machine, which `trading_app.runs.run` adds."""
     return {
         "config": to_dict(config),
         "seeds": config.training.seed_list,

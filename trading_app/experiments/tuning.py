@@ -1,4 +1,4 @@
-"""A search over settings by Optuna that keeps count of what it tried.
+"""Search over settings with Optuna; all trials are counted.
 
 A study is a directory ``tuning/NAME/`` under the state directory: ``study.json`` (what is searched, and where),
 ``journal.log`` (Optuna's own, one JSON line an event), a run for each trial, ``trials/0``, ``trials/1``, …,
@@ -41,7 +41,7 @@ __all__ = ["DEFAULT_SPACE", "Dimension", "parse_dimension", "tune"]
 
 @dataclass(frozen=True)
 class Dimension:
-    """One setting to search: a range between two numbers, or some choices.
+    """A setting to search: a range between two numbers, or a list of choices.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Dimension:
     choices: tuple[float | str, ...] = ()
 
     def suggest(self, trial: optuna.Trial) -> float | str:
-        """Let the sampler choose a value."""
+        """Return a value chosen by the sampler."""
         if self.choices:
             chosen: float | str = trial.suggest_categorical(self.key, self.choices)  # type: ignore[assignment]
             return chosen
@@ -67,7 +67,7 @@ class Dimension:
         return trial.suggest_float(self.key, self.low, self.high, log=wide)
 
     def text(self) -> str:
-        """The dimension as `parse_dimension` reads it."""
+        """The text that `parse_dimension` reads."""
         values = ",".join(map(str, self.choices)) or f"{self.low!r}:{self.high!r}"
         return f"{self.key}={values}"
 
@@ -117,7 +117,7 @@ def tune(
     on_trial: Callable[[int, float | None], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> dict[str, Any]:
-    """Search until the study has so many trials that ended; one that is there already goes on.
+    """Run trials until the study has `trials` finished ones; an existing study is continued.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def tune(
 
 
 def changed(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
-    """The configuration with some of its keys changed, validated."""
+    """Return the configuration with some keys changed, validated."""
     layers = to_dict(config)
     for key, value in values.items():
         section, _, item = key.partition(".")
@@ -177,7 +177,7 @@ def _begin(directory: Path, config: RunConfig, space: Sequence[Dimension]) -> No
         directory.mkdir(parents=True, exist_ok=True)
         atomic_write(path, json.dumps(wanted, indent=2))
     elif json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(wanted)):
-        raise RunError(f"study {directory.name!r} is there with other settings; give another --name")
+        raise RunError(f"study {directory.name!r} already exists with other settings; choose another --name")
 
 
 def _study(directory: Path, name: str) -> optuna.Study:
@@ -228,7 +228,7 @@ def _validation(run: Run) -> list[float]:
 
 
 def _ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """Trials that ended, well or badly: all of them count as tries."""
+    """Return the finished and the failed trials: all of them count."""
     return [
         trial
         for trial in study.get_trials(deepcopy=False)

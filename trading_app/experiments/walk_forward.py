@@ -1,8 +1,8 @@
-"""Walk-forward runs: the same agent trained again and again as time goes on, each time tested on what comes next.
+"""Walk-forward runs: the agent is retrained on a moving or growing range and tested on the dates after it.
 
 A walk-forward run is a run whose manifest lists ``folds`` (dates by part) and whose directory holds a run of its own
-for each, ``folds/fold-1``, ``folds/fold-2``, …. Its policy passes from fold to fold, with what it holds, so that the
-backtest is one account over all test dates, none of which the agent that acts on it has seen.
+for each, ``folds/fold-1``, ``folds/fold-2``, …. Its policy passes from fold to fold with its holdings, so that the
+backtest is one account over all test dates, each after the training dates of the agent that trades on it.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 __all__ = ["fold_splits", "walk_forward_run"]
 
-#: Told the fold, how many there are and the steps of each; gives what is to be told of progress.
+#: Called with the fold, the number of folds and the steps of each; returns a context that yields a progress callback.
 Watch = Callable[[int, int, int], AbstractContextManager[Callable[["Progress"], None] | None]]
 
 
 def fold_splits(config: RunConfig, prices: Prices, folds: int, *, expanding: bool = False) -> list[Split]:
-    """Cut the sessions: the first fold as the configuration's split, its test share divided into as many parts.
+    """Split the sessions into folds: the test share of the configuration's split is divided into equal parts.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def walk_forward_run(
         run = open_run(name or "", home=home)
         if not run.manifest.get("folds"):
             raise RunError(
-                f"run {run.name!r} is no walk-forward run; `equitrade train --resume` goes on with it"
+                f"run {run.name!r} is not a walk-forward run; continue it with `equitrade train --resume`"
             )
         config = load_config(run.path / "config.toml")
         splits = [recorded_dates(fold) for fold in run.manifest["folds"]]

@@ -40,7 +40,7 @@ _NUMPY = (np.ndarray, np.generic)
 
 @dataclass(frozen=True)
 class Rates:
-    """Cost rates of one session as plain numbers, ready for the inner loop.
+    """Cost rates of one session as plain numbers, for the inner loop.
 
     Attributes
     ----------

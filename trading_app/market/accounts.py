@@ -1,7 +1,7 @@
-"""Accounts that step through a market: the transition of the portfolio MDP, in NumPy or in torch.
+"""Accounts in a market: the transition of the portfolio MDP, in NumPy or in torch.
 
-On a CPU NumPy steps small batches several times faster than torch does, and on a GPU only torch will do, so this is
-written in what both share; `trading_app.market.env` and `trading_app.envs.portfolio` wrap it.
+On a CPU NumPy steps small batches several times faster than torch, and a GPU needs torch, so this uses only
+operators that both share; `trading_app.market.env` and `trading_app.envs.portfolio` wrap it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an action means: from [−1, 1]^N to target weights, for NumPy arrays and torch tensors alike."""
+"""Actions: the map from [−1, 1]^N to target weights, for NumPy arrays and torch tensors."""
 
 from __future__ import annotations
 

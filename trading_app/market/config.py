@@ -1,4 +1,4 @@
-"""`MarketConfig`: what an agent sees, what its actions mean and what it is rewarded for."""
+"""`MarketConfig`: settings of observations, actions and rewards."""
 
 from __future__ import annotations
 
@@ -140,18 +140,20 @@ class MarketConfig:
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """The features' names, the default ones filled in."""
+        """Names of the features, with the defaults filled in."""
         from data.features import DEFAULT_FEATURES
 
         return DEFAULT_FEATURES if self.features is None else self.features
 
     @property
     def history(self) -> int:
-        """Sessions of prices up to a decision that it needs: the window, and what its first features need."""
+        """Sessions of prices that a decision needs: the window, and the history of its first features."""
         from data.features import FEATURES, VOLATILITY_WINDOW
 
         unknown = [name for name in self.feature_names if name not in FEATURES]
         if unknown:
-            raise DataError(f"market.features: no feature {unknown[0]!r} (there are {', '.join(FEATURES)})")
+            raise DataError(
+                f"market.features: unknown feature {unknown[0]!r}; available: {', '.join(FEATURES)}"
+            )
         longest = max(VOLATILITY_WINDOW, *(FEATURES[name].history for name in self.feature_names))
         return longest + self.window

@@ -1,4 +1,4 @@
-"""What trading costs: commission, half-spread, market impact, stock borrow and the price of cash."""
+"""Trading costs: commission, half-spread, market impact, stock borrow and interest."""
 
 from __future__ import annotations
 
@@ -85,11 +85,13 @@ class CostModel:
         if not isinstance(self.periods, int | None):
             raise DataError(f"costs.periods is {self.periods!r}: a whole number is needed")
         if self.rate >= 1.0:
-            raise DataError("costs.commission_bps and costs.half_spread_bps together reach the value traded")
+            raise DataError(
+                "costs.commission_bps plus costs.half_spread_bps must stay below 10,000, the value traded"
+            )
 
     @classmethod
     def free(cls, *, periods: int | None = None) -> CostModel:
-        """No cost at all, and cash at zero."""
+        """Return the model without costs and interest."""
         return cls(
             commission_bps=0.0,
             half_spread_bps=0.0,
@@ -129,10 +131,10 @@ class CostModel:
 
     @property
     def lending_rate(self) -> float:
-        """What positive cash earns in one session, as a fraction."""
+        """Interest on positive cash in one session, as a fraction."""
         return self.risk_free / self.sessions_a_year
 
     @property
     def financing_rate(self) -> float:
-        """What negative cash pays in one session, as a fraction."""
+        """Interest on negative cash in one session, as a fraction."""
         return (self.risk_free + self.financing_spread_bps * BASIS_POINT) / self.sessions_a_year

@@ -1,4 +1,4 @@
-"""From a compact observation (day, holdings) to a network's input: windows of features gathered on demand."""
+"""Encoding of compact observations (day, holdings) as network input: windows of features gathered on demand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class FeatureWindows:
-    """Features of all days in one array, of which every window is a view.
+    """Features of all days in one array; every window is a view of it.
 
     A row of an observation belongs to one asset and holds, in this order: the window's features, oldest
     session first [W · C]; the asset's own weight; the market-wide features of the day [M]; the net exposure
@@ -88,7 +88,7 @@ class Encoder:
     windows
         The features.
     device
-        Where the tensors live.
+        Device of the tensors.
     """
 
     def __init__(self, windows: FeatureWindows, device: torch.device) -> None:
@@ -107,7 +107,7 @@ class Encoder:
         return len(self.parity)
 
     def at(self, day: int) -> Callable[[Tensor], Tensor]:
-        """What encodes compact observations [..., 1 + N] of one day, whichever they name, to the same bits.
+        """Return an encoder of compact observations [..., 1 + N] of one day, with the same bits.
 
         Where many are asked for, what does not depend on the holdings is gathered once.
         """

@@ -58,7 +58,7 @@ class Market:
     start, end
         First and last session that an episode touches, both included; no price after `end` enters a reward.
     device
-        Where the tensors live.
+        Device of the tensors.
     dtype
         float32 for training; float64 where accounts have to be exact.
 
@@ -116,7 +116,7 @@ class Market:
 
     @cached_property
     def encoder(self) -> Encoder:
-        """What turns compact observations into network input."""
+        """Encoder of compact observations as network input."""
         return Encoder(FeatureWindows(self.prices, self.config), self._device)
 
     @cached_property
@@ -146,7 +146,7 @@ class Market:
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors live."""
+        """Device of the tensors."""
         return self._device
 
     @property
@@ -183,7 +183,7 @@ class Market:
         return self._tensor(self._accounts.observation())
 
     def step(self, action: Tensor) -> Step:
-        """Step with actions [S, n_envs, N] in [−1, 1]; ended episodes restart by themselves."""
+        """Step with actions [S, n_envs, N] in [−1, 1]; finished episodes restart automatically."""
         accounts = self._accounts
         reward, terminated, truncated = accounts.step(self._array(action))
         final = observation = self._tensor(accounts.observation())
@@ -196,7 +196,7 @@ class Market:
         return Step(observation, *tensors, final)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything that the future depends on."""
+        """Return the complete state: with it the future is the same to the bit."""
         state = {name: self._tensor(value).clone() for name, value in self._accounts.state.items()}
         return {**state, "draws": torch.tensor(self._draws)}
 

@@ -1,4 +1,4 @@
-"""Prices as arrays to trade on: adjusted fill prices and closes, and what is tradable when."""
+"""Prices as arrays: adjusted fill prices and closes, and flags of trading."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class TradingPanel:
         return self.fill == "next_close"
 
     def impact(self, costs: CostModel) -> NDArray[np.float64] | None:
-        """Impact coefficients [T, N] of a cost model, None where there is no impact to charge."""
+        """Return the impact coefficients [T, N] of a cost model; None without impact."""
         if costs.impact_coefficient == 0.0 or self.volume is None:
             return None
         return impact_coefficients(self.volume, costs)
@@ -186,7 +186,7 @@ def resolve_fill(prices: Prices, fill: str | None) -> Fill:
         raise DataError(f"fill is {fill!r}: it must be one of {', '.join(FILLS)}")
     if fill == "next_open" and not prices.has_opens:
         raise DataError(
-            f"{prices.name}: fill 'next_open' needs open prices and there are none; use 'next_close'"
+            f"{prices.name}: fill 'next_open' needs open prices, which these data lack; use 'next_close'"
         )
     return "next_open" if fill == "next_open" else "next_close"
 
@@ -235,7 +235,7 @@ def decision_range(
         raise DataError(
             f"{prices.name}: no episode fits from {prices.dates[low].date()} to {prices.dates[stop - 1].date()}: "
             f"a decision needs {config.history} sessions of history and 2 after it; "
-            "take more prices or a shorter window"
+            "use more prices or a shorter window"
         )
     return first, last
 

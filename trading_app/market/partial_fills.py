@@ -73,7 +73,7 @@ def executed_weights(
     kept = total(held) * 0.0 + 1.0
     largest = float((at_least(wanted_gross, 0.0) + gross_limit).max()) * rate
     if impact is None and largest < _FAST_FACTOR:
-        # Each row stops by itself, so that it does not depend on the rows beside it.
+        # Each row stops by itself, so that it does not depend on other rows.
         moving = kept
         for _ in range(_STEPS):
             new = share_left(kept)

@@ -1,4 +1,4 @@
-"""Rewards of one step from the growth of the account, for NumPy numbers and torch tensors alike."""
+"""Rewards of one step from the growth of the account, for NumPy numbers and torch tensors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SMALLEST_VARIANCE = 1e-10
 
 
 class Rewards:
-    """Turns growth factors into rewards; the differential Sharpe ratio keeps two moments an account.
+    """Rewards of growth factors; the differential Sharpe ratio has two moments for each account as state.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The symmetries of a portfolio market, declared from the parities of what an observation holds."""
+"""Symmetry of a portfolio market, declared from the parities of the parts of an observation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reports: figures, a pure function each, and the self-contained page made from them."""
+"""Reports: figures, tables and the self-contained page of a backtested run."""
 
 from __future__ import annotations
 

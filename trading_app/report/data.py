@@ -1,4 +1,4 @@
-"""What a report needs of a run, read from its directory."""
+"""Data of a report, read from the run's directory."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class ReportData:
     name : str
         The run's name.
     manifest : mapping
-        Where the run comes from, see `trading_app.runs.run`.
+        The run's manifest, see `trading_app.runs.run`.
     document : mapping
-        What the backtest shows, see `trading_app.backtesting.summary`.
+        The evidence document, see `trading_app.backtesting.summary`.
     equity : DataFrame
         Value of each account, date × strategy, the agent first, then its seeds, then the baselines.
     weights : DataFrame
@@ -52,13 +52,13 @@ class ReportData:
 
     @property
     def subject(self) -> str:
-        """The strategy reported on: the agent, or the first one where there is none."""
+        """The strategy reported on: the agent, or the first strategy without one."""
         strategies = self.document["strategies"]
         return AGENT if AGENT in strategies else str(next(iter(strategies)))
 
     @property
     def reference(self) -> str | None:
-        """The baseline that headlines compare with, where there is one beside the subject."""
+        """The baseline that the headlines compare with; None without one."""
         reference = self.document.get("reference")
         return None if reference == self.subject else reference
 
@@ -69,7 +69,7 @@ class ReportData:
 
     @property
     def folds(self) -> list[Mapping[str, Any]]:
-        """Dates of each fold by part, or those of the one split; empty for what was not trained."""
+        """Dates of each fold by part, or of the one split; empty without training."""
         folds = self.manifest.get("folds") or [self.manifest.get("split") or {}]
         return [fold for fold in folds if fold]
 
@@ -93,13 +93,13 @@ class ReportData:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader has to know before any number: notes of the prices and of the backtest, each once."""
+        """Notes of the prices and of the backtest, each once."""
         prices = self.manifest.get("data", {}).get("notes", [])
         return list(dict.fromkeys([*prices, *self.document.get("notes", [])]))
 
 
 def training_progress(run: Run) -> pd.DataFrame:
-    """Lines of a run's progress; of a walk-forward run those of its folds, told apart by the column ``fold``."""
+    """Return the rows of a run's progress; those of a walk-forward run have a column ``fold``."""
     folds = run.manifest.get("folds") or ()
     parts = [Run(fold_path(run.path, k), {}).progress().assign(fold=k) for k in range(1, len(folds) + 1)]
     parts = [part for part in parts if len(part)]

@@ -1,4 +1,4 @@
-"""How a result was made and where it comes from, as terms and sentences."""
+"""Method and provenance of a result, as terms and sentences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trading_app.report.theme import label_of
 
 
 def sampling(data: ReportData) -> tuple[bool, str]:
-    """Whether the dates were kept from training, and the sentence that says so."""
+    """Return whether the backtest is out of sample, and a sentence that states it."""
     start, end = data.document["start"], data.document["end"]
     train = data.manifest.get("split", {}).get("train")
     if not train:
@@ -20,22 +20,22 @@ def sampling(data: ReportData) -> tuple[bool, str]:
     if learned[1] < start and len(data.folds) > 1:
         return (
             True,
-            f"Out of sample: {start} to {end}. {len(data.folds)} times it was trained anew; each time it learned and "
-            "was chosen on dates before those that it acts on.",
+            f"Out of sample: {start} to {end}. The agent was trained {len(data.folds)} times, each time on dates "
+            "before those that it trades on (model selection included).",
         )
     if learned[1] < start:
         return (
             True,
-            f"Out of sample: {start} to {end}. It learned and was chosen on dates up to {learned[1]} only.",
+            f"Out of sample: {start} to {end}. Training and model selection used dates up to {learned[1]} only.",
         )
     return False, (
-        f"Not out of sample: the backtest runs from {start} to {end}, but it learned and was chosen on dates up to "
-        f"{learned[1]}. These numbers say nothing about the future."
+        f"Not out of sample: the backtest runs from {start} to {end}, but training and model selection used dates up "
+        f"to {learned[1]}. These results do not predict future performance."
     )
 
 
 def method_facts(data: ReportData) -> dict[str, str]:
-    """How the backtest was made, term by term."""
+    """Return the method of the backtest, term by term."""
     document = data.document
     costs = document["costs"]
     fills = {"next_open": "the next session's open", "next_close": "the next session's close"}
@@ -59,9 +59,9 @@ def method_facts(data: ReportData) -> dict[str, str]:
     seeds = sum(entry["kind"] == "seed" for entry in document["strategies"].values())
     if seeds and "agent" in document["strategies"]:
         held = (
-            f"the mean of the weights that its {seeds} seeds decide on"
+            f"the mean of the target weights of its {seeds} seeds"
             if seeds > 1
-            else "what its one seed decides on"
+            else "the target weights of its one seed"
         )
         facts = {"Agent": f"Holds {held}."} | facts
     if baselines:
@@ -70,7 +70,7 @@ def method_facts(data: ReportData) -> dict[str, str]:
 
 
 def manifest_facts(data: ReportData) -> dict[str, str]:
-    """Where the run comes from, term by term; what is unknown is left out."""
+    """Return the provenance of the run, term by term; unknown entries are left out."""
     manifest = data.manifest
     code, machine = manifest.get("code", {}), manifest.get("machine", {})
     seconds = manifest.get("wall_time_seconds")

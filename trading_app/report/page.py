@@ -1,4 +1,4 @@
-"""The report as one self-contained HTML page: plotly.js inlined once, no request to anywhere."""
+"""The report as one self-contained HTML page with plotly.js inlined, without requests."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ SECTIONS = (
     Section(
         "growth",
         "Growth",
-        "What an account of 1 became, and how far it fell on the way.",
+        "Value of an account that starts at 1, and its drawdowns.",
         ("equity", "drawdown"),
     ),
     Section(
         "evidence",
         "Evidence",
-        "How sure the numbers are, and whether luck would have done as well.",
+        "Uncertainty of the results, and tests against luck.",
         ("sharpe-intervals", "sharpe-differences"),
     ),
     Section("risk", "Risk through time", "", ("rolling",)),
@@ -62,7 +62,7 @@ SECTIONS = (
     Section(
         "portfolio",
         "Portfolio",
-        "What was held, and how much of it moved.",
+        "Holdings and turnover.",
         ("weights", "weights-map", "contribution", "exposure", "turnover"),
     ),
     Section("costs", "Costs", "", ("waterfall",)),
@@ -85,7 +85,7 @@ def report_figures(data: ReportData, theme: Theme) -> dict[str, go.Figure]:
 
 
 def training_metrics(progress: pd.DataFrame, limit: int | None = CURVES) -> list[str]:
-    """The few quantities of training to show, of those that were logged more than once; all without a limit."""
+    """Return the quantities of training to show, of those logged more than once; all without a limit."""
     if progress.empty or not {"step", "seed"} <= set(progress.columns):
         return []
     logged = progress.select_dtypes("number").columns.difference(["step", "seed", "fold"], sort=False)
@@ -97,7 +97,7 @@ def training_metrics(progress: pd.DataFrame, limit: int | None = CURVES) -> list
 
 
 def render_report(data: ReportData, *, plotly_js: str | None = None) -> str:
-    """The page as text.
+    """Return the page as text.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def render_report(data: ReportData, *, plotly_js: str | None = None) -> str:
 
 
 def write_report(run: Run) -> Path:
-    """Render the report of a backtested run to its ``report.html``, and give that path."""
+    """Write the report of a backtested run to its ``report.html`` and return that path."""
     atomic_write(run.report, render_report(load_report_data(run)))
     return run.report
 

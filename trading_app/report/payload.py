@@ -1,4 +1,4 @@
-"""Figures as one JSON document for a page: arrays stored once, both looks in one figure.
+"""Figures as one JSON document for a page: arrays stored once, both themes in one figure.
 
 A figure is made in the light and in the dark look; the light one is kept whole and the dark one as the list
 of what differs, so that a page can change its look without carrying its data twice. ``static/figures.js``
@@ -26,7 +26,7 @@ _SHARED_LENGTH = 24
 
 
 def payload(light: Mapping[str, go.Figure], dark: Mapping[str, go.Figure]) -> dict[str, Any]:
-    """Document of the same figures in both looks, by id."""
+    """Return a document of the same figures in both themes, by id."""
     pool = _Pool()
     return {
         "templates": {theme.name: _plain(template(theme)) for theme in (LIGHT, DARK)},
@@ -36,7 +36,7 @@ def payload(light: Mapping[str, go.Figure], dark: Mapping[str, go.Figure]) -> di
 
 
 def document(figure: go.Figure, theme: Theme) -> dict[str, Any]:
-    """One figure in one look, by itself, for a page that asks for its figures one by one."""
+    """Return one figure in one theme, for a page that loads figures one by one."""
     pool = _Pool()
     content = pool.share(_parts(figure))
     title = content["layout"].pop("title")

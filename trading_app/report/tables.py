@@ -1,4 +1,4 @@
-"""Tables of a report as rows of ready text: the page and the dashboards lay them out."""
+"""Tables of a report as rows of formatted text, for the page and the dashboards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SEED_MEASURES = ("cagr", "volatility", "sharpe", "sortino", "max_drawdown", "tur
 
 @dataclass(frozen=True)
 class Cell:
-    """A value and, in small, what qualifies it."""
+    """A value and, in small print, its qualification."""
 
     text: str
     note: str = ""
@@ -30,7 +30,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Column heads, rows that begin with their own head, and a caption for those who cannot see the table."""
+    """Column heads, rows that begin with their own head, and a caption for screen readers."""
 
     caption: str
     columns: tuple[str, ...]
@@ -40,7 +40,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Headline:
-    """A measure of the subject beside the reference's."""
+    """A measure of the subject and of the reference."""
 
     label: str
     value: str
@@ -50,7 +50,7 @@ class Headline:
 
 
 def headlines(document: Mapping[str, Any], subject: str, reference: str | None) -> list[Headline]:
-    """The few measures that stand on top of a report."""
+    """Return the measures at the top of a report."""
     own = document["strategies"][subject]
     other = document["strategies"].get(reference, {}).get("metrics", {})
     rows = []
@@ -145,9 +145,7 @@ def seeds_table(document: Mapping[str, Any]) -> Table | None:
         for m in measures
     )
     columns = tuple(MEASURES[m].label for m in measures)
-    return Table(
-        "Each seed by itself", columns, rows, (("Interquartile mean", foot),) if len(seeds) > 1 else ()
-    )
+    return Table("Each seed alone", columns, rows, (("Interquartile mean", foot),) if len(seeds) > 1 else ())
 
 
 def drawdowns_table(equity: pd.Series, count: int = 5) -> Table:
@@ -169,7 +167,7 @@ def drawdowns_table(equity: pd.Series, count: int = 5) -> Table:
 
 
 def costs_table(costs: pd.DataFrame, equity: pd.Series, periods: int) -> Table:
-    """What each component took or gave: over the whole period and a year.
+    """Return each component of the profit: over the whole period and for one year.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""One look for every figure: palette, template and the forms of numbers and series.
+"""Theme of all figures: palette, template and helpers for numbers and series.
 
 Colours are those of Okabe & Ito (2008), which stay apart for colour-blind readers; on dark paper they are
 lightened where their contrast would be below 3:1. The agent is always blue, the reference baseline always
@@ -33,7 +33,7 @@ HEIGHT = 360
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of one look.
+    """Colours of a theme.
 
     ``palette`` is for series without a colour of their own; the ``cell`` colours are the ends of heat maps, dark
     enough on dark paper for white numbers on them.
@@ -88,7 +88,7 @@ THEMES = {theme.name: theme for theme in (LIGHT, DARK)}
 
 
 def theme_named(name: str) -> Theme:
-    """The theme called ``light`` or ``dark``.
+    """Return the theme called ``light`` or ``dark``.
 
     Raises
     ------
@@ -96,11 +96,11 @@ def theme_named(name: str) -> Theme:
         For another name.
     """
     if name not in THEMES:
-        raise DataError(f"no theme {name!r}; known: {', '.join(THEMES)}")
+        raise DataError(f"theme {name!r} not found; available: {', '.join(THEMES)}")
     return THEMES[name]
 
 
-#: First and last date of the part of a figure that is looked at, as ``YYYY-MM-DD``.
+#: First and last date of the visible part of a figure, as ``YYYY-MM-DD``.
 Focus = tuple[str, str] | None
 
 
@@ -169,9 +169,9 @@ def figure(title: str, subtitle: str, theme: Theme, *, height: int = HEIGHT, **l
     Parameters
     ----------
     title, subtitle : str
-        What the figure shows, and how to read it.
+        Main result of the figure, and its explanation.
     theme : Theme
-        The look.
+        Colours and template.
     height : int
         Pixels.
     **layout
@@ -191,7 +191,7 @@ def strategy_colours(names: Sequence[str], theme: Theme, reference: str | None =
     names : sequence of str
         Strategies in the order of the report, so that a colour stays the same from figure to figure.
     theme : Theme
-        The look.
+        Colours and template.
     reference : str, optional
         Baseline in grey; the first one by default.
     """
@@ -211,7 +211,7 @@ def names_of(frame: pd.DataFrame) -> list[str]:
 
 
 def label_of(strategy: str) -> str:
-    """A strategy's name as people read it."""
+    """Return the readable name of a strategy."""
     if kind_of(strategy) == "agent":
         return "Agent"
     text = strategy.replace("-", " ")
@@ -225,7 +225,7 @@ def translucent(colour: str, opacity: float) -> str:
 
 
 def numbers(values: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    """Values for drawing: single precision is beyond what a screen shows and halves the page."""
+    """Return values in single precision, which is enough for a screen and halves the page."""
     return np.asarray(values, dtype=np.float32)
 
 
@@ -235,7 +235,7 @@ def days(index: pd.Index) -> list[str]:
 
 
 def thin(values: npt.ArrayLike, limit: int = 900) -> npt.NDArray[np.int64]:
-    """Rows to draw of a long series, so that the picture looks the same.
+    """Return the rows of a long series to draw, so that the figure looks the same.
 
     Of each of `limit` / 2 stretches the rows of the lowest and the highest value of the first column are
     kept, and the first and the last row: peaks and troughs survive.
@@ -266,7 +266,7 @@ def thin(values: npt.ArrayLike, limit: int = 900) -> npt.NDArray[np.int64]:
 
 
 def focused(frame: pd.DataFrame, focus: Focus) -> pd.DataFrame:
-    """The rows between two dates and one beyond each, so that lines reach the edges; all without a focus."""
+    """Return the rows between two dates and one more at each end, for lines to the edges; all without a focus."""
     if focus is None:
         return frame
     first, last = (pd.Timestamp(day) for day in focus)

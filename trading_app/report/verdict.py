@@ -1,4 +1,4 @@
-"""Verdict on an agent in plain words: no claim that its own test does not support."""
+"""Verdict on an agent in words; every claim is supported by its test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True)
 class Verdict:
-    """A sentence and what stands behind it; ``tone`` is ``better``, ``worse`` or ``open``."""
+    """A sentence with its details; ``tone`` is ``better``, ``worse`` or ``open``."""
 
     tone: str
     sentence: str
@@ -136,8 +136,8 @@ def _luck(document: Mapping[str, Any]) -> str:
         chance = percent_chance(probability)
         return f"The true Sharpe ratio {of_what}is above zero with probability {chance} (probabilistic Sharpe ratio)."
     return (
-        f"{trials} settings were tried. The true Sharpe ratio {of_what}is above what luck gives the best of so many "
-        f"with probability {percent_chance(probability)} (deflated Sharpe ratio)."
+        f"{trials} settings were tried. The true Sharpe ratio {of_what}is above the expected maximum of that "
+        f"many settings without skill with probability {percent_chance(probability)} (deflated Sharpe ratio)."
     )
 
 
@@ -174,7 +174,7 @@ def _seeds(document: Mapping[str, Any]) -> list[str]:
 
 
 def baseline_name(strategy: str) -> str:
-    """A baseline within a sentence."""
+    """Return a baseline's name within a sentence."""
     label = label_of(strategy)
     return label[:1].lower() + label[1:]
 
@@ -187,7 +187,7 @@ def p_value(test: Mapping[str, Any]) -> str:
 
 
 def percent_chance(probability: float | None) -> str:
-    """A probability in percent that never claims certainty."""
+    """Return a probability in percent, at most 'over 99 %'."""
     if probability is None:
         return "–"
     if probability > 0.99:

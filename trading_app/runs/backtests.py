@@ -1,4 +1,4 @@
-"""Backtests of runs on disk: the agent, its seeds and the baselines, with the evidence.
+"""Saved backtests of runs: the agent, its seeds and the baselines, with the evidence.
 
 The layout of the files is described in `trading_app.runs.run`.
 """
@@ -26,7 +26,7 @@ FILES = ("metrics.json", "equity.parquet", "weights.parquet", "trades.parquet", 
 
 @dataclass(frozen=True)
 class SavedBacktest:
-    """What `save_backtest` wrote; frames are read when asked for.
+    """A backtest written by `save_backtest`; frames are read on access.
 
     Attributes
     ----------
@@ -72,7 +72,9 @@ class SavedBacktest:
     def _part(self, file: str, strategy: str) -> pd.DataFrame:
         if strategy not in self.document["strategies"]:
             known = ", ".join(self.strategies)
-            raise RunError(f"no strategy {strategy!r} in the backtest of {self.path.name!r}; known: {known}")
+            raise RunError(
+                f"strategy {strategy!r} not found in the backtest of {self.path.name!r}; available: {known}"
+            )
         frame = read_parquet(self.path / file, [("strategy", "==", strategy)])
         return frame.drop(columns="strategy").reset_index(drop=True)
 
@@ -90,8 +92,9 @@ def save_backtest(
     reps: int = 1000,
     seed: int = 0,
 ) -> SavedBacktest:
-    """Write a backtest of a run: the agent, each seed and the baselines. An earlier one and its report are
-    replaced.
+    """Write the backtest of a run: the agent, each seed and the baselines.
+
+    An earlier backtest and its report are replaced.
 
     Parameters
     ----------
@@ -118,7 +121,7 @@ def save_backtest(
     document["data"]["hash"] = data_hash
     document["notes"] += notes
     document["created_at"] = now()
-    # metrics.json says that the rest is whole: it goes first and comes last.
+    # metrics.json marks a complete backtest: it is removed first and written last.
     for stale in ("metrics.json", "report.html"):
         (run.path / stale).unlink(missing_ok=True)
     for file, frame in _frames(results).items():
@@ -138,7 +141,7 @@ def load_backtest(run: Run) -> SavedBacktest:
     """
     document = run.metrics
     if document is None:
-        raise RunError(f"run {run.name!r} has no backtest yet; `equitrade backtest {run.name}` makes one")
+        raise RunError(f"run {run.name!r} has no backtest yet; run `equitrade backtest {run.name}`")
     for file in FILES:
         if not (run.path / file).is_file():
             raise RunError(f"run {run.name!r}: {file} is missing; backtest it again")
@@ -171,7 +174,6 @@ def _labelled(frame: pd.DataFrame, strategy: str) -> pd.DataFrame:
 
 
 def _stacked(frames: list[pd.DataFrame]) -> pd.DataFrame:
-    # An empty frame (a strategy without trades) has columns of no type, which would spoil those of the
-    # others.
+    # An empty frame (a strategy without trades) has untyped columns, which would change the types of the others.
     filled = [frame for frame in frames if len(frame)]
     return pd.concat(filled or frames[:1], ignore_index=True)

@@ -33,7 +33,7 @@ def provenance() -> dict[str, Any]:
 def code_revision(file: Path | None = None) -> dict[str, Any]:
     """Return the Git revision of this code and whether tracked files differ from it; None outside a repository."""
     source = (file or Path(__file__)).resolve()
-    # A package installed inside somebody else's repository must not be given that repository's revision.
+    # A package installed inside another repository must not get the revision of that repository.
     if _git(source.parent, "ls-files", "--error-unmatch", source.name) is None:
         return {"revision": None, "changed": None}
     revision = _git(source.parent, "rev-parse", "HEAD")

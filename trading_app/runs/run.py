@@ -1,11 +1,11 @@
-"""Run directories: what was trained, on what, with which code, and what a backtest of it gave.
+"""Run directories: configuration, data, code, checkpoints and backtest of a trained agent.
 
 ``runs/NAME/`` under the state directory holds
 
 - ``manifest.json``: ``schema``, ``name``, ``created_at``, ``config``, ``data`` (name, hash, dates, symbols),
   ``split``, ``seeds``, ``code`` (revision, whether it was changed), ``versions``, ``machine``; once training has ended
   ``finished_at`` and ``wall_time_seconds``;
-- ``config.toml``, and what training writes: ``progress.jsonl``, TensorBoard events, ``checkpoints/``;
+- ``config.toml``, and the output of training: ``progress.jsonl``, TensorBoard events, ``checkpoints/``;
 - after a backtest, all together or none:
   ``metrics.json``: the document of `trading_app.backtesting.summary`;
   ``equity.parquet``: index ``date``, one float64 column a strategy (``agent``, ``seed-0`` …, baselines):
@@ -16,7 +16,7 @@
   ``value``, ``price``, a row a trade;
   ``costs.parquet``: columns ``strategy``, ``date``, ``price_pnl``, ``commission``, ``spread``, ``impact``,
   ``borrow``, ``interest`` (in units of the account's start) and ``turnover`` (½ Σ|Δw| of the session);
-- ``symmetry.json``: how far policy and critic are from equivariance (`trading_app.experiments.equivariance`);
+- ``symmetry.json``: equivariance errors of policy and critic (`trading_app.experiments.equivariance`);
 - ``report.html``.
 
 A walk-forward run (`trading_app.experiments.walk_forward`) lists ``folds`` in its manifest and has a run in
@@ -51,7 +51,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory; reads its files when asked."""
+    """A run directory; its files are read on access."""
 
     path: Path
     manifest: Mapping[str, Any] = field(repr=False)
@@ -63,11 +63,11 @@ class Run:
 
     @property
     def seeds(self) -> list[int]:
-        """Seeds that were trained side by side."""
+        """Seeds of the run."""
         return [int(seed) for seed in self.manifest.get("seeds", [])]
 
     def called(self, home: Path) -> str:
-        """What to type for it: its name, or its path where it lies elsewhere than the runs of `home`."""
+        """Return the name for commands: the run's name, or its path if it is outside the runs of `home`."""
         return self.name if self.path.parent == runs_directory(home) else str(self.path)
 
     @property
@@ -87,12 +87,12 @@ class Run:
 
     @property
     def report(self) -> Path:
-        """Where the HTML report is, or will be."""
+        """Path of the HTML report."""
         return self.path / "report.html"
 
     @property
     def metrics(self) -> dict[str, Any] | None:
-        """The document of the last backtest (`trading_app.backtesting.summary`), None before there is one."""
+        """The document of the last backtest (`trading_app.backtesting.summary`); None without one."""
         path = self.path / "metrics.json"
         return read_json(path) if path.exists() else None
 
@@ -145,7 +145,7 @@ class Run:
             return False
 
     def with_manifest(self, **changes: Any) -> Run:
-        """Write changes into the manifest and give the run as it is then."""
+        """Write changes into the manifest and return the changed run."""
         manifest = dict(json_value({**self.manifest, **changes}))
         atomic_write(self.path / "manifest.json", to_json(manifest))
         return Run(self.path, manifest)
@@ -164,7 +164,7 @@ class Run:
         return self.with_manifest(finished_at=now(), wall_time_seconds=round(spent, 3), **changes)
 
     def progress(self) -> pd.DataFrame:
-        """The lines of ``progress.jsonl`` as rows; a last line cut short by a crash is left out."""
+        """Return the lines of ``progress.jsonl`` as rows; a last line truncated by a crash is left out."""
         path = self.path / "progress.jsonl"
         if not path.exists():
             return pd.DataFrame()
@@ -178,43 +178,43 @@ class Run:
 
 
 def runs_directory(home: Path) -> Path:
-    """Where the runs of a state directory lie."""
+    """Return the folder of the runs of a state directory."""
     return home / "runs"
 
 
 def fold_path(run: Path, number: int) -> Path:
-    """Where a walk-forward run keeps the run of its fold of this number, counted from 1."""
+    """Return the run directory of a fold of a walk-forward run, counted from 1."""
     return run / "folds" / f"fold-{number}"
 
 
 def create_run(
     manifest: Mapping[str, Any], config_toml: str, *, home: Path, name: str, path: Path | None = None
 ) -> Run:
-    """Make a run directory with its manifest and configuration, whole or not at all.
+    """Create a run directory with its manifest and configuration, atomically.
 
     Parameters
     ----------
     manifest : mapping
-        ``config``, ``data``, ``split``, ``seeds`` and what else tells of the run; ``schema``, ``name``,
+        ``config``, ``data``, ``split``, ``seeds`` and further fields; ``schema``, ``name``,
         ``created_at``, ``code``, ``versions`` and ``machine`` are added.
     config_toml : str
         The configuration as read back by `trading_app.experiments.config.load_config`.
     home : Path
         State directory.
     name : str
-        Letters, digits, ``.``, ``_`` and ``-``; not taken.
+        Letters, digits, ``.``, ``_`` and ``-``; not in use.
     path : Path, optional
         Put the run there instead of ``home/runs/NAME``; its last part is the name then.
 
     Raises
     ------
     RunError
-        For a name that is taken or cannot be a directory's.
+        If the name is in use or invalid.
     """
     target = runs_directory(home) / name if path is None else path.absolute()
     if not _NAME.fullmatch(target.name) or (path is None and target.name != name):
         raise RunError(
-            f"run name {name!r} cannot be used: give letters, digits, '.', '_' and '-', at most 100, "
+            f"run name {name!r} is invalid: use letters, digits, '.', '_' and '-', at most 100, "
             "beginning with a letter or digit"
         )
     content = {"schema": SCHEMA, "name": target.name, "created_at": now(), **manifest, **provenance()}
@@ -223,12 +223,12 @@ def create_run(
             (folder / "manifest.json").write_text(to_json(dict(json_value(content))), encoding="utf-8")
             (folder / "config.toml").write_text(config_toml, encoding="utf-8")
     except FileExistsError:
-        raise RunError(f"{target} is there already; choose another name, or resume the run") from None
+        raise RunError(f"{target} already exists; choose another name, or resume the run") from None
     return Run(target, dict(json_value(content)))
 
 
 def unused_name(home: Path, stem: str) -> str:
-    """`stem` made fit for a directory, with a number where that name is taken."""
+    """Return `stem` as a valid directory name, with a number if that name is in use."""
     base = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:90] or "run"
     taken = {path.name for path in runs_directory(home).glob("*")}
     candidates = (base, *(f"{base}-{i}" for i in range(2, len(taken) + 3)))
@@ -241,7 +241,7 @@ def open_run(name_or_path: str | Path, home: Path) -> Run:
     Raises
     ------
     RunError
-        In one line: no such run, with the nearest names; or a manifest that cannot be read.
+        If the run is not found (the message has the nearest names) or its manifest cannot be read.
     """
     given = Path(name_or_path)
     directory = runs_directory(home)
@@ -253,14 +253,14 @@ def open_run(name_or_path: str | Path, home: Path) -> Run:
     if near:
         hint = f"did you mean {' or '.join(map(repr, near))}?"
     elif names:
-        hint = f"there are {', '.join(names[:8])}{' …' if len(names) > 8 else ''}"
+        hint = f"available: {', '.join(names[:8])}{' …' if len(names) > 8 else ''}"
     else:
-        hint = "there are no runs yet; `equitrade train` makes one"
-    raise RunError(f"no run {str(name_or_path)!r} in {directory}; {hint}")
+        hint = "there are no runs yet; create one with `equitrade train`"
+    raise RunError(f"run {str(name_or_path)!r} not found in {directory}; {hint}")
 
 
 def list_runs(home: Path) -> list[Run]:
-    """Every run of a state directory, newest first; a directory without a readable manifest is left out."""
+    """Return every run of a state directory, newest first; those without a readable manifest are left out."""
     runs = []
     for path in sorted(runs_directory(home).glob("*/manifest.json")):
         if path.parent.name.startswith("."):

@@ -1,4 +1,4 @@
-"""Placebo markets: prices in which there is nothing to learn, so that an agent that seems to earn is caught.
+"""Placebo markets: prices without any signal, to detect agents that only seem to profit.
 
 The best policy, after costs, is not to trade for gain: a trained agent must not show a significant positive net
 return beyond what holding the market gives.
@@ -25,7 +25,7 @@ def random_prices(
     volatility: float = 0.01,
     start: str = "2000-01-03",
 ) -> Prices:
-    """Independent normal log returns without drift in the price, the same law for every asset and day.
+    """Return prices of independent normal log returns without drift, with one distribution for all assets and days.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def random_prices(
 
 
 def shuffled_prices(prices: Prices, generator: np.random.Generator) -> Prices:
-    """Real days in random order: each day keeps its moves and what assets did together, time keeps nothing.
+    """Return real days in random order: moves and correlations within a day stay, dependence over time goes.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def shuffled_prices(prices: Prices, generator: np.random.Generator) -> Prices:
     for name in names:
         if name in moved:
             continue
-        # Relative to the day's own close, so that bars keep their shape and nights their moves.
+        # Relative to the day's close, so that the shape of bars and the moves overnight stay the same.
         ratio = (prices.fields[name].to_numpy() / close)[1:][order]
         first = prices.fields[name].to_numpy()[:1]
         path = np.vstack([first, ratio * moved["close"].to_numpy()[1:]])

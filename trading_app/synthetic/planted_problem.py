@@ -82,7 +82,7 @@ class PlantedConfig:
         reach = optimum(self).reach()
         if reach > self.max_position:
             raise ConfigError(
-                f"max_position is {self.max_position} but the best policy holds up to {reach:.2f} (four "
+                f"max_position is {self.max_position} but the positions of the best policy reach {reach:.2f} (four "
                 "standard deviations), so the known optimum would not apply; raise max_position"
             )
 

@@ -1,4 +1,4 @@
-"""Figures of one allocation: what to hold, how sure the seeds are, and what changes."""
+"""Figures of one allocation: target weights, their spread over seeds, and changes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from trading_app.evaluation.labels import format_number
 from trading_app.report.figures.common import category_axis
 from trading_app.report.theme import LIGHT, PERCENT, Theme, figure, numbers, translucent
 
-#: As many assets as fit; the table beside the figure has all.
+#: Assets in a figure; the table beside it has all.
 ASSETS = 30
 
 
 def allocation_bars(
     allocation: pd.DataFrame, *, as_of: str, before: str | None = None, theme: Theme = LIGHT
 ) -> go.Figure:
-    """Target weight of each asset with the spread over seeds, beside the last target and what is held.
+    """Target weight of each asset with the spread over seeds, the last target and the holdings.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def allocation_bars(
     as_of, before : str
         The close decided on, and that of the last target.
     theme : Theme
-        The look.
+        Colours and template.
     """
     order = allocation["weight"].abs().sort_values(ascending=False, kind="stable").index
     shown = 100 * allocation.loc[order[:ASSETS]]
@@ -86,7 +86,7 @@ def allocation_bars(
 
 
 def change_bars(allocation: pd.DataFrame, *, before: str | None = None, theme: Theme = LIGHT) -> go.Figure:
-    """Change of each asset's weight against the last target and against what is held.
+    """Change of each asset's weight from the last target and from the holdings.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def change_bars(allocation: pd.DataFrame, *, before: str | None = None, theme: T
     before : str, optional
         The close of the last target.
     theme : Theme
-        The look.
+        Colours and template.
     """
     known = [name for name in ("before", "held") if name in allocation and allocation[name].notna().any()]
     changes = pd.DataFrame(
@@ -109,8 +109,8 @@ def change_bars(allocation: pd.DataFrame, *, before: str | None = None, theme: T
         f"{format_number(float(changes[name].abs().sum()) / 2, 'percent', 1)} {words[name]}" for name in known
     )
     result = figure(
-        f"To trade: {turnover}" if known else "To trade: nothing to compare with yet",
-        "Change of each weight in percentage points of the account; their sizes added up and halved are the turnover.",
+        f"To trade: {turnover}" if known else "To trade: no earlier target or holdings yet",
+        "Change of each weight in percentage points of the account; half of the sum of their sizes is the turnover.",
         theme,
         height=21 * len(shown) + 90,
         hovermode="closest",

@@ -32,7 +32,7 @@ def monthly_heatmap(returns: pd.Series, *, theme: Theme = LIGHT) -> go.Figure:
     returns : Series
         Simple returns by date.
     theme : Theme
-        The look.
+        Colours and template.
     """
     months = calendar_returns(returns, "M")
     index = pd.PeriodIndex(months.index)
@@ -91,7 +91,7 @@ def yearly_bars(returns: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figure:
     returns : DataFrame
         Date × strategy; the agent and what to hold it against.
     theme : Theme
-        The look.
+        Colours and template.
     """
     first, last = returns.index[0], returns.index[-1]
     result = figure(
@@ -117,14 +117,14 @@ def yearly_bars(returns: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figure:
 
 
 def return_distribution(returns: pd.Series, *, theme: Theme = LIGHT) -> go.Figure:
-    """Histogram of daily returns with a normal law of the same mean and spread, and the tail.
+    """Histogram of daily returns with a normal distribution of the same mean and deviation, and the tail.
 
     Parameters
     ----------
     returns : Series
         Simple returns by date.
     theme : Theme
-        The look.
+        Colours and template.
     """
     values = 100 * returns.to_numpy(dtype=np.float64)
     low, high = np.quantile(values, [0.001, 0.999]) if len(values) > 1000 else (values.min(), values.max())
@@ -136,8 +136,8 @@ def return_distribution(returns: pd.Series, *, theme: Theme = LIGHT) -> go.Figur
     result = figure(
         f"Daily returns: the worst 5{PERCENT} average {format_measure('cvar_5', tail / 100)}",
         f"Skewness {format_number(float(skew(returns)), 'ratio', 2)}, excess kurtosis "
-        f"{format_number(float(kurtosis(returns)), 'ratio', 1)}. Dotted: a normal law. Bars at the ends "
-        "hold all beyond them.",
+        f"{format_number(float(kurtosis(returns)), 'ratio', 1)}. Dotted: a normal distribution. The first "
+        "and last bar include all returns beyond.",
         theme,
         height=320,
         bargap=0.05,
@@ -159,7 +159,7 @@ def return_distribution(returns: pd.Series, *, theme: Theme = LIGHT) -> go.Figur
         result.add_scatter(
             x=numbers(centres),
             y=numbers(density * width * len(values)),
-            name="Normal law",
+            name="Normal distribution",
             hoverinfo="skip",
             line={"color": theme.muted, "width": 1.5, "dash": "dot"},
             showlegend=False,

@@ -1,4 +1,4 @@
-"""Figures that hold runs beside each other: growth, measures with intervals, differences from a baseline."""
+"""Figures that compare runs: growth, measures with intervals, differences from a baseline."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run_curves(
     focus: Focus = None,
     theme: Theme = LIGHT,
 ) -> go.Figure:
-    """Growth of several runs' agents beside baselines, over the dates that all of them have.
+    """Growth of several runs' agents and of baselines, over their common dates.
 
     Parameters
     ----------
@@ -50,14 +50,14 @@ def run_curves(
     log : bool
         Logarithmic axis.
     focus : tuple of str, optional
-        First and last date of the part that is looked at, to draw it in detail.
+        First and last date of the visible part, which is drawn in detail.
     theme : Theme
-        The look.
+        Colours and template.
     """
     first, last = runs.index[0], runs.index[-1]
     result = figure(
         "Growth of 1, after costs",
-        f"{first:%d %b %Y} to {last:%d %b %Y}, the dates that all of them have; {'log' if log else 'linear'} axis. "
+        f"{first:%d %b %Y} to {last:%d %b %Y}, the common dates; {'log' if log else 'linear'} axis. "
         "Grey: baselines.",
         theme,
         height=440,
@@ -80,7 +80,7 @@ def run_curves(
             x=days(runs.index[rows]),
             y=numbers(runs[name].iloc[rows]),
             name=name,
-            # Colours repeat after nine runs; dashes tell those apart.
+            # Colours repeat after nine runs, then with other dashes.
             line={
                 "color": colours[name],
                 "width": 2,
@@ -113,13 +113,13 @@ def run_measures(
     runs : sequence of str
         Which of the names are runs; the others are baselines.
     theme : Theme
-        The look.
+        Colours and template.
     """
     about = MEASURES[measure]
     scale, suffix = {"percent": (100.0, PERCENT), "ratio": (1.0, ""), "bps": (1.0, "\u202fbp")}[about.unit]
     result = figure(
         f"{about.label} with {format_number(level, 'percent', 0)} intervals",
-        f"{about.meaning[:1].upper()}{about.meaning[1:]}; each by itself and over its own dates.",
+        f"{about.meaning[:1].upper()}{about.meaning[1:]}; each over its own dates.",
         theme,
         height=34 * len(entries) + 110,
         showlegend=False,
@@ -139,7 +139,7 @@ def run_measures(
 def run_differences(
     comparisons: Mapping[str, Mapping[str, Any]], baseline: str, *, theme: Theme = LIGHT
 ) -> go.Figure:
-    """Each run's Sharpe ratio less that of one baseline under the run's own costs and dates, with intervals.
+    """Each run's Sharpe ratio minus that of one baseline under the run's own costs and dates, with intervals.
 
     Parameters
     ----------
@@ -148,13 +148,13 @@ def run_differences(
     baseline : str
         The baseline.
     theme : Theme
-        The look.
+        Colours and template.
     """
     ahead = sum(entry["verdict"] == "better" for entry in comparisons.values())
     behind = sum(entry["verdict"] == "worse" for entry in comparisons.values())
     result = figure(
-        f"Sharpe ratio less {label_of(baseline).lower()}'s: {ahead} of {len(comparisons)} ahead, {behind} behind",
-        "Paired bootstrap under each run's own dates and costs; an interval that holds zero leaves it open.",
+        f"Sharpe ratio minus {label_of(baseline).lower()}'s: {ahead} of {len(comparisons)} higher, {behind} lower",
+        "Paired bootstrap under each run's own dates and costs; an interval that includes zero is not significant.",
         theme,
         height=34 * len(comparisons) + 110,
         showlegend=False,

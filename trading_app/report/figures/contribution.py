@@ -1,4 +1,4 @@
-"""Figures of what each asset gave, and of what was learned when: contributions, folds."""
+"""Figures of contributions by asset and of the dates of folds."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ BARS = 24
 
 
 def contributions(weights: pd.DataFrame, equity: pd.Series, trades: pd.DataFrame) -> pd.DataFrame:
-    """What each asset's price gave on each session, before costs.
+    """Return the price gain of each asset on each session, before costs.
 
-    What a position is worth at a close, less what it was worth at the last one and what was bought of it since:
-    summed over assets this is the price gain of the session, whatever price the trades were filled at.
+    The gain is the value of a position at a close minus its value at the last close minus purchases since then. Summed
+    over assets it is the price gain of the session, at any fill price of the trades.
 
     Parameters
     ----------
@@ -45,14 +45,14 @@ def contributions(weights: pd.DataFrame, equity: pd.Series, trades: pd.DataFrame
 
 
 def contribution_bars(gains: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figure:
-    """What each asset's price gave over the whole period, the largest gain on top.
+    """Price gain of each asset over the whole period, the largest on top.
 
     Parameters
     ----------
     gains : DataFrame
         As from `contributions`.
     theme : Theme
-        The look.
+        Colours and template.
     """
     total = gains.sum().sort_values(ascending=False, kind="stable")
     shown = total
@@ -64,8 +64,8 @@ def contribution_bars(gains: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figure
     best = format_number(float(total.iloc[0]), "percent", 1)
     worst = format_number(float(total.iloc[-1]), "percent", 1)
     result = figure(
-        f"Contribution of each asset: {total.index[0]} gave {best}, {total.index[-1]} {worst}",
-        "Price gains of the positions before costs, percent of the account's start; all together are the gross gain.",
+        f"Contribution of each asset: {total.index[0]} {best} to {total.index[-1]} {worst}",
+        "Price gains of the positions before costs, percent of the account's start; their sum is the gross gain.",
         theme,
         height=19 * len(shown) + 80,
         hovermode="closest",
@@ -92,28 +92,28 @@ def contribution_bars(gains: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figure
 
 
 def _span(shown: pd.Series, room: float) -> list[float]:
-    """Ends of an axis in percent, with some of it beside the longest bars for their texts."""
+    """Return the range of an axis in percent, with space beside the longest bars for their texts."""
     low, high = min(float(shown.min()), 0.0), max(float(shown.max()), 0.0)
     air = room * (high - low or 1.0)
     return [100 * (low - (air if low < 0 else 0)), 100 * (high + air)]
 
 
 def fold_strip(folds: Sequence[Mapping[str, Sequence[str]]], *, theme: Theme = LIGHT) -> go.Figure:
-    """Which dates each fold learned from, was chosen on and was tested on, a row a fold.
+    """Training, validation and test dates of each fold, one row each.
 
     Parameters
     ----------
     folds : sequence of mapping
         ``train``, ``validation`` and ``test`` → first and last date; what is missing is left out.
     theme : Theme
-        The look.
+        Colours and template.
     """
     many = len(folds) > 1
     result = figure(
-        f"{len(folds)} folds: what each learned from and was tested on"
+        f"Training, validation and test dates of {len(folds)} folds"
         if many
-        else "Dates: learned from, tested on",
-        "The test dates lie after all that the agent learned from or was chosen on.",
+        else "Training, validation and test dates",
+        "The test dates are after all dates of training and model selection.",
         theme,
         height=30 * len(folds) + 110,
         barmode="overlay",

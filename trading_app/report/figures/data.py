@@ -1,4 +1,4 @@
-"""Figures of prices: which sessions lack which symbols, and what the checks found when."""
+"""Figures of prices: missing sessions by symbol, and findings of the checks by year."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def gaps_calendar(
     start, end : str
         First and last session of the prices.
     theme : Theme
-        The look.
+        Colours and template.
     """
     shown, left_out = _symbols(missing, listed)
     months = pd.period_range(pd.Timestamp(start), pd.Timestamp(end), freq="M")
@@ -50,7 +50,7 @@ def gaps_calendar(
         hovermode="closest",
         meta={"narrow": {"layout.yaxis.tickfont.size": 9}},
     )
-    # One session is to be seen beside a month without any.
+    # One missing session must be visible beside a month without any.
     few = _between(theme.grid, theme.loss, 0.45)
     result.add_heatmap(
         x=[str(month.to_timestamp().date()) for month in months],
@@ -74,7 +74,7 @@ def gaps_calendar(
 def findings_by_year(
     findings: pd.DataFrame, *, start: str | None = None, end: str | None = None, theme: Theme = LIGHT
 ) -> go.Figure:
-    """What the checks found in each year, by kind.
+    """Findings of the checks in each year, by kind.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def findings_by_year(
     start, end : str, optional
         First and last session of the prices: the years shown; by default those with findings.
     theme : Theme
-        The look.
+        Colours and template.
     """
     dated = findings.dropna(subset=["date"])
     years = pd.to_datetime(dated["date"]).dt.year
@@ -114,7 +114,7 @@ def findings_by_year(
 
 
 def _most(missing: pd.DataFrame) -> str:
-    """A sentence on the symbols that lack most."""
+    """Return a sentence on the symbols with the most missing sessions."""
     if missing.empty:
         return "Every symbol has a price on each session since it was listed. "
     tally = missing["symbol"].replace({EVERY: "every symbol"}).value_counts().head(3)
@@ -122,13 +122,13 @@ def _most(missing: pd.DataFrame) -> str:
 
 
 def _between(first: str, second: str, share: float) -> str:
-    """A colour on the way from one hexadecimal colour to another."""
+    """Return a mixture of two hexadecimal colours."""
     pairs = ((int(first[i : i + 2], 16), int(second[i : i + 2], 16)) for i in (1, 3, 5))
     return "#" + "".join(f"{round((1 - share) * a + share * b):02x}" for a, b in pairs)
 
 
 def _symbols(missing: pd.DataFrame, listed: pd.DataFrame) -> tuple[list[str], int]:
-    """Rows to draw: every symbol where there are few, else those that lack most; gaps of all come first."""
+    """Return the symbols to draw: all, or those with the most gaps; sessions missing for all come first."""
     symbols = [str(symbol) for symbol in listed["symbol"]]
     tally = missing["symbol"].value_counts()
     if len(symbols) > ROWS:

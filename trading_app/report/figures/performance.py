@@ -46,9 +46,9 @@ def equity_curve(
     log : bool
         Logarithmic axis, on which equal growth is equally steep.
     focus : tuple of str, optional
-        First and last date of the part that is looked at, to draw it in detail.
+        First and last date of the visible part, which is drawn in detail.
     theme : Theme
-        The look.
+        Colours and template.
     """
     seeds = [name for name in names_of(equity) if kind_of(name) == "seed"]
     lines = [name for name in names_of(equity) if kind_of(name) != "seed"]
@@ -128,9 +128,9 @@ def drawdown(
     worst : int
         How many falls to mark, as in `trading_app.evaluation.metrics.worst_drawdowns`.
     focus : tuple of str, optional
-        First and last date of the part that is looked at, to draw it in detail.
+        First and last date of the visible part, which is drawn in detail.
     theme : Theme
-        The look.
+        Colours and template.
     """
     falls = worst_drawdowns(equity[strategy], worst)
     depth = format_measure("max_drawdown", falls["depth"].iloc[0] if len(falls) else 0.0)
@@ -144,7 +144,7 @@ def drawdown(
     )
     names = [strategy] + ([reference] if reference is not None and reference in equity else [])
     under = focused(pd.DataFrame(100 * drawdowns(equity[names]), equity.index, names), focus)
-    # Below the deepest fall there is room for the numbers.
+    # Space for the numbers below the deepest fall.
     result.update_yaxes(range=[1.22 * min(float(under.to_numpy().min()), -0.5), 0])
     troughs = under.index.get_indexer(pd.Index(falls["trough"]))
     rows = np.union1d(thin(under[strategy]), troughs[troughs >= 0])
@@ -215,9 +215,9 @@ def rolling(
     periods : int
         Periods a year.
     focus : tuple of str, optional
-        First and last date of the part that is looked at, to draw it in detail.
+        First and last date of the visible part, which is drawn in detail.
     theme : Theme
-        The look.
+        Colours and template.
     """
     window = max(min(window, len(returns) // 3), 2)
     names = [strategy] + ([reference] if reference is not None and reference in returns else [])

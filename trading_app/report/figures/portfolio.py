@@ -1,4 +1,4 @@
-"""Figures of the portfolio: weights, exposure, turnover and where the costs went."""
+"""Figures of the portfolio: weights, exposure, turnover and costs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from trading_app.report.theme import (
     translucent,
 )
 
-#: As many layers as eyes keep apart.
+#: Layers that a reader can tell apart.
 LAYERS = 8
 COST_LABELS = {
     "price_pnl": "Price gains",
@@ -49,9 +49,9 @@ def weights_area(
     layers : int
         The largest holdings on average have a layer of their own, the others share one.
     focus : tuple of str, optional
-        First and last date of the part that is looked at, to draw it in detail.
+        First and last date of the visible part, which is drawn in detail.
     theme : Theme
-        The look.
+        Colours and template.
     """
     held = weights.iloc[1:] if len(weights) > 1 and not weights.iloc[0].any() else weights
     size = held.abs().mean().sort_values(ascending=False, kind="stable")
@@ -60,7 +60,7 @@ def weights_area(
     long, short = held.clip(lower=0), held.clip(upper=0)
     result = figure(
         "Weights over time",
-        f"Share of the account in each asset; what is missing to 100{PERCENT} is cash."
+        f"Share of the account in each asset; the rest up to 100{PERCENT} is cash."
         + (f" The {len(alone)} largest on average; {len(rest)} others together." if rest else ""),
         theme,
         height=400,
@@ -98,9 +98,9 @@ def weights_heatmap(weights: pd.DataFrame, *, focus: Focus = None, theme: Theme 
     weights : DataFrame
         Date × symbol.
     focus : tuple of str, optional
-        First and last date of the part that is looked at, to draw it in detail.
+        First and last date of the visible part, which is drawn in detail.
     theme : Theme
-        The look.
+        Colours and template.
     """
     shown = averaged(focused(100 * weights, focus), 260)
     order = weights.abs().mean().sort_values(ascending=False, kind="stable").index
@@ -143,9 +143,9 @@ def exposure(weights: pd.DataFrame, *, focus: Focus = None, theme: Theme = LIGHT
     weights : DataFrame
         Date × symbol.
     focus : tuple of str, optional
-        First and last date of the part that is looked at, to draw it in detail.
+        First and last date of the visible part, which is drawn in detail.
     theme : Theme
-        The look.
+        Colours and template.
     """
     net = weights.sum(axis=1)
     shorts = bool((weights < -1e-9).any(axis=None))
@@ -192,7 +192,7 @@ def turnover_bars(turnover: pd.Series, *, periods: int = 252, theme: Theme = LIG
     periods : int
         Sessions a year.
     theme : Theme
-        The look.
+        Colours and template.
     """
     index = pd.DatetimeIndex(turnover.index)
     unit, code, a_year = (
@@ -227,7 +227,7 @@ def turnover_bars(turnover: pd.Series, *, periods: int = 252, theme: Theme = LIG
 
 
 def cost_waterfall(totals: Mapping[str, float], *, theme: Theme = LIGHT) -> go.Figure:
-    """From what prices gave to what was left, component by component.
+    """From gross to net profit, component by component.
 
     Parameters
     ----------
@@ -235,7 +235,7 @@ def cost_waterfall(totals: Mapping[str, float], *, theme: Theme = LIGHT) -> go.F
         ``price_pnl``, ``commission``, ``spread``, ``impact``, ``borrow`` and ``interest``, in units of the
         account's start; costs are positive.
     theme : Theme
-        The look.
+        Colours and template.
     """
     steps = {"price_pnl": totals["price_pnl"]}
     steps |= {name: -totals.get(name, 0.0) for name in ("commission", "spread", "impact", "borrow")}

@@ -1,4 +1,4 @@
-"""Figures of evidence: intervals, differences from baselines, training curves."""
+"""Figures of significance: intervals, differences from baselines, training curves."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def measure_intervals(
     reference : str, optional
         Baseline in grey.
     theme : Theme
-        The look.
+        Colours and template.
     """
     about = MEASURES[measure]
     scale, suffix = (100.0, PERCENT) if about.unit == "percent" else (1.0, "")
@@ -65,7 +65,7 @@ def measure_intervals(
     ]
     result = figure(
         f"{about.label} with {100 * level:.0f}{PERCENT} intervals",
-        "Each strategy by itself; overlapping intervals do not settle a comparison, paired ones do."
+        "Each strategy alone; overlapping intervals do not decide a comparison, paired differences do."
         + (" Small dots are the seeds." if seeds else ""),
         theme,
         height=42 * len(rows) + 110,
@@ -92,21 +92,21 @@ def measure_intervals(
 
 
 def sharpe_differences(comparisons: Sequence[Mapping[str, Any]], *, theme: Theme = LIGHT) -> go.Figure:
-    """The agent's Sharpe ratio less each baseline's, with intervals.
+    """The agent's Sharpe ratio minus each baseline's, with intervals.
 
     Parameters
     ----------
     comparisons : sequence of mapping
         As in `trading_app.backtesting.summary`.
     theme : Theme
-        The look.
+        Colours and template.
     """
     level = comparisons[0]["level"] if comparisons else 0.95
     ahead = sum(c["verdict"] == "better" for c in comparisons)
     behind = sum(c["verdict"] == "worse" for c in comparisons)
     result = figure(
-        f"Sharpe ratio less the baseline's: ahead of {ahead}, behind {behind} of {len(comparisons)}",
-        f"Paired bootstrap, {100 * level:.0f}{PERCENT} intervals; one that holds zero leaves it open.",
+        f"Sharpe ratio minus the baseline's: higher than {ahead}, lower than {behind} of {len(comparisons)}",
+        f"Paired bootstrap, {100 * level:.0f}{PERCENT} intervals; one that includes zero is not significant.",
         theme,
         height=42 * len(comparisons) + 110,
         showlegend=False,
@@ -122,7 +122,7 @@ def sharpe_differences(comparisons: Sequence[Mapping[str, Any]], *, theme: Theme
 
 
 def metric_label(metric: str) -> str:
-    """A logged quantity's name as people read it."""
+    """Return the readable name of a logged quantity."""
     text = TRAINING_LABELS.get(metric, metric.replace("_", " ").replace("/", ": "))
     return text[:1].upper() + text[1:]
 
@@ -137,7 +137,7 @@ def training_curve(progress: pd.DataFrame, metric: str, *, theme: Theme = LIGHT)
     metric : str
         Column to show.
     theme : Theme
-        The look.
+        Colours and template.
     """
     folds = "fold" in progress
     across = "fold" if folds else "seed"
@@ -147,7 +147,7 @@ def training_curve(progress: pd.DataFrame, metric: str, *, theme: Theme = LIGHT)
     several = "Thin lines are seeds, the thick one their mean." if table.shape[1] > 1 else "One seed."
     result = figure(
         metric_label(metric),
-        "A line a fold, each trained anew: the mean over its seeds." if folds else several,
+        "One line for each fold: the mean over its seeds." if folds else several,
         theme,
         height=270,
         xaxis={"title": {"text": "Environment steps"}},

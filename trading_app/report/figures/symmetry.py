@@ -1,4 +1,4 @@
-"""Figures of symmetry: how far a market is from it, what relaxed layers did with it, how equivariant an agent is."""
+"""Figures of symmetry: tests of markets, relaxed weights of layers, equivariance errors of agents."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trading_app.experiments.equivariance import RELAXATION, RelaxedWeights
 from trading_app.report.figures.common import category_axis
 from trading_app.report.theme import LIGHT, PERCENT, Theme, figure, numbers, translucent
 
-# A permutation test keeps its level where its p-value, which counts the data itself, is at most that.
+# A permutation test has this level because its p-value counts the data itself.
 LEVEL = 0.05
 LAYERS = {"lifting": "First layer", "head": "Output", "pool": "Pool", "pooled": "After the pool"}
 SYMMETRIES = {"mirror": "Mirror", "exchange": "Exchange of assets"}
@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 
 def market_distance(tests: Sequence[Mapping[str, Any]], symmetry: str, *, theme: Theme = LIGHT) -> go.Figure:
-    """Distance of a market's law from its image under a symmetry, a bar a year, beside what chance gives.
+    """Distance of a market's return distribution from its transform by a symmetry, by year, beside that of chance.
 
     Parameters
     ----------
@@ -34,14 +34,14 @@ def market_distance(tests: Sequence[Mapping[str, Any]], symmetry: str, *, theme:
     symmetry : str
         ``mirror`` or ``exchange``.
     theme : Theme
-        The look.
+        Colours and template.
     """
     own = [test for test in tests if test["symmetry"] == symmetry]
     broken = [test["p_value"] <= LEVEL for test in own]
     expected = LEVEL * len(own)
     result = figure(
         f"{SYMMETRIES[symmetry]}: broken in {sum(broken)} of {len(own)} years",
-        "Energy distance between the law of next-day returns and its image. Dotted: the distance that chance gives. "
+        "Energy distance between the distribution of next-day returns and its transform. Dotted: expected by chance. "
         f"Filled: p ≤ {LEVEL:g}; chance alone fills about {format_number(expected, 'ratio', 1)}.",
         theme,
         height=300,
@@ -102,12 +102,12 @@ def relaxed_heatmap(
     seed : int, optional
         Only this seed; the mean over seeds by default.
     theme : Theme
-        The look.
+        Colours and template.
     """
     rows, columns, z = _grid(weights, network, relative, seed)
     bound = max(0.05, float(np.nanmax(np.abs(z - 1)))) if z.size else 0.05
     which = "the mean over seeds" if seed is None else f"seed {seed}"
-    what = "1 everywhere is a layer that keeps its symmetry" if relative else "all began at 1"
+    what = "1 everywhere: the layer is equivariant" if relative else "all began at 1"
     result = figure(
         f"Relaxed weights of the {network}",
         f"{which[0].upper()}{which[1:]}; {what}. Orange is less, blue more. Rows: layer, "
@@ -148,7 +148,7 @@ def relaxed_heatmap(
 
 
 def weights_table(weights: RelaxedWeights, only: str | None = None) -> pd.DataFrame:
-    """Every relaxed weight (of one network, where it is given), a row each: as it is, and against its bank's mean."""
+    """Return every relaxed weight (of one network, if given), one row each: as it is, and relative to its bank."""
     parts = []
     for layer in weights.layers:
         network, _, name = layer.partition(" ")
@@ -169,19 +169,19 @@ def weights_table(weights: RelaxedWeights, only: str | None = None) -> pd.DataFr
 
 
 def layer_deviations(weights: RelaxedWeights, *, theme: Theme = LIGHT) -> go.Figure:
-    """How far each layer has left its symmetry: the mean over seeds as a bar, each seed a dot.
+    """Deviation of each layer from equivariance: the mean over seeds as a bar, each seed as a dot.
 
     Parameters
     ----------
     weights : RelaxedWeights
         Those of a run.
     theme : Theme
-        The look.
+        Colours and template.
     """
     found = {layer: 100 * weights.deviation(layer) for layer in weights.layers}
     result = figure(
-        "How far each layer has left its symmetry",
-        f"{DEVIATION}; 0 keeps its symmetry." + (" Dots are seeds." if len(weights.seeds) > 1 else ""),
+        "Deviation of each layer from equivariance",
+        f"{DEVIATION}; 0 is equivariant." + (" Dots are seeds." if len(weights.seeds) > 1 else ""),
         theme,
         height=34 * len(found) + 120,
         showlegend=False,
@@ -207,18 +207,18 @@ def layers_table(weights: RelaxedWeights) -> pd.DataFrame:
 
 
 def deviations_over_training(progress: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figure:
-    """How far each layer was from its symmetry while training: means over seeds.
+    """Deviation of each layer from equivariance while training: means over seeds.
 
     Parameters
     ----------
     progress : DataFrame
         As in ``progress.jsonl``.
     theme : Theme
-        The look.
+        Colours and template.
     """
     table = deviations_table(progress)
     result = figure(
-        "How the layers left their symmetry while training",
+        "Deviation of the layers from equivariance while training",
         f"{DEVIATION}; means over seeds. Dashed: critic.",
         theme,
         xaxis={"title": {"text": "Environment steps"}},
@@ -254,19 +254,19 @@ def deviations_table(progress: pd.DataFrame) -> pd.DataFrame:
 
 
 def equivariance_errors(errors: Mapping[str, Any], *, theme: Theme = LIGHT) -> go.Figure:
-    """How far policy and critic are from equivariance: mean error over its scale, a dot a seed.
+    """Equivariance errors of policy and critic: mean error over its scale, one dot for each seed.
 
     Parameters
     ----------
     errors : mapping
         Element → ``policy`` and ``critic`` → ``mean`` and ``scale``, as in `trading_app.experiments.equivariance`.
     theme : Theme
-        The look.
+        Colours and template.
     """
     table = errors_table(errors)
     result = figure(
-        "How far policy and critic are from equivariance",
-        "Mean difference between answering a transformed state and transforming the answer, in percent of the policy's "
+        "Equivariance errors of policy and critic",
+        "Mean difference between output of transformed state and transformed output, in percent of the policy's "
         "mean size and of the critic's spread. Dots are seeds.",
         theme,
         height=44 * 2 * len(errors) + 120,
@@ -345,7 +345,7 @@ def _row_label(layer: str, bank: int, element: str, banks: int, elements: int) -
 
 
 def _short(row: str) -> str:
-    """A row's label for a phone: the identity goes without saying."""
+    """Return a row's label for a narrow screen, without the identity."""
     text = row.replace(" · identity", "").replace(" · mirror", " −").replace("Hidden layer ", "Hidden ")
     return text.replace("First layer", "First").replace("After the pool", "Pooled").replace(" · ", "·")
 
