@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from data.prices import Prices
@@ -50,6 +50,9 @@ def perturbed(prices: Prices, day: int, seed: int, lose: bool) -> Prices:
     return Prices.from_frames("other future", **frames)
 
 
+# Accounts that the costs of a fill with untraded positions ruin.
+@example(day=120, seed=2, lose=True, fill="next_close", sparse=False)
+@example(day=120, seed=5, lose=True, fill="next_open", sparse=False)
 @settings(max_examples=20, deadline=None)
 @given(
     day=st.integers(80, SESSIONS - 4),

@@ -55,7 +55,8 @@ def executed_weights(
     Returns
     -------
     Array
-        Executed weights; `trading_app.market.accounting.solve_fill` with them as target gives μ.
+        Executed weights, 0 for a ruined account; `trading_app.market.accounting.solve_fill` with these targets
+        returns μ.
     """
     wanted = target * trades
     fixed = held * (trades == 0)
@@ -90,4 +91,7 @@ def executed_weights(
             high = middle * above + high * (above == 0)
             low = middle * (above == 0) + low * above
         kept = (low + high) / 2
-    return positions(kept) / positive(kept)[..., None]
+    weights = positions(kept) / positive(kept)[..., None]
+    # An account that cannot pay for trading its positions is ruined: `solve_fill` has no solution for its weights. With
+    # targets of 0 it leaves nothing.
+    return weights * (rate * total(abs(weights)) < 1.0)[..., None]
