@@ -249,7 +249,7 @@ def test_job_that_cannot_work_fails_with_its_reason(service: Any, kind_of: Any) 
     perform(service.state.settings, service.state.jobs, claimed)
     job = service.client.get(link, headers=header).json()
     assert job["status"] == "failed"
-    assert "no baseline 'no-such-strategy'" in job["message"]
+    assert "baseline 'no-such-strategy' not found" in job["message"]
     answer = service.client.get(f"{link}/result", headers=header)
     assert (answer.status_code, kind_of(answer)) == (409, "job-not-finished")
 

@@ -191,7 +191,7 @@ def test_policies_functions_and_batches() -> None:
     assert list(batch.equity.columns) == ["full", "half"]
     assert isinstance(batch.strategy("full"), BacktestResult)
     assert batch.strategy("full").equity.tolist() == expected.equity.tolist()
-    with pytest.raises(DataError, match="no strategy"):
+    with pytest.raises(DataError, match="not found; available"):
         batch.strategy("double")
 
 
@@ -205,16 +205,16 @@ def test_metrics_come_from_returns_and_turnover() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda frame: frame.rename(columns={"A": "Z"}), "Z is no symbol"),
+        (lambda frame: frame.rename(columns={"A": "Z"}), "Z is not a symbol"),
         (lambda frame: frame[["A"]], "no weights for B"),
         (lambda frame: frame.to_numpy()[:2], "shape"),
         (lambda frame: frame.to_numpy()[None, :, :1], "shape"),
-        (lambda frame: frame.mask(frame > 0.35), "NaN beside numbers"),
+        (lambda frame: frame.mask(frame > 0.35), "NaN in a row with numbers"),
         (lambda frame: frame * np.inf, "infinite"),
         (lambda frame: frame.reset_index(drop=True), "dates"),
-        (lambda frame: frame.set_axis(frame.index + pd.Timedelta(days=1000)), "no session"),
+        (lambda frame: frame.set_axis(frame.index + pd.Timedelta(days=1000)), "not a session"),
         (lambda frame: pd.concat([frame, frame]), "twice"),
-        (lambda frame: {}, "no strategy"),
+        (lambda frame: {}, "at least one strategy"),
         (lambda frame: {"one": 3}, "one"),
         (lambda frame: 7, "int"),
         (lambda frame: lambda prices, start, end: None, "policy"),

@@ -59,7 +59,7 @@ def test_train_backtest_report(command: Command, tmp_path: Path) -> None:
     assert "first" in page
     code, _, err = command("train", "--data", "factors-5", "--name", "first")
     assert code == 2
-    assert "there already" in err
+    assert "already exists" in err
     code, _, err = command("train", "--resume", "--name", "first", "--steps", "3")
     assert code == 2
     assert "own settings" in err

@@ -47,7 +47,7 @@ def test_pairing_finds_a_small_steady_advantage() -> None:
 def test_comparison_is_reproducible_and_names_what_is_missing() -> None:
     returns = noise(1)
     assert s.compare(returns, "a", ["b", "c"], reps=50) == s.compare(returns, "a", ["b", "c"], reps=50)
-    with pytest.raises(DataError, match=r"no strategy 'x'.*known: a, b, c"):
+    with pytest.raises(DataError, match=r"strategy 'x' not found.*available: a, b, c"):
         s.compare(returns, "a", ["x"])
 
 

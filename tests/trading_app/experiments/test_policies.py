@@ -43,7 +43,7 @@ def run(home: Path) -> Run:
 
 
 def test_dates_of_training_and_missing_runs_are_refused(run: Run, home: Path) -> None:
-    with pytest.raises(DataError, match="agent has seen"):
+    with pytest.raises(DataError, match="trained on earlier dates"):
         backtest_run(run, home=home, start="2015-01-01")
     with pytest.raises(DataError, match="no run found"):
         load_policy(home)

@@ -174,7 +174,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(run: Run, tmp_path: Path) -
 
 
 def test_other_runs_are_not_resumed_as_walk_forward(run: Run, home: Path) -> None:
-    with pytest.raises(RunError, match="no walk-forward run"):
+    with pytest.raises(RunError, match="not a walk-forward run"):
         walk_forward_run(RunConfig(), home=home, name=str(fold_path(run.path, 1)), resume=True)
 
 

@@ -69,13 +69,13 @@ def test_create_and_open(tmp_path: Path, run: Run) -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "../x", "a/b", "-x", "a b", "x" * 101])
 def test_bad_names_write_nothing(name: str, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="cannot be used"):
+    with pytest.raises(RunError, match="is invalid"):
         create_run(MANIFEST, "", home=tmp_path, name=name)
     assert list(tmp_path.rglob("*")) == []
 
 
 def test_taken_name(tmp_path: Path, run: Run) -> None:
-    with pytest.raises(RunError, match="there already"):
+    with pytest.raises(RunError, match="already exists"):
         create_run(MANIFEST, "other", home=tmp_path, name="demo")
     assert run.config_text != "other"
     assert unused_name(tmp_path, "demo") == "demo-2"
@@ -90,10 +90,10 @@ def test_failed_creation_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_unknown_run_names_the_near_ones(tmp_path: Path, run: Run) -> None:
-    with pytest.raises(RunError, match=r"no run 'dmeo' .*did you mean 'demo'\?") as raised:
+    with pytest.raises(RunError, match=r"run 'dmeo' not found .*did you mean 'demo'\?") as raised:
         open_run("dmeo", tmp_path)
     assert "\n" not in str(raised.value)
-    with pytest.raises(RunError, match="there are demo"):
+    with pytest.raises(RunError, match="available: demo"):
         open_run("zzz", tmp_path)
     with pytest.raises(RunError, match="no runs yet"):
         open_run("demo", tmp_path / "empty")
@@ -170,7 +170,7 @@ def test_backtest_round_trip(run: Run, results: Any) -> None:
         np.testing.assert_array_equal(saved.costs(name)["turnover"].to_numpy(), one.turnover.to_numpy())
         np.testing.assert_array_equal(saved.costs(name).iloc[:, :6].to_numpy(), one.costs.to_numpy())
         assert saved.trades(name).shape == one.trades.shape
-    with pytest.raises(RunError, match="no strategy 'seed-9'"):
+    with pytest.raises(RunError, match="strategy 'seed-9' not found"):
         saved.weights("seed-9")
 
 

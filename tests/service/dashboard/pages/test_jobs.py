@@ -98,7 +98,7 @@ def test_failed_job_says_why(desk: Any, working: Any, until: Any) -> None:
     working(desk.service)
     until(lambda: desk.service.state.jobs.get(job.id).status == "failed")
     text = desk.get(f"/dashboard/jobs/{job.id}")
-    assert "no baseline" in text
+    assert "not found; available" in text
     assert "start it again" in text
 
 

@@ -45,7 +45,7 @@ def test_nothing_to_compare_with_is_said() -> None:
     assert [trace.name for trace in f.allocation_bars(alone, as_of="2024-03-28").data] == ["Target"]
     figure = f.change_bars(alone)
     assert not figure.data
-    assert "nothing to compare" in figure.layout.title.text
+    assert "no earlier target" in figure.layout.title.text
 
 
 def test_large_universe_shows_the_largest_and_says_so() -> None:

@@ -50,6 +50,6 @@ def test_differences_count_who_is_ahead() -> None:
     entry = {"sharpe_difference": 0.2, "sharpe_low": 0.1, "sharpe_high": 0.3, "verdict": "better"}
     other = {**entry, "verdict": "indistinguishable", "sharpe_low": -0.1}
     figure = f.run_differences({"one": entry, "two": other}, "equal-weight")
-    assert "1 of 2 ahead, 0 behind" in figure.layout.title.text
+    assert "1 of 2 higher, 0 lower" in figure.layout.title.text
     assert figure.data[1].marker.color == LIGHT.gain
     assert figure.data[3].marker.color == LIGHT.reference

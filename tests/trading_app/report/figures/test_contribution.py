@@ -31,7 +31,7 @@ def test_bars_show_each_assets_sum_the_largest_on_top() -> None:
     figure = f.contribution_bars(gains)
     assert list(figure.data[0].y) == ["C", "A", "B"]
     np.testing.assert_allclose(figure.data[0].x, [10, 3, -5], rtol=1e-6)
-    assert "C gave 10.0" in figure.layout.title.text
+    assert "C 10.0" in figure.layout.title.text
     assert "−5.0" in figure.layout.title.text
 
 
