@@ -33,7 +33,8 @@ _LOCATION: Responses = {
 )
 async def start_backtest(body: BacktestRequest, state: StateDep, runner: Runner, response: Response) -> Job:
     """Start a backtest of a model, a run or a baseline."""
-    parameters = body.model_dump(mode="json", exclude_none=True, exclude={"timeout_seconds"})
+    left_out = {"timeout_seconds"} if body.store else {"timeout_seconds", "store"}
+    parameters = body.model_dump(mode="json", exclude_none=True, exclude=left_out)
     if body.model is not None:
         # Fixed here, so that an attempt after a new promotion tests the same version.
         parameters["version"] = (await state.run(state.registry.current, body.model)).version

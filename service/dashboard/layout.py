@@ -80,11 +80,13 @@ def page_router() -> APIRouter:
 
 def _error(request: Request, problem: Problem) -> Response:
     logger.info("%s: %s", request.url.path, problem.detail)
+    # Messages of files name their path, which is nobody's business beyond the server.
+    detail = problem.detail.replace(f"{request.app.state.equitrade.settings.home}/", "")
     if request.url.path.endswith(_FILES):
-        return PlainTextResponse(problem.detail, problem.status, headers=problem.headers)
+        return PlainTextResponse(detail, problem.status, headers=problem.headers)
     context: dict[str, Any] = {
         "heading": _HEADINGS.get(problem.kind, KINDS[problem.kind].title),
-        "detail": problem.detail,
+        "detail": detail,
         "advice": _ADVICE.get(problem.kind) or _way_on(request),
     }
     return page(request, "error.html", context, status=problem.status, headers=problem.headers)

@@ -70,7 +70,10 @@ Task = Callable[[Mapping[str, Any], JobContext], dict[str, Any]]
 
 
 def backtest(parameters: Mapping[str, Any], job: JobContext) -> dict[str, Any]:
-    """Backtest a model or a run beside the baselines, or a baseline alone; the run's own evidence does not change."""
+    """Backtest a model or a run beside the baselines, or a baseline alone.
+
+    The stored backtest of a run does not change, unless ``store`` asks for it.
+    """
     job.report(0.05, "reading prices")
     found = (_backtest_baseline if "strategy" in parameters else _backtest_policy)(parameters, job)
     job.report(0.95, "storing the result")
@@ -142,8 +145,10 @@ TASKS: dict[str, Task] = {"backtest": backtest, "training": train, "refresh": re
 def _backtest_policy(parameters: Mapping[str, Any], job: JobContext) -> BacktestResult:
     from trading_app.backtesting.summary import AGENT
     from trading_app.experiments.out_of_sample import backtest_run
+    from trading_app.runs.run import open_run
 
-    run = _copy_of_run(parameters, job)
+    stored = parameters.get("store", False)
+    run = open_run(parameters["run"], job.settings.home) if stored else _copy_of_run(parameters, job)
     job.report(0.1, "deciding day by day")
     saved = backtest_run(
         run,

@@ -166,6 +166,11 @@ class BacktestRequest(Strict):
     costs_bps: Annotated[float, Field(strict=True, ge=0, le=1000, allow_inf_nan=False)] | None = Field(
         None, description="Commission and half spread together, in basis points of value traded."
     )
+    store: bool = Field(
+        False,
+        description="Store the result as the backtest of the run, as `equitrade backtest RUN` does. Only for a run "
+        "with its own prices, dates and costs.",
+    )
     timeout_seconds: Seconds | None = None
 
     @model_validator(mode="after")
@@ -176,6 +181,11 @@ class BacktestRequest(Strict):
             raise ValueError("a strategy needs data")
         if self.start and self.end and self.start > self.end:
             raise ValueError("start is after end")
+        others = (self.data, self.start, self.end, self.costs_bps)
+        if self.store and (self.run is None or any(item is not None for item in others)):
+            raise ValueError(
+                "only the backtest of a run with its own prices, dates and costs can be stored with it"
+            )
         return self
 
 

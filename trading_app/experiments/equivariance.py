@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from equitrade.atomic import atomic_write
-from trading_app.files import now, read_json, to_json
+from trading_app.files import RunError, now, read_json, to_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,14 +84,21 @@ class RelaxedWeights:
 def relaxed_weights(run: Run) -> RelaxedWeights:
     """Read the relaxed weights of a run's newest checkpoint; empty for an agent that is not relaxed.
 
+    The newest checkpoint of a walk-forward run is that of its last fold with one.
+
     Raises
     ------
+    RunError
+        If the run has no checkpoint.
     ConfigError
-        If the run has no checkpoint, or it is damaged.
+        If the checkpoint is damaged.
     """
-    from rl_core.checkpoint_reader import load_gains
+    from rl_core.checkpoint_reader import latest_checkpoint, load_gains
 
-    document, found = load_gains(run.path)
+    path = _trained_path(run)
+    if latest_checkpoint(path) is None:
+        raise RunError(f"run {run.name!r} has no checkpoint yet")
+    document, found = load_gains(path)
     seeds = tuple(int(seed) for seed in document["seeds"])
     layers = {}
     for name, w in sorted(found.items(), key=lambda item: _place(item[0])):
@@ -106,7 +113,7 @@ def recorded_deviations(run: Run) -> pd.DataFrame:
     """Return the rows of ``progress.jsonl`` with `deviations`; empty if there are none."""
     mark = f'"eval_{RELAXATION}'
     try:
-        text = (run.path / "progress.jsonl").read_text(encoding="utf-8")
+        text = (_trained_path(run) / "progress.jsonl").read_text(encoding="utf-8")
     except OSError:
         return pd.DataFrame()
     rows = []
@@ -211,6 +218,15 @@ def load_equivariance(run: Run) -> dict[str, Any] | None:
     """
     path = run.path / FILE
     return read_json(path) if path.exists() else None
+
+
+def _trained_path(run: Run) -> Path:
+    """Directory of a run's newest checkpoint: of a walk-forward run, that of its last fold with a checkpoint."""
+    from rl_core.checkpoint_reader import latest_checkpoint
+    from trading_app.runs.run import fold_path
+
+    folds = [fold_path(run.path, k) for k in range(len(run.manifest.get("folds") or ()), 0, -1)]
+    return next((path for path in folds if latest_checkpoint(path) is not None), run.path)
 
 
 def _place(layer: str) -> tuple[str, int, str]:

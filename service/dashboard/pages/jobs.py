@@ -40,7 +40,7 @@ router = page_router()
 _SHOWN = 50
 _AGENTS = ("relaxed", "exact", "dense", "rpp", "augmented")
 _TONES = {"succeeded": "good", "failed": "bad", "running": "busy"}
-_BACKTEST = {"subject": "", "data": "", "start": "", "end": "", "costs_bps": ""}
+_BACKTEST = {"subject": "", "data": "", "start": "", "end": "", "costs_bps": "", "store": ""}
 _TRAINING = {"name": "", "data": "", "agent": "relaxed", "seeds": "", "steps": ""}
 
 
@@ -69,6 +69,7 @@ async def post_backtest(request: Request, state: StateDep, session: LoggedIn, fo
         "start": values["start"] or None,
         "end": values["end"] or None,
         "costs_bps": values["costs_bps"] or None,
+        "store": "true" if values["store"] else None,
     }
     try:
         _may_run(session.principal)

@@ -1,17 +1,36 @@
-// Forms that show another view at once, and parts of a page that are read again while something runs.
+// Forms that show another view at once, parts of a page that are fetched again while a job runs, and printing.
 "use strict";
 (() => {
-  // A choice of a view is sent when it is made; the button beside it serves those without scripts.
+  // The form of a view is submitted when a choice changes; without scripts, a button does it.
   const KEPT = "equitrade-focus";
+  function submit(field) {
+    const focused = field.form.contains(document.activeElement) ? document.activeElement : field;
+    try { sessionStorage.setItem(KEPT, JSON.stringify([location.pathname, focused.name, focused.value])); } catch { /* no storage */ }
+    // Another run may not have the strategy that was chosen for this one.
+    if (field.name === "run" && field.form.elements.strategy) field.form.elements.strategy.disabled = true;
+    field.form.requestSubmit();
+  }
   for (const field of document.querySelectorAll("[data-submit]")) {
-    field.addEventListener("change", () => {
-      try { sessionStorage.setItem(KEPT, JSON.stringify([location.pathname, field.name, field.value])); } catch { /* no storage */ }
-      // Another run may lack the strategy that was chosen of this one.
-      if (field.name === "run" && field.form.elements.strategy) field.form.elements.strategy.disabled = true;
-      field.form.requestSubmit();
+    if (field.type !== "date") { field.addEventListener("change", () => submit(field)); continue; }
+    // A typed date changes with every digit of its year (0002, 0020, 0201 …): it is complete when the field is left
+    // or on Enter. A date chosen in the calendar is complete at once.
+    let typing = false;
+    field.addEventListener("keydown", (event) => { typing = event.key !== "Enter"; });
+    field.addEventListener("pointerdown", () => { typing = false; });
+    field.addEventListener("change", () => { if (!typing) submit(field); });
+    field.addEventListener("blur", () => {
+      if (typing && field.value !== field.defaultValue) setTimeout(() => submit(field));
+      typing = false;
     });
   }
-  // Who chose with the keyboard goes on where they were, not at the top of the new page.
+  // Back and Reload show the choices of the page that is shown, not those made before it was left.
+  addEventListener("pageshow", () => {
+    for (const form of document.querySelectorAll('form[method="get"]')) {
+      form.reset();
+      if (form.elements.strategy) form.elements.strategy.disabled = false;
+    }
+  });
+  // After a choice by keyboard, the focus stays on the same field of the new page.
   try {
     const [path, name, value] = JSON.parse(sessionStorage.getItem(KEPT) ?? "[]");
     sessionStorage.removeItem(KEPT);

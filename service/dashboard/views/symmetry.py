@@ -114,7 +114,7 @@ def read_agent(run: Run, view: SymmetryView) -> AgentSymmetry:
     try:
         errors = load_equivariance(run)
     except DataError as error:
-        errors, missing["errors"] = None, str(error)
+        errors, missing["errors"] = None, _without_path(error, run)
     if errors is None:
         missing.setdefault(
             "errors", f"`equitrade backtest {run.name}` measures them on the dates of the backtest."
@@ -130,7 +130,7 @@ def _weights(run: Run, missing: dict[str, str]) -> RelaxedWeights | None:
     try:
         weights = relaxed_weights(run)
     except (ConfigError, DataError) as error:
-        missing["weights"] = f"{error}."
+        missing["weights"] = f"{_without_path(error, run)}."
         return None
     if not weights.layers:
         missing["weights"] = (
@@ -139,6 +139,11 @@ def _weights(run: Run, missing: dict[str, str]) -> RelaxedWeights | None:
         )
         return None
     return weights
+
+
+def _without_path(error: Exception, run: Run) -> str:
+    """Message of an error about a file of a run, without the server's folders."""
+    return str(error).replace(f"{run.path}/", "").replace(str(run.path), run.name)
 
 
 def _market(document: Mapping[str, Any]) -> MarketSymmetry:

@@ -230,6 +230,74 @@ def test_run_range_and_scale_are_kept_in_the_address(tab: Tab) -> None:
     assert "run=beta" in tab.query()
 
 
+def test_date_is_typed(tab: Tab) -> None:
+    page = tab.page
+    tab.open("/dashboard/run?run=alpha")
+    page.get_by_label("From", exact=True).focus()
+    page.keyboard.type("06032019", delay=20)
+    assert "from=" not in tab.query()
+    page.keyboard.press("Tab")  # to the calendar's button
+    page.keyboard.press("Tab")
+    page.wait_for_url("**from=2019-06-03**")
+    tab.settle()
+    assert page.get_by_label("From", exact=True).input_value() == "2019-06-03"
+    page.get_by_label("To", exact=True).focus()
+    page.keyboard.type("03032020", delay=20)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**from=2019-06-03&to=2020-03-03**")
+    assert "03 Jun 2019 to 03 Mar 2020" in page.locator("main").inner_text()
+
+
+def test_back_shows_the_choices_of_the_page_before(tab: Tab) -> None:
+    page = tab.page
+    tab.open("/dashboard/run?run=alpha")
+    page.get_by_label("Run", exact=True).select_option("beta")
+    page.wait_for_url("**run=beta**")
+    tab.settle()
+    page.go_back()
+    page.wait_for_url("**run=alpha**")
+    tab.settle()
+    assert page.locator("h1").inner_text() == "alpha"
+    assert page.get_by_label("Run", exact=True).input_value() == "alpha"
+    assert page.get_by_label("Strategy", exact=True).is_enabled()
+
+
+def test_page_is_printed_whole(tab: Tab) -> None:
+    page = tab.page
+    tab.open("/dashboard/run?run=alpha")
+    page.evaluate(
+        "() => { window.print = () => { dispatchEvent(new Event('beforeprint')); window.printed = true; }; }"
+    )
+    page.get_by_role("button", name="Print").click()
+    page.wait_for_function("() => window.printed")
+    page.emulate_media(media="print")
+    empty = (
+        "() => [...document.querySelectorAll('[data-figure]')].filter((e) => !e.querySelector('.main-svg'))"
+    )
+    assert page.evaluate(f"({empty})().map((e) => e.dataset.figure)") == []
+    clipped = """() => [...document.querySelectorAll('.scroll')].filter((e) => e.checkVisibility()
+        && e.scrollHeight > e.clientHeight + 1 && getComputedStyle(e).overflowY !== 'visible').length"""
+    assert page.evaluate(clipped) == 0
+    page.emulate_media(media="screen")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    tab.settle()
+
+
+def test_backtest_of_a_job_is_stored_with_its_run(tab: Tab) -> None:
+    page = tab.page
+    tab.open("/dashboard/jobs?run=fresh")
+    page.get_by_label("Store the result").check()
+    page.get_by_label("Costs, bp").fill("5")
+    page.get_by_role("button", name="Start backtest").click()
+    assert "can be stored with it" in page.get_by_role("alert").inner_text()
+    assert page.get_by_label("Store the result").is_checked()
+    tab.errors.clear()  # the form is answered with 422
+    page.get_by_label("Costs, bp").fill("")
+    page.get_by_role("button", name="Start backtest").click()
+    page.wait_for_url("**/dashboard/jobs/*")
+    assert page.get_by_text("Store", exact=True).count() == 1
+
+
 def test_look_is_switched_kept_and_drawn(tab: Tab) -> None:
     page = tab.page
     page.emulate_media(color_scheme="light")

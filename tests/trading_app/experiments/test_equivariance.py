@@ -27,6 +27,7 @@ from trading_app.experiments.equivariance import (
     relaxed_weights,
     save_equivariance,
 )
+from trading_app.files import RunError
 from trading_app.market.costs import CostModel
 from trading_app.market.env import Market, MarketConfig
 
@@ -53,7 +54,7 @@ def policy_of(kind: str, *, noise: float = 0.0, mirror: bool = True) -> tuple[Ag
 def saved(tmp_path: Path, kind: str, **options: float) -> SimpleNamespace:
     policy, _ = policy_of(kind, **options)
     save_agent(policy.agent, tmp_path)
-    return SimpleNamespace(path=tmp_path, symbols=list(SYMBOLS), agent=policy.agent)
+    return SimpleNamespace(path=tmp_path, manifest={}, symbols=list(SYMBOLS), agent=policy.agent)
 
 
 def measured(kind: str, **options: float) -> dict:
@@ -98,9 +99,9 @@ def test_single_weights_are_left_out(tmp_path: Path) -> None:
     assert found.elements == ("identity",)
 
 
-def test_missing_checkpoint_says_where(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no checkpoint"):
-        relaxed_weights(SimpleNamespace(path=tmp_path, symbols=[]))
+def test_missing_checkpoint_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="run 'walk' has no checkpoint yet"):
+        relaxed_weights(SimpleNamespace(name="walk", path=tmp_path, manifest={"folds": [{}, {}]}, symbols=[]))
 
 
 def test_damaged_checkpoint_names_its_file(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def findings_by_year(
     Parameters
     ----------
     findings : DataFrame
-        Columns ``kind`` and ``date``, as `data.quality.findings.Report.to_frame` gives it.
+        Columns ``kind`` and ``date``, see `data.quality.findings.Report.to_frame`.
     start, end : str, optional
         First and last session of the prices: the years shown; by default those with findings.
     theme : Theme
@@ -90,15 +90,21 @@ def findings_by_year(
     undated = len(findings) - len(dated)
     result = figure(
         f"Findings of the checks: {len(findings)}",
-        "By the year that they are dated in." + (f" {undated} more have no date." if undated else ""),
+        "By the year of their date." + (f" {undated} more have no date." if undated else ""),
         theme,
         height=300,
         barmode="stack",
         xaxis={"tickformat": "d", "separatethousands": False},
         yaxis={"tickformat": "d", "rangemode": "tozero"},
     )
-    if start and end:
-        result.update_xaxes(range=[pd.Timestamp(start).year - 0.6, pd.Timestamp(end).year + 0.6])
+    shown = [*years, *(pd.Timestamp(day).year for day in (start, end) if day)]
+    if shown:
+        result.update_xaxes(range=[min(shown) - 0.6, max(shown) + 0.6])
+        # Years and counts are whole numbers; Plotly would place ticks between them where there are few.
+        if max(shown) - min(shown) < 10:
+            result.update_xaxes(dtick=1)
+    if years.value_counts().max() < 6:
+        result.update_yaxes(dtick=1)
     colours = (theme.agent, *theme.palette)
     for number, (kind, own) in enumerate(years.groupby(dated["kind"], sort=False)):
         tally = own.value_counts().sort_index()

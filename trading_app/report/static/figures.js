@@ -120,6 +120,7 @@
     if (width) made.layout.width = width;
     const first = !drawn.has(name);
     drawn.add(name);
+    if (first && element.dataset.source) element.textContent = "";
     widths.set(name, element.clientWidth);
     follow.observe(element);
     Plotly.react(element, made.data, made.layout, { displayModeBar: false, doubleClick: "reset" });
@@ -130,7 +131,6 @@
     try {
       await Promise.all([figureOf(name, theme), library()]);
       if (!known(name, theme)) return;  // look or zoom have changed since, and with them comes another call
-      if (element.dataset.source && !drawn.has(name)) element.textContent = "";
       introduce(name, known(name, theme), element);
       paint(name, theme);
       element.dataset.drawn = theme;
@@ -226,8 +226,18 @@
     }
   });
 
-  // Paper is light and as wide as paper; everything that is there is on it.
+  // Paper is light and as wide as paper. Figures that nobody scrolled to are fetched before the dialog opens.
   const PAPER = 690;
+  async function print() {
+    await Promise.allSettled([library(), ...[...plots.keys()].map((name) => figureOf(name, "light"))]);
+    window.print();
+  }
+  document.getElementById("print")?.addEventListener("click", print);
+  addEventListener("keydown", (event) => {
+    if (embedded || !(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey || event.key.toLowerCase() !== "p") return;
+    event.preventDefault();
+    print();
+  });
   addEventListener("beforeprint", () => {
     printing = true;
     root.dataset.theme = "light";
@@ -235,7 +245,11 @@
       element.open = true;
       element.dataset.closed = "";
     }
-    for (const name of plots.keys()) if (known(name, "light") && window.Plotly) paint(name, "light", PAPER);
+    for (const [name, element] of plots) {
+      if (!known(name, "light") || !window.Plotly) continue;
+      introduce(name, known(name, "light"), element);
+      paint(name, "light", PAPER);
+    }
   });
   addEventListener("afterprint", () => {
     printing = false;

@@ -63,7 +63,7 @@ def test_training_is_queued(desk: Any) -> None:
 
 def test_who_may_only_look_starts_and_cancels_nothing(service: Any, sign_in: Any) -> None:
     desk = sign_in(service, ("read",))
-    assert "may look, not start" in desk.get("/dashboard/jobs")
+    assert "not start them" in desk.get("/dashboard/jobs")
     assert desk.post("/dashboard/jobs/backtest", subject="model:toy").status_code == 403
     assert desk.post("/dashboard/jobs/training", name="x", data="toy").status_code == 403
     job = service.state.jobs.submit("backtest", {}, by="test", timeout=9.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -207,3 +208,24 @@ def test_bad_addresses_get_a_page_that_says_why(site: Any, query: str, status: i
 def test_unknown_figure_is_not_found(site: Any) -> None:
     write_run(site.home)
     assert site.client.get(f"{PATH}/figures/nothing.json").status_code == 404
+
+
+def test_walk_forward_run_shows_the_weights_of_its_last_trained_fold(site: Any) -> None:
+    folder = write_run(site.home, "walk").path
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"folds": [{}, {}, {}]}))
+    for fold in (1, 2):
+        shutil.copytree(folder / "checkpoints", folder / "folds" / f"fold-{fold}" / "checkpoints")
+    shutil.rmtree(folder / "checkpoints")
+    text = site.client.get(f"{PATH}?run=walk").text
+    assert "steps of its last fold" in text
+    assert 'data-figure="weights-actor"' in text
+    for part in folder.glob("folds/*/checkpoints/*/checkpoint.json"):
+        part.write_text("{")
+    text = site.client.get(f"{PATH}?run=walk").text
+    assert "the checkpoint is damaged" in text
+    assert str(site.home) not in text
+    shutil.rmtree(folder / "folds")
+    text = site.client.get(f"{PATH}?run=walk").text
+    assert "has no checkpoint yet" in text
+    assert str(site.home) not in text

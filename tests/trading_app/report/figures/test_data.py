@@ -84,6 +84,13 @@ def test_findings_are_counted_by_year_and_kind() -> None:
     bars = {bar.name: dict(zip(bar.x.tolist(), bar.y.tolist(), strict=True)) for bar in found.data}
     assert bars == {"stale run": {2019: 1, 2020: 1}, "split jump": {2020: 1}}
     assert "1 more" in found.layout.title.subtitle.text
+    assert list(found.layout.xaxis.range) == [2018.4, 2020.6]
+    assert (
+        found.layout.xaxis.dtick == found.layout.yaxis.dtick == 1
+    )  # no ticks at half years or half findings
+    whole = f.findings_by_year(findings, start="1990-01-02", end="2020-12-31").layout
+    assert list(whole.xaxis.range) == [1989.4, 2020.6]
+    assert whole.xaxis.dtick is None
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
