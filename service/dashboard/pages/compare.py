@@ -16,7 +16,7 @@ from service.dashboard.figures import PageFigure, figure_file, gallery
 from service.dashboard.layout import page_router
 from service.dashboard.pages.login import LoggedIn
 from service.dashboard.render import page
-from service.dashboard.views.run import opened
+from service.dashboard.views.run import backtested_at
 from service.dashboard.views.selection import Zoom
 from trading_app.backtesting.summary import AGENT, kind_of
 from trading_app.evaluation.labels import MEASURES, format_measure, format_number
@@ -161,7 +161,7 @@ def _compared(state: State, choice: Choice, runs: list[Run]) -> Compared:
     backtests, missing = {}, []
     for run in chosen:
         try:
-            backtests[run.name] = _saved(run.path, opened(run))
+            backtests[run.name] = _saved(run.path, backtested_at(run))
         except RunError as error:
             missing.append(str(error))
     wanted = choice.baselines

@@ -18,7 +18,7 @@ from service.dashboard.figures import PageFigure, figure_file, gallery
 from service.dashboard.layout import page_router
 from service.dashboard.pages.login import CheckedForm, LoggedIn
 from service.dashboard.render import environment, page
-from service.dashboard.views.run import Backtested, backtest_figures, training_figures
+from service.dashboard.views.run import ShownBacktest, backtest_figures, backtest_view, training_figures
 from service.dashboard.views.selection import Zoom
 from service.jobs.queue import FINISHED, SUCCEEDED, JobRecord
 from service.schemas.records import BacktestRequest, TrainingRequest
@@ -200,7 +200,7 @@ def _job_context(state: State, job_id: str) -> dict[str, Any]:
         made.insert(0, tables.comparisons_table(document))
     return context | {
         "verdict": verdict(document),
-        "headlines": tables.headlines(document, shown.strategy, shown.reference),
+        "headlines": tables.headlines(document, shown.view.strategy, shown.view.reference),
         "tables": made,
         "notes": shown.data.notes,
     }
@@ -212,10 +212,7 @@ def _figures(state: State, record: JobRecord, zoom: Focus = None) -> list[PageFi
     shown = _shown(state, record)
     if shown is None:
         return []
-    # Training is the run's own matter, and is on its page.
-    return [
-        figure for figure in backtest_figures(shown, focus=zoom) if not figure.name.startswith("training")
-    ]
+    return backtest_figures(shown.view, focus=zoom)
 
 
 def _curves(state: State, record: JobRecord, limit: int | None = CURVES) -> list[PageFigure]:
@@ -230,7 +227,7 @@ def _names(figures: list[PageFigure]) -> str:
     return " ".join(figure.name for figure in figures)
 
 
-def _shown(state: State, record: JobRecord) -> Backtested | None:
+def _shown(state: State, record: JobRecord) -> ShownBacktest | None:
     """The backtest of a job, or None."""
     result = state.jobs.result(record) if (record.kind, record.status) == ("backtest", SUCCEEDED) else None
     if not result:
@@ -243,15 +240,16 @@ def _shown(state: State, record: JobRecord) -> Backtested | None:
     data = ReportData(_subject(record), {}, document, equity, empty, empty)
     name = AGENT if AGENT in equity else str(equity.columns[0])
 
-    def part(member: str) -> pd.DataFrame | None:
+    def part(member: str) -> pd.DataFrame:
         # Jobs of earlier versions stored the accounts alone.
-        return _frame(result[member]) if member in result else None
+        return _frame(result[member]) if member in result else pd.DataFrame()
 
-    return Backtested(data, name, equity, part("weights"), part("costs"), part("contributions"))
+    view = backtest_view(data, name, equity, part("weights"), part("costs"), part("contributions"))
+    return ShownBacktest(data, view)
 
 
-def _frame(kept: Mapping[str, Any]) -> pd.DataFrame:
-    return pd.DataFrame(kept["values"], pd.DatetimeIndex(kept["dates"], name="date"), dtype=float)
+def _frame(columns: Mapping[str, Any]) -> pd.DataFrame:
+    return pd.DataFrame(columns["values"], pd.DatetimeIndex(columns["dates"], name="date"), dtype=float)
 
 
 def _subject(record: JobRecord) -> str:

@@ -15,7 +15,7 @@ from service.dashboard.figures import Gallery, figure_file, gallery
 from service.dashboard.layout import page_router
 from service.dashboard.pages.login import LoggedIn
 from service.dashboard.render import page
-from service.dashboard.views.run import backtest_figures, load_backtested, progress_figures
+from service.dashboard.views.run import backtest_figures, load_shown, progress_figures, training_figures
 from service.dashboard.views.selection import View, ViewDep, Zoom, presets
 from trading_app.evaluation.labels import MEASURES
 from trading_app.report import tables
@@ -26,7 +26,7 @@ from trading_app.report.verdict import verdict
 
 if TYPE_CHECKING:
     from service.dashboard.figures import PageFigure
-    from service.dashboard.views.run import Backtested
+    from service.dashboard.views.run import ShownBacktest
     from service.state import State
     from trading_app.report.theme import Focus
     from trading_app.runs.run import Run
@@ -68,7 +68,7 @@ def warm(state: State) -> None:
     """Read the newest backtest, so that the first view of the page does not wait for it."""
     run = _newest(state.runs())
     if run is not None and run.metrics is not None:
-        load_backtested(run, None, None, None)
+        load_shown(run, None, None, None)
 
 
 def _newest(runs: list[Run]) -> Run | None:
@@ -92,17 +92,17 @@ def _context(state: State, name: str, view: View) -> dict[str, Any]:
     }
     if run.metrics is None:
         return context
-    shown = load_backtested(run, view.strategy, view.start, view.end)
+    shown = load_shown(run, view.strategy, view.start, view.end)
     return context | {"shown": shown, **_words(shown, view)}
 
 
-def _words(shown: Backtested, view: View) -> dict[str, Any]:
+def _words(shown: ShownBacktest, view: View) -> dict[str, Any]:
     data, found = shown.data, shown.data.document
-    equity = shown.equity[shown.strategy]
+    equity = shown.view.equity[shown.view.strategy]
     first, last = (day.date() for day in (data.equity.index[0], data.equity.index[-1]))
     made = {"measures": tables.measures_table(found), "drawdowns": tables.drawdowns_table(equity)}
-    if shown.costs is not None:
-        made["costs"] = tables.costs_table(shown.costs, equity, found["periods"])
+    if len(shown.view.costs):
+        made["costs"] = tables.costs_table(shown.view.costs, equity, found["periods"])
     if found.get("comparisons"):
         made["comparisons"] = tables.comparisons_table(found)
     if seeds := tables.seeds_table(found):
@@ -110,7 +110,7 @@ def _words(shown: Backtested, view: View) -> dict[str, Any]:
     return {
         "verdict": verdict(found),
         "sampling": sampling(data),
-        "headlines": tables.headlines(found, shown.strategy, shown.reference),
+        "headlines": tables.headlines(found, shown.view.strategy, shown.view.reference),
         "tables": made,
         "sections": SECTIONS,
         "facts": method_facts(data),
@@ -129,5 +129,6 @@ def _gallery(run: Run, view: View) -> Gallery:
 def _figures(run: Run, view: View, zoom: Focus = None) -> list[PageFigure]:
     if run.metrics is None:
         return list(progress_figures(run))
-    shown = load_backtested(run, view.strategy, view.start, view.end)
-    return backtest_figures(shown, log=view.scale == "log", focus=zoom)
+    shown = load_shown(run, view.strategy, view.start, view.end)
+    made = backtest_figures(shown.view, log=view.scale == "log", focus=zoom)
+    return [*made, *training_figures(shown.data.progress)]

@@ -1,11 +1,11 @@
-"""Figures of a backtest in a range of dates: those of the report, on the page *Run* and on a job's result."""
+"""Figures of a backtest in a range of dates, on the page *Run* and on the page of a job."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,67 +16,52 @@ from service.dashboard.figures import PageFigure
 from trading_app.files import RunError, read_json
 from trading_app.report import figures
 from trading_app.report.data import ReportData, load_report_data, training_progress
-from trading_app.report.figures.contribution import contributions
+from trading_app.report.figures import BACKTEST_FIGURES, BacktestFigure, BacktestView, contributions
 from trading_app.report.figures.significance import metric_label
-from trading_app.report.page import CURVES, training_metrics
+from trading_app.report.page import CURVES, HALF, training_metrics
+from trading_app.report.theme import HEIGHT
 from trading_app.runs.backtests import load_backtest
 from trading_app.runs.run import Run
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
     from trading_app.report.theme import Focus, Theme
 
-#: Fewest sessions that rolling measures and months say anything of.
+#: Fewest sessions of a range: rolling measures and months need them.
 FEWEST = 20
+#: Heights of figures in pixels, where they differ from the usual one.
+HEIGHTS = {
+    "equity": 440,
+    "rolling": 540,
+    "weights": 400,
+    "weights-map": 430,
+    "contribution": 460,
+    "folds": 140,
+}
 
 
 @dataclass(frozen=True)
-class Backtested:
-    """A backtest as pages show it: what `trading_app.runs.backtests` keeps, in a range of dates.
+class ShownBacktest:
+    """A backtest as pages show it.
 
     Attributes
     ----------
     data : ReportData
         The whole backtest.
-    strategy : str
-        The strategy looked at.
-    equity : DataFrame
-        Date × strategy in the range, each starting at 1.
-    weights, costs, gains : DataFrame or None
-        Of the strategy, in the range; None where a backtest does not keep them.
+    view : BacktestView
+        The strategy shown, in the range of dates shown.
     whole : bool
-        Whether the range is the whole backtest.
+        Whether the range is that of the whole backtest.
     """
 
     data: ReportData
-    strategy: str
-    equity: pd.DataFrame = field(repr=False)
-    weights: pd.DataFrame | None = field(repr=False, default=None)
-    costs: pd.DataFrame | None = field(repr=False, default=None)
-    gains: pd.DataFrame | None = field(repr=False, default=None)
+    view: BacktestView
     whole: bool = True
 
-    @property
-    def reference(self) -> str | None:
-        """The baseline to hold the strategy against."""
-        reference = self.data.document.get("reference")
-        return None if reference == self.strategy else reference
 
-    @property
-    def returns(self) -> pd.DataFrame:
-        """Returns in the range, date × strategy."""
-        return self.equity.pct_change().iloc[1:].fillna(0.0)
-
-    @property
-    def totals(self) -> Mapping[str, float]:
-        """Components of the profit in the range, in units of the account's value at its begin."""
-        if self.whole or self.costs is None:
-            totals: Mapping[str, float] = self.data.document["strategies"][self.strategy]["totals"]
-            return totals
-        return {str(name): float(total) for name, total in self.costs.drop(columns="turnover").sum().items()}
-
-
-def load_backtested(run: Run, strategy: str | None, start: date | None, end: date | None) -> Backtested:
-    """Read a run's backtest; what was read last is kept until the run is backtested again.
+def load_shown(run: Run, strategy: str | None, start: date | None, end: date | None) -> ShownBacktest:
+    """Read a run's backtest; it is cached until the run is backtested again.
 
     Raises
     ------
@@ -85,19 +70,44 @@ def load_backtested(run: Run, strategy: str | None, start: date | None, end: dat
     RunError
         If there is no backtest.
     """
-    stamp = opened(run)
+    stamp = backtested_at(run)
     data = _data(run.path, stamp)
     name = strategy or data.subject
     if name not in data.document["strategies"]:
+        known = ", ".join(data.document["strategies"])
         raise Problem(
-            "invalid-request", f"strategy {name!r}: the backtest of {run.name} has none of this name"
+            "invalid-request", f"strategy {name!r} is not in the backtest of {run.name}; it has {known}"
         )
     weights, costs, gains = _parts(run.path, stamp, name)
-    return cut(Backtested(data, name, data.equity, weights, costs, gains), start, end)
+    view = backtest_view(data, name, data.equity, weights, costs, gains)
+    return in_range(ShownBacktest(data, view), start, end)
 
 
-def opened(run: Run) -> int:
-    """When a run was backtested, to keep what was read until it is again.
+def backtest_view(
+    data: ReportData,
+    strategy: str,
+    equity: pd.DataFrame,
+    weights: pd.DataFrame,
+    costs: pd.DataFrame,
+    gains: pd.DataFrame,
+) -> BacktestView:
+    """View of one strategy over the whole backtest."""
+    reference = data.document.get("reference")
+    return BacktestView(
+        document=data.document,
+        strategy=strategy,
+        reference=None if reference == strategy else reference,
+        equity=equity,
+        weights=weights,
+        costs=costs,
+        gains=gains,
+        totals=data.document["strategies"][strategy]["totals"],
+        folds=data.folds,
+    )
+
+
+def backtested_at(run: Run) -> int:
+    """Time of a run's backtest in nanoseconds; a cache of its content is valid as long as it stays the same.
 
     Raises
     ------
@@ -112,215 +122,80 @@ def opened(run: Run) -> int:
         ) from None
 
 
-def cut(whole: Backtested, start: date | None, end: date | None) -> Backtested:
-    """The backtest between two dates, its accounts starting at 1 again."""
-    equity = whole.equity.loc[_stamp(start) : _stamp(end)]
-    if len(equity) == len(whole.equity):
+def in_range(whole: ShownBacktest, start: date | None, end: date | None) -> ShownBacktest:
+    """The backtest between two dates, with accounts that start at 1.
+
+    Raises
+    ------
+    Problem
+        ``invalid-request`` if there are too few sessions between them.
+    """
+    view = whole.view
+    equity = view.equity.loc[_stamp(start) : _stamp(end)]
+    if len(equity) == len(view.equity):
         return whole
     if len(equity) < FEWEST:
-        first, last = whole.equity.index[0], whole.equity.index[-1]
+        first, last = view.equity.index[0], view.equity.index[-1]
         raise Problem(
             "invalid-request",
-            f"from {start or 'the begin'} to {end or 'the end'} there are {len(equity)} sessions, at least {FEWEST} "
+            f"from {start or 'the start'} to {end or 'the end'} there are {len(equity)} sessions, at least {FEWEST} "
             f"are needed; the backtest runs from {first:%Y-%m-%d} to {last:%Y-%m-%d}",
         )
-    begin = float(equity[whole.strategy].iloc[0])
-
-    def inside(frame: pd.DataFrame | None) -> pd.DataFrame | None:
-        return None if frame is None else frame.loc[equity.index[0] : equity.index[-1]]
-
-    costs, gains = inside(whole.costs), inside(whole.gains)
-    if costs is not None:
-        shares = {name: costs[name] / begin for name in costs.columns if name != "turnover"}
-        costs = _from_second(costs.assign(**shares))
-    if gains is not None:
-        gains = _from_second(gains / begin)
-    return Backtested(
-        whole.data, whole.strategy, equity / equity.iloc[0], inside(whole.weights), costs, gains, whole=False
+    initial = float(equity[view.strategy].iloc[0])
+    dates = slice(equity.index[0], equity.index[-1])
+    costs, gains = view.costs.loc[dates], _without_first(view.gains.loc[dates] / initial)
+    if len(costs):
+        shares = {name: costs[name] / initial for name in costs.columns if name != "turnover"}
+        costs = _without_first(costs.assign(**shares))
+    sums = costs.drop(columns="turnover", errors="ignore").sum()
+    cut = replace(
+        view,
+        equity=equity / equity.iloc[0],
+        weights=view.weights.loc[dates],
+        costs=costs,
+        gains=gains,
+        totals={str(name): float(total) for name, total in sums.items()} if len(costs) else view.totals,
     )
+    return ShownBacktest(whole.data, cut, whole=False)
 
 
-def _from_second(frame: pd.DataFrame) -> pd.DataFrame:
-    """What happened up to the first close lies before the range."""
+def _without_first(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame with zeros in its first row: what happened up to the first close lies before the range."""
     frame = frame.copy()
-    frame.iloc[0] = 0.0
+    frame.iloc[:1] = 0.0
     return frame
 
 
-def backtest_figures(shown: Backtested, *, log: bool = True, focus: Focus = None) -> list[PageFigure]:
-    """Every figure of a backtest, in the order of the page; those over time in the detail of the dates in focus."""
+def backtest_figures(view: BacktestView, *, log: bool = True, focus: Focus = None) -> list[PageFigure]:
+    """Every figure of a backtest, in the order of the page; those over time in detail for the dates in focus."""
+    view = replace(view, log=log)
     return [
-        *_growth(shown, log, focus),
-        *_evidence(shown),
-        *_time(shown, focus),
-        *_portfolio(shown, focus),
-        *_training(shown),
+        PageFigure(
+            name,
+            entry.title,
+            partial(_draw, entry, view, focus),
+            partial(TABLES[name], view),
+            wide=name not in HALF or (name == "sharpe-intervals" and not view.document.get("comparisons")),
+            height=HEIGHTS.get(name, HEIGHT),
+            has_log_axis=name == "equity",
+            zooms_in=entry.focusable,
+        )
+        for name, entry in BACKTEST_FIGURES.items()
+        if entry.available(view)
     ]
 
 
-def _growth(shown: Backtested, log: bool, focus: Focus) -> Iterator[PageFigure]:
-    own, reference = shown.strategy, shown.reference
-
-    def equity(theme: Theme) -> Any:
-        return figures.equity_curve(shown.equity, reference=reference, log=log, focus=focus, theme=theme)
-
-    def drawdown(theme: Theme) -> Any:
-        return figures.drawdown(shown.equity, strategy=own, reference=reference, focus=focus, theme=theme)
-
-    yield PageFigure(
-        "equity",
-        "Growth of 1, after costs",
-        equity,
-        lambda: shown.equity,
-        height=440,
-        has_log_axis=True,
-        zooms_in=True,
-    )
-    yield PageFigure(
-        "drawdown", "Drawdown", drawdown, lambda: shown.equity / shown.equity.cummax() - 1, zooms_in=True
-    )
-
-
-def _evidence(shown: Backtested) -> Iterator[PageFigure]:
-    document = shown.data.document
-    strategies, comparisons = document["strategies"], document.get("comparisons")
-
-    def intervals(theme: Theme) -> Any:
-        return figures.measure_intervals(
-            strategies, level=document["level"], reference=document.get("reference"), theme=theme
-        )
-
-    yield PageFigure(
-        "sharpe-intervals",
-        "Sharpe ratio with intervals",
-        intervals,
-        lambda: measures(document),
-        wide=not comparisons,
-    )
-    if comparisons:
-        yield PageFigure(
-            "sharpe-differences",
-            "Sharpe ratio less each baseline's",
-            lambda theme: figures.sharpe_differences(comparisons, theme=theme),
-            lambda: pd.DataFrame(comparisons),
-            False,
-        )
-
-
-def _time(shown: Backtested, focus: Focus) -> Iterator[PageFigure]:
-    own, reference, periods = shown.strategy, shown.reference, shown.data.document["periods"]
-    returns = shown.returns
-    pair = returns[[own] + ([reference] if reference else [])]
-
-    def rolling(theme: Theme) -> Any:
-        return figures.rolling(
-            returns, strategy=own, reference=reference, periods=periods, focus=focus, theme=theme
-        )
-
-    yield PageFigure(
-        "rolling",
-        "Rolling Sharpe ratio, volatility and beta",
-        rolling,
-        lambda: returns,
-        height=440,
-        zooms_in=True,
-    )
-    yield PageFigure(
-        "monthly",
-        "Monthly returns",
-        lambda theme: figures.monthly_heatmap(returns[own], theme=theme),
-        lambda: _calendar(pair, "M"),
-    )
-    yield PageFigure(
-        "yearly",
-        "Return of each year",
-        lambda theme: figures.yearly_bars(pair, theme=theme),
-        lambda: _calendar(pair, "Y"),
-        False,
-    )
-    yield PageFigure(
-        "distribution",
-        "Daily returns",
-        lambda theme: figures.return_distribution(returns[own], theme=theme),
-        lambda: pair,
-        False,
-    )
-
-
-def _portfolio(shown: Backtested, focus: Focus) -> Iterator[PageFigure]:
-    weights, costs, gains, periods = shown.weights, shown.costs, shown.gains, shown.data.document["periods"]
-    if weights is not None:
-        yield PageFigure(
-            "weights",
-            "Weights over time",
-            lambda theme: figures.weights_area(weights, focus=focus, theme=theme),
-            lambda: weights,
-            height=440,
-            zooms_in=True,
-        )
-        yield PageFigure(
-            "weights-map",
-            "Each asset's weight",
-            lambda theme: figures.weights_heatmap(weights, focus=focus, theme=theme),
-            lambda: weights,
-            height=440,
-            zooms_in=True,
-        )
-    if gains is not None:
-        yield PageFigure(
-            "contribution",
-            "Contribution of each asset",
-            lambda theme: figures.contribution_bars(gains, theme=theme),
-            lambda: gains,
-            height=440,
-        )
-    if weights is not None:
-        yield PageFigure(
-            "exposure",
-            "Exposure",
-            lambda theme: figures.exposure(weights, focus=focus, theme=theme),
-            lambda: _exposure(weights),
-            False,
-            zooms_in=True,
-        )
-    if costs is not None:
-        turnover = costs["turnover"]
-        yield PageFigure(
-            "turnover",
-            "Turnover",
-            lambda theme: figures.turnover_bars(turnover, periods=periods, theme=theme),
-            lambda: costs[["turnover"]],
-            False,
-        )
-    yield PageFigure(
-        "waterfall",
-        "From gross to net",
-        lambda theme: figures.cost_waterfall(shown.totals, theme=theme),
-        lambda: costs if costs is not None else pd.DataFrame([dict(shown.totals)]),
-    )
-
-
-def _training(shown: Backtested) -> Iterator[PageFigure]:
-    data = shown.data
-    folds = data.folds
-    if folds:
-        yield PageFigure(
-            "folds",
-            "Dates: learned from, tested on",
-            lambda theme: figures.fold_strip(folds, theme=theme),
-            lambda: fold_table(folds),
-            height=280,
-        )
-    yield from training_figures(data.progress)
+def _draw(entry: BacktestFigure, view: BacktestView, focus: Focus, theme: Theme) -> go.Figure:
+    return entry.draw(view, theme, focus)
 
 
 def progress_figures(run: Run) -> Iterator[PageFigure]:
-    """What can be shown of a run before its backtest: how its training goes."""
+    """Figures of a run before its backtest: its training curves."""
     yield from training_figures(training_progress(run))
 
 
 def training_figures(progress: pd.DataFrame, limit: int | None = CURVES) -> Iterator[PageFigure]:
-    """A picture of each quantity of training worth a look, or of each there is."""
+    """A figure of each of the main training quantities, or of all without a limit."""
     for metric in training_metrics(progress, limit):
 
         def curve(theme: Theme, metric: str = metric) -> Any:
@@ -344,7 +219,7 @@ def measures(document: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def fold_table(folds: list[Mapping[str, Any]]) -> pd.DataFrame:
+def fold_table(folds: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Dates of folds, a row each."""
     return pd.DataFrame(
         [
@@ -364,6 +239,30 @@ def _calendar(returns: pd.DataFrame, frequency: str) -> pd.DataFrame:
 def _exposure(weights: pd.DataFrame) -> pd.DataFrame:
     net = weights.sum(axis=1)
     return pd.DataFrame({"gross": weights.abs().sum(axis=1), "net": net, "cash": 1 - net})
+
+
+def _waterfall(view: BacktestView) -> pd.DataFrame:
+    return view.costs if len(view.costs) else pd.DataFrame([dict(view.totals)])
+
+
+#: The data behind each figure of `BACKTEST_FIGURES`, as the page offers it for download.
+TABLES: Mapping[str, Callable[[BacktestView], pd.DataFrame]] = {
+    "equity": lambda view: view.equity,
+    "drawdown": lambda view: view.equity / view.equity.cummax() - 1,
+    "sharpe-intervals": lambda view: measures(view.document),
+    "sharpe-differences": lambda view: pd.DataFrame(view.document["comparisons"]),
+    "rolling": lambda view: view.returns,
+    "monthly": lambda view: _calendar(view.returns[view.pair], "M"),
+    "yearly": lambda view: _calendar(view.returns[view.pair], "Y"),
+    "distribution": lambda view: view.returns[view.pair],
+    "weights": lambda view: view.weights,
+    "weights-map": lambda view: view.weights,
+    "contribution": lambda view: view.gains,
+    "exposure": lambda view: _exposure(view.weights),
+    "turnover": lambda view: view.costs[["turnover"]],
+    "waterfall": _waterfall,
+    "folds": lambda view: fold_table(view.folds),
+}
 
 
 def _stamp(day: date | None) -> pd.Timestamp | None:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from service.dashboard.views.run import FEWEST, load_backtested
+from service.dashboard.views.run import FEWEST, load_shown
 from trading_app.report import figures
 from trading_app.runs.backtests import load_backtest
 from trading_app.runs.run import fold_path, open_run
@@ -86,26 +86,23 @@ def test_range_cuts_every_figure_and_starts_accounts_at_one(desk: Any) -> None:
 def test_profit_of_a_range_adds_up(desk: Any) -> None:
     run = open_run("alpha", desk.home)
     start = pd.Timestamp("2019-06-03").date()
-    shown = load_backtested(run, "agent", start, None)
-    assert sum(shown.totals.values()) - 2 * sum(
-        shown.totals[name] for name in ("commission", "spread", "impact", "borrow")
-    ) == pytest.approx(shown.equity["agent"].iloc[-1] - 1, abs=1e-12)
-    assert shown.gains is not None
-    assert float(shown.gains.sum().sum()) == pytest.approx(shown.totals["price_pnl"], abs=1e-12)
+    view = load_shown(run, "agent", start, None).view
+    assert sum(view.totals.values()) - 2 * sum(
+        view.totals[name] for name in ("commission", "spread", "impact", "borrow")
+    ) == pytest.approx(view.equity["agent"].iloc[-1] - 1, abs=1e-12)
+    assert float(view.gains.sum().sum()) == pytest.approx(view.totals["price_pnl"], abs=1e-12)
 
 
 def test_contributions_are_the_price_gains_of_the_ledger(desk: Any) -> None:
     run = open_run("alpha", desk.home)
-    shown = load_backtested(run, None, None, None)
-    assert shown.gains is not None
-    assert shown.costs is not None
-    np.testing.assert_allclose(shown.gains.sum(axis=1), shown.costs["price_pnl"], atol=1e-12)
+    view = load_shown(run, None, None, None).view
+    np.testing.assert_allclose(view.gains.sum(axis=1), view.costs["price_pnl"], atol=1e-12)
 
 
 def test_strategy_can_be_chosen(desk: Any) -> None:
     text = desk.get("/dashboard/run?run=alpha&strategy=equal-weight")
     assert '<option value="equal-weight" selected>' in text
-    assert "none of this name" in desk.get("/dashboard/run?run=alpha&strategy=nope", 422)
+    assert "is not in the backtest of alpha" in desk.get("/dashboard/run?run=alpha&strategy=nope", 422)
 
 
 def test_short_range_says_what_there_is(desk: Any) -> None:
@@ -158,7 +155,7 @@ def test_report_can_be_kept_where_there_is_one(desk: Any) -> None:
 
 def test_three_decades_are_thinned_for_the_eye_alone() -> None:
     from service.dashboard.figures import figure_file
-    from service.dashboard.views.run import Backtested, backtest_figures
+    from service.dashboard.views.run import backtest_figures, backtest_view
     from trading_app.report.data import ReportData
 
     dates = pd.bdate_range("1990-01-02", periods=33 * 252, name="date")
@@ -170,19 +167,21 @@ def test_three_decades_are_thinned_for_the_eye_alone() -> None:
     document = {"strategies": {"agent": {"kind": "agent", "totals": {"price_pnl": 1.0}, "metrics": {"sharpe": 1.0},
                 "intervals": {"sharpe": [0, 1]}}}, "periods": 252, "level": 0.95}  # fmt: skip
     data = ReportData("long", {}, document, equity, weights, pd.DataFrame(index=dates))
-    pictures = backtest_figures(Backtested(data, "agent", equity, weights))
+    none = pd.DataFrame()
+    view = backtest_view(data, "agent", equity, weights, none, none)
+    figures = backtest_figures(view)
 
     class Request:
         query_params: dict[str, str] = {}  # noqa: RUF012
         headers: dict[str, str] = {}  # noqa: RUF012
 
     for name in ("weights", "weights-map", "exposure", "equity"):
-        drawn = figure_file(Request(), pictures, f"{name}.json")  # type: ignore[arg-type]
-        kept = figure_file(Request(), pictures, f"{name}.csv")  # type: ignore[arg-type]
+        drawn = figure_file(Request(), figures, f"{name}.json")  # type: ignore[arg-type]
+        kept = figure_file(Request(), figures, f"{name}.csv")  # type: ignore[arg-type]
         assert len(drawn.body) < 200_000
         assert bytes(kept.body).count(b"\n") == len(dates) + 1
     # Zoomed to a month, its days are there, and one beyond each end.
-    near = backtest_figures(Backtested(data, "agent", equity, weights), focus=("2001-03-01", "2001-03-30"))
+    near = backtest_figures(view, focus=("2001-03-01", "2001-03-30"))
     days = [str(day.date()) for day in dates[(dates >= "2001-02-28") & (dates <= "2001-04-02")]]
     for name in ("weights", "weights-map", "exposure", "equity", "drawdown", "rolling"):
         figure = json.loads(figure_file(Request(), near, f"{name}.json").body)  # type: ignore[arg-type]
