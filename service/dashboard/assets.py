@@ -33,7 +33,7 @@ _YEAR = "public, max-age=31536000, immutable"
 
 @router.get("/dashboard/static/{name}")
 async def static_file(name: str, request: Request, v: str = "") -> Response:
-    """Give a static file; forever to be kept where its address carries its hash."""
+    """Answer with a static file; it is cached for a year if its address has the hash of its content."""
     if name not in _PLACES:
         raise Problem("not-found", f"there is no static file {name[:100]!r}")
     tag = f'"{_hash(name)}"'
@@ -56,7 +56,7 @@ def asset_url(name: str) -> str:
 
 
 def accepts_gzip(request: Request) -> bool:
-    """Whether the browser takes gzip."""
+    """Return whether the browser takes gzip."""
     return "gzip" in request.headers.get("accept-encoding", "")
 
 

@@ -32,8 +32,8 @@ def read_holdings(text: str, unit: str, cash: str = "") -> dict[str, Any]:
     Parameters
     ----------
     text : str
-        ``SYMBOL NUMBER`` a line; what stands between may be blanks, a tab, a comma, a semicolon or a colon, as
-        spreadsheets paste it. Nothing at all is an account of cash.
+        ``SYMBOL NUMBER`` a line, separated by blanks, a tab, a comma, a semicolon or a colon, as
+        spreadsheets paste it. An empty text is an account of cash.
     unit : str
         ``percent`` of the account or ``shares``.
     cash : str
@@ -61,7 +61,7 @@ def read_holdings(text: str, unit: str, cash: str = "") -> dict[str, Any]:
                 "invalid-request", f"holdings, line {number}: write a symbol and a number, as in `KO 5.2`"
             )
         if symbol in held:
-            raise Problem("invalid-request", f"holdings, line {number}: {symbol[:20]} stands there twice")
+            raise Problem("invalid-request", f"holdings, line {number}: {symbol[:20]} is listed twice")
         held[symbol] = _number(rest[0], f"holdings, line {number}")
     if unit == "shares":
         return {"shares": held, "cash": _number(cash, "cash") if cash.strip() else 0.0}
@@ -87,5 +87,5 @@ def _number(text: str, place: str) -> float:
     except ValueError:
         value = float("nan")
     if not abs(value) < 1e15:
-        raise Problem("invalid-request", f"{place}: {text[:30]!r} is no number; write 1234.5")
+        raise Problem("invalid-request", f"{place}: {text[:30]!r} is not a number; write it as 1234.5")
     return value

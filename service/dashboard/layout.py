@@ -1,4 +1,4 @@
-"""What every page is made with: a router whose errors are pages too, and the list of pages."""
+"""Router of pages, whose errors are pages too, and the entries of the navigation."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _ADVICE = {
     "unknown-job": ("See every job", "/dashboard/jobs"),
     "csrf": ("Open the page again and repeat what you did", "/dashboard"),
 }
-#: What a kind of problem is called where a person reads it, not a program.
-_HEADINGS = {"invalid-request": "This cannot be shown as asked", "not-found": "There is nothing here"}
+#: Headings of problems on pages, where they differ from the titles of the API.
+_HEADINGS = {"invalid-request": "The page cannot be shown with these choices", "not-found": "Page not found"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class PageRoute(APIRoute):
     """A route whose errors are answered with a page that says what to do, or a line where a file was asked."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Give the handler with the errors caught."""
+        """Answer with the handler with the errors caught."""
         inner = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
@@ -66,7 +66,7 @@ class PageRoute(APIRoute):
                 request_id = request.scope["state"]["request_id"]
                 logger.exception("unhandled error in request %s", request_id)
                 detail = (
-                    f"the page failed in an unforeseen way; the log has the cause under request {request_id}"
+                    f"the page failed because of an unexpected error; search the log for request {request_id}"
                 )
                 return _error(request, Problem("internal-error", detail))
 
@@ -93,7 +93,7 @@ def _error(request: Request, problem: Problem) -> Response:
 
 
 def _way_on(request: Request) -> tuple[str, str]:
-    """Where to go from an error: the same page without what was chosen, of the same run where it names one."""
+    """Link of an error page: the same page without its choices, or the start."""
     path, query = request.url.path, request.query_params
     if path.startswith("/dashboard/jobs/"):
         return _ADVICE["unknown-job"]

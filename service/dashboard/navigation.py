@@ -19,7 +19,7 @@ _rest = page_router()
 
 @_rest.get("/dashboard/{path:path}")
 async def nowhere(path: str, request: Request, _session: LoggedIn) -> Response:
-    """Tell whoever follows a wrong link where the pages are."""
+    """Answer a wrong address with a page that links to the others."""
     raise Problem("not-found", f"there is no page /dashboard/{path[:100]}")
 
 

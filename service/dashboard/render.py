@@ -45,7 +45,7 @@ def environment() -> Environment:
 
 
 def commands(text: str) -> Markup:
-    """Escape a sentence and set what stands between backticks as code."""
+    """Escape a sentence and mark the text between backticks as code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 

@@ -1,4 +1,4 @@
-"""The page *Compare*: runs and baselines beside each other, with intervals, p-values and how much was tried."""
+"""The page *Compare*: runs and baselines side by side, with intervals, p-values and number of trials."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ MEASURED = ("sharpe", "cagr", "volatility", "max_drawdown", "turnover")
 
 @dataclass(frozen=True)
 class Choice:
-    """What to compare."""
+    """Choices in the address: runs, baselines, measure and scale."""
 
     runs: tuple[str, ...]
     baselines: tuple[str, ...] | None
@@ -117,7 +117,7 @@ async def compare(request: Request, state: StateDep, _session: LoggedIn, choice:
 async def compare_figure(
     file: str, request: Request, state: StateDep, _session: LoggedIn, choice: ChoiceDep, zoom: Zoom
 ) -> Response:
-    """Give one figure of a comparison, or its data."""
+    """Answer with one figure of a comparison, or its data."""
     return await state.run(
         lambda: figure_file(request, _figures(_compared(state, choice, state.runs()), choice, zoom), file)
     )
@@ -279,12 +279,12 @@ def _tests(saved: SavedBacktest, against: str | None, own: bool) -> tuple[Cell, 
 
 
 def _differences(compared: Compared) -> list[str]:
-    """Sentences on what keeps the numbers from being compared."""
+    """Sentences on reasons why the numbers are not comparable."""
     documents = [saved.document for saved in compared.backtests.values()]
     found = list(compared.missing)
     if len({(d["start"], d["end"]) for d in documents}) > 1:
         found.append(
-            "The backtests run over different dates: measures are each over their own, curves over the shared."
+            "The backtests run over different dates: measures are over the dates of each, curves over the common dates."
         )
     if len({str(sorted(d["costs"].items())) for d in documents}) > 1:
         found.append("The backtests charge different costs.")
@@ -292,8 +292,8 @@ def _differences(compared: Compared) -> list[str]:
         found.append("The backtests are on different prices.")
     if len(documents) > 1:
         found.append(
-            f"{len(documents)} runs stand here: the best of several looks better than it is. Trials count what was "
-            "tried before each, not the runs beside it."
+            f"These are {len(documents)} runs. The best of several looks better than it is; trials count the settings "
+            "tried for each run, not the other runs."
         )
     return found
 

@@ -35,7 +35,7 @@ async def control_page(
 async def control_figure(
     file: str, request: Request, state: StateDep, _session: LoggedIn, results: Name = "", task: Name = ""
 ) -> Response:
-    """Give one figure, or its data."""
+    """Answer with one figure, or its data."""
 
     def answer() -> Response:
         offer = choose_offer(offers(state.settings.home)[0], results)

@@ -1,4 +1,4 @@
-"""The page *Data*: which prices there are, what the checks found in them, and which sessions they lack."""
+"""The page *Data*: available prices, findings of the checks, and missing sessions."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def data_page(request: Request, state: StateDep, _session: LoggedIn, name:
 async def data_figure(
     file: str, request: Request, state: StateDep, _session: LoggedIn, name: NameDep
 ) -> Response:
-    """Give one figure, or its data."""
+    """Answer with one figure, or its data."""
 
     def answer() -> Response:
         dataset = choose(datasets(SnapshotStore(state.settings.home)), name)

@@ -1,4 +1,4 @@
-"""The page *Jobs*: start a backtest or a training, watch it, open what it found."""
+"""The page *Jobs*: start a backtest or a training, follow it, open its result."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def jobs_page(request: Request, state: StateDep, session: LoggedIn, run: s
 
 @router.get("/dashboard/jobs/rows")
 async def job_rows(state: StateDep, _session: LoggedIn) -> Response:
-    """Give the rows of the list as they are now."""
+    """Answer with the rows of the list as they are now."""
     records = await state.run(state.jobs.newest, limit=_SHOWN)
     return _fragment("job_rows.html", {"jobs": records, **_WORDS})
 
@@ -104,14 +104,14 @@ async def cancel(job_id: RecordId, state: StateDep, session: LoggedIn, _form: Ch
 
 @router.get("/dashboard/jobs/{job_id}")
 async def job_page(job_id: RecordId, request: Request, state: StateDep, session: LoggedIn) -> Response:
-    """Show a job: how far it is, and what it found."""
+    """Show a job: its progress and result."""
     context = await state.run(_job_context, state, job_id)
     return page(request, "job.html", context | {"may_run": session.principal.may("run")})
 
 
 @router.get("/dashboard/jobs/{job_id}/progress")
 async def job_progress(job_id: RecordId, state: StateDep, _session: LoggedIn, figures: str = "") -> Response:
-    """Give how far a job is; the header tells the page when to be read anew: at the end, and with other figures."""
+    """Progress of a job; a header tells the page to reload, at the end or when there are other figures."""
     record = await state.run(state.jobs.get, job_id)
     done = record.status in FINISHED
     if not done and record.kind == "training":
@@ -124,7 +124,7 @@ async def job_progress(job_id: RecordId, state: StateDep, _session: LoggedIn, fi
 async def job_figure(
     job_id: RecordId, file: str, request: Request, state: StateDep, _session: LoggedIn, zoom: Zoom
 ) -> Response:
-    """Give one figure of a job's result, or its data."""
+    """Answer with one figure of a job's result, or its data."""
 
     def answer() -> Response:
         record = state.jobs.get(job_id)
@@ -271,9 +271,7 @@ def _values(form: FormData, fields: Mapping[str, str]) -> dict[str, str]:
 
 def _may_run(principal: Principal) -> None:
     if not principal.may("run"):
-        detail = (
-            "your login may look but not start jobs; `equitrade users create NAME --scopes run` gives it more"
-        )
+        detail = "this user may view but not start jobs; `equitrade users create NAME --scopes run` creates one who may"
         raise Problem("insufficient-scope", detail, scope="run")
 
 
@@ -290,7 +288,7 @@ def _tone(status: str) -> str:
 
 
 def _took(record: JobRecord) -> str:
-    """How long a job ran."""
+    """Running time of a job."""
     if record.started_at is None or record.finished_at is None:
         return "–"
     seconds = round((record.finished_at - record.started_at).total_seconds())

@@ -36,7 +36,7 @@ def cookie_name(request: Request) -> str:
 
 
 def secure(request: Request) -> bool:
-    """Whether cookies are sent over TLS alone: unless on plain HTTP that does not leave the machine."""
+    """Return whether cookies need TLS: always, except on plain HTTP within this machine."""
     settings = request.app.state.equitrade.settings.service
     if settings.cookie_secure is not None:
         return bool(settings.cookie_secure)
@@ -67,7 +67,7 @@ async def checked_form(request: Request, session: LoggedIn) -> FormData:
     _same_site(request)
     form = await read_form(request)
     if not same(session.csrf, str(form.get("csrf", ""))):
-        raise Problem("csrf", "the form is not of this session; open the page again")
+        raise Problem("csrf", "the form belongs to another session; open the page again")
     return form
 
 
@@ -91,8 +91,8 @@ async def log_in(request: Request, state: StateDep) -> Response:
     try:
         state.rate_limits.check("failures", f"login {address}")
     except Problem as problem:
-        told = {"name": name, "message": problem.detail, "headers": problem.headers}
-        return _form(request, state, target, status=429, **told)
+        again = {"name": name, "message": problem.detail, "headers": problem.headers}
+        return _form(request, state, target, status=429, **again)
     token = await state.run(state.users.log_in, name, str(form.get("password", "")))
     if token is None:
         state.rate_limits.spend("failures", f"login {address}")

@@ -47,7 +47,7 @@ async def run_page(
 async def run_figure(
     run: RunName, file: str, request: Request, state: StateDep, _session: LoggedIn, view: ViewDep, zoom: Zoom
 ) -> Response:
-    """Give one figure of a run, or its data."""
+    """Answer with one figure of a run, or its data."""
 
     def answer() -> Response:
         return figure_file(request, _figures(state.open_run(run), view, zoom), file)
@@ -57,7 +57,7 @@ async def run_figure(
 
 @router.get("/dashboard/run/{run}/report.html")
 async def run_report(run: RunName, state: StateDep, _session: LoggedIn) -> Response:
-    """Give the report as one file to keep; it works without the service."""
+    """Answer with the report as one file to keep; it works without the service."""
     found = await state.run(state.open_run, run)
     if not found.report.is_file():
         raise Problem("no-report", f"run {run!r} has no report; `equitrade report {run}` writes it")

@@ -43,7 +43,7 @@ async def symmetry_page(request: Request, state: StateDep, _session: LoggedIn, v
 async def symmetry_figure(
     file: str, request: Request, state: StateDep, _session: LoggedIn, view: ViewDep
 ) -> Response:
-    """Give one figure, or its data."""
+    """Answer with one figure, or its data."""
 
     def answer() -> Response:
         agent = _agent(state, view)

@@ -1,4 +1,4 @@
-"""The page *Today*: what each promoted model says to hold, what changes, and what was given out last."""
+"""The page *Today*: target weights of each promoted model, the changes, and the newest answers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Card:
     Attributes
     ----------
     model : Promoted
-        What is served.
+        The served model.
     allocation : dict or None
         The newest answer given; None before there is one.
     before : dict or None
@@ -56,7 +56,7 @@ class Card:
     age : int or None
         Days since the close that the newest answer decided on.
     holdings : mapping or None
-        What the newest request said to be held; None where it said nothing.
+        Holdings of the newest request; None if it had none.
     problem : str
         Why nothing can be asked for, or nothing.
     """
@@ -73,7 +73,7 @@ class Card:
 
     @property
     def held_known(self) -> bool:
-        """Whether there is something to hold the target against."""
+        """Return whether there is something to hold the target against."""
         return self.holdings is not None
 
     @property
@@ -92,7 +92,7 @@ async def today(request: Request, state: StateDep, _session: LoggedIn) -> Respon
 async def today_figure(
     model: ModelId, file: str, request: Request, state: StateDep, _session: LoggedIn
 ) -> Response:
-    """Give one figure of a model's newest allocation, or its data."""
+    """Answer with one figure of a model's newest allocation, or its data."""
 
     def answer() -> Response:
         return figure_file(request, _figures(_card(state, state.registry.current(model))), file)
@@ -100,24 +100,24 @@ async def today_figure(
     return await state.run(answer)
 
 
-@router.get("/dashboard/given/{record_id}")
-async def given(record_id: str, request: Request, state: StateDep, _session: LoggedIn) -> Response:
-    """Show one row of the audit: the request and the answer as they were."""
+@router.get("/dashboard/answers/{record_id}")
+async def answer_page(record_id: str, request: Request, state: StateDep, _session: LoggedIn) -> Response:
+    """Show one row of the audit: a request and its answer."""
     record = await state.run(state.audit.get, record_id)
     if record is None:
-        raise Problem("not-found", f"nothing was given out under the id {record_id[:40]!r}")
+        raise Problem("not-found", f"there is no answer with the id {record_id[:40]!r}")
     texts = {
         "asked": json.dumps(record.request, indent=2, ensure_ascii=False),
         "answer": json.dumps(json.loads(record.answer), indent=2, ensure_ascii=False),
     }
-    return page(request, "given.html", {"record": record, **texts})
+    return page(request, "answer.html", {"record": record, **texts})
 
 
 @router.post("/dashboard/ask")
 async def ask(request: Request, state: StateDep, session: LoggedIn, form: CheckedForm) -> Response:
     """Ask a model for its allocation, as a program would: it is recorded in the audit.
 
-    Without ``held`` in the form, the holdings are those that the last request told. Holdings that cannot be used are
+    Without ``held`` in the form, the holdings are those of the last request. Holdings that cannot be used are
     shown again with the reason.
     """
     model = str(form.get("model", ""))[:100]
@@ -127,8 +127,8 @@ async def ask(request: Request, state: StateDep, session: LoggedIn, form: Checke
     state.rate_limits.spend("requests", session.principal.id)
     request_id = request.scope["state"]["request_id"]
     try:
-        told = None if typed is None else read_holdings(*astuple(typed))
-        for body in await state.run(_bodies, state, model, told):
+        given = None if typed is None else read_holdings(*astuple(typed))
+        for body in await state.run(_bodies, state, model, given):
             await state.decide(body, key_id=session.principal.id, request_id=request_id)
     except (Problem, ValidationError) as error:
         if typed is None:
@@ -138,13 +138,13 @@ async def ask(request: Request, state: StateDep, session: LoggedIn, form: Checke
     return RedirectResponse(f"{PATH}#model-{model}", status_code=303)
 
 
-def _bodies(state: State, model: str, told: dict[str, Any] | None) -> list[AllocationRequest]:
+def _bodies(state: State, model: str, given: dict[str, Any] | None) -> list[AllocationRequest]:
     """Requests for the newest session and, where it has no allocation yet, for the one before."""
     promoted = state.registry.current(model)
     dates = state.snapshots.get(promoted.evidence.data).dates
     _, before, holdings = _newest(state, promoted)
     days = [dates[-2].date()] if before is None and len(dates) > 1 else []
-    asked = {"model": model, "holdings": holdings if told is None else told, "allow_stale": True}
+    asked = {"model": model, "holdings": holdings if given is None else given, "allow_stale": True}
     return [
         AllocationRequest.model_validate(asked | {"as_of": day and f"{day:%Y-%m-%d}"})
         for day in (*days, None)
@@ -203,7 +203,7 @@ def _card(state: State, promoted: Promoted) -> Card:
 
 
 def _newest(state: State, promoted: Promoted) -> tuple[AuditRow | None, AuditRow | None, Any]:
-    """The allocation of the newest session, one of an earlier session, and the holdings last told."""
+    """The allocation of the newest session, one of an earlier session, and the holdings of the newest."""
     records = [r for r in state.audit.latest(limit=_BACK, model_id=promoted.id) if r.kind == "allocation"]
     newest = max(records, key=lambda record: (record.as_of, record.created_at), default=None)
     if newest is None:

@@ -1,4 +1,4 @@
-"""Figures that other packages offer the dashboard, dressed in its look.
+"""Figures that other packages offer to the dashboard, in its theme.
 
 A package offers them through the entry-point group ``equitrade.dashboard``: a function that takes the state directory
 and gives ``title``, ``advice`` and ``results``, each with ``name``, ``folder``, ``state`` (``current``, ``outdated`` or
@@ -27,7 +27,7 @@ from trading_app.report.tables import Cell, Table
 from trading_app.report.theme import LIGHT, Theme, figure
 
 GROUP = "equitrade.dashboard"
-# What a figure brings of a look of its own.
+# Settings of a look that a figure of another package brings.
 _LOOK = ("template", "font", "title", "paper_bgcolor", "plot_bgcolor", "legend", "margin")
 _PANEL_TOP = 0.93
 _PANEL_GAP = 0.012
@@ -42,7 +42,7 @@ class Offer:
     Attributes
     ----------
     key : str
-        What the address names.
+        Name in the address.
     title : str
         Whose they are.
     folder : Path
@@ -164,7 +164,7 @@ def dressed(made: go.Figure, title: str, subtitle: str, theme: Theme) -> go.Figu
     made : Figure
         Drawn with the colours of `LIGHT`.
     title, subtitle : str
-        What it shows, and how to read it.
+        Title, and how to read the figure.
     theme : Theme
         The look.
     """
@@ -204,7 +204,7 @@ def _figure(offer: Offer, entry: Mapping[str, Any], theme: Theme) -> go.Figure:
 
 
 def _title(entry: Mapping[str, Any]) -> str:
-    """What a figure shows; the part of the study that it belongs to stands above it on the page."""
+    """Title of a figure, without the part of the study, which is a heading of the page."""
     title = str(entry["title"]).removeprefix(f"{entry['view']}: ")
     return title[:1].upper() + title[1:]
 
@@ -252,7 +252,7 @@ def _room_for_titles(layout: Mapping[str, Any], panels: list[str]) -> dict[str, 
 
 
 def _stacked(layout: Mapping[str, Any], panels: list[str], height: int) -> dict[str, Any]:
-    """What to change so that panels in a row stand one below the other."""
+    """Changes of a layout that put panels of a row below one another."""
     count = len(panels)
     narrow: dict[str, Any] = {"layout.height": 120 + 230 * count}
     for place, number in enumerate(panels):
@@ -269,7 +269,7 @@ def _stacked(layout: Mapping[str, Any], panels: list[str], height: int) -> dict[
 
 
 def _wrapped(traces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What to change so that long names of rows leave room for what they name."""
+    """Changes of a layout that break long row names, so that the plot has room."""
     names = list(dict.fromkeys(y for trace in traces for y in trace.get("y", ()) if isinstance(y, str)))
     if max(map(len, names), default=0) <= _LONG:
         return {}
@@ -284,7 +284,7 @@ def _wrapped(traces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _recoloured(content: Any, theme: Theme) -> Any:
-    """The same content with each colour of the light look as its like in another."""
+    """The same content with each colour of the light theme replaced by that of another theme."""
     if isinstance(content, dict):
         return {key: _recoloured(value, theme) for key, value in content.items()}
     if isinstance(content, (list, tuple)):

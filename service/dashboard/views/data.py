@@ -1,4 +1,4 @@
-"""What the page *Data* shows of each dataset: its facts, findings, repairs and gaps."""
+"""Contents of the page *Data*: facts, findings, repairs and gaps of each dataset."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Dataset:
 
     @property
     def source(self) -> str:
-        """Where the prices come from."""
+        """Provider of the prices."""
         return str(self.facts.get("provider", {}).get("name", "–")) if self.facts else "–"
 
     @property
@@ -76,7 +76,7 @@ class Dataset:
 
     @property
     def options(self) -> str:
-        """What the source was asked for, as JSON; empty where it had no choice."""
+        """Options of the provider as JSON; empty if it has none."""
         rest = {key: value for key, value in self.facts["provider"].items() if key != "name"}
         return json.dumps(rest, indent=2, ensure_ascii=False) if rest else ""
 
@@ -172,7 +172,7 @@ def figures_of(dataset: Dataset, snapshots: Snapshots) -> list[PageFigure]:
 
 
 def checks_table(dataset: Dataset) -> Table:
-    """What the checks found: how many of each kind, and what it means."""
+    """Number and meaning of the findings of each kind."""
     allowed = dataset.facts["validation"].get("allowed", ())
     rows = tuple(
         (
@@ -185,7 +185,7 @@ def checks_table(dataset: Dataset) -> Table:
         )
         for kind, count in dataset.counts.items()
     )
-    return Table("What the checks found", ("Findings", "Severity", "Meaning"), rows)
+    return Table("Findings by kind", ("Findings", "Severity", "Meaning"), rows)
 
 
 def repairs_of(dataset: Dataset) -> list[dict[str, Any]]:

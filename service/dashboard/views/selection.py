@@ -20,7 +20,7 @@ _SPAN = f"^(?:{_DAY}_{_DAY})?$"
 
 @dataclass(frozen=True)
 class View:
-    """What of a backtest to look at."""
+    """Choices of a backtest's page: strategy, dates and scale."""
 
     strategy: str | None = None
     start: date | None = None

@@ -1,4 +1,4 @@
-"""What the page *Symmetry* shows: the tests that are stored for a market, and what a run knows of itself."""
+"""Contents of the page *Symmetry*: the stored tests of a market, and the relaxed weights and errors of a run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SymmetryView:
-    """What the address names: run, hash of the market's prices, weights as they are or against their bank, seed."""
+    """Choices in the address: run, hash of the market's prices, raw weights or relative to their bank, seed."""
 
     run: str | None = None
     market: str | None = None
@@ -100,7 +100,7 @@ def market_of(
 
 
 def read_agent(run: Run, view: SymmetryView) -> AgentSymmetry:
-    """Read what a run knows of its symmetry.
+    """Read relaxed weights and equivariance errors of a run.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def _weights(run: Run, missing: dict[str, str]) -> RelaxedWeights | None:
         return None
     if not weights.layers:
         missing["weights"] = (
-            f"Its agent is “{kind}”; relaxed agents alone have them: "
+            f"Its agent is “{kind}”; only relaxed agents have them: "
             "`equitrade train --agent relaxed --data NAME` trains one."
         )
         return None
@@ -218,8 +218,10 @@ def _moved(weights: RelaxedWeights | None) -> list[str]:
     layer = max(sizes, key=sizes.__getitem__)
     amount = format_number(sizes[layer], "percent", 0)
     if sizes[layer] == 0:
-        return ["No relaxed layer has left its symmetry yet."]
-    return [f"The layer that left its symmetry furthest: {symmetry_figures.layer_label(layer)}, by {amount}."]
+        return ["No relaxed layer deviates from its symmetry yet."]
+    return [
+        f"Largest deviation of a layer from its symmetry: {symmetry_figures.layer_label(layer)}, {amount}."
+    ]
 
 
 def _answers(errors: Mapping[str, Any] | None) -> list[str]:
@@ -229,8 +231,8 @@ def _answers(errors: Mapping[str, Any] | None) -> list[str]:
     found = []
     for element, own in table[table["part"] == "policy"].groupby("element", sort=False):
         amount = format_number(float(own["relative"].mean()), "percent", 1)
-        words = {"exchange": "assets in another order", "mirror": "a market upside down"}.get(
+        words = {"exchange": "assets change places", "mirror": "every return changes sign"}.get(
             str(element), str(element)
         )
-        found.append(f"Shown {words}, the policy answers {amount} apart from the symmetric answer.")
+        found.append(f"When {words}, the policy differs by {amount} from the equivariant answer.")
     return found

@@ -303,7 +303,7 @@ def test_look_is_switched_kept_and_drawn(tab: Tab) -> None:
     page.emulate_media(color_scheme="light")
     tab.open("/dashboard/run")
     assert page.locator("html").get_attribute("data-theme") == "light"
-    page.get_by_role("button", name="Switch to the dark look").click()
+    page.get_by_role("button", name="Switch to dark mode").click()
     page.wait_for_selector("[data-figure=equity][data-drawn=dark]")
     paper = page.evaluate("document.querySelector('[data-figure=equity]')._fullLayout.paper_bgcolor")
     assert paper == "#171a1f"

@@ -204,7 +204,7 @@
     root.dataset.theme = look;
     if (button) {
       button.textContent = look === "dark" ? "Light" : "Dark";
-      button.setAttribute("aria-label", `Switch to the ${look === "dark" ? "light" : "dark"} look`);
+      button.setAttribute("aria-label", `Switch to ${look === "dark" ? "light" : "dark"} mode`);
     }
     if (remember) try { localStorage.setItem("equitrade-theme", look); } catch { /* private windows have no storage */ }
     redraw();

@@ -102,7 +102,7 @@ def test_page_shows_market_weights_and_errors(site: Any) -> None:
         "errors",
     ]
     assert "rejects it in 1 of 2 years" in page
-    assert "answers 15.0\u202f% apart" in page
+    assert "differs by 15.0\u202f% from the equivariant answer" in page
     for source in re.findall(r'data-source="([^"]+)"', page):
         answer = site.client.get(source.replace("&amp;", "&"))
         assert answer.status_code == 200
@@ -150,14 +150,14 @@ def test_tests_of_other_prices_are_not_taken_for_the_runs_own(site: Any) -> None
     write_run(site.home)
     store_tests(site.home, "b", "other")
     page = site.client.get(PATH).text
-    assert "The run was trained on toy, which was not tested" in page
+    assert "The run was trained on toy, which has not been tested" in page
     assert "equitrade symmetry --data toy --save" in page
 
 
 def test_exact_agent_is_told_that_relaxed_ones_have_weights(site: Any) -> None:
     write_run(site.home, kind="exact")
     page = site.client.get(PATH).text
-    assert "relaxed agents alone have them" in page
+    assert "only relaxed agents have them" in page
     assert "equitrade backtest first" in page
 
 

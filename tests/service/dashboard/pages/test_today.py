@@ -1,4 +1,4 @@
-"""The page *Today*: the newest allocation, what changed, how old it is, and what was given out."""
+"""The page *Today*: the newest allocation, what changed, its age, and the newest answers."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def table(desk: Any) -> pd.DataFrame:
 
 def test_model_without_an_allocation_offers_to_ask(desk: Any) -> None:
     text = desk.get("/dashboard")
-    assert "No allocation was asked for yet" in text
-    assert "Ask now" in text
+    assert "No allocation yet" in text
+    assert "Request allocation" in text
     answer = desk.post("/dashboard/ask", model="toy")
     assert (answer.status_code, answer.headers["location"]) == (303, "/dashboard#model-toy")
     records = desk.service.state.audit.latest()
@@ -78,7 +78,7 @@ def test_warnings_and_the_runs_notes_are_shown(desk: Any) -> None:
     text = desk.get("/dashboard")
     assert "no holdings given" in text
     assert "a toy" in text
-    assert "told no holdings" in text
+    assert "had no holdings" in text
 
 
 def test_holdings_are_told_in_the_page_and_kept_for_the_next_time(desk: Any) -> None:
@@ -126,7 +126,7 @@ def test_holdings_are_read_as_typed_or_pasted(text: str, unit: str, cash: str, h
     [
         ("KO", "percent", "", "line 1"),
         ("KO 1\nKO 2", "shares", "", "twice"),
-        ("KO nan", "shares", "", "no number"),
+        ("KO nan", "shares", "", "is not a number"),
         ("KO 1", "percent", "5", "cash goes with shares"),
         ("KO 1", "lots", "", "percent or shares"),
     ],
@@ -139,16 +139,16 @@ def test_unreadable_holdings_are_refused(text: str, unit: str, cash: str, reason
 def test_signals_do_not_stand_for_allocations(desk: Any) -> None:
     desk.service.client.post("/api/v1/signals", json={"model": "toy"}, headers=desk.service.key())
     text = desk.get("/dashboard")
-    assert "No allocation was asked for yet" in text
+    assert "No allocation yet" in text
     assert "signal" in text
 
 
 def test_row_of_the_audit_can_be_opened(desk: Any) -> None:
     given = ask(desk)
-    text = desk.get(f"/dashboard/given/{given['id']}")
+    text = desk.get(f"/dashboard/answers/{given['id']}")
     assert given["data_hash"] in text
     assert "per_seed_spread" in text
-    desk.get("/dashboard/given/nope", 404)
+    desk.get("/dashboard/answers/nope", 404)
 
 
 def test_asking_needs_the_forms_token(desk: Any) -> None:
