@@ -295,7 +295,7 @@ def test_backtest_of_a_job_is_stored_with_its_run(tab: Tab) -> None:
     page.get_by_label("Costs, bp").fill("")
     page.get_by_role("button", name="Start backtest").click()
     page.wait_for_url("**/dashboard/jobs/*")
-    assert page.get_by_text("Store", exact=True).count() == 1
+    assert page.get_by_text("Stored with the run").count() == 1
 
 
 def test_look_is_switched_kept_and_drawn(tab: Tab) -> None:
