@@ -188,7 +188,9 @@ def _job_context(state: State, job_id: str) -> dict[str, Any]:
         "gallery": gallery(figures, f"{PATH}/{job_id}/figures"),
         "figure_names": _names(figures),
         "subject": _subject(record),
-        "parameters": {_label(name): "yes" if value is True else value for name, value in record.parameters.items()},
+        "parameters": {
+            _label(name): "yes" if value is True else value for name, value in record.parameters.items()
+        },
         **_WORDS,
     }
     shown = _shown(state, record)
@@ -276,7 +278,9 @@ def _may_run(principal: Principal) -> None:
 
 
 def _label(name: str) -> str:
-    return {"costs_bps": "Costs, bp", "start": "From", "end": "To", "store": "Stored with the run"}.get(name, name.capitalize())
+    return {"costs_bps": "Costs, bp", "start": "From", "end": "To", "store": "Stored with the run"}.get(
+        name, name.capitalize()
+    )
 
 
 def _fragment(template: str, context: Mapping[str, Any], headers: dict[str, str] | None = None) -> Response:
