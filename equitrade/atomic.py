@@ -63,18 +63,24 @@ def atomic_write(path: str | Path, content: bytes | str) -> None:
 
 
 @contextmanager
-def atomic_directory(path: str | Path) -> Iterator[Path]:
+def atomic_directory(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     """Give a temporary folder beside `path`; on leaving without an error it becomes `path`.
+
+    Parameters
+    ----------
+    path
+        The folder to make.
+    replace
+        Whether it takes the place of a folder of that name, which is removed just before.
 
     Raises
     ------
     FileExistsError
-        If `path` is there already (also if another process made it meanwhile): a finished folder is never
-        replaced.
+        If `path` exists already and is not to be replaced (also if another process made it meanwhile).
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
+    if target.exists() and not replace:
         raise FileExistsError(f"{target} exists already")
     temporary = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=target.parent))
     umask = os.umask(0)
@@ -88,6 +94,8 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
             else:
                 _sync_file(child)
         _sync_directory(temporary)
+        if replace:
+            shutil.rmtree(target, ignore_errors=True)
         # rename onto an existing non-empty folder fails on every system: the loser of a race finds out here.
         try:
             os.rename(temporary, target)

@@ -1,15 +1,14 @@
-"""Checkpoints: safetensors and JSON, each written whole or not at all; never pickle.
+"""Checkpoints as safetensors and JSON, each written whole or not at all; never pickle.
 
 ``DIRECTORY/checkpoints/step-00000500/`` holds ``agent.safetensors`` (actor, critic, target, temperature),
 ``symmetry.safetensors``, ``training.safetensors`` (optimiser and environment) and ``checkpoint.json`` (settings, seeds,
-counters). ``DIRECTORY/checkpoints/replay/`` holds the replay in pieces, one a checkpoint, so that writing costs what is
-new. Random numbers have no state (`rl_core.random`), so the counters are all that resuming needs besides.
+counters). ``DIRECTORY/checkpoints/replay/`` holds the replay in pieces, one for each checkpoint: only new rows are
+written. Random numbers have no state (`rl_core.random`), so the counters are all that resuming needs besides.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from equitrade.atomic import atomic_directory, atomic_path
 from rl_core.checkpoint_reader import FORMAT, STEP, read_document
 from rl_core.checkpoint_reader import latest_checkpoint as latest_checkpoint
 from rl_core.errors import ConfigError
@@ -46,7 +46,7 @@ _PIECE = re.compile(r"rows-(\d+)-(\d+)\.safetensors")
 
 
 def save_agent(agent: SAC, directory: Path) -> Path:
-    """Write what inference needs to ``directory/checkpoints/step-…``; give that folder."""
+    """Write what inference needs to ``directory/checkpoints/step-…``; return that folder."""
     return _write(agent, directory, agent.updates, {}, {})
 
 
@@ -104,7 +104,7 @@ def save_training(
 
 
 def load_training(folder: Path, agent: SAC, env: BatchedEnv, replay: Replay) -> dict[str, Any]:
-    """Put back what `save_training` wrote; give its JSON document.
+    """Restore what `save_training` wrote; return its JSON document.
 
     Raises
     ------
@@ -114,9 +114,15 @@ def load_training(folder: Path, agent: SAC, env: BatchedEnv, replay: Replay) -> 
     document = read_document(folder)
     if document["config"] != agent.config.to_dict():
         changed = [k for k, v in agent.config.to_dict().items() if document["config"].get(k) != v]
-        raise ConfigError(f"{folder}: it was made with other settings: {', '.join(changed)}")
+        raise ConfigError(
+            f"{folder}: the checkpoint was made with other settings ({', '.join(changed)}); "
+            "resume with those settings or choose another directory"
+        )
     if document["seeds"] != list(agent.seeds):
-        raise ConfigError(f"{folder}: it was made with seeds {document['seeds']}, not {list(agent.seeds)}")
+        raise ConfigError(
+            f"{folder}: the checkpoint was made with seeds {document['seeds']}, not {list(agent.seeds)}; "
+            "resume with those seeds or choose another directory"
+        )
     load_parameters(agent, folder, document)
     tensors = _tensors(folder / "training.safetensors")
     env.load_state_dict(_part(tensors, "env."))
@@ -128,10 +134,10 @@ def load_training(folder: Path, agent: SAC, env: BatchedEnv, replay: Replay) -> 
     # Again: rows older than the ring lie where the latest observation does.
     replay.load_state_dict(counters)
     for index, (_, leaf) in enumerate(agent.flat.leaves):
-        held = agent.optimizer.state[leaf]
+        state = agent.optimizer.state[leaf]
         for name, value in _part(tensors, f"adam.{index}.").items():
-            # In place: a CUDA graph may hold these very tensors.
-            held[name].copy_(value)
+            # In place: a CUDA graph reads these tensors at their addresses.
+            state[name].copy_(value)
     return document
 
 
@@ -139,13 +145,6 @@ def _write(
     agent: SAC, directory: Path, step: int, tensors: Mapping[str, Tensor], extra: Mapping[str, Any]
 ) -> Path:
     target = directory / "checkpoints" / f"step-{step:010d}"
-    temporary = target.parent / f".{target.name}.{os.getpid()}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    _save(_parameters(agent), temporary / "agent.safetensors")
-    _save(_symmetry_tensors(agent.symmetry), temporary / "symmetry.safetensors")
-    if tensors:
-        _save(tensors, temporary / "training.safetensors")
     document = {
         "format": FORMAT,
         "step": step,
@@ -156,14 +155,12 @@ def _write(
         "symmetry": _symmetry_names(agent.symmetry),
         **extra,
     }
-    with (temporary / "checkpoint.json").open("w", encoding="utf-8") as file:
-        json.dump(document, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    if target.exists():
-        shutil.rmtree(target)
-    temporary.rename(target)
-    _sync(target.parent)
+    with atomic_directory(target, replace=True) as folder:
+        _save(_parameters(agent), folder / "agent.safetensors")
+        _save(_symmetry_tensors(agent.symmetry), folder / "symmetry.safetensors")
+        if tensors:
+            _save(tensors, folder / "training.safetensors")
+        (folder / "checkpoint.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
     return target
 
 
@@ -236,15 +233,12 @@ def load_symmetry(folder: Path, document: Mapping[str, Any]) -> Symmetry:
 def _save_rows(directory: Path, replay: Replay) -> None:
     """Write the rows that no piece on disk holds yet."""
     folder = directory / "checkpoints" / "replay"
-    folder.mkdir(parents=True, exist_ok=True)
     saved = max((stop for _, stop, _ in _pieces(directory)), default=0)
     first = max(saved, replay.oldest)
     if first == replay.steps:
         return
-    target = folder / f"rows-{first:012d}-{replay.steps:012d}.safetensors"
-    temporary = folder / f".{target.name}.{os.getpid()}"
-    _save(replay.rows_between(first, replay.steps), temporary)
-    temporary.rename(target)
+    with atomic_path(folder / f"rows-{first:012d}-{replay.steps:012d}.safetensors") as path:
+        _save(replay.rows_between(first, replay.steps), path)
 
 
 def _drop_rows(directory: Path, replay: Replay) -> None:
@@ -277,15 +271,6 @@ def _pieces(directory: Path) -> list[tuple[int, int, Path]]:
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
     # Views share memory, which safetensors refuses.
     save_file({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, path)
-    _sync(path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

@@ -17,16 +17,16 @@ from safetensors import SafetensorError, safe_open
 from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
 
-__all__ = ["latest_checkpoint", "load_gains", "read_document"]
+__all__ = ["latest_checkpoint", "load_relaxed_weights", "read_document"]
 
 Array = npt.NDArray[np.float64]
 
 FORMAT = 1
 STEP = re.compile(r"step-(\d+)")
-_GAINS = re.compile(r"(actor|critic)\.layers\.(.+)\.w")
+_RELAXED_WEIGHTS = re.compile(r"(actor|critic)\.layers\.(.+)\.w")
 
 
-def load_gains(directory: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
+def load_relaxed_weights(directory: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
     """Read the relaxed weights of the newest checkpoint without building its networks.
 
     Returns
@@ -50,7 +50,7 @@ def load_gains(directory: str | Path) -> tuple[dict[str, Any], dict[str, Array]]
     try:
         with safe_open(path, framework="np") as file:
             for key in file.keys():  # noqa: SIM118  # it is no mapping
-                match = _GAINS.fullmatch(key)
+                match = _RELAXED_WEIGHTS.fullmatch(key)
                 if match:
                     found[f"{match[1]} {match[2]}"] = file.get_tensor(key).astype(np.float64)
     except (OSError, SafetensorError) as error:

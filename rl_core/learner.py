@@ -38,16 +38,27 @@ class Gradient(Protocol):
         """Metrics of the last call."""
 
 
-def choose_gradient(agent: SAC) -> Gradient:
+def choose_gradient(agent: SAC, *, own_losses: bool = False) -> Gradient:
     """Return the strategy that `SACConfig.gradient` asks for.
+
+    Parameters
+    ----------
+    agent
+        Its networks and layers are recognised by their exact types.
+    own_losses
+        Whether the agent is of a subclass with losses of its own, which fused code does not know.
 
     Raises
     ------
     ConfigError
-        For ``fused`` where there is no fused code for the agent's networks.
+        For ``fused`` where there is no fused code for the agent.
     """
     config = agent.config
-    if config.gradient == "fused" or (config.gradient == "auto" and not config.compile):
+    if config.gradient == "fused" and own_losses:
+        raise ConfigError(
+            f"gradient is 'fused', but {type(agent).__name__} has losses of its own; use 'auto' or 'autograd'"
+        )
+    if not own_losses and (config.gradient == "fused" or (config.gradient == "auto" and not config.compile)):
         if supports_vectors(agent.actor) and supports_vectors(agent.critic):
             return FusedGradient(agent, VectorStep)
         if supports_sets(agent.actor) and supports_sets(agent.critic):

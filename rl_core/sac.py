@@ -27,6 +27,9 @@ from rl_core.tanh_normal import sample
 
 __all__ = ["SAC", "Metrics", "load_agent"]
 
+LOSS_METHODS = ("losses", "penalty", "products", "squash")
+"""Methods of which fused gradients are derived: where a subclass changes one, autograd is used."""
+
 
 class SAC:
     """An actor, an ensemble of critics with its target, and a temperature, for each of S seeds.
@@ -206,7 +209,8 @@ class SAC:
     @cached_property
     def gradient(self) -> Gradient:
         """Strategy that fills the gradient buffer; parameters must stay where they are in memory."""
-        return choose_gradient(self)
+        own = any(getattr(type(self), name) is not getattr(SAC, name) for name in LOSS_METHODS)
+        return choose_gradient(self, own_losses=own)
 
     def _update_by_graph(self, batch: Batch, count: int) -> None:
         """Take all steps as one CUDA graph, captured for each shape of batch."""

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from equitrade.atomic import atomic_write
 from rl_core.checkpoint import forget_rows, latest_checkpoint, load_training, save_training
 from rl_core.config import SACConfig
 from rl_core.env import BatchedEnv
@@ -299,9 +300,7 @@ class _Log:
                 break
             if line["step"] <= step:
                 self.lines.append(line)
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in self.lines), encoding="utf-8")
-        temporary.replace(self.path)
+        atomic_write(self.path, "".join(json.dumps(line) + "\n" for line in self.lines))
 
     def write(
         self, loop: _Loop, metrics: Mapping[str, list[float]], evaluation: Mapping[str, list[float]] | None

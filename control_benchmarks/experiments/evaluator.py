@@ -173,14 +173,14 @@ def observation_spread(task: Task, action_repeat: int) -> Tensor:
     return torch.cat(seen).std(dim=0)
 
 
-def gain_lines(agent: SAC) -> list[dict[str, object]]:
+def relaxed_weight_lines(agent: SAC) -> list[dict[str, object]]:
     """Return how unequal the relaxed weights of every layer are, for each row of seeds, and the weights."""
     found: list[dict[str, object]] = []
     for name, network in (("actor", agent.actor), ("critic", agent.critic)):
-        gains = {layer: weights.detach().cpu() for layer, weights in network.relaxed_weights().items()}
+        by_layer = {layer: weights.detach().cpu() for layer, weights in network.relaxed_weights().items()}
         copies = network.ensemble or 1
-        for layer, values in relaxation(gains).items():
-            weights = gains[layer]
+        for layer, values in relaxation(by_layer).items():
+            weights = by_layer[layer]
             for row in range(len(agent.seeds)):
                 mine = slice(row * copies, (row + 1) * copies)
                 found.append(

@@ -20,7 +20,7 @@ from control_benchmarks.envs.process_pool import ControlEnv
 from control_benchmarks.envs.symmetry import state_symmetry
 from control_benchmarks.envs.symmetry_gaps import measure_gaps
 from control_benchmarks.envs.variants import Variant, load_variant
-from control_benchmarks.experiments.evaluator import Evaluation, Judge, gain_lines
+from control_benchmarks.experiments.evaluator import Evaluation, Judge, relaxed_weight_lines
 from control_benchmarks.experiments.results import (
     END,
     EVALUATION,
@@ -265,7 +265,7 @@ class _Watch:
         found = self.judge.evaluate(agent)
         self.recorder.evaluation(frames, found)
         if job.agent == "relaxed":
-            self.recorder.relaxed_weights(frames, gain_lines(agent))
+            self.recorder.relaxed_weights(frames, relaxed_weight_lines(agent))
         mean = found.returns.mean(dim=1)
         means = mean.view(len(job.variants), -1).mean(dim=1).tolist()
         text = ", ".join(f"{name} {value:.0f}" for name, value in zip(job.variants, means, strict=True))

@@ -100,10 +100,10 @@ def group_mean(w: Tensor) -> Tensor:
     return w.mean(dim=tuple(range(2, w.ndim)), keepdim=True)
 
 
-def relaxed_penalty(gains: Iterator[nn.Parameter], copies: int, reference: Tensor) -> Tensor:
+def relaxed_penalty(weights: Iterator[nn.Parameter], copies: int, reference: Tensor) -> Tensor:
     """Σ (w − mean w)² of relaxed weights [K, L, …, G], [K]; the mean is over all axes after L."""
     total = reference.new_zeros(copies)
-    for w in gains:
+    for w in weights:
         deviation = w - group_mean(w)
         total = total + deviation.square().flatten(1).sum(dim=1)
     return total

@@ -157,7 +157,7 @@ def critic_errors(
 
 
 def relaxation(
-    gains: Mapping[str, Tensor], over: Literal["all", "group", "rows"] = "all"
+    weights: Mapping[str, Tensor], over: Literal["all", "group", "rows"] = "all"
 ) -> dict[str, Tensor]:
     """How unequal each layer's relaxed weights are: max |w_l − mean w_l| / mean |w|, each [K].
 
@@ -165,14 +165,14 @@ def relaxation(
 
     Parameters
     ----------
-    gains
+    weights
         By layer, [K, L, G] or, with rows, [K, L, N, G].
     over
         What the mean is taken over: everything but the banks, the group alone (mirror of a market), or the
         rows alone (exchange of assets). Layers without rows are left out for ``"rows"``.
     """
     found = {}
-    for name, w in gains.items():
+    for name, w in weights.items():
         if over == "rows" and w.ndim < 4:
             continue
         dims = {"all": tuple(range(2, w.ndim)), "group": (w.ndim - 1,), "rows": (2,)}[over]

@@ -81,3 +81,13 @@ def test_only_old_leftovers_are_removed(tmp_path: Path) -> None:
     os.utime(other, (ancient, ancient))
     assert remove_leftovers(tmp_path, older_than=time.time() - 500) == [old]
     assert sorted(path.name for path in tmp_path.iterdir()) == [".tmp-new", "kept"]
+
+
+def test_a_directory_takes_the_place_of_another_when_asked_to(tmp_path: Path) -> None:
+    target = tmp_path / "step"
+    for content in ("old", "new"):
+        with atomic_directory(target, replace=True) as temporary:
+            (temporary / content).write_text(content)
+            assert (target / "old").exists() == (content == "new")
+    assert [path.name for path in target.iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["step"]

@@ -335,3 +335,28 @@ def test_a_changed_layer_on_rows_trains_by_autograd(name: str) -> None:
     layer.__class__ = type("Changed", (type(layer),), {})
     assert isinstance(agent.gradient, Autograd)
     assert not isinstance(make("relaxed", symmetry).gradient, Autograd)
+
+
+class Cautious(SAC):
+    """A user's agent with losses of its own."""
+
+    def penalty(self) -> torch.Tensor:
+        return super().penalty() + self.actor.layers["head"].bias.square().sum()
+
+
+class Named(SAC):
+    """A user's agent with the losses of SAC."""
+
+    def __str__(self) -> str:
+        return "named"
+
+
+def test_losses_of_a_subclass_are_followed() -> None:
+    symmetry = symmetries()["C2"]
+    config = SACConfig(agent="relaxed", width=16, relaxed_penalty=0.5)
+    assert isinstance(Named(symmetry, config, (0, 1)).gradient, FusedGradient)
+    agent = Cautious(symmetry, config, (0, 1))
+    assert isinstance(agent.gradient, Autograd)
+    forced = Cautious(symmetry, config.replace(gradient="fused"), (0, 1))
+    with pytest.raises(ConfigError, match="Cautious has losses of its own; use 'auto' or 'autograd'"):
+        forced.update(batch(symmetry, (0, 1), 0))

@@ -162,7 +162,7 @@ def test_exact_stays_equivariant_and_relaxed_need_not() -> None:
         assert (sac.actor.check_equivariance() < 1e-4) == stays
 
 
-def test_penalty_draws_gains_together() -> None:
+def test_penalty_reduces_differences_of_relaxed_weights() -> None:
     def spread(penalty: float) -> float:
         sac = make("relaxed", relaxed_lr_multiplier=10.0, relaxed_penalty=penalty)
         for step in range(60):
@@ -172,7 +172,7 @@ def test_penalty_draws_gains_together() -> None:
     assert spread(1.0) < 0.1 * spread(0.0)
 
 
-def test_gains_have_their_own_learning_rate() -> None:
+def test_relaxed_weights_have_their_own_learning_rate() -> None:
     still, moving = make("relaxed", relaxed_lr_multiplier=0.0), make("relaxed", relaxed_lr_multiplier=5.0)
     for sac in (still, moving):
         sac.update(batch((3,), 0))
@@ -275,14 +275,14 @@ def test_some_layers_alone_can_be_relaxed(place: str, names: set[str]) -> None:
     assert min(agent.actor.check_equivariance(), agent.critic.check_equivariance()) > 1e-4
 
 
-def test_gains_can_start_apart_each_seed_by_its_own_numbers() -> None:
+def test_relaxed_weights_can_start_apart_each_seed_by_its_own_numbers() -> None:
     agent, alone = make("relaxed", (3, 8), relaxed_noise=0.1), make("relaxed", (8,), relaxed_noise=0.1)
     assert agent.actor.check_equivariance() > 1e-3
-    for name, gains in agent.actor.relaxed_weights().items():
-        assert torch.equal(gains[1:], alone.actor.relaxed_weights()[name])
-        assert not torch.equal(gains[0], gains[1])
-    for name, gains in agent.critic.relaxed_weights().items():
-        assert torch.equal(gains, agent.target.relaxed_weights()[name])
+    for name, weights in agent.actor.relaxed_weights().items():
+        assert torch.equal(weights[1:], alone.actor.relaxed_weights()[name])
+        assert not torch.equal(weights[0], weights[1])
+    for name, weights in agent.critic.relaxed_weights().items():
+        assert torch.equal(weights, agent.target.relaxed_weights()[name])
 
 
 def test_averages_of_units_that_died_vanish_before_they_are_slow() -> None:
@@ -301,7 +301,7 @@ def test_averages_of_units_that_died_vanish_before_they_are_slow() -> None:
     assert torch.equal(held["exp_avg"][4:8], torch.zeros(4))
 
 
-def test_decay_draws_gains_to_their_mean_apart_from_the_loss() -> None:
+def test_decay_draws_weights_to_their_mean_apart_from_the_loss() -> None:
     agent = make(
         "relaxed",
         relaxed_noise=0.3,
@@ -310,12 +310,12 @@ def test_decay_draws_gains_to_their_mean_apart_from_the_loss() -> None:
         actor_lr=1e-2,
         critic_lr=2e-2,
     )
-    before = {name: gains.clone() for name, gains in agent.actor.relaxed_weights().items()}
+    before = {name: weights.clone() for name, weights in agent.actor.relaxed_weights().items()}
     agent.flat.gradients.zero_()
     agent.descend()
-    for name, gains in agent.actor.relaxed_weights().items():
-        mean = before[name].mean(dim=tuple(range(2, gains.ndim)), keepdim=True)
-        torch.testing.assert_close(gains, mean + 0.95 * (before[name] - mean))
+    for name, weights in agent.actor.relaxed_weights().items():
+        mean = before[name].mean(dim=tuple(range(2, weights.ndim)), keepdim=True)
+        torch.testing.assert_close(weights, mean + 0.95 * (before[name] - mean))
     for _ in range(100):
         agent.descend()
     assert max(agent.actor.check_equivariance(), agent.critic.check_equivariance()) < 1e-2

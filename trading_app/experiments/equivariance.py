@@ -93,12 +93,12 @@ def relaxed_weights(run: Run) -> RelaxedWeights:
     ConfigError
         If the checkpoint is damaged.
     """
-    from rl_core.checkpoint_reader import latest_checkpoint, load_gains
+    from rl_core.checkpoint_reader import latest_checkpoint, load_relaxed_weights
 
     path = _trained_path(run)
     if latest_checkpoint(path) is None:
         raise RunError(f"run {run.name!r} has no checkpoint yet")
-    document, found = load_gains(path)
+    document, found = load_relaxed_weights(path)
     seeds = tuple(int(seed) for seed in document["seeds"])
     layers = {}
     for name, w in sorted(found.items(), key=lambda item: _place(item[0])):
@@ -131,11 +131,11 @@ def deviations(agent: SAC) -> dict[str, Tensor]:
     if agent.config.agent != "relaxed":
         return {}
     found = {}
-    for network, gains in (
+    for network, weights in (
         ("actor", agent.actor.relaxed_weights()),
         ("critic", agent.critic.relaxed_weights()),
     ):
-        apart = {name: w for name, w in gains.items() if w[0, 0].numel() > 1}
+        apart = {name: w for name, w in weights.items() if w[0, 0].numel() > 1}
         for name, values in relaxation(apart).items():
             key = f"{RELAXATION}{network} {name.removesuffix('.w')}"
             found[key] = values.view(len(agent.seeds), -1).mean(dim=1)

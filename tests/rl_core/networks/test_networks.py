@@ -1,4 +1,4 @@
-"""Networks of every kind: shapes, equivariance, seeds, penalties, gains and named faults."""
+"""Networks of every kind: shapes, equivariance, seeds, penalties, relaxed weights and named faults."""
 
 from __future__ import annotations
 
