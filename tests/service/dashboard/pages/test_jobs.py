@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+
+from trading_app.runs.run import open_run
 
 
 def test_backtest_is_queued_as_the_api_would(desk: Any) -> None:
@@ -131,3 +134,25 @@ def test_training_shows_its_curves_while_it_goes_on(desk: Any) -> None:
 def test_unknown_job_is_told(desk: Any) -> None:
     assert "See every job" in desk.get("/dashboard/jobs/" + "0" * 32, 404)
     assert "See every job" in desk.get("/dashboard/jobs/nope", 404)
+
+
+@pytest.mark.parametrize("store", [True, False])
+def test_backtest_is_stored_with_its_run_only_on_request(
+    desk: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: bool
+) -> None:
+    from service.jobs.tasks import TASKS, JobContext
+    from trading_app.runs.backtests import load_backtest
+
+    asked = []
+
+    def backtest_run(run: Any, **_: Any) -> Any:
+        asked.append(run.path)
+        return load_backtest(open_run("alpha", desk.home))
+
+    monkeypatch.setattr("trading_app.experiments.out_of_sample.backtest_run", backtest_run)
+    monkeypatch.setattr("service.jobs.tasks.inference_files", lambda source: ["manifest.json"])
+    settings = desk.service.state.settings
+    context = JobContext(settings, tmp_path / "job", lambda share, line: None)
+    TASKS["backtest"]({"run": "alpha", "store": store}, context)
+    own = settings.home / "runs" / "alpha"
+    assert asked == [own if store else tmp_path / "job" / "alpha"]
