@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -51,8 +52,9 @@ def backtest_run(
     data : str, optional
         Other prices of the same symbols; the run's own by default.
     start, end : date, optional
-        By default the run's test period; on other prices, all of them. An earlier start than the test period's is
-        refused on the run's own data: the agent was trained there.
+        By default from the first test date to the last one; to the last price where rows were added since training or
+        the prices are others. An earlier start is refused on any prices of the run's symbols: the agent was trained
+        there.
     costs_bps : float, optional
         Commission and half-spread together, instead of the run's.
     fill : str, optional
@@ -85,7 +87,7 @@ def backtest_run(
         run,
         results,
         data_hash=prices.hash,
-        notes=left_out,
+        notes=[*_changes_of_prices(run, prices), *left_out],
         trials=trials or config.search.trials,
         trial_sharpes=None if trials else config.search.sharpes or None,
     )
@@ -142,18 +144,46 @@ def with_costs(costs: CostModel, costs_bps: float | None) -> CostModel:
 def _period(
     run: Run, prices: Prices, start: DateLike | None, end: DateLike | None
 ) -> tuple[pd.Timestamp, pd.Timestamp]:
-    same = prices.hash == run.manifest["data"]["hash"]
+    """First and last day of a backtest; days before the test period are refused where the run knows a symbol."""
     test_start, test_end = (pd.Timestamp(day) for day in run.manifest["split"]["test"])
+    seen = bool(set(prices.symbols) & set(run.symbols))
     if start is not None:
         first = parse_date(start, "start")
     else:
-        first = test_start if same else prices.dates[0]
-    if same and first < test_start:
+        first = max(test_start, prices.dates[0]) if seen else prices.dates[0]
+    if seen and first < test_start:
         raise DataError(
             f"start {first.date()} lies before the test period, which begins on {test_start.date()}: "
             "the agent was trained on earlier dates; choose a later start"
         )
+    same = prices.hash == run.manifest["data"]["hash"]
     last = parse_date(end, "end") if end is not None else (test_end if same else prices.dates[-1])
     if last <= first:
         raise DataError(f"no session from {first.date()} to {last.date()}: start must be before end")
     return first, last
+
+
+def _changes_of_prices(run: Run, prices: Prices) -> list[str]:
+    """A note where the prices are not those that the run was trained on: rows were added, or rows differ."""
+    trained = run.manifest["data"]
+    if prices.hash == trained["hash"]:
+        return []
+    known = prices.between(trained["start"], trained["end"]) if _overlap(prices, trained) else None
+    if known is not None and known.hash == trained["hash"]:
+        added = len(prices.dates) - len(known.dates)
+        return [
+            f"{prices.name} has {added} more session{'s' if added > 1 else ''} than at training; "
+            "the earlier prices are unchanged."
+        ]
+    return [
+        f"The prices of {prices.name} up to {trained.get('end', 'the end of training')} differ from those that the run "
+        "was trained on; the test period may rest on other prices than the training."
+    ]
+
+
+def _overlap(prices: Prices, trained: Mapping[str, Any]) -> bool:
+    """Whether the recorded dates of the run's prices lie within those of the prices."""
+    if "start" not in trained or "end" not in trained:
+        return False
+    first, last = pd.Timestamp(trained["start"]), pd.Timestamp(trained["end"])
+    return bool(prices.dates[0] <= first and last <= prices.dates[-1])

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from trading_app.cli.main import command_points, run
@@ -145,11 +147,48 @@ def test_other_symbols_are_refused(command: Command) -> None:
     assert "other symbols" in err
 
 
+def weekday_file(path: Path, sessions: int, first: float = 0.0) -> str:
+    """Write a file of three symbols over weekdays; the same prices for any number of sessions."""
+    rng = np.random.default_rng(0)
+    close = 50 * np.exp(np.cumsum(rng.normal(0, 0.01, (sessions, 3)), axis=0))
+    close[0, 0] += first
+    dates = pd.bdate_range("2021-01-04", periods=sessions, name="date")
+    pd.DataFrame(close, dates, ["KO", "GE", "IBM"]).to_csv(path)
+    return str(path)
+
+
+def test_more_days_under_the_same_name_do_not_bring_back_the_training_dates(
+    command: Command, tmp_path: Path
+) -> None:
+    def imported(sessions: int, first: float = 0.0) -> None:
+        file = weekday_file(tmp_path / "prices.csv", sessions, first)
+        code, _, err = command("data", "import", file, "--name", "mine")
+        assert code == 0, err
+
+    imported(400)
+    code, out, err = command("train", "--data", "mine", "--seeds", "1", "--name", "kept", "--json")
+    assert code == 0, err
+    manifest = json.loads((Path(json.loads(out)["path"]) / "manifest.json").read_text())
+    test_start, test_end = manifest["split"]["test"]
+    for sessions, first, last, words in (
+        (400, 0.0, test_end, None),
+        (401, 0.0, "2022-07-18", "1 more session than at training"),
+        (401, 1.0, "2022-07-18", "differ from those that the run was trained on"),
+    ):
+        imported(sessions, first)
+        code, out, err = command("backtest", "kept", "--json")
+        assert code == 0, err
+        document = json.loads(out)
+        assert (document["start"], document["end"]) == (test_start, last)
+        assert words is None or any(words in note for note in document["notes"])
+        code, _, err = command("backtest", "kept", "--start", "2021-02-01")
+        assert code == 2
+        assert len(err.strip().splitlines()) == 1
+        assert "the agent has seen those dates" in err
+
+
 def test_messy_long_csv_to_next_open_backtest(command: Command, tmp_path: Path) -> None:
     """31 symbols, holes in opens, highs and lows: imported with every hole named, trained and backtested."""
-    import numpy as np
-    import pandas as pd
-
     generator = np.random.default_rng(0)
     dates = pd.bdate_range("2006-01-03", "2017-12-29")
     frames = []
