@@ -54,7 +54,10 @@ def backtest(
         with working(f"backtesting {found.called(state)} beside the baselines"):
             saved = backtest_run(found, home=state, trials=trials, **options)  # type: ignore[arg-type]
         document = dict(saved.document)
-        say(f"next: equitrade report {found.called(state)}")
+        if saved.path == found.path:
+            say(f"next: equitrade report {found.called(state)}")
+        else:
+            say(f"what-if: saved in {saved.path}; the run's own evidence is unchanged")
     show(document, as_json)
 
 

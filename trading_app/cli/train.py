@@ -85,5 +85,6 @@ def run_training(
         )
     if result.stopped:
         say(f"training stopped early: {result.stopped}")
-    say(f"next: equitrade backtest {run.called(home)}")
+    else:
+        say(f"next: equitrade backtest {run.called(home)}")
     return {"run": run.name, "path": str(run.path), "stopped": result.stopped, "seeds": run.seeds}

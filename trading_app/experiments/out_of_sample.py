@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +16,13 @@ from data.loading import load_prices
 from data.prices import Prices
 from trading_app.backtesting.backtest import backtest
 from trading_app.backtesting.baselines import BASELINES
-from trading_app.experiments.config import load_config
+from trading_app.experiments.config import RunConfig, load_config
 from trading_app.experiments.equivariance import measure_equivariance, save_equivariance
 from trading_app.experiments.policies import load_policy
+from trading_app.files import RunError, read_json
 from trading_app.market.costs import CostModel
 from trading_app.market.panel import resolve_fill
-from trading_app.runs.backtests import SavedBacktest, save_backtest
+from trading_app.runs.backtests import WHAT_IF, SavedBacktest, save_backtest
 from trading_app.runs.run import Run
 
 if TYPE_CHECKING:
@@ -39,6 +41,9 @@ def backtest_run(
     trials: int | None = None,
 ) -> SavedBacktest:
     """Backtest a run's ensemble, each of its seeds and the baselines under the same costs and fills.
+
+    With other prices, dates, costs or fills than the run's this is a what-if backtest: it is saved in
+    ``what-if/LABEL/`` of the run, and the run's own evidence stays.
 
     The equivariance errors of policy and critic on those dates are measured and saved too, see
     `trading_app.experiments.equivariance`.
@@ -60,15 +65,18 @@ def backtest_run(
     fill : str, optional
         Instead of the run's.
     trials : int, optional
-        Number of settings tried, for the deflated Sharpe ratio; from the run's configuration by default.
+        Number of settings tried, for the deflated Sharpe ratio. The largest number of the run's
+        configuration and of all its backtests counts.
 
     Raises
     ------
     DataError
-        For other symbols, an empty range or dates that the agent was trained on.
+        For a run whose training is not finished, other symbols, an empty range or dates that the agent was trained on.
     """
     config = load_config(run.path / "config.toml")
+    data = None if data == config.data.name else data
     prices, first, last = unseen_period(run, home=home, data=data, start=start, end=end)
+    label = _what_if_label(data, start, end, costs_bps, fill)
     costs = with_costs(config.costs, costs_bps)
     policy = load_policy(run.path)
     path = policy.rollout(prices, first, last)
@@ -83,15 +91,23 @@ def backtest_run(
     results: BatchResult = backtest(
         prices, strategies, costs=costs, start=first, end=last, **replace(config.market, fill=rule).account
     )
+    count, ignored = _count_trials(run, config, trials)
+    stopped = run.manifest.get("stopped")
     saved = save_backtest(
         run,
         results,
+        folder=run.path / WHAT_IF / label if label else None,
         data_hash=prices.hash,
-        notes=[*_changes_of_prices(run, prices), *left_out],
-        trials=trials or config.search.trials,
-        trial_sharpes=None if trials else config.search.sharpes or None,
+        notes=[
+            *([f"Training stopped early: {stopped}."] if stopped else []),
+            *_changes_of_prices(run, prices),
+            *left_out,
+            *ignored,
+        ],
+        trials=count,
+        trial_sharpes=config.search.sharpes or None if count == config.search.trials else None,
     )
-    save_equivariance(run, measure_equivariance(policy, path))
+    save_equivariance(Run(saved.path, run.manifest), measure_equivariance(policy, path))
     return saved
 
 
@@ -108,8 +124,9 @@ def unseen_period(
     Raises
     ------
     DataError
-        For an empty range or dates that the agent was trained on.
+        For a run whose training is not finished, an empty range or dates that the agent was trained on.
     """
+    run.require_finished()
     d = load_config(run.path / "config.toml").data
     prices = load_prices(
         data or d.name,
@@ -161,6 +178,43 @@ def _period(
     if last <= first:
         raise DataError(f"no session from {first.date()} to {last.date()}: start must be before end")
     return first, last
+
+
+def _what_if_label(
+    data: str | None,
+    start: DateLike | None,
+    end: DateLike | None,
+    costs_bps: float | None,
+    fill: str | None,
+) -> str:
+    """Name of a what-if backtest by its options, ``start-2022-01-03_costs-0``; empty where all are the run's own."""
+    options = {
+        "data": None if data is None else Path(data).stem,
+        "start": None if start is None else parse_date(start, "start").date(),
+        "end": None if end is None else parse_date(end, "end").date(),
+        "costs": None if costs_bps is None else f"{costs_bps:g}",
+        "fill": fill,
+    }
+    label = "_".join(f"{name}-{value}" for name, value in options.items() if value is not None)
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", label)
+
+
+def _count_trials(run: Run, config: RunConfig, trials: int | None) -> tuple[int, list[str]]:
+    """Return the largest number of trials ever given for a run, now recorded there, and a note on a smaller one."""
+    recorded = Run(run.path, read_json(run.path / "manifest.json"))
+    try:
+        earlier = (run.metrics or {}).get("trials") or 1
+    except RunError:  # damaged: the backtest replaces it
+        earlier = 1
+    known = max(config.search.trials, recorded.manifest.get("trials", 1), earlier)
+    count = max(known, trials or 1)
+    if count > max(config.search.trials, recorded.manifest.get("trials", 1)):
+        recorded.with_manifest(trials=count)
+    if trials is None or trials == count:
+        return count, []
+    return count, [
+        f"{count} trials are counted, as recorded for this run; the smaller number {trials} is ignored."
+    ]
 
 
 def _changes_of_prices(run: Run, prices: Prices) -> list[str]:

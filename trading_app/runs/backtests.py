@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trading_app.backtesting.results import BatchResult
     from trading_app.runs.run import Run
 
+WHAT_IF = "what-if"
 FILES = ("metrics.json", "equity.parquet", "weights.parquet", "trades.parquet", "costs.parquet")
 
 
@@ -31,7 +32,7 @@ class SavedBacktest:
     Attributes
     ----------
     path : Path
-        The run's directory.
+        The directory: the run's, or that of a what-if backtest.
     document : mapping
         Content of ``metrics.json``, see `trading_app.backtesting.summary`.
     """
@@ -83,6 +84,7 @@ def save_backtest(
     run: Run,
     results: BatchResult,
     *,
+    folder: Path | None = None,
     data_hash: str | None = None,
     notes: Sequence[str] = (),
     reference: str = "equal-weight",
@@ -102,6 +104,8 @@ def save_backtest(
         Where to.
     results : BatchResult
         Strategies ``agent``, ``seed-0`` … and baselines, under the same prices, dates and costs.
+    folder : Path, optional
+        Another directory, for a what-if backtest; the run's by default.
     data_hash : str, optional
         Hash of the prices.
     notes : sequence of str
@@ -121,14 +125,16 @@ def save_backtest(
     document["data"]["hash"] = data_hash
     document["notes"] += notes
     document["created_at"] = now()
+    folder = run.path if folder is None else folder
+    folder.mkdir(parents=True, exist_ok=True)
     # metrics.json marks a complete backtest: it is removed first and written last.
     for stale in ("metrics.json", "report.html"):
-        (run.path / stale).unlink(missing_ok=True)
+        (folder / stale).unlink(missing_ok=True)
     for file, frame in _frames(results).items():
-        with atomic_path(run.path / file) as temporary:
+        with atomic_path(folder / file) as temporary:
             frame.to_parquet(temporary, index=False, compression="zstd")
-    atomic_write(run.path / "metrics.json", to_json(document))
-    return SavedBacktest(run.path, document)
+    atomic_write(folder / "metrics.json", to_json(document))
+    return SavedBacktest(folder, document)
 
 
 def load_backtest(run: Run) -> SavedBacktest:
@@ -141,6 +147,7 @@ def load_backtest(run: Run) -> SavedBacktest:
     """
     document = run.metrics
     if document is None:
+        run.require_finished()
         raise RunError(f"run {run.name!r} has no backtest yet; run `equitrade backtest {run.name}`")
     for file in FILES:
         if not (run.path / file).is_file():

@@ -4,7 +4,7 @@
 
 - ``manifest.json``: ``schema``, ``name``, ``created_at``, ``config``, ``data`` (name, hash, dates, symbols),
   ``split``, ``seeds``, ``code`` (revision, whether it was changed), ``versions``, ``machine``; once training has ended
-  ``finished_at`` and ``wall_time_seconds``;
+  ``finished_at`` and ``wall_time_seconds``; ``trials`` where a backtest was given more than the configuration;
 - ``config.toml``, and the output of training: ``progress.jsonl``, TensorBoard events, ``checkpoints/``;
 - after a backtest, all together or none:
   ``metrics.json``: the document of `trading_app.backtesting.summary`;
@@ -17,7 +17,8 @@
   ``costs.parquet``: columns ``strategy``, ``date``, ``price_pnl``, ``commission``, ``spread``, ``impact``,
   ``borrow``, ``interest`` (in units of the account's start) and ``turnover`` (½ Σ|Δw| of the session);
 - ``symmetry.json``: equivariance errors of policy and critic (`trading_app.experiments.equivariance`);
-- ``report.html``.
+- ``report.html``;
+- ``what-if/LABEL/``: the same files of a backtest with other prices, dates, costs or fills than the run's.
 
 A walk-forward run (`trading_app.experiments.walk_forward`) lists ``folds`` in its manifest and has a run in
 ``folds/fold-1``, … for each, instead of checkpoints of its own.
@@ -109,6 +110,24 @@ class Run:
         if "finished_at" not in manifest:
             return "incomplete"
         return "backtested" if (self.path / "metrics.json").exists() else "complete"
+
+    def require_finished(self) -> None:
+        """Refuse a run whose training has not ended.
+
+        Raises
+        ------
+        RunError
+            With the command that continues it.
+        """
+        status = self.status
+        if status == "training":
+            raise RunError(f"run {self.name!r} is being trained; wait until its training has ended")
+        if status == "incomplete":
+            command = "walk-forward" if self.manifest.get("folds") else "train"
+            raise RunError(
+                f"run {self.name!r}: training is not finished; `equitrade {command} --resume --name {self.name}` "
+                "continues it"
+            )
 
     @contextmanager
     def training(self) -> Iterator[None]:

@@ -147,6 +147,52 @@ def test_other_symbols_are_refused(command: Command) -> None:
     assert "other symbols" in err
 
 
+def test_what_if_backtests_and_fewer_trials_leave_the_evidence_of_the_run(command: Command) -> None:
+    code, out, err = command("train", "--data", "factors-5", "--seeds", "1", "--name", "own", "--json")
+    assert code == 0, err
+    run = Path(json.loads(out)["path"])
+    assert command("backtest", "own", "--trials", "3")[0] == 0
+    assert command("report", "own")[0] == 0
+    own = (run / "metrics.json").read_bytes(), (run / "symmetry.json").read_bytes()
+    for options, label in (
+        (("--costs-bps", "0"), "costs-0"),
+        (("--start", "2021-06-01", "--end", "2021-12-30"), "start-2021-06-01_end-2021-12-30"),
+    ):
+        code, out, err = command("backtest", "own", *options, "--json")
+        assert code == 0, err
+        assert label in err
+        assert json.loads((run / "what-if" / label / "metrics.json").read_text()) == json.loads(out)
+        assert json.loads(out)["trials"] == 3
+        assert ((run / "metrics.json").read_bytes(), (run / "symmetry.json").read_bytes()) == own
+        assert (run / "report.html").is_file()
+    (run / "metrics.json").unlink()
+    for options, trials in (((), 3), (("--trials", "1"), 3), (("--trials", "4"), 4), ((), 4)):
+        code, out, err = command("backtest", "own", *options, "--json")
+        assert code == 0, err
+        document = json.loads(out)
+        assert document["trials"] == trials
+        assert any("number 1 is ignored" in note for note in document["notes"]) == (
+            options == ("--trials", "1")
+        )
+
+
+def test_run_whose_training_is_not_finished_is_not_backtested(command: Command) -> None:
+    code, out, err = command("train", "--data", "factors-5", "--seeds", "1", "--name", "half", "--json")
+    assert code == 0, err
+    manifest = Path(json.loads(out)["path"]) / "manifest.json"
+    content = json.loads(manifest.read_text())
+    del content["finished_at"]
+    manifest.write_text(json.dumps(content))
+    for arguments in (("backtest", "half"), ("report", "half")):
+        code, out, err = command(*arguments)
+        assert (code, out) == (2, "")
+        assert len(err.strip().splitlines()) == 1
+        assert "equitrade train --resume --name half" in err
+    assert not (manifest.parent / "metrics.json").exists()
+    assert command("train", "--resume", "--name", "half")[0] == 0
+    assert command("backtest", "half")[0] == 0
+
+
 def weekday_file(path: Path, sessions: int, first: float = 0.0) -> str:
     """Write a file of three symbols over weekdays; the same prices for any number of sessions."""
     rng = np.random.default_rng(0)
@@ -184,7 +230,7 @@ def test_more_days_under_the_same_name_do_not_bring_back_the_training_dates(
         code, _, err = command("backtest", "kept", "--start", "2021-02-01")
         assert code == 2
         assert len(err.strip().splitlines()) == 1
-        assert "the agent has seen those dates" in err
+        assert "the agent was trained on earlier dates" in err
 
 
 def test_messy_long_csv_to_next_open_backtest(command: Command, tmp_path: Path) -> None:

@@ -79,6 +79,6 @@ def test_what_cannot_be_compared_is_refused(prices: Prices, tmp_path: Path) -> N
     cut.to_parquet(one.path / "equity.parquet", index=False)
     with pytest.raises(DataError, match="common dates"):
         compare_runs([one, late])
-    bare = create_run({"seeds": [0], "data": {}, "split": {}}, "", home=tmp_path, name="bare")
+    bare = create_run({"seeds": [0], "data": {}, "split": {}}, "", home=tmp_path, name="bare").finish(1.0)
     with pytest.raises(RunError, match="equitrade backtest bare"):
         compare_runs([late, bare])

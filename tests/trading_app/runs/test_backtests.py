@@ -44,5 +44,7 @@ def test_backtest_replaces_the_last_one_and_its_report(run: Run, results: Any) -
 
 def test_no_backtest_yet(run: Run) -> None:
     assert run.metrics is None
-    with pytest.raises(RunError, match="no backtest yet"):
+    with pytest.raises(RunError, match="train --resume --name"):
         load_backtest(run)
+    with pytest.raises(RunError, match="no backtest yet"):
+        load_backtest(run.finish(1.0))
