@@ -33,6 +33,7 @@ async def show_model(model_id: ModelId, state: StateDep, _reader: Reader) -> Mod
         features=list(evidence.features),
         history_days=evidence.history,
         fill=evidence.fill,
+        verdict=evidence.verdict,
         out_of_sample={name: Metric(**values) for name, values in evidence.metrics.items()},
         evaluated=evidence.evaluated,
         notes=list(evidence.notes),

@@ -35,6 +35,8 @@ class Evidence:
         Last day that was learned from.
     evaluated : dict
         Dates of the out-of-sample evaluation.
+    verdict : str or None
+        Comparison with the reference in one sentence.
     metrics : dict
         Figure → ``{value, low, high}``, out of sample.
     notes : tuple of str
@@ -55,6 +57,7 @@ class Evidence:
     history: int = 0
     trained_until: str | None = None
     evaluated: dict[str, Any] = field(default_factory=dict)
+    verdict: str | None = None
     metrics: dict[str, dict[str, float | None]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
@@ -78,8 +81,8 @@ def read_evidence(run: Path) -> Evidence:
     Raises
     ------
     DataError
-        If the run is incomplete, was not evaluated after the days it learned from, or does not record its
-        inputs; the message names the run and what to do.
+        If the run is incomplete, was not evaluated after the days it learned from or under its own costs, fill and
+        dates, or does not record its inputs; the message names the run and what to do.
     """
     from trading_app.runs.run import Run
 
@@ -107,10 +110,18 @@ def _evidence(run: Path, manifest: dict[str, Any], metrics: dict[str, Any]) -> E
             f"{run}: was evaluated from {metrics['start']}, but learned until {learned}; "
             f"`equitrade backtest {run.name}` without --start evaluates it out of sample"
         )
+    other = _differences(config, split, metrics)
+    if other:
+        raise DataError(
+            f"{run}: its evidence has {' and '.join(other)} than the run; `equitrade backtest {run.name}` without "
+            "options makes the run's own"
+        )
     symbols, features = tuple(data["symbols"]), tuple(manifest["features"])
     for what, names in (("symbols", symbols), ("features", features)):
         if not names:
             raise DataError(f"{run}: its manifest records no {what}; train and backtest it again")
+    from trading_app.report.verdict import verdict
+
     agent, costs = metrics["strategies"]["agent"], metrics["costs"]
     return Evidence(
         agent=str(config["sac"]["agent"]),
@@ -124,10 +135,26 @@ def _evidence(run: Path, manifest: dict[str, Any], metrics: dict[str, Any]) -> E
         cost_rate=(costs["commission_bps"] + costs["half_spread_bps"]) / 1e4,
         trained_until=learned,
         evaluated={key: metrics[key] for key in ("start", "end", "sessions", "fill", "costs", "level")},
+        verdict=verdict(metrics).sentence,
         metrics=_figures(agent["metrics"], agent["intervals"]),
         notes=tuple(dict.fromkeys([*data.get("notes", ()), *metrics.get("notes", ())])),
         files=(*inference_files(run), "metrics.json"),
     )
+
+
+def _differences(config: dict[str, Any], split: dict[str, Any], metrics: dict[str, Any]) -> list[str]:
+    """List in what the evidence differs from the run's configuration: costs, fill, dates."""
+    # A setting without a value in the configuration is found from the prices.
+    costs, market = config.get("costs", {}), config["market"]
+    other = []
+    if any(metrics["costs"].get(name) != value for name, value in costs.items() if value is not None):
+        other.append("other costs")
+    if market.get("fill") not in (None, metrics["fill"]):
+        other.append("another fill")
+    first, last = (str(day)[:10] for day in split["test"])
+    if metrics["start"] != first or metrics["end"] < last:
+        other.append("other dates")
+    return other
 
 
 def _figures(

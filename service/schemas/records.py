@@ -56,6 +56,7 @@ class ModelDetail(ModelSummary):
     features: list[str]
     history_days: int = Field(description="Sessions of prices that a decision needs.")
     fill: str
+    verdict: str | None = Field(description="Comparison with the reference in one sentence.")
     out_of_sample: dict[str, Metric]
     evaluated: dict[str, Any] = Field(description="Dates and costs of the evaluation.")
     notes: list[str]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from data.errors import DataError
@@ -19,7 +20,7 @@ from data.splits import Split, chronological_split
 from rl_core.sac import SAC
 from rl_core.training import Progress, TrainResult, train
 from trading_app.backtesting.policies import AgentPolicy
-from trading_app.experiments.config import RunConfig, load_config, to_dict, to_toml
+from trading_app.experiments.config import ConfigurationError, RunConfig, load_config, to_dict, to_toml
 from trading_app.experiments.equivariance import deviations
 from trading_app.market.env import Market
 from trading_app.runs.run import Run, create_run, open_run, unused_name
@@ -59,6 +60,20 @@ def check_training(prices: Prices, split: Split) -> None:
             f"{prices.name}: {sessions} training sessions are too few; at least "
             f"{MINIMUM_TRAINING_SESSIONS} are needed"
         )
+
+
+def check_device(config: RunConfig) -> None:
+    """Refuse a device that PyTorch does not find on this machine."""
+    name = config.sac.device
+    try:
+        device = torch.device(name)
+        found = device.type == "cpu" or (
+            device.type == "cuda" and (device.index or 0) < torch.cuda.device_count()
+        )
+    except RuntimeError:  # not the name of any device
+        found = False
+    if not found:
+        raise ConfigurationError(f"sac.device: PyTorch finds no {name!r} on this machine; use 'cpu'")
 
 
 def recorded_dates(parts: Mapping[str, Any]) -> Split:
@@ -103,6 +118,7 @@ def train_run(
     if resume:
         run = open_run(name or directory or "", home=home)
         config = load_config(run.path / "config.toml")
+    check_device(config)
     prices = prices_of(config, home)
     if resume and run.manifest["data"]["hash"] != prices.hash:
         raise DataError(

@@ -27,7 +27,7 @@ from trading_app.experiments.config import (
     to_dict,
     to_toml,
 )
-from trading_app.experiments.training import prices_of, split_of, train_run
+from trading_app.experiments.training import check_device, prices_of, split_of, train_run
 from trading_app.files import RunError
 from trading_app.runs.run import Run
 
@@ -147,6 +147,7 @@ def tune(
     for dimension in space:
         for end in dimension.choices or (dimension.low, dimension.high):
             changed(config, {dimension.key: end})
+    check_device(config)
     split_of(config, prices_of(config, home))
     directory = home / "tuning" / name
     _begin(directory, config, space)

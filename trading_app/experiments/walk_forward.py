@@ -18,6 +18,7 @@ from data.errors import DataError
 from data.splits import Split, WalkForwardSplitter
 from trading_app.experiments.config import RunConfig, load_config, to_toml
 from trading_app.experiments.training import (
+    check_device,
     check_training,
     default_name,
     manifest,
@@ -137,6 +138,7 @@ def walk_forward_run(
 def _begin(
     config: RunConfig, home: Path, folds: int, expanding: bool, name: str | None
 ) -> tuple[Run, list[Split]]:
+    check_device(config)
     prices = prices_of(config, home)
     splits = fold_splits(config, prices, folds, expanding=expanding)
     for split in splits:

@@ -17,6 +17,7 @@ from service.app import create_app
 from service.core.settings import load_settings
 from service.models.admission import read_evidence
 from service.models.serving import load_trained
+from trading_app.report.verdict import verdict
 
 
 @pytest.fixture
@@ -75,6 +76,13 @@ def test_backtest_of_a_model_gives_its_weights_and_what_they_brought(real: Any) 
     for part in ("weights", "contributions"):
         assert set(result[part]["values"]) == {"KO", "GE", "IBM", "XOM"}
         assert result[part]["dates"] == result["equity"]["dates"]
+
+
+def test_model_answer_has_the_verdict(real: Any, trained_home: Path) -> None:
+    document = json.loads((trained_home / "runs" / "first" / "metrics.json").read_text())
+    answer = real[0].get("/api/v1/models/live").json()
+    assert answer["verdict"] == verdict(document).sentence
+    assert "equal weight" in answer["verdict"]
 
 
 def test_model_folder_holds_what_inference_needs_and_no_training_state(real: Any) -> None:
@@ -233,6 +241,30 @@ def test_run_evaluated_on_days_it_learned_from_is_not_promoted(real: Any, traine
     metrics["start"] = "2021-06-01"
     (run / "metrics.json").write_text(json.dumps(metrics))
     with pytest.raises(DataError, match="out of sample"):
+        real[1].registry.promote(run, "live")
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "reason"),
+    [
+        ("costs", {"half_spread_bps": 0.0}, "other costs"),
+        ("fill", "next_open", "another fill"),
+        ("start", "2022-06-01", "other dates"),
+        ("end", "2022-06-01", "other dates"),
+    ],
+)
+def test_evidence_of_other_costs_fill_or_dates_is_not_promoted(
+    real: Any, trained_home: Path, member: str, value: Any, reason: str
+) -> None:
+    run = trained_home / "runs" / "second"
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["config"]["market"]["fill"] = "next_close"
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert read_evidence(run).fill == "next_close"
+    metrics[member] = {**metrics[member], **value} if member == "costs" else value
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(DataError, match=f"{reason} than the run; `equitrade backtest second`"):
         real[1].registry.promote(run, "live")
 
 

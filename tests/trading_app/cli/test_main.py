@@ -106,6 +106,8 @@ def test_symmetry_is_kept_where_the_dashboard_finds_it(command: Command, tmp_pat
         (("train", "--agent", "best"), ["agent", "best"]),
         (("train", "--seeds", "many"), ["seeds"]),
         (("train", "--fill", "next_open"), ["next_open", "open"]),
+        (("train", "--data", "factors-5", "--device", "cuda:99"), ["sac.device", "cuda:99", "cpu"]),
+        (("train", "--data", "factors-5", "--device", "gpu"), ["sac.device", "gpu", "cpu"]),
         (("train", "--config", "none.toml"), ["none.toml"]),
         (("train", "--resume"), ["--name"]),
         (("backtest", "nothing"), ["nothing"]),
