@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,43 @@ def read_parquet(path: Path, filters: list[tuple[str, str, str]] | None = None) 
         return pd.read_parquet(path, filters=filters)
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: cannot be read ({error}); backtest the run again") from None
+
+
+def read_weights(path: Path, symbols: Sequence[str]) -> pd.DataFrame:
+    """Read target weights, date × symbol, from a CSV or Parquet file; a symbol without a column has weight 0.
+
+    Raises
+    ------
+    DataError
+        For a file that cannot be read, a first column without dates, a symbol unknown to the prices, or text among
+        the weights.
+    """
+    try:
+        if path.suffix in (".parquet", ".pq"):
+            frame = pd.read_parquet(path)
+            if not isinstance(frame.index, pd.DatetimeIndex):
+                frame = frame.set_index(frame.columns[0])
+        else:
+            frame = pd.read_csv(path, index_col=0)
+    except (OSError, ValueError, IndexError) as error:
+        raise DataError(f"{path}: weights cannot be read ({str(error).splitlines()[0]})") from None
+    try:
+        index = pd.to_datetime(frame.index, format=None if frame.index.dtype.kind == "M" else "%Y-%m-%d")
+    except (ValueError, TypeError):
+        raise DataError(
+            f"{path}: the first column must have dates as YYYY-MM-DD, got {frame.index[0]!r}"
+        ) from None
+    for name in frame.columns:
+        if name not in symbols:
+            raise DataError(
+                f"{path}: {name!r} is no symbol of the prices; they have {', '.join(symbols[:8])}"
+            )
+        if not pd.api.types.is_numeric_dtype(frame[name]):
+            raise DataError(f"{path}: the weights of {name} are not all numbers")
+    frame = frame.set_axis(index).sort_index()
+    absent = pd.DataFrame(0.0, frame.index, [symbol for symbol in symbols if symbol not in frame.columns])
+    absent[frame.isna().all(axis=1)] = float("nan")  # a day without a decision
+    return frame.join(absent)[list(symbols)]
 
 
 def read_json(path: Path) -> dict[str, Any]:

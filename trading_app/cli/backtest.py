@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from equitrade.console import HomeOption, JsonOption, print_json, print_table, say, working
-from trading_app.cli.common import EndOption, FillOption, StartOption, TrialsOption, home_directory
+from trading_app.cli.common import (
+    ConfigOption,
+    EndOption,
+    FillOption,
+    StartOption,
+    TrialsOption,
+    home_directory,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    from trading_app.experiments.config import RunConfig
 
 app = typer.Typer(help=__doc__)
 
 RunName = Annotated[str | None, typer.Argument(metavar="[RUN]", help="Name or path of a run.")]
 Strategy = Annotated[str | None, typer.Option("--strategy", help="Name of a baseline, instead of a run.")]
+Weights = Annotated[
+    Path | None,
+    typer.Option("--weights", help="CSV or Parquet file of target weights, date × symbol, instead of a run."),
+]
 Data = Annotated[str | None, typer.Option("--data", help="Prices; for a run, its own by default.")]
 CostsBps = Annotated[
     float | None,
     typer.Option("--costs-bps", help="Commission plus half-spread, in basis points of the value traded."),
+]
+RiskFree = Annotated[
+    float | None, typer.Option("--risk-free", help="Yearly rate of cash, as a fraction; not for a run.")
+]
+Periods = Annotated[
+    int | None,
+    typer.Option("--periods", help="Sessions a year; found from the dates by default; not for a run."),
 ]
 
 COLUMNS = ("cagr", "volatility", "sharpe", "max_drawdown", "turnover")
@@ -26,30 +49,43 @@ COLUMNS = ("cagr", "volatility", "sharpe", "max_drawdown", "turnover")
 def backtest(
     run: RunName = None,
     strategy: Strategy = None,
+    weights: Weights = None,
+    config: ConfigOption = None,
     data: Data = None,
     start: StartOption = None,
     end: EndOption = None,
     costs_bps: CostsBps = None,
+    risk_free: RiskFree = None,
+    periods: Periods = None,
     fill: FillOption = None,
     trials: TrialsOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Backtest a trained run (its ensemble, each seed and the baselines) or one baseline.
+    """Backtest a trained run (its ensemble, each seed and the baselines), one baseline, or weights from a file.
 
-    Decisions are taken at each close and filled at the next open or close, with costs.
+    Decisions are taken at each close and filled at the next open or close, with costs. A run has its own
+    configuration; for a baseline or weights, options come before the environment (EQUITRADE_COSTS__PERIODS=52), the
+    --config file and the defaults. Other data, dates, costs or fills than a run's are a what-if backtest, saved beside
+    the run's own evidence.
     """
-    if (run is None) == (strategy is None):
-        raise typer.BadParameter("give either a run or --strategy NAME")
+    if sum(given is not None for given in (run, strategy, weights)) != 1:
+        raise typer.BadParameter("give either a run, --strategy NAME or --weights FILE")
     state = home_directory(home)
-    if strategy is not None:
-        with working(f"backtesting {strategy}"):
-            document = backtest_baseline(strategy, data or "sp500-20", state, start, end, costs_bps, fill)
+    if run is None:
+        if trials is not None:
+            raise typer.BadParameter("--trials is for a run only")
+        changes = {"market.fill": fill, "costs.risk_free": risk_free, "costs.periods": periods}
+        settings = settings_of(config, data, None, None, None, **changes)
+        with working(f"backtesting {strategy or weights}"):
+            document = backtest_weights(strategy or weights, settings, state, start, end, costs_bps)
     else:
         from trading_app.experiments.out_of_sample import backtest_run
         from trading_app.runs.run import open_run
 
-        found = open_run(str(run), home=state)
+        if any(value is not None for value in (config, risk_free, periods)):
+            raise typer.BadParameter("a run has its own settings: no --config, --risk-free or --periods")
+        found = open_run(run, home=state)
         options = {"data": data, "start": start, "end": end, "costs_bps": costs_bps, "fill": fill}
         with working(f"backtesting {found.called(state)} beside the baselines"):
             saved = backtest_run(found, home=state, trials=trials, **options)  # type: ignore[arg-type]
@@ -61,40 +97,46 @@ def backtest(
     show(document, as_json)
 
 
-def backtest_baseline(
-    strategy: str,
-    data: str,
-    home: Any,
+def backtest_weights(
+    source: str | Path | None,
+    config: RunConfig,
+    home: Path,
     start: str | None,
     end: str | None,
     costs_bps: float | None,
-    fill: str | None,
 ) -> dict[str, Any]:
-    """Return the evidence document of one baseline."""
-    from data.errors import DataError
-    from data.loading import load_prices
+    """Return the evidence document of one baseline, or of the weights in a file."""
     from trading_app.backtesting.backtest import backtest as run_backtest
-    from trading_app.backtesting.baselines import BASELINES
+    from trading_app.backtesting.baselines import baseline
     from trading_app.backtesting.summary import evidence
     from trading_app.experiments.out_of_sample import with_costs
-    from trading_app.market.costs import CostModel
+    from trading_app.experiments.training import prices_of
+    from trading_app.files import read_weights
 
-    if strategy not in BASELINES:
-        raise DataError(f"strategy {strategy!r} not found; available: {', '.join(BASELINES)}")
-    prices = load_prices(data, home=home)
-    weights = BASELINES[strategy](prices, start, end)
+    rule = baseline(source) if isinstance(source, str) else None
+    prices = prices_of(config, home)
+    weights = rule(prices, start, end) if rule else read_weights(Path(str(source)), prices.symbols)
     results = run_backtest(
-        prices, {strategy: weights}, costs=with_costs(CostModel(), costs_bps), fill=fill, start=start, end=end
+        prices,
+        {source if isinstance(source, str) else Path(str(source)).stem: weights},
+        costs=with_costs(config.costs, costs_bps),
+        start=start,
+        end=end,
+        fill=config.market.fill,
+        delist_after=config.market.delist_after,
+        delisting_return=config.market.delisting_return,
     )
     return evidence(results)
 
 
 def show(document: dict[str, Any], as_json: bool) -> None:
-    """Print a backtest's evidence as JSON or as a table with intervals."""
+    """Print a backtest's evidence as JSON, or as a table with intervals and the verdict."""
     if as_json:
         print_json(document)
         return
+    from trading_app.backtesting.summary import AGENT
     from trading_app.evaluation.labels import MEASURES, format_measure
+    from trading_app.report.verdict import verdict
 
     rows = []
     for name, entry in document["strategies"].items():
@@ -107,6 +149,11 @@ def show(document: dict[str, Any], as_json: bool) -> None:
                 text += f" ({low} … {high})"
             cells.append(text)
         rows.append([name, *cells])
-    title = f"{document['data']['name']}, {document['start']} to {document['end']}, fill {document['fill']}"
+    title = (
+        f"{document['data']['name']}, {document['start']} to {document['end']}, fill {document['fill']}, "
+        f"{document['periods']} sessions a year"
+    )
     caption = "\n".join(document["notes"]) or None
     print_table(title, ["strategy", *(MEASURES[m].label for m in COLUMNS)], rows, caption)
+    if AGENT in document["strategies"]:
+        print(verdict(document).sentence)

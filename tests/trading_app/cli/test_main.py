@@ -8,13 +8,17 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from data.loading import load_prices
+from trading_app.backtesting.backtest import backtest
 from trading_app.cli.main import command_points, run
 from trading_app.evaluation.market_tests import stored_tests
+from trading_app.report.verdict import verdict
 
 SMALL = {
     "EQUITRADE_TRAINING__STEPS": "12",
@@ -77,6 +81,53 @@ def test_costs_lower_a_baseline(command: Command) -> None:
     assert growth[1] < growth[0]
 
 
+def test_baseline_obeys_options_environment_and_file_in_this_order(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def document(*options: str) -> dict[str, Any]:
+        start = ("backtest", "--strategy", "equal-weight", "--data", "factors-5", "--start", "2019-01-02")
+        code, out, err = command(*start, "--json", *options)
+        assert code == 0, err
+        return dict(json.loads(out))
+
+    (tmp_path / "own.toml").write_text("[costs]\nperiods = 365\nrisk_free = 0.01\ncommission_bps = 9.0\n")
+    assert document()["periods"] == 252
+    file = ("--config", "own.toml")
+    found = document(*file)
+    assert (found["periods"], found["risk_free"], found["costs"]["commission_bps"]) == (365, 0.01, 9.0)
+    monkeypatch.setenv("EQUITRADE_COSTS__PERIODS", "52")
+    assert document(*file)["periods"] == 52
+    found = document(*file, "--periods", "12", "--risk-free", "0.02", "--costs-bps", "0")
+    assert (found["periods"], found["risk_free"], found["costs"]["commission_bps"]) == (12, 0.02, 0.0)
+    _, out, _ = command("backtest", "--strategy", "equal-weight", "--data", "factors-5")
+    assert "52 sessions a year" in " ".join(out.split())
+
+
+def test_weights_from_a_file_are_backtested(command: Command, tmp_path: Path) -> None:
+    prices = load_prices("factors-5")
+    dates = prices.dates[-300:]
+    weights = pd.DataFrame(0.5, dates, prices.symbols[:2])
+    weights.rename_axis("date").to_csv("mine.csv")
+    weights.to_parquet("mine.parquet")
+    whole = weights.reindex(columns=prices.symbols).fillna(0.0)
+    expected = backtest(prices, {"mine": whole}, start=dates[0]).metrics()["mine"]["cagr"]
+    for file in ("mine.csv", "mine.parquet"):
+        arguments = ("backtest", "--weights", file, "--data", "factors-5", "--start", str(dates[0].date()))
+        code, out, err = command(*arguments, "--json")
+        assert code == 0, err
+        assert json.loads(out)["strategies"]["mine"]["metrics"]["cagr"] == pytest.approx(expected, abs=1e-15)
+    for spoilt, words in (
+        (weights.rename(columns={prices.symbols[0]: "WHAT"}), "'WHAT' is no symbol"),
+        (weights.set_axis(range(len(weights))), "YYYY-MM-DD"),
+        (weights.assign(**{prices.symbols[0]: "half"}), "are not all numbers"),
+    ):
+        spoilt.to_csv("bad.csv")
+        code, out, err = command("backtest", "--weights", "bad.csv", "--data", "factors-5")
+        assert (code, out) == (2, "")
+        assert len(err.strip().splitlines()) == 1
+        assert words in err
+
+
 def test_symmetry_answers_year_by_year(command: Command, tmp_path: Path) -> None:
     code, out, _ = command(
         "symmetry", "--data", "factors-5", "--start", "2019-06-01", "--permutations", "19", "--json"
@@ -112,6 +163,8 @@ def test_symmetry_is_kept_where_the_dashboard_finds_it(command: Command, tmp_pat
         (("train", "--resume"), ["--name"]),
         (("backtest", "nothing"), ["nothing"]),
         (("backtest",), ["run", "--strategy"]),
+        (("backtest", "--weights", "none.csv"), ["none.csv"]),
+        (("backtest", "nothing", "--periods", "52"), ["own settings"]),
         (("backtest", "--strategy", "best"), ["best", "equal-weight"]),
         (("backtest", "--strategy", "momentum", "--start", "2050-01-01"), ["2050"]),
         (("backtest", "--strategy", "momentum", "--costs-bps", "-1"), ["commission_bps"]),
@@ -154,8 +207,11 @@ def test_what_if_backtests_and_fewer_trials_leave_the_evidence_of_the_run(comman
     assert code == 0, err
     run = Path(json.loads(out)["path"])
     assert command("backtest", "own", "--trials", "3")[0] == 0
-    assert command("report", "own")[0] == 0
     own = (run / "metrics.json").read_bytes(), (run / "symmetry.json").read_bytes()
+    _, out, _ = command("backtest", "own")
+    assert verdict(json.loads(own[0])).sentence in out
+    own = (run / "metrics.json").read_bytes(), (run / "symmetry.json").read_bytes()
+    assert command("report", "own")[0] == 0
     for options, label in (
         (("--costs-bps", "0"), "costs-0"),
         (("--start", "2021-06-01", "--end", "2021-12-30"), "start-2021-06-01_end-2021-12-30"),
