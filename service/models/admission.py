@@ -103,6 +103,8 @@ def read_evidence(run: Path) -> Evidence:
 
 
 def _evidence(run: Path, manifest: dict[str, Any], metrics: dict[str, Any]) -> Evidence:
+    from trading_app.report.verdict import verdict
+
     config, data, split = manifest["config"], manifest["data"], manifest["split"]
     learned = max(str(bounds[1])[:10] for part, bounds in split.items() if part != "test" and bounds)
     if metrics["start"] <= learned:
@@ -120,8 +122,6 @@ def _evidence(run: Path, manifest: dict[str, Any], metrics: dict[str, Any]) -> E
     for what, names in (("symbols", symbols), ("features", features)):
         if not names:
             raise DataError(f"{run}: its manifest records no {what}; train and backtest it again")
-    from trading_app.report.verdict import verdict
-
     agent, costs = metrics["strategies"]["agent"], metrics["costs"]
     return Evidence(
         agent=str(config["sac"]["agent"]),
