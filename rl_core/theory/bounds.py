@@ -30,6 +30,7 @@ import numpy.typing as npt
 
 from rl_core.errors import ConfigError
 from rl_core.symmetry import Representation
+from rl_core.symmetry.measure import EnvironmentGaps
 
 __all__ = [
     "Bound",
@@ -41,6 +42,7 @@ __all__ = [
     "equivariance_errors",
     "gauge",
     "is_approximately_equivariant",
+    "measured_bound",
     "symmetry_gaps",
     "theorem_bound",
     "total_variation",
@@ -291,7 +293,8 @@ def symmetry_gaps(mdp: TabularMDP, action: TabularAction, distance: Array | None
     mdp, action
         The problem and the group on it.
     distance
-        Metric between states [S, S] for Wasserstein-1; total variation where it is absent.
+        Metric between states [S, S] for Wasserstein-1; total variation where it is absent. The energy distance is
+        no integral probability metric and `theorem_bound` refuses it.
     """
     if action.states.shape[1] != mdp.rewards.shape[0] or action.actions.shape[1] != mdp.rewards.shape[1]:
         raise ConfigError(
@@ -325,6 +328,7 @@ def theorem_bound(
     values
         From `value_iteration`, where they are known already.
     """
+    _refuse_energy(distance)
     values = value_iteration(mdp) if values is None else values
     gaps = symmetry_gaps(mdp, action, distance)
     rho = gauge(values.v, distance)
@@ -332,6 +336,45 @@ def theorem_bound(
     moved = (values.q[np.ix_(s, a)] for s, a in zip(action.states, action.actions, strict=True))
     gap = max(float(np.abs(q - values.q).max()) for q in moved)
     return Bound(gaps.epsilon_r, gaps.epsilon_p, rho, alpha, gap)
+
+
+def measured_bound(gaps: EnvironmentGaps, *, gauge: float, discount: float) -> float:
+    """α of the theorem from measured gaps: (ε_R + γ ρ ε_P) / (1 − γ), with the upper limits of ε_R and ε_P.
+
+    It bounds what the visited pairs can show: the measured gaps are means over them, the theorem's are suprema.
+
+    Parameters
+    ----------
+    gaps
+        From `rl_core.symmetry.measure`, with the Wasserstein distance.
+    gauge
+        Lipschitz constant of V*.
+    discount
+        γ in [0, 1).
+
+    Raises
+    ------
+    ConfigError
+        For gaps in the energy distance, which is quadratic in the shift and no integral probability metric.
+    """
+    _refuse_energy(gaps.metric)
+    if not 0 <= discount < 1:
+        raise ConfigError(f"discount is {discount}; it must lie in [0, 1)")
+    reward, transition = (
+        float(np.fmax(interval.high, largest))
+        for interval, largest in (
+            (gaps.reward, gaps.largest_reward),
+            (gaps.transition, gaps.largest_transition),
+        )
+    )
+    return (reward + discount * gauge * transition) / (1 - discount)
+
+
+def _refuse_energy(metric: object) -> None:
+    if isinstance(metric, str) and metric != "wasserstein":
+        raise ConfigError(
+            f"the theorem needs an integral probability metric, not the {metric} distance; use wasserstein"
+        )
 
 
 def _images(representation: Representation) -> Integers:

@@ -6,6 +6,7 @@ import torch
 from scipy.stats import energy_distance as energy_distance_1d
 from scipy.stats import wasserstein_distance
 
+from rl_core.errors import ConfigError
 from rl_core.symmetry import Element, Symmetry, cyclic, dihedral, sign, standard
 from rl_core.symmetry.measure import (
     critic_errors,
@@ -165,15 +166,63 @@ def test_energy_distance_is_unbiased_where_laws_agree(generator):
     assert abs(np.mean(values)) < 4 * np.std(values) / 300**0.5
 
 
-def test_sampled_and_paired_gaps_agree_on_certain_outcomes(generator):
+@pytest.mark.parametrize("metric", ["energy", "wasserstein"])
+def test_sampled_and_paired_gaps_agree_on_certain_outcomes(metric, generator):
     states, back = generator.normal(size=(2, 30, 1, 2))
     reward, moved = generator.normal(size=(2, 30, 1))
     paired = paired_gaps(reward[:, 0], moved[:, 0], states[:, 0], back[:, 0], generator=generator)
     repeat = [np.repeat(v, 4, axis=1) for v in (reward, moved, states, back)]
-    sampled = sampled_gaps(*repeat, generator=generator)
+    sampled = sampled_gaps(*repeat, generator=generator, metric=metric)
     # Between two points the energy distance is twice the distance.
-    assert sampled.transition.estimate == pytest.approx(2 * paired.transition.estimate)
+    factor = {"energy": 2, "wasserstein": 1}[metric]
+    assert sampled.transition.estimate == pytest.approx(factor * paired.transition.estimate)
+    assert sampled.largest_transition == pytest.approx(factor * paired.largest_transition)
     assert sampled.reward.estimate == pytest.approx(paired.reward.estimate)
+    assert sampled.largest_reward == pytest.approx(paired.largest_reward)
+
+
+def shifted_gaps(shift, generator, dimensions=1, pairs=30, draws=40):
+    """Gaps of noisy systems whose rewards and next states differ by a shift, with noise of size 1."""
+    rewards = generator.normal(size=(2, pairs, draws))
+    states = generator.normal(size=(2, pairs, draws, dimensions))
+    return sampled_gaps(
+        rewards[0],
+        rewards[1] + shift,
+        states[0],
+        states[1] + shift * np.eye(dimensions)[0],
+        generator=generator,
+    )
+
+
+@pytest.mark.parametrize("shift", [0.5, 2.0, 10.0])
+def test_wasserstein_gap_in_one_dimension_is_the_true_distance(shift, generator):
+    gaps = shifted_gaps(shift, generator, pairs=100)
+    assert gaps.transition.estimate == pytest.approx(shift, abs=0.15)
+    assert gaps.reward.estimate == pytest.approx(shift, abs=0.1)
+
+
+@pytest.mark.parametrize("dimensions", [1, 3])
+@pytest.mark.parametrize("shift", [0.5, 2.0, 10.0])
+def test_intervals_of_gaps_cover_the_truth(shift, dimensions, generator):
+    repeats = [shifted_gaps(shift, generator, dimensions, pairs=20, draws=20) for _ in range(40)]
+    for name in ("reward", "transition"):
+        covered = [getattr(g, name).low <= shift <= getattr(g, name).high for g in repeats]
+        assert np.mean(covered) >= 0.85, name
+
+
+@pytest.mark.parametrize("dimensions", [1, 3])
+def test_equal_noisy_laws_have_no_gap(dimensions, generator):
+    repeats = [shifted_gaps(0.0, generator, dimensions, pairs=20, draws=20) for _ in range(40)]
+    for name in ("reward", "transition"):
+        assert abs(np.mean([getattr(g, name).estimate for g in repeats])) < 0.03
+        false = [getattr(g, name).low > 0 for g in repeats]
+        assert np.mean(false) <= 0.05, name
+        assert abs(np.mean([getattr(g, f"largest_{name}") for g in repeats])) < 0.3
+
+
+def test_single_draw_of_a_stochastic_simulator_is_refused(generator):
+    with pytest.raises(ConfigError, match="at least 2 draws"):
+        sampled_gaps(np.zeros((3, 1)), np.zeros((3, 1)), *np.zeros((2, 3, 1, 2)), generator=generator)
 
 
 def test_elements_leave_out_the_identity():

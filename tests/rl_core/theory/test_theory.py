@@ -11,6 +11,7 @@ from scipy.stats import wasserstein_distance
 
 from rl_core.errors import ConfigError
 from rl_core.symmetry import cyclic, dihedral, product, quotient, regular, sign, trivial
+from rl_core.symmetry.measure import paired_gaps, sampled_gaps
 from rl_core.theory.bounds import (
     TabularAction,
     TabularMDP,
@@ -18,6 +19,7 @@ from rl_core.theory.bounds import (
     equivariance_errors,
     gauge,
     is_approximately_equivariant,
+    measured_bound,
     symmetry_gaps,
     theorem_bound,
     total_variation,
@@ -205,3 +207,24 @@ def test_examples_of_the_theory_page_give_what_it_shows():
     found = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
     assert found.attempted > 15
     assert found.failed == 0
+
+
+def test_energy_distance_does_not_enter_the_bound():
+    generator = np.random.default_rng(0)
+    rewards, states = generator.normal(size=(2, 10, 8)), generator.normal(size=(2, 10, 8, 1))
+    energy, wasserstein_1 = (
+        sampled_gaps(*rewards, *states, generator=generator, metric=metric)
+        for metric in ("energy", "wasserstein")
+    )
+    with pytest.raises(ConfigError, match="not the energy distance"):
+        measured_bound(energy, gauge=1.0, discount=0.9)
+    with pytest.raises(ConfigError, match="not the energy distance"):
+        theorem_bound(*corridor(5), "energy")
+    assert measured_bound(wasserstein_1, gauge=1.0, discount=0.9) > 10 * wasserstein_1.reward.high
+
+
+def test_measured_bound_of_a_paired_simulator_is_the_formula():
+    gaps = paired_gaps(
+        [1.0, 2.0], [1.0, 1.5], [[0.0], [3.0]], [[0.0], [4.0]], generator=np.random.default_rng(0)
+    )
+    assert measured_bound(gaps, gauge=2.0, discount=0.5) == pytest.approx((0.5 + 0.5 * 2.0 * 1.0) / 0.5)
