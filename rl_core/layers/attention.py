@@ -8,7 +8,6 @@ import torch
 from torch import Generator, Tensor, nn
 
 from rl_core.errors import SymmetryError
-from rl_core.layers.base import move_fields
 from rl_core.layers.expansion import regular_constant, regular_weight
 from rl_core.layers.initial import HEAD_GAIN, constant, uniform
 from rl_core.layers.rows import RowLayer
@@ -86,11 +85,3 @@ class SetAttention(RowLayer):
         """A standard normal input [K, N, batch, G·F]."""
         size = self.group.order * self.fields
         return torch.randn(self.copies, self.rows or 5, batch, size, generator=generator)
-
-    def transform_input(self, g: int, x: Tensor) -> Tensor:
-        """L_g on each row."""
-        return move_fields(self.group, g, x)
-
-    def transform_output(self, g: int, y: Tensor) -> Tensor:
-        """L_g on each row."""
-        return move_fields(self.group, g, y)

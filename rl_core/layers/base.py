@@ -1,4 +1,4 @@
-"""What every layer can do: expand its weights, run, tell its symmetry and check it."""
+"""Base of all layers: effective weights, relaxed weights, the action of the group and its check."""
 
 from __future__ import annotations
 
@@ -43,25 +43,28 @@ class Layer(nn.Module, ABC):
     def example(self, batch: int, generator: Generator) -> Tensor:
         """A standard normal input [K, batch, …], for checks."""
 
-    @abstractmethod
     def transform_input(self, g: int, x: Tensor) -> Tensor:
-        """The group element g acts on inputs."""
+        """The group element g acts on inputs; here L_g on regular fields in the last axis."""
+        return move_fields(self.group, g, x)
 
-    @abstractmethod
     def transform_output(self, g: int, y: Tensor) -> Tensor:
-        """The group element g acts on outputs."""
+        """The group element g acts on outputs; here L_g on regular fields in the last axis."""
+        return move_fields(self.group, g, y)
 
     def forward(self, x: Tensor) -> Tensor:
         """The layer's output."""
         return self.apply_expanded(self.expand(), x)
 
     def relaxed_weights(self) -> dict[str, Tensor]:
-        """The relaxed weights by name, [K, L, …, G]; empty for exact layers."""
-        return {}
+        """Relaxed weights by name, w [K, L, …, G]; empty for exact layers."""
+        w = getattr(self, "w", None)
+        return {} if w is None else {"w": w.detach()}
 
     def relaxed_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameters behind `relaxed_weights`."""
-        yield from ()
+        """The parameter w of a relaxed layer."""
+        w = getattr(self, "w", None)
+        if w is not None:
+            yield w
 
     def penalty(self) -> Tensor:
         """How far the layer is from symmetric, [K]: Σ_l Σ_g (w_l(g) − mean_g w_l)²."""
@@ -75,7 +78,7 @@ class Layer(nn.Module, ABC):
 
     @property
     def reference(self) -> Tensor:
-        """A tensor that tells the layer's dtype and device."""
+        """A tensor of the layer's dtype and device."""
         return next(self.parameters())
 
     @torch.no_grad()
@@ -116,12 +119,14 @@ def move_fields(group: Group, g: int, y: Tensor, dim: int = -1) -> Tensor:
     return fields.index_select(dim, group.difference[g].to(y.device)).flatten(dim, dim + 1)
 
 
-def check_banks(group: Group, banks: int, name: str) -> None:
+def check_banks(group: Group, banks: int, relaxed: bool, name: str) -> None:
     """Refuse a number of filter banks that cannot be used."""
     if not 1 <= banks <= group.order:
         raise SymmetryError(
             f"{name}: banks must be 1 … {group.order} (the order of {group.name}), got {banks}"
         )
+    if not relaxed and banks != 1:
+        raise SymmetryError(f"{name}: an exact layer has one bank, got {banks}")
 
 
 def check_same_group(a: Representation, group: Group, name: str) -> None:

@@ -7,7 +7,7 @@ convolution runs all K copies.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor, nn
@@ -58,9 +58,7 @@ class ConvLayer(Layer):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        check_banks(plane.group, banks, name)
-        if not relaxed and banks != 1:
-            raise SymmetryError(f"{name}: an exact layer has one bank, got {banks}")
+        check_banks(plane.group, banks, relaxed, name)
         fault = plane.signed_permutation_fault()
         if plane.dimension not in (1, 2) or fault is not None:
             raise SymmetryError(
@@ -110,15 +108,6 @@ class ConvLayer(Layer):
             size += self.stride
         space = [size - 2 * self.padding] * self.plane.dimension
         return torch.randn(self.copies, batch, self.channels_in, *space, generator=generator)
-
-    def relaxed_weights(self) -> dict[str, Tensor]:
-        """The relaxed weights w [K, L, G], where the layer has them."""
-        return {} if self.w is None else {"w": self.w.detach()}
-
-    def relaxed_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameter w, where the layer has it."""
-        if self.w is not None:
-            yield self.w
 
     def transform_output(self, g: int, y: Tensor) -> Tensor:
         """(L_g y)(h, t) = y(g⁻¹h, g⁻¹t)."""

@@ -8,7 +8,6 @@ import torch
 from torch import Generator, Tensor, nn
 
 from rl_core.errors import SymmetryError
-from rl_core.layers.base import move_fields
 from rl_core.layers.expansion import regular_constant, regular_weight, repeat_fields
 from rl_core.layers.initial import HE_GAIN, constant, uniform, zeros
 from rl_core.layers.linear import GroupLinear
@@ -87,14 +86,6 @@ class FourierLinear(GroupLinear):
     def expand(self) -> tuple[Tensor, Tensor]:
         """The plain form: weight [K, G·F, G·F'] and bias [K, 1, G·F']."""
         return regular_weight(self.places, self.filters(), None), repeat_fields(self.bias, self.group.order)
-
-    def transform_input(self, g: int, x: Tensor) -> Tensor:
-        """L_g x."""
-        return move_fields(self.group, g, x)
-
-    def transform_output(self, g: int, y: Tensor) -> Tensor:
-        """L_g y."""
-        return move_fields(self.group, g, y)
 
 
 def apply_blocks(transform: Tensor, blocks: Tensor, bias: Tensor, x: Tensor) -> Tensor:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor, nn
 
 from rl_core.errors import SymmetryError
-from rl_core.layers.base import Layer, check_banks, move_fields
+from rl_core.layers.base import Layer, check_banks
 from rl_core.layers.expansion import (
     action_constant,
     head_weight,
@@ -49,9 +49,7 @@ class GroupLinear(Layer):
 
     def __init__(self, group: Group, banks: int, relaxed: bool, generators: Sequence[Generator]) -> None:
         super().__init__()
-        check_banks(group, banks, type(self).__name__)
-        if not relaxed and banks != 1:
-            raise SymmetryError(f"{type(self).__name__}: an exact layer has one bank, got {banks}")
+        check_banks(group, banks, relaxed, type(self).__name__)
         self.group = group
         self.banks = banks
         self.copies = len(generators)
@@ -66,15 +64,6 @@ class GroupLinear(Layer):
     def example(self, batch: int, generator: Generator) -> Tensor:
         """A standard normal input [K, batch, in]."""
         return torch.randn(self.copies, batch, self.input_size, generator=generator)
-
-    def relaxed_weights(self) -> dict[str, Tensor]:
-        """The relaxed weights w [K, L, G], where the layer has them."""
-        return {} if self.w is None else {"w": self.w.detach()}
-
-    def relaxed_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameter w, where the layer has it."""
-        if self.w is not None:
-            yield self.w
 
     def _check_input(self, x: Tensor) -> None:
         if x.ndim != 3 or x.shape[0] != self.copies or x.shape[2] != self.input_size:
@@ -126,10 +115,6 @@ class Lifting(GroupLinear):
         """ρ(g)x."""
         return self.source.transform(g, x)
 
-    def transform_output(self, g: int, y: Tensor) -> Tensor:
-        """L_g y."""
-        return move_fields(self.group, g, y)
-
 
 class RegularLinear(GroupLinear):
     """From regular fields to regular fields: y(g) = Σ_h Σ_l w_l(g) ψ_l(g⁻¹h) x(h) + b.
@@ -169,14 +154,6 @@ class RegularLinear(GroupLinear):
     def expand(self) -> tuple[Tensor, Tensor]:
         """Weight [K, G·F, G·F'] and bias [K, 1, G·F']."""
         return regular_weight(self.places, self.psi, self.w), repeat_fields(self.bias, self.group.order)
-
-    def transform_input(self, g: int, x: Tensor) -> Tensor:
-        """L_g x."""
-        return move_fields(self.group, g, x)
-
-    def transform_output(self, g: int, y: Tensor) -> Tensor:
-        """L_g y."""
-        return move_fields(self.group, g, y)
 
 
 class Head(GroupLinear):
@@ -220,10 +197,6 @@ class Head(GroupLinear):
     def expand(self) -> tuple[Tensor, Tensor]:
         """Weight [K, G·F, O] and bias [K, 1, O]."""
         return head_weight(self.action, self.phi, self.w), torch.matmul(self.bias, self.invariant)
-
-    def transform_input(self, g: int, x: Tensor) -> Tensor:
-        """L_g x."""
-        return move_fields(self.group, g, x)
 
     def transform_output(self, g: int, y: Tensor) -> Tensor:
         """ρ(g)y."""
@@ -300,11 +273,3 @@ class LayerNorm(Layer):
     def example(self, batch: int, generator: Generator) -> Tensor:
         """A standard normal input [K, batch, G·F]."""
         return torch.randn(self.copies, batch, self.group.order * self.fields, generator=generator)
-
-    def transform_input(self, g: int, x: Tensor) -> Tensor:
-        """L_g x."""
-        return move_fields(self.group, g, x)
-
-    def transform_output(self, g: int, y: Tensor) -> Tensor:
-        """L_g y."""
-        return move_fields(self.group, g, y)

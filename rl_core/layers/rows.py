@@ -1,17 +1,17 @@
-"""What all layers on rows (assets) share: S_N permutes the rows and a group acts on each row's fibre.
+"""Base of layers on rows (assets) and their pool: S_N permutes the rows and a group acts on each row's fibre.
 
 Activations lie as [K, N, B, fibre].
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor, nn
 
 from rl_core.errors import SymmetryError
-from rl_core.layers.base import Layer, check_banks, equivariance_error, move_fields
+from rl_core.layers.base import Layer, check_banks, equivariance_error
 from rl_core.layers.initial import ones
 from rl_core.layers.products import low_rank_product
 from rl_core.symmetry.groups import Group
@@ -55,22 +55,13 @@ class RowLayer(Layer):
 
     @property
     def reference(self) -> Tensor:
-        """A tensor that tells the layer's dtype and device."""
+        """A tensor of the layer's dtype and device."""
         return self.anchor
 
     def gates(self) -> Tensor:
         """The relaxed weights as [K, N, L·G]."""
         assert self.w is not None
         return self.w.transpose(1, 2).flatten(2)
-
-    def relaxed_weights(self) -> dict[str, Tensor]:
-        """The relaxed weights w [K, L, N, G], where the layer has them."""
-        return {} if self.w is None else {"w": self.w.detach()}
-
-    def relaxed_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameter w, where the layer has it."""
-        if self.w is not None:
-            yield self.w
 
     @torch.no_grad()
     def check_equivariance(self, batch: int = 8, seed: int = 0) -> float:
@@ -131,14 +122,6 @@ class SetPool(RowLayer):
         size = self.group.order * self.fields
         return torch.randn(self.copies, self.rows or 5, batch, size, generator=generator)
 
-    def transform_input(self, g: int, x: Tensor) -> Tensor:
-        """L_g on each row."""
-        return move_fields(self.group, g, x)
-
-    def transform_output(self, g: int, y: Tensor) -> Tensor:
-        """L_g."""
-        return move_fields(self.group, g, y)
-
 
 def row_permutations(rows: int) -> list[list[int]]:
     """A cyclic shift and a swap, which generate S_N."""
@@ -153,9 +136,7 @@ def check_set_banks(group: Group, rows: int | None, banks: int, relaxed: bool, n
     if relaxed and rows is None:
         raise SymmetryError(f"{name}: a relaxed layer is tied to its number of rows; give rows")
     if not relaxed:
-        check_banks(group, banks, name)
-        if banks != 1:
-            raise SymmetryError(f"{name}: an exact layer has one bank, got {banks}")
+        check_banks(group, banks, relaxed, name)
     elif not 1 <= banks <= group.order * (rows or 1):
         raise SymmetryError(
             f"{name}: banks must be 1 … {group.order * (rows or 1)} (rows × group), got {banks}"

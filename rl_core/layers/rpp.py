@@ -20,7 +20,41 @@ EXACT_PRIOR = 1e-3
 """Weight of the L2 prior of the exact path, relative to the free path's."""
 
 
-class ResidualPathway(GroupLinear):
+class Residual(Layer):
+    """The common part: a strong prior on the free path, and the group's action of the exact one.
+
+    Attributes
+    ----------
+    exact : Layer
+        An exact layer.
+    free_weight, free_bias : Parameter
+        The free path.
+    """
+
+    exact: Layer
+    free_weight: nn.Parameter
+    free_bias: nn.Parameter
+
+    def penalty(self) -> Tensor:
+        """Minus the log of the two Gaussian priors up to constants, [K]: a strong one on the free path."""
+        weighed = [(1.0, self.free_weight), (1.0, self.free_bias)]
+        weighed += [(EXACT_PRIOR, p) for p in self.exact.parameters()]
+        return torch.stack([weight * p.square().flatten(1).sum(dim=1) for weight, p in weighed]).sum(dim=0)
+
+    def example(self, batch: int, generator: Generator) -> Tensor:
+        """As the exact path."""
+        return self.exact.example(batch, generator)
+
+    def transform_input(self, g: int, x: Tensor) -> Tensor:
+        """As the exact path."""
+        return self.exact.transform_input(g, x)
+
+    def transform_output(self, g: int, y: Tensor) -> Tensor:
+        """As the exact path."""
+        return self.exact.transform_output(g, y)
+
+
+class ResidualPathway(Residual, GroupLinear):
     """The sum of an exact linear layer and a free one that starts at ``scale`` of its standard deviation.
 
     Parameters
@@ -46,10 +80,6 @@ class ResidualPathway(GroupLinear):
         weight, bias = self.exact.expand()
         return weight + self.free_weight, bias + self.free_bias
 
-    def penalty(self) -> Tensor:
-        """Minus the log of the two Gaussian priors up to constants, [K]: a strong one on the free path."""
-        return prior_penalty([self.free_weight, self.free_bias], self.exact)
-
     def relaxed_weights(self) -> dict[str, Tensor]:
         """The root mean square of the free weights relative to the exact ones, [K, 1, 1]."""
         with torch.no_grad():
@@ -59,16 +89,8 @@ class ResidualPathway(GroupLinear):
             )
         return {"free": ratio.sqrt()[:, None, None]}
 
-    def transform_input(self, g: int, x: Tensor) -> Tensor:
-        """As the exact path."""
-        return self.exact.transform_input(g, x)
 
-    def transform_output(self, g: int, y: Tensor) -> Tensor:
-        """As the exact path."""
-        return self.exact.transform_output(g, y)
-
-
-class ResidualConv(Layer):
+class ResidualConv(Residual):
     """The sum of an exact convolution and a free one that starts at ``scale`` of its standard deviation.
 
     Parameters
@@ -98,10 +120,6 @@ class ResidualConv(Layer):
         """As the exact path."""
         return self.exact.apply_expanded(expanded, x)
 
-    def penalty(self) -> Tensor:
-        """Minus the log of the two Gaussian priors up to constants, [K]: a strong one on the free path."""
-        return prior_penalty([self.free_weight, self.free_bias], self.exact)
-
     def relaxed_weights(self) -> dict[str, Tensor]:
         """The root mean square of the free kernel relative to the exact one, [K, 1, 1]."""
         with torch.no_grad():
@@ -109,20 +127,8 @@ class ResidualConv(Layer):
             ratio = mean_square(self.free_weight) / mean_square(weight).clamp(min=1e-12)
         return {"free": ratio.sqrt()[:, None, None]}
 
-    def example(self, batch: int, generator: Generator) -> Tensor:
-        """As the exact path."""
-        return self.exact.example(batch, generator)
 
-    def transform_input(self, g: int, x: Tensor) -> Tensor:
-        """As the exact path."""
-        return self.exact.transform_input(g, x)
-
-    def transform_output(self, g: int, y: Tensor) -> Tensor:
-        """As the exact path."""
-        return self.exact.transform_output(g, y)
-
-
-class ResidualRows(RowLayer):
+class ResidualRows(Residual, RowLayer):
     """An exact layer on sets plus a free path with a matrix (or for a pool a weight) of its own for each row.
 
     Parameters
@@ -136,6 +142,8 @@ class ResidualRows(RowLayer):
     generators : sequence of torch.Generator
         One for each of the K copies.
     """
+
+    exact: SetLayer | SetPool
 
     def __init__(
         self, exact: SetLayer | SetPool, rows: int, *, scale: float = 1e-3, generators: Sequence[Generator]
@@ -170,10 +178,6 @@ class ResidualRows(RowLayer):
             return (x * weight).sum(dim=1) + bias
         return self.exact.apply_expanded(expanded[:-1], x, action) + expanded[-1]
 
-    def penalty(self) -> Tensor:
-        """Minus the log of the two Gaussian priors up to constants, [K]: a strong one on the free path."""
-        return prior_penalty([self.free_weight, self.free_bias], self.exact)
-
     def relaxed_weights(self) -> dict[str, Tensor]:
         """The root mean square of the free weights of each row, [K, 1, N, 1]."""
         return {"free": self.free_weight.detach().square().flatten(2).mean(dim=2).sqrt()[:, None, :, None]}
@@ -182,24 +186,6 @@ class ResidualRows(RowLayer):
         """The output for whole inputs [K, N, B, in]."""
         apart = isinstance(self.exact, SetLayer) and self.exact.last_apart
         return self.apply_expanded(self.expand(), *((x[..., :-1], x[..., -1:]) if apart else (x,)))
-
-    def example(self, batch: int, generator: Generator) -> Tensor:
-        """As the exact path."""
-        return self.exact.example(batch, generator)
-
-    def transform_input(self, g: int, x: Tensor) -> Tensor:
-        """As the exact path."""
-        return self.exact.transform_input(g, x)
-
-    def transform_output(self, g: int, y: Tensor) -> Tensor:
-        """As the exact path."""
-        return self.exact.transform_output(g, y)
-
-
-def prior_penalty(free: Sequence[Tensor], exact: nn.Module) -> Tensor:
-    """Σ squares of free parameters plus `EXACT_PRIOR` times those of exact ones, [K]."""
-    weighed = [(1.0, p) for p in free] + [(EXACT_PRIOR, p) for p in exact.parameters()]
-    return torch.stack([weight * p.square().flatten(1).sum(dim=1) for weight, p in weighed]).sum(dim=0)
 
 
 def mean_square(x: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ import torch
 from torch import Generator, Tensor, nn
 
 from rl_core.errors import SymmetryError
-from rl_core.layers.base import move_fields
 from rl_core.layers.expansion import (
     action_constant,
     head_weight,
@@ -189,10 +188,6 @@ class SetLifting(SetLayer):
         """ρ(g) on each row."""
         return self.source.transform(g, x)
 
-    def transform_output(self, g: int, y: Tensor) -> Tensor:
-        """L_g on each row."""
-        return move_fields(self.group, g, y)
-
 
 class SetLinear(SetLayer):
     """From regular fields for each row to regular fields for each row.
@@ -230,14 +225,6 @@ class SetLinear(SetLayer):
     def weight(self, psi: Tensor) -> Tensor:
         """See `expansion.regular_weight`."""
         return regular_weight(self.places, psi, None)
-
-    def transform_input(self, g: int, x: Tensor) -> Tensor:
-        """L_g on each row."""
-        return move_fields(self.group, g, x)
-
-    def transform_output(self, g: int, y: Tensor) -> Tensor:
-        """L_g on each row."""
-        return move_fields(self.group, g, y)
 
 
 class SetHead(SetLayer):
@@ -309,10 +296,6 @@ class SetHead(SetLayer):
         each = torch.baddbmm(bias.repeat(1, 1, rows), mean, side_by_side).view(*mean.shape[:2], rows, -1)
         right = each.transpose(1, 2).reshape(self.copies, rows, -1)
         return torch.eye(rows, device=right.device, dtype=right.dtype).expand(self.copies, -1, -1), right
-
-    def transform_input(self, g: int, x: Tensor) -> Tensor:
-        """L_g on each row."""
-        return move_fields(self.group, g, x)
 
     def transform_output(self, g: int, y: Tensor) -> Tensor:
         """ρ(g) on each row."""
