@@ -242,7 +242,7 @@ def _save_rows(directory: Path, replay: Replay) -> None:
 
 
 def _drop_rows(directory: Path, replay: Replay) -> None:
-    """Remove pieces that no kept checkpoint needs: the ring of the older one begins a checkpoint earlier."""
+    """Remove pieces that no stored checkpoint needs: the ring of the older one begins a checkpoint earlier."""
     kept = sorted(path for path in (directory / "checkpoints").glob("step-*") if STEP.fullmatch(path.name))
     steps = [int(read_document(path)["replay_steps"]) for path in kept]
     oldest = max(0, min(steps) - replay.capacity)

@@ -1,6 +1,6 @@
-"""What checkpoints hold, read without torch: which there are, their settings, and relaxed weights as arrays.
+"""Checkpoints read without torch: their settings, and relaxed weights as arrays.
 
-`rl_core.checkpoint` writes them and makes agents of them; this is for whoever only looks.
+`rl_core.checkpoint` writes checkpoints and builds agents from them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def load_relaxed_weights(directory: str | Path) -> tuple[dict[str, Any], dict[st
     """
     folder = latest_checkpoint(Path(directory))
     if folder is None:
-        raise ConfigError(f"{directory}: no checkpoint there; training has not got that far or was elsewhere")
+        raise ConfigError(
+            f"{directory}: no checkpoint found; train first, or give the directory of a training"
+        )
     document, path = read_document(folder), folder / "agent.safetensors"
     found: dict[str, Array] = {}
     try:
@@ -59,7 +61,7 @@ def load_relaxed_weights(directory: str | Path) -> tuple[dict[str, Any], dict[st
 
 
 def latest_checkpoint(directory: Path) -> Path | None:
-    """The newest whole checkpoint under ``directory/checkpoints``, None where there is none."""
+    """Return the newest complete checkpoint under ``directory/checkpoints``, None where there is none."""
     found = [
         path
         for path in (directory / "checkpoints").glob("step-*")
@@ -80,10 +82,12 @@ def read_document(folder: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
-        raise ConfigError(f"{path}: the checkpoint is damaged") from None
+        raise ConfigError(
+            f"{path}: the checkpoint is damaged; remove its folder to use an older one"
+        ) from None
     if document.get("format") != FORMAT:
         raise ConfigError(
             f"{path}: format {document.get('format')} is not known; this version reads {FORMAT}"
         )
-    # Settings that are younger than the file had their default.
+    # A setting that is newer than the file had its default.
     return {**document, "config": SACConfig.from_dict(document["config"]).to_dict()}

@@ -54,9 +54,9 @@ class SACConfig:
     """Of hidden layers; a smooth one finds the best action of smooth tasks from far fewer updates."""
     initial_gain: float = 1.0 / 3.0
     """Variance of hidden layers' initial weights times their fan-in: a third is PyTorch's default for linear layers,
-    as in Stable-Baselines3 and CleanRL; 2, He's for rectifiers, makes critics steep before they know anything."""
+    as in Stable-Baselines3 and CleanRL; 2, He's for rectifiers, makes critics steep at the start."""
     interaction: Literal["mean", "attention"] = "mean"
-    """How rows (assets) see one another."""
+    """Exchange of information between rows (assets)."""
     heads: int = 1
     """Attention heads."""
     ensemble: int = 2
@@ -75,7 +75,7 @@ class SACConfig:
     gamma: float = 0.99
     """Discount of one step."""
     n_step: int = 1
-    """Rewards summed before the critic is asked."""
+    """Steps whose rewards are summed before the critic's value is added."""
     tau: float = 0.005
     """Share of the new weights in the target critic at each update."""
     actor_lr: float = 3e-4
@@ -102,7 +102,7 @@ class SACConfig:
 
     batch_size: int = 256
     capacity: int = 1_000_000
-    """Transitions that the replay of each seed keeps."""
+    """Transitions that are stored for each seed."""
     learning_starts: int = 1000
     """Transitions of each seed taken with random actions before the first update."""
     updates_per_step: int = 1
@@ -111,8 +111,8 @@ class SACConfig:
     matmul_dtype: MatmulDtype = "float32"
     """Precision of the matrix products; tf32 concerns CUDA alone."""
     gradient: Gradient = "auto"
-    """How gradients are computed: by autograd, by the hand-derived code of `rl_core.fused` (the same numbers, faster),
-    or fused where that code knows the networks and ``compile`` is off."""
+    """Computation of gradients: by autograd, by the fused code of `rl_core.fused` (the same numbers, faster),
+    or (auto) fused where it supports the networks and ``compile`` is off."""
     compile: bool = False
     """Compile the losses with torch.compile where a compiler is found."""
     cuda_graph: bool = True
@@ -178,11 +178,11 @@ class SACConfig:
         _between("log_std_min", self.log_std_min, -math.inf, self.log_std_max)
 
     def replace(self, **changes: Any) -> SACConfig:
-        """Give a copy with some settings changed."""
+        """Return a copy with some settings changed."""
         return SACConfig.from_dict({**self.to_dict(), **changes})
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the settings as plain values, for JSON or TOML."""
+        """Return the settings as plain values, for JSON or TOML."""
         return dataclasses.asdict(self)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What the learner needs of an environment: S seeds × n environments stepped together."""
+"""Interface of environments: S seeds × n environments stepped together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["BatchedEnv", "Step"]
 
 
 class Step(NamedTuple):
-    """What a step answers. Every tensor begins ``[S, n_envs]``.
+    """Outcome of a step. Every tensor begins ``[S, n_envs]``.
 
     Attributes
     ----------
@@ -42,13 +42,13 @@ class Step(NamedTuple):
 class BatchedEnv(Protocol):
     """S × n_envs copies of one environment.
 
-    Randomness comes from `rl_core.random.Noise`, so that seed k of a batch gives what seed k gives alone,
-    and the state is tensors alone, so that training resumes bit for bit.
+    Randomness comes from `rl_core.random.Noise`, so that seed k of a batch behaves as seed k alone,
+    and the state consists of tensors, so that training resumes bit for bit.
     """
 
     @property
     def symmetry(self) -> Symmetry:
-        """How the group acts on what `encode` gives and on actions."""
+        """Action of the group on encoded observations and on actions."""
         ...
 
     @property
@@ -73,7 +73,7 @@ class BatchedEnv(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors live."""
+        """Device of all tensors."""
         ...
 
     def reset(self) -> Tensor:

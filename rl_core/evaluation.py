@@ -53,7 +53,7 @@ class Evaluator:
     Attributes
     ----------
     make
-        Gives the environment.
+        Returns the environment.
     steps
         As in `evaluate`.
     """

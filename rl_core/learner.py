@@ -1,6 +1,6 @@
 """Strategies that fill an agent's gradient buffer: autograd, fused code, or a CUDA graph of either.
 
-`rl_core.sac.SAC.update` uses one of them; all give the numbers of ``agent.losses(batch, noise)[0].backward()``.
+`rl_core.sac.SAC.update` uses one of them; all compute the numbers of ``agent.losses(batch, noise)[0].backward()``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def choose_gradient(agent: SAC, *, own_losses: bool = False) -> Gradient:
     agent
         Its networks and layers are recognised by their exact types.
     own_losses
-        Whether the agent is of a subclass with losses of its own, which fused code does not know.
+        Whether the agent's class changes the losses, which fused code does not support.
 
     Raises
     ------
@@ -121,7 +121,7 @@ class GraphedUpdates:
         self.batch = Batch(*(part.clone() for part in batch))
         self.noise = noise.clone()
         state = [agent.flat.values, agent.target_values]
-        state += [value for held in agent.optimizer.state.values() for value in held.values()]
+        state += [value for own in agent.optimizer.state.values() for value in own.values()]
         before = [value.clone() for value in state]
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())

@@ -60,7 +60,7 @@ class FlatParameters:
         return FlatAdam(self.leaves)
 
     def span(self, parameters: Iterable[nn.Parameter]) -> Tensor:
-        """Give the part of the buffer that holds exactly these parameters, which must be neighbours."""
+        """Return the part of the buffer of exactly these parameters, which must be neighbours."""
         listed = list(parameters)
         start = min(self.places[id(p)] for p in listed)
         stop = max(self.places[id(p)] + _padded(p) for p in listed)
@@ -98,13 +98,13 @@ class FlatAdam:
         self._swept: list[Tensor] = []
         for rate, leaf in leaves:
             assert leaf.grad is not None
-            held = {
+            averages = {
                 "step": torch.zeros((), device=leaf.device),
                 "exp_avg": torch.zeros_like(leaf),
                 "exp_avg_sq": torch.zeros_like(leaf),
             }
-            self.state[leaf] = held
-            step, first, second = held.values()
+            self.state[leaf] = averages
+            step, first, second = averages.values()
             settings = {"lr": rate, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0}
             kernel = partial(torch._fused_adam_, **settings, amsgrad=False, maximize=False)
             lists = ([x] for x in (leaf.detach(), leaf.grad, first, second))

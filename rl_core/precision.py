@@ -23,7 +23,7 @@ def cast_to(matmul_dtype: MatmulDtype, device: torch.device) -> torch.dtype:
 
 
 def lower_precision(matmul_dtype: MatmulDtype, device: torch.device) -> str | None:
-    """What `torch.set_float32_matmul_precision` has to be told for products of float32 numbers, if anything.
+    """Argument of `torch.set_float32_matmul_precision` for products of float32 numbers, None for its default.
 
     TF32 on CUDA is "high". On a CPU, "medium" rounds factors to bfloat16 where the processor multiplies that
     natively, and keeps the sums in float32; other processors go on in float32.

@@ -1,4 +1,4 @@
-"""Random numbers as a function of (seed, stream, step), so that there is no generator state to keep.
+"""Random numbers as a function of (seed, stream, step), without a generator state.
 
 A run that is killed and resumed needs only its counters, and seed k draws alone what it draws in a batch.
 """
@@ -22,7 +22,7 @@ _Fill = Callable[[tuple[int, ...], torch.Generator, torch.device], Tensor]
 
 
 def stream_seed(seed: int, *names: object) -> int:
-    """Give the 63-bit generator seed of a named stream.
+    """Return the 63-bit generator seed of a named stream.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def stream_seed(seed: int, *names: object) -> int:
 def generators(
     seeds: Sequence[int], stream: str, device: torch.device | str = "cpu"
 ) -> tuple[torch.Generator, ...]:
-    """Give one freshly seeded generator a seed, for what is drawn once (initial weights)."""
+    """Return a freshly seeded generator for each seed, for numbers that are drawn once (initial weights)."""
     return tuple(torch.Generator(device=device).manual_seed(stream_seed(seed, stream)) for seed in seeds)
 
 
@@ -61,15 +61,15 @@ class Noise:
     """Seeded streams of random numbers, addressed by stream name and step.
 
     Numbers are drawn in blocks of many steps from a generator seeded by a hash of (seed, stream, block),
-    and the latest block of each stream is kept, so that steps taken in order cost a slice each. Answers are
+    and the latest block of each stream is stored, so that steps in order cost a slice each. Results are
     views of that block: leave them unchanged.
 
     Parameters
     ----------
     seeds
-        The S seeds; row k of every answer depends on ``seeds[k]`` alone.
+        The S seeds; row k of every result depends on ``seeds[k]`` alone.
     device
-        Where the numbers are drawn. Two devices give different numbers.
+        Device on which the numbers are drawn. Two devices give different numbers.
 
     Notes
     -----
@@ -101,11 +101,11 @@ class Noise:
         steps = max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // max(1, math.prod(shape))))
         index, offset = divmod(step, steps)
         key = (kind, stream, shape)
-        held = self._blocks.get(key)
-        if held is None or held[0] != index:
-            held = (index, self._draw(kind, stream, index, (steps, *shape)))
-            self._blocks[key] = held
-        return held[1][offset]
+        block = self._blocks.get(key)
+        if block is None or block[0] != index:
+            block = (index, self._draw(kind, stream, index, (steps, *shape)))
+            self._blocks[key] = block
+        return block[1][offset]
 
     def _draw(self, kind: str, stream: str, index: int, shape: tuple[int, ...]) -> Tensor:
         parts = []

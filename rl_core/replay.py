@@ -12,7 +12,7 @@ from rl_core.errors import ConfigError
 
 __all__ = ["Batch", "Metrics", "Replay"]
 
-# One row in this many is kept for observations cut off by a time limit, before more are asked for.
+# Initial share of extra rows, for observations cut off by a time limit: one for this many rows.
 ROWS_PER_CUT = 64
 
 
@@ -32,7 +32,7 @@ class Batch(NamedTuple):
     reward
         Discounted sum of the n-step rewards up to an episode's end, ``[S, B]``.
     discount
-        What the value of the next observation is multiplied by: γⁿ, or 0 beyond a termination, ``[S, B]``.
+        Factor of the next observation's value: γⁿ, or 0 beyond a termination, ``[S, B]``.
     next_observation
         ``[S, B, …]``; at a time limit the observation before the reset.
     """
@@ -54,8 +54,8 @@ class Replay:
     """A ring of environment steps; row t + 1 holds the observation that follows row t.
 
     Only an observation at which a time limit cut an episode has no row of its own; it goes to extra rows
-    behind the ring, as many as needed, and a pointer tells where. Nothing here waits for the device, except
-    once in many steps to ask whether the extra rows suffice.
+    behind the ring, as many as needed, at which a pointer points. Nothing here waits for the device, except once in
+    many steps to check that the extra rows suffice.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Replay:
     action_size
         A.
     capacity
-        Transitions kept for each seed, rounded up to whole steps of the n_envs environments.
+        Transitions stored for each seed, rounded up to whole steps of the n_envs environments.
     gamma, n_step
         Discount of a step, and rewards summed.
     """
@@ -82,7 +82,7 @@ class Replay:
         self._extra_bound = 0
         shape = (s, self.rows + self._extra, n, *observation.shape[2:])
         self.observation = torch.empty(shape, dtype=observation.dtype, device=device)
-        # What a sample reads of its step lies together, so that it is read in one go.
+        # The numbers of a step lie side by side, so that a sample reads them at once.
         self._numbers = torch.empty((s, self.rows, n, action_size + 2), device=device)
         self.action = self._numbers[..., :action_size]
         self.reward, self._discount = self._numbers[..., action_size:].unbind(3)
@@ -99,11 +99,11 @@ class Replay:
 
     @property
     def oldest(self) -> int:
-        """The first step still held."""
+        """The first step that is stored."""
         return max(0, self.steps - self.capacity)
 
     def __len__(self) -> int:
-        """Transitions held for each seed."""
+        """Number of stored transitions of each seed."""
         return (self.steps - self.oldest) * self.action.shape[2]
 
     def add(
@@ -115,7 +115,7 @@ class Replay:
         truncated: Tensor,
         final_observation: Tensor,
     ) -> None:
-        """Store a step from the latest observation: the action, and what the environment answered."""
+        """Store a step from the latest observation: the action and the environment's outcome."""
         if self._extra_bound >= self._extra:
             self._make_room()
         row, following = self.steps % self.rows, (self.steps + 1) % self.rows
@@ -135,12 +135,12 @@ class Replay:
         self.steps += 1
 
     def sample(self, numbers: Tensor) -> Batch:
-        """Give the transitions that random 62-bit integers ``[S, B]`` choose, uniformly, with replacement.
+        """Return the transitions that random 62-bit integers ``[S, B]`` choose, uniformly, with replacement.
 
         Raises
         ------
         ConfigError
-            If fewer than n_step steps are held.
+            If fewer than n_step steps are stored.
         """
         n = self.action.shape[2]
         starts = self.steps - self.oldest - self.n_step + 1
@@ -165,7 +165,7 @@ class Replay:
         return Batch(observations[:, :size], action, reward, discount, observations[:, size:])
 
     def _place(self, row: Tensor) -> Tensor:
-        """Where rows ``[…, n]`` lie when counted environment by environment."""
+        """Positions of rows ``[…, n]``, counted environment by environment."""
         return torch.add(self._env, row, alpha=row.shape[-1])
 
     def _sum_rewards(self, seed: Tensor, first: Tensor, env: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -180,7 +180,7 @@ class Replay:
         return last, reward, self._powers[count]
 
     def rows_between(self, start: int, stop: int) -> dict[str, Tensor]:
-        """Copy the steps from ``start`` to ``stop`` (absolute numbers, still held), for a checkpoint."""
+        """Copy the steps from ``start`` to ``stop`` (absolute numbers, still stored), for a checkpoint."""
         row = self._ring(start, stop)
         arrays = {name: getattr(self, name)[:, row] for name in (*_ARRAYS, "observation")}
         next_row = self._next_place[:, row].div(self._env.shape[1], rounding_mode="floor")
@@ -201,12 +201,12 @@ class Replay:
         self.observation[self._behind(next_row)] = arrays["final"].to(self.observation.device)
 
     def _behind(self, next_row: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Where the observations lie that are behind the ring: seed, row and environment."""
+        """Seed, row and environment of the observations behind the ring."""
         seed, step, env = torch.nonzero(next_row >= self.rows, as_tuple=True)
         return seed, next_row[seed, step, env], env
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Give the counters and the latest observation: with the rows, everything."""
+        """Return the counters and the latest observation: with the rows, the whole state."""
         latest = self.observation[:, self.steps % self.rows]
         return {
             "steps": torch.tensor(self.steps),
@@ -246,6 +246,6 @@ _ARRAYS = ("action", "reward", "terminated", "truncated")
 
 
 def _take(values: Tensor, places: Tensor) -> Tensor:
-    """What lies at places [S, B] of values [S, rows, n, …], counted through."""
+    """Values [S, rows, n, …] at positions [S, B], counted environment by environment."""
     taken = values.flatten(0, 2).index_select(0, places.view(-1))
     return taken.view(*places.shape, *values.shape[3:])

@@ -176,7 +176,7 @@ class SAC:
         return loss, {**metrics, "entropy": entropy, "alpha": alpha}
 
     def penalty(self) -> Tensor:
-        """Sum how far the networks of all seeds are from symmetric (for rpp, their priors)."""
+        """Sum of the distances of all networks from symmetry (for rpp, of their priors)."""
         return self.actor.penalty().sum() + self.critic.penalty().sum()
 
     def update(self, batch: Batch, count: int = 1) -> None:
@@ -270,11 +270,11 @@ class SAC:
         return agent
 
     def refresh(self) -> None:
-        """Forget what was derived from the parameters; call after changing them from outside."""
+        """Drop values derived from the parameters; call after changing them from outside."""
         self._acting = None
 
     def update_noise(self, batch: Batch) -> Tensor:
-        """Give the noise ``[S, 2, B, A]`` of the coming update."""
+        """Return the noise ``[S, 2, B, A]`` of the coming update."""
         return self.noise.normal("update", self.updates, (2, *batch.action.shape[1:]))
 
     def augment(self, batch: Batch) -> Batch:

@@ -32,11 +32,11 @@ class Interval:
     confidence: float = 0.95
 
     def overlaps(self, other: Interval) -> bool:
-        """Whether the two intervals share a point."""
+        """Return whether the two intervals share a point."""
         return self.low <= other.high and other.low <= self.high
 
     def excludes(self, value: float) -> bool:
-        """Whether `value` lies outside the interval."""
+        """Return whether `value` lies outside the interval."""
         return value < self.low or value > self.high
 
 

@@ -41,7 +41,7 @@ Evaluation = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Progress:
-    """What a progress bar shows.
+    """Progress of a training, for a progress bar.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class Progress:
 
 @dataclass
 class TrainResult:
-    """What training gives.
+    """Result of a training.
 
     Attributes
     ----------
@@ -114,7 +114,7 @@ def train(
     directory
         Where to write; nothing is written without one.
     evaluate
-        Gives numbers ``[S]`` by name for an agent at a step; called every ``evaluate_every`` steps and at the end.
+        Returns numbers ``[S]`` by name for an agent at a step; called every ``evaluate_every`` steps and at the end.
     evaluate_every, log_every, checkpoint_every
         In steps. Metrics are read from the device when logged only.
     action_repeat
@@ -137,7 +137,7 @@ def train(
     if action_repeat != 1:
         env = ActionRepeat(env, action_repeat)
     if directory is not None and not resume and (directory / "checkpoints").exists():
-        raise ConfigError(f"{directory}: a training is there already; resume it or choose another directory")
+        raise ConfigError(f"{directory}: a training already exists; resume it or choose another directory")
     with _determinism(config.deterministic), _Log(directory, resume) as log:
         loop = _Loop(env, config, tuple(seeds), log)
         if resume and directory is not None:
@@ -260,7 +260,7 @@ class _Loop:
         return encoded
 
     def fault(self, metrics: Mapping[str, list[float]]) -> str | None:
-        """Why training should stop: a metric that is not finite or beyond the limit, None where all is well."""
+        """Reason to stop training: a metric that is not finite or beyond the limit, None without one."""
         for name, values in metrics.items():
             for seed, value in zip(self.agent.seeds, values, strict=True):
                 if not math.isfinite(value) or abs(value) > self.config.divergence_limit:
@@ -269,7 +269,7 @@ class _Loop:
 
 
 class _Log:
-    """``progress.jsonl`` and TensorBoard events of a run; kept in memory alone without a directory."""
+    """``progress.jsonl`` and TensorBoard events of a run; in memory only without a directory."""
 
     def __init__(self, directory: Path | None, resume: bool) -> None:
         self.lines: list[dict[str, Any]] = []
@@ -321,7 +321,7 @@ class _Log:
             self._file.flush()
 
     def flush(self) -> None:
-        """Put what was written on disk: a checkpoint is about to say that it is there."""
+        """Write buffered lines to disk; a checkpoint written next relies on them."""
         if self._file is not None:
             self._file.flush()
             os.fsync(self._file.fileno())

@@ -1,1 +1,1 @@
-"""Hand-derived gradients: the same numbers as autograd, in fewer and larger operations."""
+"""Fused gradients of the SAC losses: the same numbers as by autograd, in fewer and larger operations."""

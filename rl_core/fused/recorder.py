@@ -1,4 +1,4 @@
-"""Calls on tensors that stay where they are, noted once and run again and again."""
+"""Recorder of calls on tensors with fixed addresses, which are recorded once and run many times."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ __all__ = ["Tape"]
 class Tape:
     """A list of calls, each of which writes where it wrote the first time.
 
-    A gradient step does the same arithmetic on the same shapes again and again. Noting it with every view and
-    buffer made leaves a step nothing but its kernels, and on a GPU nothing but what a graph can capture.
+    A gradient step does the same arithmetic on the same shapes many times. Recorded with its views and buffers, a
+    step is only its kernels, which on a GPU a graph can capture.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Tape:
     def __call__(
         self, function: Callable[..., Tensor], *arguments: Any, out: Tensor | None = None, **options: Any
     ) -> Tensor:
-        """Call a function that takes ``out`` now and in every run; give where its result lies.
+        """Call a function that takes ``out`` now and in every run; return the tensor of its result.
 
         Parameters
         ----------
@@ -50,27 +50,27 @@ class Tape:
 
     @torch.inference_mode()
     def run(self) -> None:
-        """Make all calls, in the order in which they were noted; autograd sees none of them."""
+        """Make all calls, in the order in which they were recorded; autograd records none of them."""
         for call in self._calls:
             call()
 
-    def room(self, like: Tensor, *shape: int) -> Tensor:
-        """Memory with arbitrary contents, if possible some that was freed, as that may still be in a cache."""
+    def buffer(self, like: Tensor, *shape: int) -> Tensor:
+        """Return memory with arbitrary contents, if possible some that was freed, as that may still be in a cache."""
         free = self._free.get((like.dtype, math.prod(shape)))
-        # Zeros at first, since products that ignore what they overwrite may yet fall over what is no number.
+        # Zero-initialised: a GEMM with beta = 0 still propagates NaN from uninitialised memory.
         return free.pop().view(shape) if free else like.new_zeros(shape)
 
-    def free(self, room: Tensor) -> None:
-        """Let later calls have the memory of a room whose last reader has been noted."""
-        self._free.setdefault((room.dtype, room.numel()), []).append(room.view(-1))
+    def free(self, buffer: Tensor) -> None:
+        """Let later calls use the memory of a buffer whose last reader has been recorded."""
+        self._free.setdefault((buffer.dtype, buffer.numel()), []).append(buffer.view(-1))
 
     def cast(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """The same numbers in another precision; x itself where it has that already."""
         if x.dtype == dtype:
             return x
-        room = torch.empty_like(x, dtype=dtype)
-        self.do(room.copy_, x)
-        return room
+        buffer = torch.empty_like(x, dtype=dtype)
+        self.do(buffer.copy_, x)
+        return buffer
 
     def total(self, x: Tensor, dim: int | tuple[int, ...], out: Tensor | None = None) -> Tensor:
         """The sum over some dimensions."""

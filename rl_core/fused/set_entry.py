@@ -1,4 +1,4 @@
-"""Into networks on rows, derived by hand: observations, and the pass through the lifting."""
+"""First layer of networks on rows: their observations and the pass through the lifting, recorded on a tape."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class LiftingPass(SpreadPass):
         accumulate(self._entered, entry.x, weights[0], self.tape.do)
 
     def forward(self, weights: Sequence[Tensor], x: Tensor | None = None) -> Tensor:
-        """What the observation of the latest `enter` and, for a critic, actions x [S, N, B] give."""
+        """Output for the observation of the latest `enter` and, for a critic, actions x [S, N, B]."""
         tape, narrow = self.tape, self._entry.joined is not None
         z = self.take("z", weights[0], *self._z.shape)
         if x is not None:
@@ -120,19 +120,19 @@ class LiftingPass(SpreadPass):
             accumulate(z, self._tail, weights[1], tape.do)
         return z
 
-    def backward(self, weights: Sequence[Tensor], g: Tensor, rooms: Sequence[Tensor] | None) -> Tensor:
-        """Fill the rooms; without any give the gradient of the actions, [S, N, B]."""
-        if rooms is None:
+    def backward(self, weights: Sequence[Tensor], g: Tensor, buffers: Sequence[Tensor] | None) -> Tensor:
+        """Fill the buffers; without any, return the gradient of the actions [S, N, B]."""
+        if buffers is None:
             return self._to_actions(
                 weights[0][:, :, -2:] if self._entry.joined is not None else weights[1], g
             )
         if self._entry.joined is not None:
-            to_weight(g, self._joined, rooms[0], self.tape.do)
+            to_weight(g, self._joined, buffers[0], self.tape.do)
             return g
-        to_weight(g, self._entry.x, rooms[0], self.tape.do)
+        to_weight(g, self._entry.x, buffers[0], self.tape.do)
         if self.critic:
-            to_weight(g, self._tail, rooms[1], self.tape.do)
-        self.path.backward(self._path(weights), g, self._path(rooms))
+            to_weight(g, self._tail, buffers[1], self.tape.do)
+        self.path.backward(self._path(weights), g, self._path(buffers))
         return g
 
     def _to_actions(self, weight: Tensor, g: Tensor) -> Tensor:

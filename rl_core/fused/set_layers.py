@@ -1,7 +1,7 @@
-"""Forward and backward through layers on rows, derived by hand and noted on a tape.
+"""Forward and backward passes through layers on rows, recorded on a tape.
 
 A pass holds what its `backward` needs of its latest `forward`. Activations lie as [K, N, B, fibre]; weights are
-those that the pass's ``expand`` gives for its layer, and gradients are written into ``rooms`` of their shapes.
+those that the pass's ``prepare`` returns, and gradients are written into ``buffers`` of their shapes.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class LayerPass(ABC):
     Parameters
     ----------
     tape
-        Where calls are noted.
+        Where calls are recorded.
     layer
-        Its sizes count; parameters come as weights.
+        Its sizes are used; its parameters come as weights.
     activation : {"relu", "silu"} or None
     """
 
@@ -46,24 +46,24 @@ class LayerPass(ABC):
         self._held: dict[tuple[str, tuple[int, ...]], Tensor] = {}
 
     def expand(self, layer: Layer) -> tuple[Tensor, ...]:
-        """What the weights are made of, differentiable in the layer's parameters."""
+        """Sources of the weights, differentiable in the layer's parameters."""
         return layer.expand()
 
     def prepare(self, sources: tuple[Tensor, ...], trained: bool) -> tuple[Tensor, ...]:
-        """From what ``expand`` gives, the weights of `forward`; a trained layer's are noted for `collect`."""
+        """Turn the sources from ``expand`` into the weights of `forward`; a trained layer keeps them for `collect`."""
         return sources
 
-    def collect(self, sources: tuple[Tensor, ...], rooms: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """From the gradients of weights those of what ``expand`` gives."""
-        return rooms
+    def collect(self, sources: tuple[Tensor, ...], buffers: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Turn the gradients of weights into those of their sources."""
+        return buffers
 
     @abstractmethod
     def forward(self, weights: Sequence[Tensor], x: Tensor) -> Tensor:
         """The layer's output before the activation."""
 
     @abstractmethod
-    def backward(self, weights: Sequence[Tensor], g: Tensor, rooms: Sequence[Tensor] | None) -> Tensor:
-        """From the gradient of `forward`'s output that of its input; those of weights go into ``rooms``."""
+    def backward(self, weights: Sequence[Tensor], g: Tensor, buffers: Sequence[Tensor] | None) -> Tensor:
+        """From the gradient of `forward`'s output that of its input; those of weights go into ``buffers``."""
 
     def take(self, name: str, like: Tensor, *shape: int) -> Tensor:
         """Memory by name, the same for all seeds; zero when it is first given."""
@@ -111,7 +111,7 @@ class LayerPass(ABC):
 
 
 class MeanPath(LayerPass):
-    """What the mean of the rows and the bias give each row: Σ_l w_l(i, g) (B_l mean)(g) + b.
+    """Part of each row's output that comes from the mean of the rows and the bias: Σ_l w_l(i, g) (B_l mean)(g) + b.
 
     Weights: B [K, in, L·out] and b [K, 1, out], relaxed also w and a one, [K, N, L·G + 1].
     """
@@ -136,7 +136,7 @@ class MeanPath(LayerPass):
         tape(torch.bmm, weights[2], self._right.flatten(2), out=z.flatten(2))
         return z
 
-    def backward(self, weights: Sequence[Tensor], g: Tensor, rooms: Sequence[Tensor] | None) -> Tensor:
+    def backward(self, weights: Sequence[Tensor], g: Tensor, buffers: Sequence[Tensor] | None) -> Tensor:
         """See `LayerPass`; the gradient of the mean."""
         copies, _, batch, size = g.shape
         flat, tape = g.flatten(2), self.tape
@@ -149,20 +149,20 @@ class MeanPath(LayerPass):
             blocks = parts.view(copies, batch, self.banks, self.n, -1).permute(0, 2, 1, 4, 3)
             tape.do(blocks.copy_, self.own_fields(d_right[:, :-1], copies, batch))
             bias = d_right[:, -1]
-        if rooms is not None:
-            tape(torch.bmm, self._mean.mT, parts, out=rooms[0])
-            tape(torch.sum, bias, 1, keepdim=True, out=rooms[1])
+        if buffers is not None:
+            tape(torch.bmm, self._mean.mT, parts, out=buffers[0])
+            tape(torch.sum, bias, 1, keepdim=True, out=buffers[1])
             if len(weights) > 2:
                 # Computed as its transpose: several times quicker for few and long rows.
                 transposed = tape(torch.bmm, self._right.flatten(2), flat.mT)
-                tape.do(rooms[2].copy_, transposed.mT)
+                tape.do(buffers[2].copy_, transposed.mT)
         return tape(torch.bmm, parts, weights[0].mT, out=self.take("d_mean", g, *self._mean.shape))
 
 
 class SpreadPass(LayerPass):
     """Relaxed, the matrix of each row comes from banks and gates: Σ_l w_l(i, g) ψ_l with g that of the output.
 
-    ``expand`` gives banks [K, L, in, out] first and, at the end, gates and a one [K, N, L·G + 1].
+    ``expand`` returns banks [K, L, in, out] first and, at the end, gates and a one [K, N, L·G + 1].
     """
 
     spreads: bool
@@ -182,18 +182,18 @@ class SpreadPass(LayerPass):
         rows = self.tape(torch.bmm, gates, flat)
         return rows.view(copies, -1, size, out), *sources[1:]
 
-    def collect(self, sources: tuple[Tensor, ...], rooms: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def collect(self, sources: tuple[Tensor, ...], buffers: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """See `LayerPass`."""
         if not self.spreads:
-            return rooms
-        banks, gates, tape, g = sources[0], sources[-1][..., :-1], self.tape, rooms[0].flatten(2)
+            return buffers
+        banks, gates, tape, g = sources[0], sources[-1][..., :-1], self.tape, buffers[0].flatten(2)
         each = tape(torch.bmm, gates.mT, g)
         d_banks = torch.empty_like(banks)
         own = each.view(len(banks), self.banks, self.n, banks.shape[2], self.n, -1).diagonal(dim1=2, dim2=4)
         tape.do(self._columns(d_banks).copy_, own)
         # Computed as its transpose: several times quicker for few and long rows.
-        tape.do(rooms[-1][..., :-1].add_, tape(torch.bmm, self._masked, g.mT).mT)
-        return d_banks, *rooms[1:]
+        tape.do(buffers[-1][..., :-1].add_, tape(torch.bmm, self._masked, g.mT).mT)
+        return d_banks, *buffers[1:]
 
     def _columns(self, banks: Tensor) -> Tensor:
         """Banks as [K, L, in, F, G]."""
@@ -224,11 +224,11 @@ class RowsPass(SpreadPass):
         self.path.forward(weights[1:], self.mean_of_rows(x), z)
         return accumulate(z, x, weights[0], self.tape.do)
 
-    def backward(self, weights: Sequence[Tensor], g: Tensor, rooms: Sequence[Tensor] | None) -> Tensor:
+    def backward(self, weights: Sequence[Tensor], g: Tensor, buffers: Sequence[Tensor] | None) -> Tensor:
         """See `LayerPass`."""
-        if rooms is not None:
-            to_weight(g, self._x, rooms[0], self.tape.do)
-        d_mean = self.path.backward(weights[1:], g, None if rooms is None else rooms[1:])
+        if buffers is not None:
+            to_weight(g, self._x, buffers[0], self.tape.do)
+        d_mean = self.path.backward(weights[1:], g, None if buffers is None else buffers[1:])
         return self.to_rows(d_mean, g, self._x, weights[0])
 
 
@@ -252,7 +252,7 @@ class HeadPass(LayerPass):
         self.tape(torch.add, by_row.expand_as(z), weights[2][:, None], out=z)
         return accumulate(z, x, weights[0], self.tape.do)
 
-    def backward(self, weights: Sequence[Tensor], g: Tensor, rooms: Sequence[Tensor] | None) -> Tensor:
+    def backward(self, weights: Sequence[Tensor], g: Tensor, buffers: Sequence[Tensor] | None) -> Tensor:
         """See `LayerPass`."""
         x, tape = self._x, self.tape
         copies, rows, batch, size = g.shape
@@ -261,10 +261,10 @@ class HeadPass(LayerPass):
             tape.total(g, 1, out=every)
         else:
             tape.do(every.view(copies, batch, rows, size).copy_, g.transpose(1, 2))
-        if rooms is not None:
-            to_weight(g, x, rooms[0], tape.do)
-            tape(torch.bmm, self._mean.mT, every, out=rooms[1])
-            tape.total(g, (1, 2), out=rooms[2][:, 0])
+        if buffers is not None:
+            to_weight(g, x, buffers[0], tape.do)
+            tape(torch.bmm, self._mean.mT, every, out=buffers[1])
+            tape.total(g, (1, 2), out=buffers[2][:, 0])
         d_mean = tape(torch.bmm, every, weights[1].mT, out=self.take("d_mean", g, *self._mean.shape))
         return self.to_rows(d_mean, g, x, weights[0])
 
@@ -284,7 +284,7 @@ class PoolPass(LayerPass):
         self.tape.do(self._blocks(pooled).copy_, self.own_fields(every, copies, batch))
         return pooled
 
-    def backward(self, weights: Sequence[Tensor], g: Tensor, rooms: Sequence[Tensor] | None) -> Tensor:
+    def backward(self, weights: Sequence[Tensor], g: Tensor, buffers: Sequence[Tensor] | None) -> Tensor:
         """See `LayerPass`."""
         copies, rows, batch, size = self._x.shape
         out, tape = self.take("d_x", g, copies, rows, batch, size), self.tape
@@ -294,8 +294,8 @@ class PoolPass(LayerPass):
         # Beside the own fields of each (l, g) there are zeros.
         every = self.take("d_every", g, copies, self.banks * self.n, batch, size)
         tape.do(self.own_fields(every, copies, batch).copy_, self._blocks(g))
-        if rooms is not None:
-            tape(torch.bmm, every.flatten(2), self._x.flatten(2).mT, out=rooms[0])
+        if buffers is not None:
+            tape(torch.bmm, every.flatten(2), self._x.flatten(2).mT, out=buffers[0])
         tape(torch.bmm, weights[0].mT, every.flatten(2), out=out.flatten(2))
         return out
 
@@ -313,11 +313,11 @@ class LinearPass(LayerPass):
         z = self.take("z", x, *x.shape[:2], weights[0].shape[2])
         return self.tape(torch.baddbmm, weights[1], x, weights[0], out=z)
 
-    def backward(self, weights: Sequence[Tensor], g: Tensor, rooms: Sequence[Tensor] | None) -> Tensor:
+    def backward(self, weights: Sequence[Tensor], g: Tensor, buffers: Sequence[Tensor] | None) -> Tensor:
         """See `LayerPass`."""
-        if rooms is not None:
-            self.tape(torch.bmm, self._x.mT, g, out=rooms[0])
-            self.tape(torch.sum, g, 1, keepdim=True, out=rooms[1])
+        if buffers is not None:
+            self.tape(torch.bmm, self._x.mT, g, out=buffers[0])
+            self.tape(torch.sum, g, 1, keepdim=True, out=buffers[1])
         return self.tape(torch.bmm, g, weights[0].mT, out=self.take("d_x", g, *self._x.shape))
 
 

@@ -1,7 +1,7 @@
-"""The gradient of `rl_core.sac.SAC.losses` derived by hand, for networks on rows.
+"""The gradient of `rl_core.sac.SAC.losses` for networks on rows; the same numbers as by autograd.
 
-It goes seed by seed, so that what a seed's networks leave in memory is small, shares what the losses have in
-common and reuses its memory; the numbers are those of autograd.
+It goes through few seeds at a time, so that their activations fit into a cache, computes once what the losses share,
+and reuses its memory.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ AT_ONCE = 2**18
 """Numbers in a hidden layer's activations up to which several seeds go together."""
 
 Weights = list[tuple[Tensor, ...]]
-"""Of each layer, what its pass works with."""
+"""Tensors of each layer: sources, weights or gradients."""
 
 
 class SetPass:
@@ -50,18 +50,18 @@ class SetPass:
         self.lifting = lifting
 
     def expand(self, network: Network) -> Weights:
-        """What the weights of this network or of its target are made of, differentiable in the parameters."""
+        """Sources of the weights of this network or of its target, differentiable in the parameters."""
         layers = (layer for _, layer in network.named_layers())
         return [one.expand(layer) for one, layer in zip(self.passes, layers, strict=True)]
 
     def prepare(self, sources: Weights, dtype: torch.dtype, trained: bool) -> Weights:
-        """The weights, from what `expand` gives, in the precision of the products."""
+        """Turn the sources from `expand` into weights in the precision of the products."""
         prepared = (one.prepare(own, trained) for one, own in zip(self.passes, sources, strict=True))
         return [tuple(self.tape.cast(w, dtype) for w in own) for own in prepared]
 
-    def collect(self, sources: Weights, rooms: Weights) -> Weights:
-        """From the gradients of weights those of what `expand` gives."""
-        cast = [tuple(self.tape.cast(room, torch.float32) for room in own) for own in rooms]
+    def collect(self, sources: Weights, buffers: Weights) -> Weights:
+        """Turn the gradients of weights into those of their sources."""
+        cast = [tuple(self.tape.cast(buffer, torch.float32) for buffer in own) for own in buffers]
         return [one.collect(*both) for one, *both in zip(self.passes, sources, cast, strict=True)]
 
     def enter(self, weights: Weights, entry: Entry) -> None:
@@ -76,20 +76,20 @@ class SetPass:
             h = one.activate(one.forward(own, h))
         return h if self.ensemble is None else h.view(-1, self.ensemble, h.shape[1])
 
-    def backward(self, weights: Weights, g: Tensor, rooms: Weights | None) -> Tensor:
-        """Write the gradients of weights into rooms; without any, give that of the actions [S, B, N]."""
+    def backward(self, weights: Weights, g: Tensor, buffers: Weights | None) -> Tensor:
+        """Write the gradients of weights into buffers; without any, return that of the actions [S, B, N]."""
         if self.ensemble is not None:
             g = g.view(-1, g.shape[2], 1)
         for place in range(len(self.passes) - 1, -1, -1):
             one = self.passes[place]
-            g = one.backward(weights[place], one.deactivate(g), None if rooms is None else rooms[place])
+            g = one.backward(weights[place], one.deactivate(g), None if buffers is None else buffers[place])
         return g.transpose(1, 2)
 
 
 def supports_sets(network: Network) -> bool:
-    """Whether the gradient of this network is known here: on rows that see one another by their mean.
+    """Return whether `SetStep` can derive this network: rows that see one another by their mean.
 
-    On the CPU alone: other devices have no use for small pieces of work one after the other.
+    Only on the CPU: on other devices small pieces of work one after the other are slow.
     """
     on_cpu = next(network.parameters()).device.type == "cpu"
     return on_cpu and type(network) is SetNetwork and len(layer_passes(Tape(), network)) > 0

@@ -1,4 +1,4 @@
-"""Forward and backward through networks on vectors, derived by hand and noted on a tape.
+"""Forward and backward passes through networks on vectors, recorded on a tape.
 
 Samples come in parts of B: those whose loss the weights learn from first, then those through which the gradient
 of the input is wanted. All parts share the products.
@@ -24,7 +24,7 @@ threshold_backward = torch.ops.aten.threshold_backward.grad_input
 
 
 class VectorPass:
-    """One way forward through a vector network, and back.
+    """Forward and backward pass through a vector network.
 
     Activations lie as [K, parts, n, B, F]: n = 1 for plain networks, and the group's order for those in the
     Fourier form, whose spectra, one for each character, lie as [K, n, parts, B, F].
@@ -39,7 +39,7 @@ class VectorPass:
     parts, batch : int
         Samples are [S, parts · B].
     trained : bool
-        Whether there is a way back.
+        Whether `backward` will be called.
     hidden : str, optional
         Precision of the products between hidden layers, as `torch.set_float32_matmul_precision` names it; the
         others, which are small and next to inputs and outputs, stay in full precision.
@@ -76,7 +76,7 @@ class VectorPass:
         self.spectra: list[Tensor] = []
 
     def enter(self, x: Tensor, column: int, first: int = 0, last: int | None = None) -> None:
-        """Put columns of the input.
+        """Copy columns of the input.
 
         Parameters
         ----------
@@ -87,11 +87,11 @@ class VectorPass:
         first, last
             The range of parts; by default all.
         """
-        room = self.input[:, 0, first:last, 0, :, column : column + x.shape[2]]
-        self.tape.do(room.copy_, x.view(len(x), -1, self.batch, x.shape[2]))
+        buffer = self.input[:, 0, first:last, 0, :, column : column + x.shape[2]]
+        self.tape.do(buffer.copy_, x.view(len(x), -1, self.batch, x.shape[2]))
 
     def forward(self) -> Tensor:
-        """The output [K, parts, B, out] for the input that was put."""
+        """The output [K, parts, B, out] for the input that was entered."""
         h = self._first()
         self.first = h
         for i, (weight, bias) in enumerate(self.layers):
@@ -109,7 +109,7 @@ class VectorPass:
         return y
 
     def backward(self, g: Tensor, column: int | None = None) -> Tensor | None:
-        """Note the gradients of the weights, from the first part of the samples; give that of the input.
+        """Record the gradients of the weights, from the first part of the samples; return that of the input.
 
         Parameters
         ----------
@@ -141,15 +141,15 @@ class VectorPass:
 
     def _first(self) -> Tensor:
         """The input of all copies, moved by the group, [K, parts, n, B, in]."""
-        tape, room = self.tape, self.input.expand(-1, self.repeats, -1, self.n, -1, -1)
+        tape, buffer = self.tape, self.input.expand(-1, self.repeats, -1, self.n, -1, -1)
         if self.signs:
-            first = self.entry.move(room, out=room.new_empty(room.shape))
+            first = self.entry.move(buffer, out=buffer.new_empty(buffer.shape))
         elif self.repeats > 1:
-            first = room.new_empty(room.shape)
-            tape.do(first.copy_, room)
+            first = buffer.new_empty(buffer.shape)
+            tape.do(first.copy_, buffer)
         else:
             first = self.input
-        return first.expand(-1, self.ensemble, -1, -1, -1, -1).view(self.copies, *room.shape[2:])
+        return first.expand(-1, self.ensemble, -1, -1, -1, -1).view(self.copies, *buffer.shape[2:])
 
     def _keep(self, h: Tensor) -> None:
         """Keep what the way back needs."""
@@ -161,13 +161,13 @@ class VectorPass:
     def _small(
         self, function: Callable[..., Tensor], *arguments: Tensor, out: Tensor, **options: Any
     ) -> None:
-        """Note a product next to inputs or outputs."""
+        """Record a product next to inputs or outputs."""
         self.tape(function, *arguments, out=out, **options)
 
     def _large(
         self, function: Callable[..., Tensor], *arguments: Tensor, out: Tensor, **options: Any
     ) -> None:
-        """Note a product between hidden layers."""
+        """Record a product between hidden layers."""
         if self.hidden is not None:
             self.tape.do(torch.set_float32_matmul_precision, self.hidden)
         self.tape(function, *arguments, out=out, **options)
@@ -190,14 +190,14 @@ class VectorPass:
     def _forward_linear(self, h: Tensor, weight: Tensor, bias: Tensor, product: Product) -> Tensor:
         """max(h W + b, 0)."""
         tape, rows = self.tape, h.view(len(h), -1, h.shape[-1])
-        y = tape.room(h, *rows.shape[:2], weight.shape[2])
+        y = tape.buffer(h, *rows.shape[:2], weight.shape[2])
         product(torch.bmm, rows, weight, out=y)
         fields = y.view(*y.shape[:2], -1, bias.shape[2])
         tape.rectified_sum(fields, bias[:, :, None], 1.0, out=fields)
         return y.view(*h.shape[:-1], -1)
 
     def _learn(self, h: Tensor, g: Tensor, weight: Weight, bias: Weight, product: Product) -> None:
-        """Note the gradients of a layer's weight and bias, for the first part of inputs h and outputs' g."""
+        """Record the gradients of a layer's weight and bias, for the first part of inputs h and outputs' g."""
         tape, rows, learned = self.tape, h[:, 0].flatten(1, 2), g[:, 0].flatten(1, 2)
         self._weight_gradient(rows, learned, weight.gradient, product)
         fields = learned.view(*learned.shape[:2], -1, bias.gradient.shape[2])
@@ -217,7 +217,7 @@ class VectorPass:
     def _through(self, g: Tensor, weight: Tensor) -> Tensor:
         """The gradient of a layer's input, in place of its output's."""
         tape, rows = self.tape, g.view(len(g), -1, g.shape[-1])
-        back = tape.room(g, *g.shape[:-1], weight.shape[1])
+        back = tape.buffer(g, *g.shape[:-1], weight.shape[1])
         self._large(torch.bmm, rows, weight.mT, out=back.view(*rows.shape[:2], -1))
         tape.free(g)
         return back
@@ -236,10 +236,10 @@ class VectorPass:
         return tape.total(inner, (1, 2))
 
     def _backward_head(self, g: Tensor, h: Tensor) -> Tensor:
-        """Note the gradient of the head's weight; give that of its input, before the rectifier."""
+        """Record the gradient of the head's weight; return that of its input, before the rectifier."""
         tape, weight = self.tape, self.head.value
         learned, rows = g[:, 0].flatten(1, 2), h[:, 0].flatten(1, 2)
-        back = tape.room(h, *g.shape[:-1], h.shape[-1])
+        back = tape.buffer(h, *g.shape[:-1], h.shape[-1])
         if weight.shape[2] == 1:
             tape(torch.bmm, learned.mT, rows, out=self.head.gradient.mT)
             tape(torch.mul, g, weight.mT[:, None, None], out=back)
@@ -255,36 +255,36 @@ class VectorPass:
     def _forward_blocks(self, h: Tensor, blocks: Tensor, bias: Tensor) -> Tensor:
         """A hidden layer in the Fourier form: y(g) = max(n⁻¹ Σ_χ χ(g) ψ^χ h^χ + b, 0), h^χ = Σ_g χ(g) h(g)."""
         tape, (k, parts, n, batch, fields), size = self.tape, h.shape, blocks.shape[2]
-        spectrum = tape.room(h, k, n, parts, batch, fields)
+        spectrum = tape.buffer(h, k, n, parts, batch, fields)
         self._transform(h.movedim(2, 0), self.transforms[0], spectrum.movedim(1, 0))
-        product = tape.room(h, k, n, parts, batch, size)
+        product = tape.buffer(h, k, n, parts, batch, size)
         self._block_product(spectrum.view(k * n, -1, fields), blocks, product.view(k * n, -1, size))
         if self.trained:
             self.spectra.append(spectrum)
         else:
             tape.free(spectrum)
         tape.do(product[:, 0].add_, bias[:, None])
-        y = tape.room(h, k, parts, n, batch, size)
+        y = tape.buffer(h, k, parts, n, batch, size)
         self._rectified_inverse(product.unbind(1), y.unbind(2))
         tape.free(product)
         return y
 
     def _backward_blocks(self, g: Tensor, blocks: Weight, bias: Weight) -> Tensor:
-        """Note what a hidden layer's blocks and bias learn; give the gradient of its input in place of g."""
+        """Record the gradients of a hidden layer's blocks and bias; return that of its input in place of g."""
         tape, spectrum, (k, parts, n, batch, size) = self.tape, self.spectra.pop(), g.shape
         fields = spectrum.shape[-1]
-        turned = tape.room(g, k, n, parts, batch, size)
+        turned = tape.buffer(g, k, n, parts, batch, size)
         self._transform(g.movedim(2, 0), self.transforms[0], turned.movedim(1, 0))
         tape.free(g)
         tape(torch.sum, turned[:, 0, 0], 1, keepdim=True, out=bias.gradient)
         learned, rows = turned[:, :, 0].flatten(0, 1), spectrum[:, :, 0].flatten(0, 1)
         self._weight_gradient(rows, learned, blocks.gradient, self._large, 1 / n)
         tape.free(spectrum)
-        inner = tape.room(g, k, n, parts, batch, fields)
+        inner = tape.buffer(g, k, n, parts, batch, fields)
         rows = turned.view(k * n, -1, size)
         self._block_product(rows, blocks.value.mT, inner.view(k * n, -1, fields))
         tape.free(turned)
-        back = tape.room(g, k, parts, n, batch, fields)
+        back = tape.buffer(g, k, parts, n, batch, fields)
         self._transform(inner.movedim(1, 0), self.transforms[1], back.movedim(2, 0))
         tape.free(inner)
         return back
@@ -304,18 +304,18 @@ class VectorPass:
 
     def _rectified_inverse(self, x: Sequence[Tensor], out: Sequence[Tensor]) -> None:
         """out[g] = max(Σ_χ χ(g) x[χ], 0)."""
-        for g, room in enumerate(out):
+        for g, buffer in enumerate(out):
             total = x[0]
             for i in range(1, self.n):
                 sign = self.signs[i][g]
                 if i < self.n - 1:
-                    total = self.tape(torch.add, total, x[i], alpha=sign, out=room)
+                    total = self.tape(torch.add, total, x[i], alpha=sign, out=buffer)
                 else:
-                    self.tape.rectified_sum(total, x[i], sign, out=room)
+                    self.tape.rectified_sum(total, x[i], sign, out=buffer)
 
 
 class _Action:
-    """How the group acts on samples [..., n or 1, B, d], from a constant [n, d, d], [n, d, 1] or [n, 1, d]."""
+    """Action of the group on samples [..., n or 1, B, d], from a constant [n, d, d], [n, d, 1] or [n, 1, d]."""
 
     def __init__(self, tape: Tape, action: Tensor, batch: int) -> None:
         self.tape, self.diagonal, self.batch = tape, 1 in action.shape[1:], batch

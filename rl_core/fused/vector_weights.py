@@ -1,7 +1,7 @@
-"""Effective weights of networks on vectors and the derivative of their expansion, noted on a tape.
+"""Effective weights of networks on vectors and the derivative of their expansion, recorded on a tape.
 
-What `expand` of the layers says in a few general operations is written out here block by block: each number
-is read and written once, and no graph of operations is built at a step.
+Layers expand their weights by a few general operations; here this is written out block by block: each number is
+read and written once, and no graph of operations is built at a step.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LAYERS = (DenseLinear, FourierLinear, Head, Lifting, RegularLinear)
 
 
 def supports_layers(network: Network) -> bool:
-    """Whether the expansion of every layer is known here, by its exact type."""
+    """Return whether `Expansion` knows every layer, by its exact type."""
     layers = [layer for _, layer in network.named_layers()]
     inner = [layer.exact if type(layer) is ResidualPathway else layer for layer in layers]
     return all(type(layer) in _LAYERS for layer in inner)
@@ -42,7 +42,7 @@ class Weight:
 
 
 class Expansion:
-    """The effective weights of a network: noted on the tape when made, their derivative by `derive`.
+    """The effective weights of a network, recorded when it is made; `derive` records their derivative.
 
     Biases are not repeated over the group: they come as [K, 1, F], for all n·F outputs.
 
@@ -70,7 +70,7 @@ class Expansion:
                 self._group(layer)
 
     def derive(self) -> None:
-        """Note how gradients of effective weights are carried on to the parameters."""
+        """Record how gradients of effective weights become those of the parameters."""
         for derivation in self._derivations:
             derivation()
 
@@ -162,7 +162,7 @@ class Expansion:
         return self.tape(torch.bmm, w.detach().mT, psi.flatten(2)).view(len(psi), n, *psi.shape[2:])
 
     def _derive_mixed(self, psi: Tensor, w: Tensor | None, g: Tensor) -> None:
-        """Note the gradients of filters and relaxed weights for that of `_mixed`."""
+        """Record the gradients of filters and relaxed weights for that of `_mixed`."""
         if w is None:
             self.tape.total(g, 1, out=_gradient(psi)[:, 0])
             return
@@ -170,7 +170,7 @@ class Expansion:
         self.tape(torch.bmm, psi.detach().flatten(2), g.flatten(2).mT, out=_gradient(w))
 
     def _with_free(self, weight: Tensor, free: ResidualPathway | None) -> Tensor:
-        """Put a weight, plus a free one, on the list; give where its gradient will lie."""
+        """Add a weight, plus a free one; return the tensor of its gradient."""
         if free is None:
             return self._add(weight)
         self.tape(torch.add, weight, free.free_weight.detach(), out=weight)
@@ -205,14 +205,14 @@ class Expansion:
         self._add(parameter.detach(), lambda: _gradient(parameter))
 
     def _add(self, value: Tensor, own: Callable[[], Tensor] | None = None) -> Tensor:
-        """Put a weight on the list; give where its gradient will lie in full precision.
+        """Add a weight; return the tensor of its gradient in full precision.
 
         Parameters
         ----------
         value
             In full precision.
         own
-            Gives the gradient of the parameter to which that of the weight goes unchanged.
+            Returns the gradient of the parameter that equals that of the weight.
         """
         if not self.trained:
             self.weights.append(Weight(self.tape.cast(value, self.dtype), value.new_empty(0)))
@@ -244,6 +244,6 @@ def _runs(group: Group) -> Iterator[tuple[int, slice, slice]]:
 
 
 def _gradient(parameter: Tensor) -> Tensor:
-    """Where a parameter's gradient lies."""
+    """A parameter's gradient."""
     assert parameter.grad is not None
     return parameter.grad

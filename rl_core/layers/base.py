@@ -67,7 +67,7 @@ class Layer(nn.Module, ABC):
             yield w
 
     def penalty(self) -> Tensor:
-        """How far the layer is from symmetric, [K]: Σ_l Σ_g (w_l(g) − mean_g w_l)²."""
+        """Squared distance of the layer from symmetry, [K]: Σ_l Σ_g (w_l(g) − mean_g w_l)²."""
         return relaxed_penalty(self.relaxed_parameters(), self.copies, self.reference)
 
     @torch.no_grad()

@@ -32,7 +32,7 @@ def action_constant(rho: Representation) -> Tensor:
 
 
 def regular_constant(group: Group, banks: int | None = None) -> Tensor:
-    """What builds the blocks (h, g) of a regular → regular matrix from filters ψ(u), u = g⁻¹h.
+    """Constant that builds the blocks (h, g) of a regular → regular matrix from filters ψ(u), u = g⁻¹h.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def regular_constant(group: Group, banks: int | None = None) -> Tensor:
     -------
     Tensor [G·G, G] or [L·G, G·G·L·G]
         Exact: ones where block (h, g) is filter u. Relaxed: row (l, g) has ones at (h, g, l, u), so that times w
-        it gives the matrix that takes all filters ψ_l(u) to all blocks.
+        it is the matrix that takes all filters ψ_l(u) to all blocks.
     """
     n = group.order
     chosen = nn.functional.one_hot(group.difference, n).to(torch.get_default_dtype())

@@ -175,7 +175,7 @@ class ProcessMemory:
     """Stands in for joblib.Memory: remembers results for as long as the process lives."""
 
     def __init__(self, *_args: object, **_options: object) -> None:
-        """Take joblib's arguments, which say where files would go, and use none."""
+        """Accept joblib's arguments, the places of its files, and ignore them."""
 
     def cache(self, function: Callable[..., Any] | None = None, **options: object) -> Callable[..., Any]:
         """The function, computed once for each set of arguments."""
@@ -247,7 +247,7 @@ def grid_elements(space: Any, rotations: int | None, flips: bool) -> list[Any]:
 
 
 def plane_matrices(space: Any, elements: Sequence[Any]) -> Tensor:
-    """How elements act on the plane, [n, 2, 2], for elements that take the pixel grid to itself."""
+    """Actions of elements on the plane, [n, 2, 2], for elements that take the pixel grid to itself."""
     return torch.stack([torch.as_tensor(space.basespace_action(e)).double() for e in elements]).round()
 
 
@@ -273,7 +273,7 @@ def group_of(matrices: Tensor, name: str) -> Group:
 
 
 def field_representation(group: Group, fields: list[tuple[int, Any]], elements: list[Any]) -> Representation:
-    """How the elements act on all channels of fields."""
+    """Action of the elements on all channels of fields."""
     matrices = []
     for element in elements:
         blocks = [torch.as_tensor(rep(element)).double() for count, rep in fields for _ in range(count)]

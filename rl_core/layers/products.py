@@ -62,13 +62,13 @@ def row_product(
     Parameters
     ----------
     left, right : Tensor [K, N, m], [K, m, B·out]
-        What the rows' mean and the bias give, as a product of low rank.
+        The part from the rows' mean and the bias, as a product of low rank.
     x : Tensor [K, N, B, in] or [S, N, B, in]
         With S a divisor of K, neighbouring copies share an input; it may be a strided view.
     weight : Tensor [K, N, in, out] or [K, 1, in, out]
         W of each row, or the same for all rows.
     a, weight_a : Tensor [K, N, B, 1] or [S, N, B, 1], and [K, N, 1, out] or [K, 1, 1, out], optional
-        A last input, kept apart so that its gradient costs little.
+        A last input, separate so that its gradient costs little.
 
     Returns
     -------
@@ -124,7 +124,7 @@ class RowProduct(torch.autograd.Function):
 
 
 def _plain(x: Tensor, copies: int) -> bool:
-    """Whether x is contiguous and no copies share it."""
+    """Return whether x is contiguous and no copies share it."""
     return len(x) == copies and x.is_contiguous()
 
 

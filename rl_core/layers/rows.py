@@ -49,7 +49,7 @@ class RowLayer(Layer):
         self.copies = len(generators)
         self.w = ones([banks, rows or 1, group.order], generators) if relaxed else None
         device = generators[0].device
-        # A layer may have no parameters; this tells device and dtype.
+        # A layer may have no parameters; this tensor has its device and dtype.
         self.register_buffer("anchor", torch.zeros(1, device=device), persistent=False)
         self.register_buffer("mask", torch.eye(group.order, device=device), persistent=False)
 
@@ -111,7 +111,7 @@ class SetPool(RowLayer):
             return x.mean(dim=1)
         copies, rows, batch, _ = x.shape
         n = self.group.order
-        # One product pools every field with the weights of every g; only its own are kept.
+        # One product pools every field with the weights of every g; only its own are used.
         every = low_rank_product(expanded[0], x.reshape(copies, rows, -1))
         pooled = every.view(copies, self.banks, n, batch, n, -1)
         own = pooled.diagonal(dim1=2, dim2=4)
@@ -134,7 +134,7 @@ def row_permutations(rows: int) -> list[list[int]]:
 def check_set_banks(group: Group, rows: int | None, banks: int, relaxed: bool, name: str) -> None:
     """Refuse a relaxed layer without rows, and a number of banks that cannot be used."""
     if relaxed and rows is None:
-        raise SymmetryError(f"{name}: a relaxed layer is tied to its number of rows; give rows")
+        raise SymmetryError(f"{name}: a relaxed layer needs a fixed number of rows; set rows")
     if not relaxed:
         check_banks(group, banks, relaxed, name)
     elif not 1 <= banks <= group.order * (rows or 1):

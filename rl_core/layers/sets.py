@@ -112,7 +112,7 @@ class SetLayer(RowLayer):
         return row_product(*self.start(mean, expanded[2:], rows), x, expanded[0], action, expanded[1])
 
     def start(self, mean: Tensor, expanded: Sequence[Tensor], rows: int) -> tuple[Tensor, Tensor]:
-        """What the mean [K, B, in] of the rows and the bias give, as factors [K, N, m] and [K, m, B·out]."""
+        """The part from the mean [K, B, in] of the rows and the bias, as factors [K, N, m] and [K, m, B·out]."""
         weight, bias = expanded[:2]
         if self.w is None:
             shared = torch.baddbmm(bias, mean, weight)
@@ -288,7 +288,7 @@ class SetHead(SetLayer):
         return rows, mean, self.full_bias()
 
     def start(self, mean: Tensor, expanded: Sequence[Tensor], rows: int) -> tuple[Tensor, Tensor]:
-        """What the mean of the rows and the bias give, as factors [K, N, m] and [K, m, B·O]."""
+        """The part from the mean of the rows and the bias, as factors [K, N, m] and [K, m, B·O]."""
         if self.w is None:
             return super().start(mean, expanded, rows)
         weight, bias = expanded

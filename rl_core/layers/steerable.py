@@ -47,7 +47,7 @@ class SteerableConv(ConvLayer):
     Raises
     ------
     ConfigError
-        Where escnn is not installed; one line says how to add it.
+        Where escnn is not installed.
     SymmetryError
         Where a representation is unknown, no kernel exists, or a relaxed kernel has one offset only.
     """

@@ -93,7 +93,7 @@ class Shape:
         )
 
     def relaxes(self, place: str) -> bool:
-        """Whether the layers at this place of a relaxed network are relaxed."""
+        """Return whether the layers at this place of a relaxed network are relaxed."""
         return self.relax_layers in ("all", place)
 
     def fields(self, order: int) -> int:
@@ -104,7 +104,7 @@ class Shape:
 def layer_options(
     kind: str, shape: Shape, most: int, generators: Sequence[Generator]
 ) -> dict[str, dict[str, Any]]:
-    """What group layers take, by their place in the network: banks (at most ``most``), whether relaxed, generators."""
+    """Options of group layers by their place in the network: banks (at most ``most``), relaxed, generators."""
     options: dict[str, dict[str, Any]] = {}
     for place in PLACES:
         relaxed = kind == "relaxed" and shape.relaxes(place)

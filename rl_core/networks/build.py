@@ -121,7 +121,7 @@ def _build(
     if kind not in KINDS:
         raise ConfigError(f"agent: must be one of {', '.join(KINDS)}, got {kind!r}")
     if not generators:
-        raise ConfigError("generators: give one for each seed")
+        raise ConfigError("generators: one is needed for each seed")
     kind = "dense" if kind == "augmented" else kind
     if symmetry.plane is not None:
         return ImageNetwork(kind, symmetry, encoder or EncoderShape(), shape, ensemble, generators)

@@ -104,7 +104,7 @@ class ImageEncoder(Network):
     ) -> None:
         super().__init__(symmetry, len(generators), None)
         if symmetry.plane is None:
-            raise SymmetryError("encoder: the symmetry has no plane; give one, or use a network on vectors")
+            raise SymmetryError("encoder: the symmetry has no plane; set one, or use a network on vectors")
         self.kind, self.image_size = kind, shape.image_size
         order = 1 if kind == "dense" else symmetry.group.order
         fields, features = (max(1, round(c / order)) for c in (shape.channels, shape.features))
@@ -182,7 +182,7 @@ class ImageEncoder(Network):
         return ResidualConv(layer, generators=generators) if self.kind == "rpp" else layer
 
     def _ends(self) -> tuple[Representation, Representation]:
-        """How the group acts on the plane, and on the channels of an image."""
+        """Actions of the group on the plane and on the channels of an image."""
         assert self.symmetry.plane is not None
         return self.symmetry.plane, self.symmetry.observation
 
@@ -209,7 +209,7 @@ class ImageEncoder(Network):
         return [self.symmetry.observation.dimension, *[self.image_size] * space]
 
     def encoded_symmetry(self) -> Symmetry:
-        """How the group acts on encoded vectors and actions."""
+        """Symmetry of encoded vectors and actions."""
         group, action = self.symmetry.group, self.symmetry.action
         if self.kind == "dense":
             return Symmetry(group, trivial(group, self.output_size), action)
@@ -270,7 +270,7 @@ class ImageNetwork(Network):
         """The output for effective weights; a critic's x is the pair (image, action) from `pack`."""
         image, action = (x, None) if isinstance(x, Tensor) else x
         if (action is None) != (self.ensemble is None):
-            raise SymmetryError("network: an actor takes the image alone, a critic what pack(x, a) gives")
+            raise SymmetryError("network: an actor takes the image alone, a critic the result of pack(x, a)")
         features = self.encoder.apply(expanded[: self._encoder_count], image)
         inputs = features if action is None else self.head.pack(features, action)
         return self.head.apply(expanded[self._encoder_count :], inputs)

@@ -25,7 +25,7 @@ __all__ = ["SetNetwork"]
 class SetNetwork(Network):
     """An actor or critic on rows; activations lie as [K, N, B, G·F].
 
-    An actor gives each row's mean and log-std. A critic takes each row's action as a further feature, pools
+    An actor returns each row's mean and log-std. A critic takes each row's action as a further feature, pools
     the rows (relaxed: with weights for each row) and ends in a regular → regular layer and an invariant head.
 
     Parameters
@@ -136,7 +136,7 @@ class SetNetwork(Network):
             raise SymmetryError(f"network: needs observations {wanted}, got {list(observation.shape)}")
         if (action is None) != (self.ensemble is None):
             raise SymmetryError(
-                "network: an actor takes the observation alone, a critic what pack(x, a) gives"
+                "network: an actor takes the observation alone, a critic the result of pack(x, a)"
             )
         if action is None:
             return observation.transpose(1, 2), None

@@ -201,7 +201,7 @@ def end_sizes(symmetry: Symmetry, ensemble: int | None) -> tuple[int, int]:
 
 
 def end_representations(symmetry: Symmetry, ensemble: int | None) -> tuple[Representation, Representation]:
-    """How the group acts on input and output: ρ_s to ρ_a ⊕ |ρ_a| (actor), ρ_s ⊕ ρ_a to the trivial one."""
+    """Actions of the group on input and output: ρ_s to ρ_a ⊕ |ρ_a| (actor), ρ_s ⊕ ρ_a to the trivial one."""
     if ensemble is None:
         return symmetry.observation, symmetry.action + symmetry.action.absolute()
     return symmetry.observation + symmetry.action, trivial(symmetry.group)

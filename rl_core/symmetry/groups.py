@@ -146,7 +146,7 @@ class Group:
 
     @cached_property
     def is_abelian(self) -> bool:
-        """Whether ab = ba for all elements."""
+        """Return whether ab = ba for all elements."""
         return bool((self.table == self.table.T).all())
 
     @cached_property

@@ -1,4 +1,4 @@
-"""How far a function, a network's layers or an environment is from a symmetry, measured.
+"""Measures of the distance of a function, a network's layers or an environment from a symmetry.
 
 Axes: S seeds, B batch, E ensemble, K networks, L banks, G group, N rows,
 P pairs, D numbers in a draw of the next state.
@@ -91,12 +91,12 @@ class EnvironmentGaps:
 
 
 def elements(symmetry: Symmetry, batch: int, generator: Generator | None = None) -> dict[str, Element]:
-    """Give the elements to measure under, by name, each for a batch of this size.
+    """Return the elements to measure under, by name, each for a batch of this size.
 
     Parameters
     ----------
     symmetry
-        Its group gives one entry for each element but the identity, under the element's name. With rows,
+        Its group has one entry for each element but the identity, under the element's name. With rows,
         there is also ``"exchange"``: a random permutation of the rows for each sample.
     batch
         B.
@@ -114,7 +114,7 @@ def elements(symmetry: Symmetry, batch: int, generator: Generator | None = None)
 
 
 def inverse(symmetry: Symmetry, element: Element) -> Element:
-    """Give g⁻¹ of each sample's element."""
+    """Return g⁻¹ of each sample's element."""
     back = None if element.permutation is None else element.permutation.argsort(dim=-1)
     return Element(symmetry.group.inverse[element.index], back)
 
@@ -179,7 +179,7 @@ def critic_errors(
 def relaxation(
     weights: Mapping[str, Tensor], over: Literal["all", "group", "rows"] = "all"
 ) -> dict[str, Tensor]:
-    """How unequal each layer's relaxed weights are: max |w_l − mean w_l| / mean |w|, each [K].
+    """Inequality of each layer's relaxed weights: max |w_l − mean w_l| / mean |w|, each [K].
 
     It is 0 exactly where the layer is equivariant, so the layers with large values broke the symmetry.
 

@@ -34,7 +34,7 @@ class Representation:
     ----------
     group : Group
     matrices : Tensor [n, d, d]
-        ``matrices[g]`` is ρ(g); kept in float64.
+        ``matrices[g]`` is ρ(g), in float64.
     name : str
 
     Raises
@@ -54,7 +54,7 @@ class Representation:
 
     @cached_property
     def is_signed_permutation(self) -> bool:
-        """Whether every ρ(g) permutes the coordinates and changes signs only."""
+        """Return whether every ρ(g) permutes the coordinates and changes signs only."""
         return self.signed_permutation_fault() is None
 
     def signed_permutation_fault(self) -> str | None:
@@ -211,7 +211,7 @@ def sign(group: Group, signs: Mapping[int | str, int] | None = None) -> Represen
     if signs is None:
         if group.plane is None:
             raise SymmetryError(
-                f"sign of {group.name}: say which generators negate, for example signs={{...: -1}}"
+                f"sign of {group.name}: set which generators negate, for example signs={{...: -1}}"
             )
         reflections = torch.linalg.det(group.plane).round()
         if bool((reflections > 0).all()):

@@ -34,7 +34,7 @@ class Element:
 
 @dataclass(frozen=True)
 class Symmetry:
-    """How a group acts on observations and actions.
+    """Action of a group on observations and actions.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class Symmetry:
 
     @property
     def random_size(self) -> int:
-        """How many uniform numbers `element` needs for each sample."""
+        """Number of uniform numbers that `element` needs for each sample."""
         return 1 + (self.rows or 0)
 
     def element(self, uniform: Tensor) -> Element:

@@ -137,7 +137,7 @@ class Values:
 
 @dataclass(frozen=True)
 class Gaps:
-    """How far a problem is from invariance, for each group element: ``reward`` [G] and ``transition`` [G]."""
+    """Distance of a problem from invariance, for each group element: ``reward`` [G] and ``transition`` [G]."""
 
     reward: Array
     transition: Array
@@ -216,7 +216,7 @@ def epsilon_stabiliser(errors: npt.ArrayLike, epsilon: float) -> tuple[int, ...]
 
 
 def is_approximately_equivariant(errors: npt.ArrayLike, epsilon: float) -> bool:
-    """Whether the ε-stabiliser is the whole group."""
+    """Return whether the ε-stabiliser is the whole group."""
     return bool((np.asarray(errors) <= epsilon).all())
 
 

@@ -35,14 +35,14 @@ def random_symmetric(action: TabularAction, discount: float, generator: np.rando
 def perturbed(
     mdp: TabularMDP, action: TabularAction, strength: float, generator: np.random.Generator
 ) -> TabularMDP:
-    """The problem mixed with one that knows no symmetry: (1 − strength) of one, strength of the other.
+    """The problem mixed with one without symmetry: (1 − strength) of one, strength of the other.
 
     Its ε_P in total variation is at most `strength`.
 
     Parameters
     ----------
     mdp, action
-        The problem and the group, which gives the sizes.
+        The problem and the group, which set the sizes.
     strength
         In [0, 1].
     generator
@@ -151,6 +151,6 @@ def worst_case(epsilon_r: float, epsilon_p: float, discount: float) -> tuple[Tab
 def _random(action: TabularAction, discount: float, generator: np.random.Generator) -> TabularMDP:
     states, actions = action.states.shape[1], action.actions.shape[1]
     rewards = generator.normal(size=(states, actions))
-    # A concentration below 1 gives peaked laws, which are farther from symmetric than flat ones.
+    # A concentration below 1 makes peaked laws, which are farther from symmetric than flat ones.
     transitions = generator.dirichlet(np.full(states, 0.5), size=(states, actions))
     return TabularMDP(rewards, transitions, discount)

@@ -251,10 +251,10 @@ def test_adam_takes_the_steps_of_pytorch(sizes: tuple[int, int]) -> None:
 
 def test_tape_hands_out_freed_memory_again() -> None:
     tape, like = Tape(), torch.zeros(1)
-    first = tape.room(like, 2, 3)
+    first = tape.buffer(like, 2, 3)
     tape.free(first)
-    assert tape.room(like, 6).data_ptr() == first.data_ptr()
-    assert tape.room(like, 6).data_ptr() != first.data_ptr()
+    assert tape.buffer(like, 6).data_ptr() == first.data_ptr()
+    assert tape.buffer(like, 6).data_ptr() != first.data_ptr()
 
 
 def test_tape_writes_where_it_wrote_and_reads_anew() -> None:

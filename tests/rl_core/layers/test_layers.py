@@ -242,7 +242,7 @@ def test_row_product_and_its_gradients() -> None:
             lambda: RegularLinear(dihedral(2), 2, 2, banks=2, generators=generators()),
             "exact layer has one bank",
         ),
-        (lambda: SetLinear(dihedral(1), 2, 2, relaxed=True, generators=generators()), "give rows"),
+        (lambda: SetLinear(dihedral(1), 2, 2, relaxed=True, generators=generators()), "set rows"),
         (lambda: SetLinear(dihedral(1), 2, 2, banks=2, generators=generators()), "one bank"),
         (lambda: SetAttention(dihedral(1), 3, heads=2, generators=generators()), "multiple of heads"),
         (

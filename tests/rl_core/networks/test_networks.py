@@ -180,7 +180,7 @@ def test_faults_are_named() -> None:
         build_actor("exact", symmetry, Shape(interaction="none"), generators=generators(1))
     with pytest.raises(ConfigError, match="ensemble"):
         build_critic("exact", symmetry, ensemble=0, generators=generators(1))
-    with pytest.raises(ConfigError, match="one for each seed"):
+    with pytest.raises(ConfigError, match="one is needed for each seed"):
         build_actor("exact", symmetry, generators=[])
     actor, _ = build("dense", "flip", generators(2))
     with pytest.raises(SymmetryError, match=r"needs input \[2 seeds, B, 3\], got \[2, 5, 4\]"):
