@@ -1,4 +1,4 @@
-"""What every benchmark shares: the machine, alternated repeats, peers in their own process, stored results."""
+"""Tools of all benchmarks: machine, alternating repeats, peers in processes of their own, stored results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from equitrade.machine import describe_machine, package_versions
 RESULTS = Path(__file__).parent / "results"
 _PACKAGES = ("equitrade", "numpy", "pandas", "torch", "gymnasium")
 
-# A contender does its work once; it may answer the seconds that count, otherwise the call is timed.
+# A contender does its work once; it may return the seconds to count, otherwise the call is timed.
 Contender = Callable[[], float | None]
 
 
@@ -39,12 +39,12 @@ def machine() -> dict[str, Any]:
 def alternate(
     contenders: Mapping[str, Contender], repeats: int = 5, *, warmup: int = 1
 ) -> dict[str, list[float]]:
-    """Run contenders in turn, so that whatever else the machine does falls on all of them alike.
+    """Run contenders in turn, so that other load on the machine affects all of them alike.
 
     Parameters
     ----------
     contenders
-        Name → what to run. A number that it answers is taken as the seconds it needed.
+        The contenders by name.
     repeats
         Rounds that count.
     warmup
@@ -69,31 +69,30 @@ def alternate(
 
 
 def summary(seconds: Sequence[float]) -> dict[str, float]:
-    """Median and range of repeats, in seconds."""
+    """Return median and range of repeats, in seconds."""
     return {"median_s": statistics.median(seconds), "min_s": min(seconds), "max_s": max(seconds)}
 
 
 def write(name: str, payload: Mapping[str, Any]) -> Path:
-    """Store results with the machine they were measured on in ``benchmarks/results/NAME.json``; return that."""
+    """Store results and machine in ``benchmarks/results/NAME.json``; return the path."""
     path = RESULTS / f"{name}.json"
     atomic_write(path, json.dumps({"machine": machine(), **payload}, indent=2) + "\n")
     return path
 
 
 class Peer:
-    """A script in another environment that answers questions line by line, in JSON.
+    """A script in another Python environment that answers each line of input with one line of JSON.
 
-    The script reads one question a line from its standard input and prints one answer a line; it exits at the
-    end of its input.
+    The script exits at the end of its input.
 
     Parameters
     ----------
     python
         The interpreter of the peers' environment.
     script
-        What it runs; it imports nothing of ours.
+        Its path; it imports nothing of equitrade.
     arguments
-        Of the script.
+        Arguments of the script.
     variables
         Environment variables to set.
     """

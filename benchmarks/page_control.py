@@ -13,11 +13,11 @@ HEAD = """## Control experiments
 
 From states, five seeds, width 128, 40,000 frames; interquartile means over seeds with 95 % intervals, from
 `control_benchmarks/results/states-cpu/figures/`. Differences are of scores: the mean return over training as a share
-of the greatest. [What they say](../how-to/control.md#what-has-been-found-so-far).
+of the greatest. See [the discussion](../how-to/control.md#what-has-been-found-so-far).
 """
-SCORES = """Score over training of each agent (the highest of a row is bold, whether or not it can be told apart):
+SCORES = """Score over training of each agent (the highest of a row is bold, significant or not):
 """
-PUBLISHED = """Plain SAC after 100,000 frames beside what others published (`plain-cpu`):
+PUBLISHED = """Plain SAC after 100,000 frames beside published results (`plain-cpu`):
 """
 
 

@@ -1,4 +1,4 @@
-"""Errors that a user can mend, told in one line."""
+"""Errors of the control experiments that the user can correct."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ def _ratios(seconds: dict[tuple[str, str], list[float]]) -> list[dict[str, Any]]
 
 
 def updates(agent: Any, batch: Any, count: int) -> Callable[[], None]:
-    """What takes some updates of an agent."""
+    """Return a function that takes updates of an agent."""
 
     def take() -> None:
         for _ in range(count):

@@ -1,7 +1,7 @@
-"""How time and memory grow: four times the assets, window or seeds of a training, and four times the sessions, assets
-or strategies of a backtest, each beside the size that it grew from.
+"""Growth of time and memory with four times the assets, window or seeds of a training, or the sessions, assets or
+strategies of a backtest.
 
-Every size is measured in a process of its own, since a process gives little memory back.
+Every size is measured in a process of its own, since a process returns little memory to the system.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def escnn_layer(fields: int) -> tuple[Any, Any]:
 
 
 def fit_kernel(layer: Any, kernel: Any) -> None:
-    """Give the first bank of a relaxed layer the filters of this equivariant kernel, and the others none."""
+    """Set the first bank of a relaxed layer to the filters of this equivariant kernel, and the others to zero."""
     import torch
 
     n, offsets = layer.group.order, layer.offsets

@@ -17,7 +17,7 @@ OBSERVATION, ACTION, WIDTH, BATCH, FILLED = 17, 6, 256, 256, 2000
 
 
 class Nothing(gymnasium.Env):
-    """An environment of the right sizes, to make the peer's networks and replay from."""
+    """An environment with the right sizes for the peer's networks and replay."""
 
     observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (OBSERVATION,), np.float32)
     action_space = gymnasium.spaces.Box(-1, 1, (ACTION,), np.float32)
@@ -25,11 +25,11 @@ class Nothing(gymnasium.Env):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Give zeros."""
+        """Return zeros."""
         return np.zeros(OBSERVATION, np.float32), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Give zeros."""
+        """Return zeros."""
         return np.zeros(OBSERVATION, np.float32), 0.0, False, False, {}
 
 

@@ -1,4 +1,4 @@
-"""A bounded load generator: closed-loop clients on raw keep-alive sockets, far cheaper than what they measure."""
+"""Closed-loop load generator on keep-alive sockets, much cheaper than the service that it measures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Measured:
-    """What clients saw: seconds of each answer, and how long all of it took."""
+    """Latencies of all answers in seconds, failures, and the duration."""
 
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
@@ -42,7 +42,7 @@ def requests(path: str, bodies: Sequence[bytes], headers: Sequence[str]) -> list
 
 
 def load(port: int, messages: Sequence[bytes], *, clients: int, seconds: float) -> Measured:
-    """Let clients ask one after the other, each as soon as it has its answer.
+    """Run clients that send the next request after each answer.
 
     Parameters
     ----------

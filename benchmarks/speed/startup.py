@@ -1,4 +1,4 @@
-"""What a person waits for before any work begins: help, the import of `data`, and loading a large snapshot."""
+"""Start-up times: help, the import of `data`, and loading a large snapshot."""
 
 from __future__ import annotations
 

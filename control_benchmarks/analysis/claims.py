@@ -1,11 +1,10 @@
-"""What results say: learning curves, scores, and the five claims with intervals.
+"""Learning curves and scores of a study, and the five claims about them.
 
-The claims are those of Park et al., "Approximate Equivariance in Reinforcement Learning" (AISTATS 2025), put
-so that an interval can answer them. A score is the mean return over training divided by 1,000: it tells
-agents apart where their last returns are alike. Scores of several cells are put together as the mean over
-cells of the interquartile mean over seeds.
+The claims are those of Park et al., "Approximate Equivariance in Reinforcement Learning" (AISTATS 2025), stated so that
+intervals can answer them. A score is the mean return over training divided by 1,000; it still differs between agents
+whose last returns are equal. `control_benchmarks.analysis.comparisons` describes the intervals.
 
-Axes: S seeds, T evaluations, C cells.
+Axes: S seeds, T evaluations.
 """
 
 from __future__ import annotations
@@ -17,13 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from control_benchmarks.analysis.comparisons import EQUAL, Comparison, Pair, Part, answer_comparisons
 from control_benchmarks.experiments.results import EVALUATION, GAINS, NOISE, Results
-from rl_core.statistics import Interval, interquartile_mean, stratified_bootstrap
 
 Array = NDArray[np.float64]
 Cell = tuple[str, str]  # task and variant
 FULL = 1000.0  # the largest return of an episode
-EQUAL = 0.05  # scores closer than this count as equal
 ORIGINAL = "original"
 
 
@@ -36,17 +34,8 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Part:
-    """One comparison that a claim rests on: what is compared, its interval, and its answer."""
-
-    label: str
-    interval: Interval
-    answer: str
-
-
-@dataclass(frozen=True)
 class Claim:
-    """A claim with its answer, ``"yes"``, ``"no"`` or ``"undecided"``, and what it rests on."""
+    """A claim, its answer (``"yes"``, ``"no"`` or ``"undecided"``) and the comparisons that decide it."""
 
     letter: str
     text: str
@@ -137,31 +126,17 @@ def relaxations(run: Results) -> dict[str, Array]:
     return {layer: np.array([values[seed] for seed in seeds]) for layer, values in found.items()}
 
 
-def mean_difference(
-    first: Sequence[Array], second: Sequence[Array], *, generator: np.random.Generator
-) -> Interval:
-    """Mean over cells of the difference of interquartile means over seeds, with a 95 % interval.
-
-    Parameters
-    ----------
-    first, second
-        For each cell, a score a seed [S]; the numbers of seeds may differ.
-    generator
-        Draws the bootstrap, stratified by cell.
-    """
-    estimate = np.mean(
-        [interquartile_mean(a) - interquartile_mean(b) for a, b in zip(first, second, strict=True)]
-    )
-    draws = np.mean(
-        [_draws(a, generator) - _draws(b, generator) for a, b in zip(first, second, strict=True)],
-        axis=0,
-    )
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return Interval(float(estimate), float(low), float(high))
+def noise_loss(run: Results) -> Array | None:
+    """Return the loss of each seed under noise, averaged over levels, as a share of 1,000 [S]."""
+    levels, returns = noise_returns(run)
+    if len(levels) < 2 or levels[0] != 0:
+        return None
+    result: Array = (returns[:, :1] - returns[:, 1:]).mean(axis=1) / FULL
+    return result
 
 
 def claims(study: Study, *, seed: int = 0) -> tuple[Claim, ...]:
-    """Answer claims (a) to (e); those without results are left out.
+    """Answer claims (a) to (e); those without results are omitted.
 
     Parameters
     ----------
@@ -171,131 +146,90 @@ def claims(study: Study, *, seed: int = 0) -> tuple[Claim, ...]:
         Seed of the bootstrap.
     """
     generator = np.random.default_rng(seed)
-    found = [
-        _symmetric(study, generator),
-        _broken(study, generator),
-        _overall(study, generator),
-        _weights(study, generator),
-        _noise(study, generator),
-    ]
-    return tuple(claim for claim in found if claim.parts)
-
-
-def _draws(values: Array, generator: np.random.Generator) -> Array:
-    return stratified_bootstrap(values[:, None], generator=generator)
-
-
-def _difference(
-    study: Study, first: str, second: str, generator: np.random.Generator, originals: bool | None = None
-) -> Interval | None:
-    cells = study.common([first, second], originals=originals)
-    pairs = [(study.runs[*cell, first], study.runs[*cell, second]) for cell in cells]
-    if not pairs:
-        return None
-    # Runs that were cut off are compared over the frames that both have.
-    frames = [int(min(curve(a).frames[-1], curve(b).frames[-1])) for a, b in pairs]
-    return mean_difference(
-        [scores(a, frames=f) for (a, _), f in zip(pairs, frames, strict=True)],
-        [scores(b, frames=f) for (_, b), f in zip(pairs, frames, strict=True)],
-        generator=generator,
+    found = {
+        text: [c for c in comparisons if c.possible] for text, comparisons in _comparisons(study).items()
+    }
+    count = sum(map(len, found.values()))
+    return tuple(
+        _claim(letter, text, answer_comparisons(comparisons, count=count, generator=generator))
+        for letter, (text, comparisons) in zip("abcde", found.items(), strict=True)
+        if comparisons
     )
 
 
-def _above(label: str, interval: Interval | None) -> list[Part]:
-    """Return the part that says whether a difference is above zero."""
-    if interval is None:
-        return []
-    answer = "yes" if interval.low > 0 else "no" if interval.high < 0 else "undecided"
-    return [Part(label, interval, answer)]
+def _comparisons(study: Study) -> dict[str, list[Comparison]]:
+    """Return the comparisons of each claim, in the order of their letters."""
+    others = [agent for agent in study.agents if agent != "relaxed"]
+    return {
+        "On symmetric tasks relaxed is as good as exact, and both are above dense": [
+            Comparison(
+                f"relaxed minus exact, within {EQUAL:g}", _scores(study, "relaxed", "exact", True), equal=True
+            ),
+            Comparison("relaxed minus dense, above 0", _scores(study, "relaxed", "dense", True)),
+            Comparison("exact minus dense, above 0", _scores(study, "exact", "dense", True)),
+        ],
+        "On variants relaxed is above exact": [
+            Comparison("relaxed minus exact, above 0", _scores(study, "relaxed", "exact", False))
+        ],
+        "Relaxed is above every other baseline overall": [
+            Comparison(f"relaxed minus {agent}, above 0", _scores(study, "relaxed", agent))
+            for agent in others
+            if agent != "exact"
+        ],
+        "Relaxed weights of variants differ more over the group than those of the originals": [
+            Comparison("variants minus originals, above 0", _weights(study))
+        ],
+        "Relaxed loses least under noise at test time": [
+            Comparison(f"loss of {agent} minus that of relaxed, above 0", _losses(study, agent))
+            for agent in others
+        ],
+    }
 
 
-def _near(label: str, interval: Interval | None) -> list[Part]:
-    """Return the part that says whether a difference is nearly zero."""
-    if interval is None:
-        return []
-    if max(-interval.low, interval.high) < EQUAL:
-        answer = "yes"
-    else:
-        answer = "no" if interval.low > EQUAL or interval.high < -EQUAL else "undecided"
-    return [Part(label, interval, answer)]
-
-
-def _claim(letter: str, text: str, parts: Sequence[Part]) -> Claim:
-    """Return a claim that holds where all its parts do, and fails where one does."""
+def _claim(letter: str, text: str, parts: tuple[Part, ...]) -> Claim:
+    """Return a claim that holds if all its comparisons do, and fails if one does."""
     answers = {part.answer for part in parts}
     answer = "no" if "no" in answers else "yes" if answers == {"yes"} else "undecided"
-    return Claim(letter, text, answer, tuple(parts))
+    return Claim(letter, text, answer, parts)
 
 
-def _symmetric(study: Study, generator: np.random.Generator) -> Claim:
-    parts = [
-        *_near(
-            f"relaxed less exact, within {EQUAL:g}", _difference(study, "relaxed", "exact", generator, True)
-        ),
-        *_above("relaxed less dense, above 0", _difference(study, "relaxed", "dense", generator, True)),
-        *_above("exact less dense, above 0", _difference(study, "exact", "dense", generator, True)),
-    ]
-    return _claim("a", "On symmetric tasks relaxed is as good as exact, and both are above dense", parts)
+def _by_seed(run: Results, values: Array) -> dict[int, float]:
+    return dict(zip(run.header["seeds"], values.tolist(), strict=True))
 
 
-def _broken(study: Study, generator: np.random.Generator) -> Claim:
-    difference = _difference(study, "relaxed", "exact", generator, False)
-    return _claim(
-        "b", "On variants relaxed is above exact", _above("relaxed less exact, above 0", difference)
-    )
+def _scores(study: Study, first: str, second: str, originals: bool | None = None) -> list[Pair]:
+    """Return the scores of two agents, over the frames that both runs have."""
+    pairs = []
+    for cell in study.common([first, second], originals=originals):
+        runs = [study.runs[*cell, agent] for agent in (first, second)]
+        frames = min(int(curve(run).frames[-1]) for run in runs)
+        pairs.append(Pair(cell[0], *(_by_seed(run, scores(run, frames=frames)) for run in runs)))
+    return pairs
 
 
-def _overall(study: Study, generator: np.random.Generator) -> Claim:
-    others = [agent for agent in study.agents if agent not in ("relaxed", "exact")]
-    parts = [
-        part
-        for agent in others
-        for part in _above(f"relaxed less {agent}, above 0", _difference(study, "relaxed", agent, generator))
-    ]
-    return _claim("c", "Relaxed is above every other baseline overall", parts)
-
-
-def _weights(study: Study, generator: np.random.Generator) -> Claim:
-    """Compare each variant's relaxed weights, averaged over the layers of a seed, with its original's.
-
-    Layers of one seed were trained together, so the bootstrap draws seeds, not layers.
-    """
-    first: list[Array] = []
-    second: list[Array] = []
+def _weights(study: Study) -> list[Pair]:
+    """Return the spread of relaxed weights of each variant and its original, averaged over the layers of a seed."""
+    pairs = []
     for cell in study.common(["relaxed"], originals=False):
-        original = study.run((cell[0], ORIGINAL), "relaxed")
+        variant, original = study.runs[*cell, "relaxed"], study.run((cell[0], ORIGINAL), "relaxed")
         if original is None:
             continue
-        broken, whole = relaxations(study.runs[*cell, "relaxed"]), relaxations(original)
-        layers = [layer for layer in whole if layer in broken]
+        spreads = relaxations(variant), relaxations(original)
+        layers = [layer for layer in spreads[1] if layer in spreads[0]]
         if layers:
-            first.append(np.mean([broken[layer] for layer in layers], axis=0))
-            second.append(np.mean([whole[layer] for layer in layers], axis=0))
-    if not first:
-        return _claim("d", "", [])
-    difference = mean_difference(first, second, generator=generator)
-    text = "Relaxed weights of variants differ more over the group than those of the originals"
-    return _claim("d", text, _above("variants less originals, above 0", difference))
+            means = (np.mean([spread[layer] for layer in layers], axis=0) for spread in spreads)
+            sides = (_by_seed(run, mean) for run, mean in zip((variant, original), means, strict=True))
+            pairs.append(Pair(cell[0], *sides))
+    return pairs
 
 
-def noise_loss(run: Results) -> Array | None:
-    """Return what each seed loses under noise, averaged over levels, as a share of 1,000 [S]."""
-    levels, returns = noise_returns(run)
-    if len(levels) < 2 or levels[0] != 0:
-        return None
-    result: Array = (returns[:, :1] - returns[:, 1:]).mean(axis=1) / FULL
-    return result
-
-
-def _noise(study: Study, generator: np.random.Generator) -> Claim:
-    parts = []
-    for agent in study.agents:
-        losses = [
-            (noise_loss(study.runs[*cell, agent]), noise_loss(study.runs[*cell, "relaxed"]))
-            for cell in study.common(["relaxed", agent])
-        ]
-        whole = [(a, b) for a, b in losses if a is not None and b is not None]
-        if agent != "relaxed" and whole:
-            difference = mean_difference([a for a, _ in whole], [b for _, b in whole], generator=generator)
-            parts += _above(f"loss of {agent} less that of relaxed, above 0", difference)
-    return _claim("e", "Relaxed loses least under noise at test time", parts)
+def _losses(study: Study, agent: str) -> list[Pair]:
+    """Return the losses under noise of an agent and of the relaxed agent."""
+    pairs = []
+    for cell in study.common([agent, "relaxed"]):
+        runs = [study.runs[*cell, name] for name in (agent, "relaxed")]
+        losses = [noise_loss(run) for run in runs]
+        sides = [_by_seed(run, loss) for run, loss in zip(runs, losses, strict=True) if loss is not None]
+        if len(sides) == 2:
+            pairs.append(Pair(cell[0], *sides))
+    return pairs

@@ -16,7 +16,7 @@ from control_benchmarks.experiments.folders import results_root
 
 
 def offer(home: Path) -> dict[str, Any]:
-    """Say what there is to show.
+    """Return the folders of results and the state of their figures.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Figures of a study as files that a dashboard can show: an index, and a picture and its exact data a figure.
+"""Figures of a study as files for a dashboard: an index, and each figure with its data.
 
 A folder holds ``dashboard.json`` (``format``, ``title``, ``stamp``, ``notes``, ``tables`` with ``caption`` and
 ``rows``, ``figures`` with ``name``, ``title``, ``subtitle`` and ``view``), and for each figure ``NAME.plotly.json``, a
@@ -34,14 +34,14 @@ ABOUT = {
     "policy-equivariance": f"{_OVER}; 0 is an equivariant policy, and the symmetry agents stay there.",
     "critic-equivariance": f"{_OVER}; 0 is an equivariant critic.",
     "noise": f"{_OVER}, at the end of training.",
-    "claims": "Bars are 95 % intervals; zero is no difference, a score of 1 is 1,000 points of return. Blue: it holds; "
-    "orange: it fails; grey: undecided.",
+    "claims": "Bars are simultaneous 95 % intervals: seeds of a task resampled together, Bonferroni's correction. A "
+    "score of 1 is 1,000 points of return. Blue: yes; orange: no; grey: undecided.",
     "published": "Ours (dense) with its 95 % interval beside what others published at the same frames of training.",
 }
 
 
 def stamp(results: Path) -> str:
-    """Tell one state of a folder of results from another; files only grow, so sizes tell enough."""
+    """Return a hash of a folder of results; the sizes of its files suffice, since files only grow."""
     sizes = sorted((path.name, path.stat().st_size) for path in results.glob("*.jsonl"))
     return hashlib.sha256(json.dumps(sizes).encode()).hexdigest()
 
@@ -56,7 +56,7 @@ def write_exports(
     notes: Sequence[str],
     tables: Mapping[str, Sequence[Mapping[str, str]]],
 ) -> None:
-    """Write index, pictures and data; the index comes last, so that it names only what is whole.
+    """Write index, figures and data; the index comes last, so that it names only complete files.
 
     Parameters
     ----------
@@ -111,6 +111,8 @@ def data_of(study: Study, found: Sequence[Claim], name: str) -> list[Row]:
                 "difference": part.interval.estimate,
                 "low": part.interval.low,
                 "high": part.interval.high,
+                "single_low": part.single.low,
+                "single_high": part.single.high,
                 "answer": part.answer,
             }
             for claim in found

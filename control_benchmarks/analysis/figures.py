@@ -1,4 +1,4 @@
-"""Pictures of the control study: pure functions from runs to Plotly figures."""
+"""Figures of the control study: pure functions from runs to Plotly figures."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def learning_curves(study: Study, task: str) -> go.Figure:
     figure = _panels(variants, "frames", "return")
     for column, variant in enumerate(variants, start=1):
         _bands(figure, {agent: curve(run) for agent, run in _runs(study, task, variant).items()}, column)
-    return _finish(figure, f"{task}: return of an episode while training", rangemode="tozero")
+    return _finish(figure, f"{task}: return of an episode during training", rangemode="tozero")
 
 
 def equivariance_errors(study: Study, task: str, part: str = "policy") -> go.Figure:
-    """How far the policy (or critic) of every agent is from equivariance while it trains.
+    """Equivariance error of the policy or critic of every agent during training.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def equivariance_errors(study: Study, task: str, part: str = "policy") -> go.Fig
 
 
 def relaxed_weights(study: Study, task: str) -> go.Figure:
-    """How unequal the relaxed weights of each layer are at the end, for the original and each variant."""
+    """Relative spread of the relaxed weights of each layer at the end, for the original and each variant."""
     figure = go.Figure()
     for number, variant in enumerate(_variants(study, task)):
         run = study.run((task, variant), "relaxed")
@@ -96,7 +96,7 @@ def relaxed_weights(study: Study, task: str) -> go.Figure:
         )
     figure.update_layout(barmode="group")
     figure.update_yaxes(title="largest difference / mean weight")
-    return _finish(figure, f"{task}: how unequal relaxed weights are over the group", rangemode="tozero")
+    return _finish(figure, f"{task}: spread of relaxed weights over the group", rangemode="tozero")
 
 
 def noise_robustness(study: Study, task: str) -> go.Figure:
@@ -106,7 +106,7 @@ def noise_robustness(study: Study, task: str) -> go.Figure:
     for column, variant in enumerate(variants, start=1):
         found = {agent: Curve(*noise_returns(run)) for agent, run in _runs(study, task, variant).items()}
         _bands(figure, found, column, markers=True)
-    return _finish(figure, f"{task}: return under noise on what the policy sees", rangemode="tozero")
+    return _finish(figure, f"{task}: return under noise on observations", rangemode="tozero")
 
 
 def claim_intervals(claims: Sequence[Claim]) -> go.Figure:
@@ -134,8 +134,8 @@ def claim_intervals(claims: Sequence[Claim]) -> go.Figure:
         )
     figure.add_vline(x=0, line={"color": _INK, "width": 1})
     figure.update_yaxes(categoryorder="array", categoryarray=[label for label, _ in reversed(parts)])
-    figure.update_xaxes(title="difference of scores; in (d) of relaxed weights")
-    _finish(figure, "What the claims rest on")
+    figure.update_xaxes(title="difference of scores, in (d) of relaxed weights")
+    _finish(figure, "Differences behind the claims")
     return figure.update_layout(height=190 + 32 * len(parts), margin={"l": 330})
 
 
@@ -208,7 +208,7 @@ def published_comparison(study: Study) -> list[dict[str, str]]:
                 "frames": f"{frames:,}",
                 "ours (dense)": f"{ours['return']:.0f} [{ours['low']:.0f}, {ours['high']:.0f}]",
                 "published": ", ".join(f"{row['source']} {row['return']:.0f}" for row in here),
-                "beside the plain ones": _place(ours["low"], ours["high"], plain),
+                "compared with plain SAC": _place(ours["low"], ours["high"], plain),
             }
         )
     return rows
@@ -339,7 +339,7 @@ def _shade(figure: go.Figure, x: Any, band: Band, agent: str, opacity: float, co
 
 
 def _short(values: Array) -> Array:
-    """Round to what a picture shows, so that pages stay small."""
+    """Round to the precision of a figure, so that pages stay small."""
     return np.array([float(f"{value:.5g}") for value in values])
 
 

@@ -30,7 +30,7 @@ from control_benchmarks.experiments.results import read_directory
 from equitrade.atomic import atomic_write
 from rl_core.statistics import bootstrap_interval
 
-FEWEST = 5  # seeds below which a bootstrap over seeds says little
+FEWEST = 5  # fewest seeds for a meaningful bootstrap over seeds
 _STYLE = """
 body{font:15px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,Arial,sans-serif;color:#1a1d21;min-width:900px;
 max-width:1180px;margin:2rem auto;padding:0 1rem}table{border-collapse:collapse;margin:1rem 0;font-size:14px}
@@ -41,7 +41,7 @@ td,th{border-bottom:1px solid #e8ebef;padding:.3rem .7rem;text-align:left}th{col
 
 @dataclass(frozen=True)
 class Written:
-    """What `write_figures` wrote: the page, pictures, and a note where pictures could not be drawn as PNG."""
+    """Files of `write_figures`, and a note if PNG files are missing."""
 
     page: Path
     files: tuple[Path, ...]
@@ -67,7 +67,7 @@ def draw_all(study: Study, found: Sequence[Claim]) -> dict[str, Any]:
 
 
 def write_figures(results: Path, directory: Path, *, png: bool = True) -> Written:
-    """Draw what a folder of results holds.
+    """Write the figures, tables and claims of a folder of results.
 
     Parameters
     ----------
@@ -166,9 +166,9 @@ def score_values(study: Study) -> list[dict[str, Any]]:
                 continue
             row: dict[str, Any] = {"task": task, "variant": variant, "agent": agent}
             row["seeds"] = len(run.header["seeds"])
-            levels, judged = noise_returns(run)
+            levels, noisy = noise_returns(run)
             quantities: dict[str, Any] = {"score": scores(run), "return": last_returns(run)}
-            quantities["return_without_noise"] = judged[:, levels == 0].ravel() if len(levels) else None
+            quantities["return_without_noise"] = noisy[:, levels == 0].ravel() if len(levels) else None
             for name, values in quantities.items():
                 found = (
                     None if values is None else bootstrap_interval(values, generator=np.random.default_rng(0))
@@ -242,7 +242,7 @@ def _claim_table(found: Sequence[Claim]) -> str:
 
 
 def settings_line(study: Study) -> str:
-    """Return a sentence on what was run, where, and how the figures put seeds together."""
+    """Return a sentence on the settings, the machine and the statistics."""
     header = next(iter(study.runs.values())).header
     learner, machine = header["learner"], header["machine"]
     return (
@@ -254,8 +254,8 @@ def settings_line(study: Study) -> str:
 
 
 def _caution(study: Study) -> list[str]:
-    """Return a warning where there are too few seeds for an interval over seeds to mean much."""
+    """Return a warning if there are too few seeds for intervals over seeds."""
     seeds = min(len(run.header["seeds"]) for run in study.runs.values())
     if seeds >= FEWEST:
         return []
-    return [f"Some runs have {seeds} seeds: too few to settle a claim, enough to see that everything runs."]
+    return [f"Some runs have {seeds} seeds, which is too few for claims."]

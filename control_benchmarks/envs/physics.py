@@ -1,4 +1,4 @@
-"""Many copies of a task stepped together, each from nothing but its own state.
+"""Simulation of many copies of a task at a time.
 
 A copy's future depends only on its row of the arrays below and on its actions: the physics restarts its
 solver cold at every decision, and an episode's start is a function of (seed, stream, environment, episode).
@@ -28,7 +28,7 @@ SAVED = ("physics", "target", "frame", "episode", "previous", "observation")
 
 @dataclass(frozen=True)
 class Copies:
-    """Which copies to step: the variant, seed and number of environment of each [K], and how.
+    """Copies of a task: variant, seed and environment number of each [K].
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Copies:
     action_repeat
         Control steps that a decision lasts.
     pixels
-        Whether observations are stacked frames instead of states.
+        True if observations are stacked frames instead of states.
     """
 
     task: Task
@@ -71,7 +71,7 @@ class Copies:
         )
 
     def layout(self) -> dict[str, tuple[tuple[int, ...], str]]:
-        """Return the shape and dtype of every array of a `Fleet`."""
+        """Return the shape and dtype of every array of a `Simulation`."""
         task, k = self.task, len(self)
         model = load_model(task.model)
         mujoco = import_mujoco()
@@ -94,11 +94,11 @@ class Copies:
         }
 
     def arrays(self) -> Arrays:
-        """Return arrays for a `Fleet`, filled with zeros."""
+        """Return arrays for a `Simulation`, filled with zeros."""
         return {name: np.zeros(shape, dtype) for name, (shape, dtype) in self.layout().items()}
 
 
-class Fleet:
+class Simulation:
     """Steps copies of a task, reading actions from and writing results to given arrays.
 
     Parameters
@@ -146,7 +146,7 @@ class Fleet:
     def step(self) -> None:
         """Apply ``arrays["action"]`` for one decision; restart the episodes that end."""
         arrays, repeat = self.arrays, self.copies.action_repeat
-        # An agent that diverged asks for no number: it gets no control, and a finite return.
+        # The actions of a diverged agent are NaN; they become 0, so that its return is finite.
         action = np.clip(np.nan_to_num(arrays["action"].astype(np.float64)), -1.0, 1.0)
         seen = self.task.observe(self.states()) if self._map.needs_observation else action
         command = self._map.command(action, arrays["previous"], seen)
@@ -168,7 +168,7 @@ class Fleet:
             self._observe(ended)
 
     def close(self) -> None:
-        """Stop the threads and let go of the renderer."""
+        """Stop the threads and close the renderer."""
         self._rollout.close()
         if self._camera is not None:
             self._camera.close()

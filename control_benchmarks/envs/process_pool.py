@@ -1,4 +1,4 @@
-"""Environments at speed for a learner that trains many seeds at once."""
+"""Batches of environments, stepped in this process or in worker processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from control_benchmarks.envs.physics import SAVED, Arrays, Copies, Fleet, copies_of
+from control_benchmarks.envs.physics import SAVED, Arrays, Copies, Simulation, copies_of
 from control_benchmarks.envs.pixels import frame_shape
 from control_benchmarks.envs.process_worker import DONE, QUIT, RESET, STEP, attach, describe, layout_bytes
 from control_benchmarks.envs.random_shift import random_shift
@@ -30,7 +30,7 @@ from rl_core.random import Noise
 from rl_core.symmetry import Symmetry
 
 
-class Pool:
+class WorkerPool:
     """Worker processes that step copies in memory shared with this one.
 
     Parameters
@@ -64,7 +64,7 @@ class Pool:
             raise
         finally:
             os.close(handle)
-            Path(path).unlink()  # the mappings keep the memory until the last process lets go of it
+            Path(path).unlink()  # the memory is freed when the last process unmaps it
 
     def reset(self) -> None:
         """Start a new episode in every copy."""
@@ -119,9 +119,9 @@ def _start(copies: Copies, path: str, start: int, stop: int) -> subprocess.Popen
 
 
 class ControlEnv:
-    """S × n_envs environments of one task as the learning core wants them (`rl_core.BatchedEnv`).
+    """S × n_envs environments of one task, with the interface `rl_core.BatchedEnv`.
 
-    Episodes last 1,000 frames and end by truncation; they restart by themselves.
+    Episodes are truncated after 1,000 frames; the next one starts at once.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ class ControlEnv:
     threads
         Threads that step the physics when there are no workers.
     pixels
-        Whether to observe three stacked frames, uint8 [9, 85, 85], instead of states.
+        True to observe three stacked frames, uint8 [9, 85, 85], instead of states.
     stream
         Name that keeps the starts of episodes apart from those of other environments with the same seeds.
     device
@@ -151,7 +151,7 @@ class ControlEnv:
     Raises
     ------
     ControlError
-        If a name is unknown, or pictures are asked for and cannot be drawn.
+        If a name is unknown, or images cannot be rendered.
     """
 
     def __init__(
@@ -172,7 +172,9 @@ class ControlEnv:
         self.task = load_task(task) if isinstance(task, str) else task
         given = [variants] * len(seeds) if isinstance(variants, (str, Variant)) else list(variants)
         if len(given) != len(seeds):
-            raise ControlError(f"{len(given)} variants for {len(seeds)} seeds: give one, or one a seed")
+            raise ControlError(
+                f"{len(given)} variants for {len(seeds)} seeds; pass one variant, or one for each seed"
+            )
         self.variants = tuple(load_variant(self.task, v) if isinstance(v, str) else v for v in given)
         self._seeds = tuple(int(seed) for seed in seeds)
         self._n_envs, self._device, self.pixels = n_envs, torch.device(device), pixels
@@ -187,17 +189,17 @@ class ControlEnv:
             stream=stream,
             pixels=pixels,
         )
-        self._steppers: Pool | Fleet
+        self._steppers: WorkerPool | Simulation
         if workers:
-            self._steppers = Pool(copies, workers)
+            self._steppers = WorkerPool(copies, workers)
         else:
-            self._steppers = Fleet(copies, copies.arrays(), threads=threads)
+            self._steppers = Simulation(copies, copies.arrays(), threads=threads)
         self._noise = Noise(self._seeds, self._device)
         self._never = torch.zeros((len(seeds), n_envs), dtype=torch.bool, device=self._device)
 
     @property
     def symmetry(self) -> Symmetry:
-        """How the task's group acts on `encode`'s output and on actions; variants break it."""
+        """Action of the task's group on the output of `encode` and on actions; variants break it."""
         return self._symmetry
 
     @property
@@ -222,7 +224,7 @@ class ControlEnv:
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors live."""
+        """Device of the tensors."""
         return self._device
 
     def reset(self) -> Tensor:
@@ -231,7 +233,7 @@ class ControlEnv:
         return self._tensor("observation")
 
     def restart(self) -> Tensor:
-        """Start over with everyone's first episode, as when the environments were made; see `reset`."""
+        """Start the first episode again everywhere, as after construction; see `reset`."""
         self._steppers.arrays["episode"][:] = 0
         return self.reset()
 
@@ -258,7 +260,7 @@ class ControlEnv:
         return self.encode(observation)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return everything that the future depends on."""
+        """Return the complete state of the environments."""
         arrays = self._steppers.arrays
         return {name: torch.from_numpy(arrays[name].copy()) for name in SAVED}
 
@@ -279,7 +281,7 @@ class ControlEnv:
             arrays[name][:] = state[name].cpu().numpy()
 
     def close(self) -> None:
-        """Let go of processes, threads and renderers."""
+        """Stop processes and threads and close renderers."""
         self._steppers.close()
 
     def __enter__(self) -> Self:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from control_benchmarks.envs.physics import Arrays, Copies, Fleet
+from control_benchmarks.envs.physics import Arrays, Copies, Simulation
 from control_benchmarks.envs.variants import Variant
 from control_benchmarks.errors import ControlError
 from control_benchmarks.tasks.registry import load_task
@@ -73,15 +73,17 @@ def restore(text: str) -> tuple[Copies, str, int, int]:
 
 
 def serve(commands: BinaryIO, answers: BinaryIO) -> None:
-    """Obey commands until the parent says so or goes away."""
+    """Execute commands until the parent quits."""
     copies, path, start, stop = restore(commands.readline().decode())
     arrays = attach(path, copies.layout())
-    fleet = Fleet(copies.take(start, stop), {name: array[start:stop] for name, array in arrays.items()})
+    simulation = Simulation(
+        copies.take(start, stop), {name: array[start:stop] for name, array in arrays.items()}
+    )
     _answer(answers, DONE)
     while (command := commands.read(1)) in (STEP, RESET):
-        fleet.step() if command == STEP else fleet.reset()
+        simulation.step() if command == STEP else simulation.reset()
         _answer(answers, DONE)
-    fleet.close()
+    simulation.close()
 
 
 def _answer(answers: BinaryIO, text: bytes) -> None:
@@ -90,9 +92,9 @@ def _answer(answers: BinaryIO, text: bytes) -> None:
 
 
 def main() -> None:
-    """Serve on the standard streams; tell the parent of an error in one line."""
+    """Serve on the standard streams; an error is sent to the parent as one line."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing that prints may speak in the answers
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # printed text must not mix with the answers
     try:
         serve(sys.stdin.buffer, answers)
     except ControlError as error:

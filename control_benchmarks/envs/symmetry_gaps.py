@@ -1,4 +1,4 @@
-"""How far a task or variant is from its symmetry: measured gaps of reward and transition."""
+"""Measured distance of a task or variant from its symmetry: gaps of reward and transition."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from control_benchmarks.envs.physics import Fleet, copies_of
+from control_benchmarks.envs.physics import Simulation, copies_of
 from control_benchmarks.envs.symmetry import state_symmetry, task_group
 from control_benchmarks.envs.variants import Variant
 from control_benchmarks.tasks.base import Array, States, Task
@@ -72,10 +72,10 @@ def measure_gaps(
         action_repeat=action_repeat,
         stream="gaps",
     )
-    fleet = Fleet(copies, copies.arrays())
-    fleet.reset()
-    samples = [_pair(fleet, random, step) for step in range(rounds)]
-    fleet.close()
+    simulation = Simulation(copies, copies.arrays())
+    simulation.reset()
+    samples = [_pair(simulation, random, step) for step in range(rounds)]
+    simulation.close()
     reward, reward_moved, following, following_back, change = (
         np.concatenate(column)[:pairs] for column in zip(*samples, strict=True)
     )
@@ -84,17 +84,19 @@ def measure_gaps(
     )
 
 
-def _pair(fleet: Fleet, random: np.random.Generator, step: int) -> tuple[Array, Array, Array, Array, Array]:
+def _pair(
+    simulation: Simulation, random: np.random.Generator, step: int
+) -> tuple[Array, Array, Array, Array, Array]:
     """Walk on from the first half's states, then compare one decision with its image in the second half."""
-    task, arrays, half = fleet.task, fleet.arrays, _COPIES
+    task, arrays, half = simulation.task, simulation.arrays, _COPIES
     for _ in range(random.integers(1, 20)):
         arrays["action"][:] = random.uniform(-1, 1, arrays["action"].shape)
-        fleet.step()
+        simulation.step()
     arrays["action"][:] = random.uniform(-1, 1, arrays["action"].shape)
     group, words = task_group(task), element_words(task)
     observation = state_symmetry(task).observation.matrices.numpy()
     chosen = random.integers(1, group.order, half) if group.order > 1 else np.zeros(half, dtype=int)
-    before = fleet.states()
+    before = simulation.states()
     kept = arrays["physics"].copy(), arrays["frame"].copy()
     arrays["frame"][:] = 0  # no episode may end between the two
     for row, element in enumerate(chosen):
@@ -110,9 +112,9 @@ def _pair(fleet: Fleet, random: np.random.Generator, step: int) -> tuple[Array, 
         arrays["physics"][half + row, 1:] = np.concatenate([states.position[0], states.velocity[0]])
         arrays["target"][half + row] = states.target[0]
         arrays["action"][half + row], arrays["previous"][half + row] = action, previous
-    here = task.observe(fleet.states())[:half]
-    fleet.step()
-    after = task.observe(fleet.states())
+    here = task.observe(simulation.states())[:half]
+    simulation.step()
+    after = task.observe(simulation.states())
     reward = arrays["reward"].astype(np.float64)
     back = np.einsum("kij,kj->ki", observation[group.inverse.numpy()[chosen]], after[half:])
     change = np.linalg.norm(after[:half] - here, axis=1)

@@ -86,7 +86,7 @@ def gravity_vector(task: Task, variant: Variant) -> tuple[float, float, float] |
 
 
 class ActionMap:
-    """What each of K environments does to its actions.
+    """Map of actions to controls in each of K environments.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Judges agents: returns, how equivariant policy and critic are, and how well they bear noise."""
+"""Evaluation of agents: returns, equivariance errors of policy and critic, and returns under noise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from control_benchmarks.envs.physics import Fleet, copies_of
+from control_benchmarks.envs.physics import Simulation, copies_of
 from control_benchmarks.envs.process_pool import ControlEnv
 from control_benchmarks.envs.variants import Variant
 from control_benchmarks.experiments.suites import Settings
@@ -21,12 +21,12 @@ from rl_core.sac import SAC
 from rl_core.symmetry import Symmetry
 from rl_core.symmetry.measure import FunctionError, critic_errors, policy_errors, relaxation
 
-_KEPT = 20  # decisions of an episode at whose states equivariance is measured
+_SAMPLES = 20  # decisions of an episode at whose states equivariance is measured
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found of S seeds.
+    """Results of an evaluation of S seeds.
 
     Attributes
     ----------
@@ -52,8 +52,8 @@ class Evaluation:
         return {"returns": [round(value, 4) for value in self.returns[seed].tolist()], **numbers}
 
 
-class Judge:
-    """Evaluates S agents on the first episodes of a stream of its own, the same ones each time.
+class Evaluator:
+    """Evaluates S agents on the same episodes each time, which training never sees.
 
     Parameters
     ----------
@@ -107,18 +107,18 @@ class Judge:
 
     def evaluate(self, agent: SAC) -> Evaluation:
         """Run deterministic policies for the suite's episodes."""
-        env, kept = self._env, []
-        every = max(1, self._decisions // _KEPT)
+        env, visited = self._env, []
+        every = max(1, self._decisions // _SAMPLES)
         observation = env.restart()
         total = torch.zeros(observation.shape[:2], device=observation.device)
         for decision in range(self._decisions):
             x = env.encode(observation)
             action = agent.act(x, deterministic=True)
             if decision % every == 0:
-                kept.append((x, action))
+                visited.append((x, action))
             step = env.step(action)
             observation, total = step.observation, total + step.reward
-        x, a = (torch.cat(column, dim=1) for column in zip(*kept, strict=True))
+        x, a = (torch.cat(column, dim=1) for column in zip(*visited, strict=True))
         policy, critic = _errors(agent, env.symmetry, x, a)
         return Evaluation(
             total.cpu(),
@@ -128,7 +128,7 @@ class Judge:
             _mean(critic, "scale"),
         )
 
-    def bear_noise(self, agent: SAC) -> Tensor:
+    def evaluate_noise(self, agent: SAC) -> Tensor:
         """Return returns [S, levels, episodes] with noise on what the policies see."""
         env = self._noisy
         observation = env.restart()
@@ -160,21 +160,21 @@ def observation_spread(task: Task, action_repeat: int) -> Tensor:
     copies = copies_of(
         task, [Variant()], [0], environments=range(32), action_repeat=action_repeat, stream="spread"
     )
-    fleet = Fleet(copies, copies.arrays())
-    fleet.reset()
+    simulation = Simulation(copies, copies.arrays())
+    simulation.reset()
     random = torch.Generator().manual_seed(0)
     seen = []
     for _ in range(50):
-        actions = torch.rand(fleet.arrays["action"].shape, generator=random) * 2 - 1
-        fleet.arrays["action"][:] = actions.numpy()
-        fleet.step()
-        seen.append(torch.from_numpy(fleet.arrays["observation"].copy()))
-    fleet.close()
+        actions = torch.rand(simulation.arrays["action"].shape, generator=random) * 2 - 1
+        simulation.arrays["action"][:] = actions.numpy()
+        simulation.step()
+        seen.append(torch.from_numpy(simulation.arrays["observation"].copy()))
+    simulation.close()
     return torch.cat(seen).std(dim=0)
 
 
 def relaxed_weight_lines(agent: SAC) -> list[dict[str, object]]:
-    """Return how unequal the relaxed weights of every layer are, for each row of seeds, and the weights."""
+    """Return the relaxed weights of every layer and their relative spread over the group, for each seed."""
     found: list[dict[str, object]] = []
     for name, network in (("actor", agent.actor), ("critic", agent.critic)):
         by_layer = {layer: weights.detach().cpu() for layer, weights in network.relaxed_weights().items()}
@@ -216,5 +216,5 @@ def _mean(errors: dict[str, FunctionError], part: str) -> Tensor:
 
 
 def _picture_spread() -> Tensor:
-    """Pictures lie within [-0.5, 0.5]: noise is a share of a quarter of their range."""
+    """Return a quarter of the range [-0.5, 0.5] of images as their standard deviation."""
     return torch.tensor(0.25)

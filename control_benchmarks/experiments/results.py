@@ -1,8 +1,8 @@
-"""Result files: one JSONL a run, in which every line is whole and a rerun writes nothing twice.
+"""Result files: one JSONL file a run, without incomplete or duplicate lines.
 
-A run is a cell of a suite: one task, variant and agent, with all its seeds. Its first line says what was run,
-the lines after it are evaluations, and the last says that the run ended. Lines are appended with one write
-each; what a kill cut short is cut off before going on.
+A run is a cell of a suite: one task, variant and agent, with all its seeds. The first line of its file contains the
+settings, the next lines evaluations, and the last line marks the end of the run. Each line is one write; an
+incomplete last line, left by a killed process, is removed on resuming.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Results:
 
     @property
     def done(self) -> bool:
-        """Whether the run went to its end."""
+        """True if the run has ended."""
         return any(line["kind"] == END for line in self.lines)
 
     def of_kind(self, kind: str) -> Iterator[Line]:

@@ -130,7 +130,7 @@ def run_suite(
     directory
         Folder of the result files.
     device, threads, workers
-        See `control_benchmarks.experiments.runner.Machine`.
+        See `control_benchmarks.experiments.runner.RunOptions`.
     budget_seconds
         Stop after this time.
     changes
@@ -148,9 +148,9 @@ def run_suite(
     """
     # The imports count towards the budget.
     deadline = float("inf") if budget_seconds is None else time.monotonic() + budget_seconds
-    from control_benchmarks.experiments.runner import Machine, claim, is_done, run_job
+    from control_benchmarks.experiments.runner import RunOptions, claim, is_done, run_job
 
-    machine = Machine(device, threads, workers, deadline, tuple(changes), checkpoint_every)
+    options = RunOptions(device, threads, workers, deadline, tuple(changes), checkpoint_every)
     report = say if verbose else lambda _: None
     found: dict[str, str] = {}
     for job in suite.jobs:
@@ -163,7 +163,7 @@ def run_suite(
             elif is_done(job, directory, changes):
                 found[job.name] = "skipped"
             else:
-                found[job.name] = "done" if run_job(job, directory, machine, report) else "stopped"
+                found[job.name] = "done" if run_job(job, directory, options, report) else "stopped"
     return found
 
 

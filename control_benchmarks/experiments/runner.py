@@ -1,4 +1,4 @@
-"""Runs jobs: trains all seeds and variants of a job in one batch and writes what evaluations find."""
+"""Runner of jobs: all seeds and variants of a job are trained in one batch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from control_benchmarks.envs.process_pool import ControlEnv
 from control_benchmarks.envs.symmetry import state_symmetry
 from control_benchmarks.envs.symmetry_gaps import measure_gaps
 from control_benchmarks.envs.variants import Variant, load_variant
-from control_benchmarks.experiments.evaluator import Evaluation, Judge, relaxed_weight_lines
+from control_benchmarks.experiments.evaluator import Evaluation, Evaluator, relaxed_weight_lines
 from control_benchmarks.experiments.results import (
     END,
     EVALUATION,
@@ -44,12 +44,12 @@ Report = Callable[[str], None]
 
 
 class OutOfTime(Exception):
-    """Raised inside training when the time is up."""
+    """Raised during training when the time limit is reached."""
 
 
 @dataclass(frozen=True)
-class Machine:
-    """Where and how jobs run.
+class RunOptions:
+    """Options of running jobs: device, parallelism and time.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class Machine:
     changes
         Settings of `rl_core.SACConfig` to change.
     checkpoint_every
-        Evaluations between checkpoints, from which a job that was stopped goes on; 0 writes none.
+        Evaluations between the checkpoints that a stopped job resumes from; 0 writes none.
     """
 
     device: str = "cpu"
@@ -81,7 +81,7 @@ def cell_paths(job: Job, directory: Path) -> dict[str, Path]:
 
 
 def is_done(job: Job, directory: Path, changes: Sequence[tuple[str, object]] = ()) -> bool:
-    """Whether all cells of a job have run to their end.
+    """Return True if all cells of a job have ended.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def is_done(job: Job, directory: Path, changes: Sequence[tuple[str, object]] = (
     found = {variant: results for variant, path in paths.items() if (results := read_results(path))}
     if found:
         task = load_task(job.task)
-        config = learner_config(job, state_symmetry(task), Machine(changes=tuple(changes)))
+        config = learner_config(job, state_symmetry(task), RunOptions(changes=tuple(changes)))
         for variant, results in found.items():
             wanted = identity(job, load_variant(task, variant), config)
             check_same(paths[variant], results.header, wanted)
@@ -111,7 +111,7 @@ def claim(job: Job, directory: Path) -> Iterator[bool]:
         yield False
 
 
-def learner_config(job: Job, symmetry: Symmetry, machine: Machine) -> SACConfig:
+def learner_config(job: Job, symmetry: Symmetry, options: RunOptions) -> SACConfig:
     """Return the learner's settings for a job."""
     settings, agent = job.settings, job.agent
     width = settings.width
@@ -129,13 +129,13 @@ def learner_config(job: Job, symmetry: Symmetry, machine: Machine) -> SACConfig:
         learning_starts=settings.learning_starts,
         updates_per_step=settings.n_envs,
         capacity=settings.steps * settings.n_envs,
-        device=machine.device,
+        device=options.device,
     )
-    return config.replace(**dict(machine.changes))
+    return config.replace(**dict(options.changes))
 
 
 class Recorder:
-    """Writes what is found of a job's rows to the files of its cells.
+    """Writes the results of a job to the files of its cells.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ class Recorder:
         self._write([(row, {"kind": GAINS, **line}) for row, line in rows], frames)
 
     def end(self, frames: int, seconds: float, stopped: str | None) -> None:
-        """Write that the job ended after so many seconds of this sitting, and why before its time if so."""
+        """Write the end of the job: its seconds since the last resume, and why it stopped early if it did."""
         line = {"kind": END, "frames": frames, "seconds": round(seconds, 1), "stopped": stopped}
         for writer in self._writers.values():
             writer.write([line])
@@ -202,7 +202,7 @@ class Recorder:
             writer.write([{**line, "frames": frames, "seed": seed} for (_, seed), line in mine])
 
 
-def run_job(job: Job, directory: Path, machine: Machine, report: Report) -> bool:
+def run_job(job: Job, directory: Path, options: RunOptions, report: Report) -> bool:
     """Run a job to its end or to the deadline; whether it ended.
 
     Parameters
@@ -211,16 +211,16 @@ def run_job(job: Job, directory: Path, machine: Machine, report: Report) -> bool
         What to run.
     directory
         Folder of the result files.
-    machine
+    options
         Where to run it.
     report
         Called with a line of text at each evaluation.
     """
     task, settings = load_task(job.task), job.settings
-    config = learner_config(job, state_symmetry(task), machine)
+    config = learner_config(job, state_symmetry(task), options)
     recorder = Recorder(job, directory, task, config)
     variants = [load_variant(task, name) for name in recorder.variants]
-    how: dict[str, Any] = {"threads": machine.threads, "workers": machine.workers, "device": machine.device}
+    how: dict[str, Any] = {"threads": options.threads, "workers": options.workers, "device": options.device}
     env = ControlEnv(
         task,
         recorder.seeds,
@@ -231,28 +231,28 @@ def run_job(job: Job, directory: Path, machine: Machine, report: Report) -> bool
         **how,
     )
     started = time.monotonic()
-    with env, Judge(task, recorder.seeds, variants, settings, **how) as judge:
-        watch = _Watch(job, judge, recorder, machine, report, started)
+    with env, Evaluator(task, recorder.seeds, variants, settings, **how) as evaluator:
+        monitor = _Monitor(job, evaluator, recorder, options, report, started)
         try:
-            agent, stopped = _train(job, directory, env, config, machine, watch)
+            agent, stopped = _train(job, directory, env, config, options, monitor)
         except OutOfTime:
             return False
-        frames = settings.steps * watch.frames_a_step
+        frames = settings.steps * monitor.frames_a_step
         if stopped is None:
-            recorder.noise(frames, judge.bear_noise(agent))
+            recorder.noise(frames, evaluator.evaluate_noise(agent))
         recorder.end(frames, time.monotonic() - started, stopped)
     shutil.rmtree(_training_directory(job, directory), ignore_errors=True)
     return True
 
 
 @dataclass
-class _Watch:
-    """What training calls: evaluates, writes, reports and minds the time."""
+class _Monitor:
+    """Callbacks of training: evaluation, result files, progress and the time limit."""
 
     job: Job
-    judge: Judge
+    evaluator: Evaluator
     recorder: Recorder
-    machine: Machine
+    options: RunOptions
     report: Report
     started: float
 
@@ -262,7 +262,7 @@ class _Watch:
 
     def evaluate(self, agent: SAC, step: int) -> Mapping[str, Tensor]:
         job, frames = self.job, step * self.frames_a_step
-        found = self.judge.evaluate(agent)
+        found = self.evaluator.evaluate(agent)
         self.recorder.evaluation(frames, found)
         if job.agent == "relaxed":
             self.recorder.relaxed_weights(frames, relaxed_weight_lines(agent))
@@ -273,14 +273,14 @@ class _Watch:
         return {"return": mean}
 
     def progress(self, _: object) -> None:
-        if time.monotonic() >= self.machine.deadline:
+        if time.monotonic() >= self.options.deadline:
             raise OutOfTime
 
 
 def _train(
-    job: Job, directory: Path, env: ControlEnv, config: SACConfig, machine: Machine, watch: _Watch
+    job: Job, directory: Path, env: ControlEnv, config: SACConfig, options: RunOptions, monitor: _Monitor
 ) -> tuple[SAC, str | None]:
-    """Train to the end; the agent, and why training stopped early where it did."""
+    """Train; return the agent, and the reason if training stopped early."""
     from rl_core import train
 
     between = job.settings.steps // job.settings.evaluations
@@ -289,13 +289,13 @@ def _train(
         config,
         seeds=env.seeds,
         steps=job.settings.steps,
-        directory=_training_directory(job, directory) if machine.checkpoint_every else None,
-        evaluate=watch.evaluate,
+        directory=_training_directory(job, directory) if options.checkpoint_every else None,
+        evaluate=monitor.evaluate,
         evaluate_every=between,
         log_every=max(1, between // 10),
-        checkpoint_every=between * max(1, machine.checkpoint_every),
-        resume=bool(machine.checkpoint_every),
-        on_progress=watch.progress,
+        checkpoint_every=between * max(1, options.checkpoint_every),
+        resume=bool(options.checkpoint_every),
+        on_progress=monitor.progress,
     )
     return result.agent, result.stopped
 
@@ -335,7 +335,7 @@ def _header(job: Job, task: Task, variant: Variant, config: SACConfig) -> dict[s
 
 
 def identity(job: Job, variant: Variant, config: SACConfig) -> dict[str, object]:
-    """What two runs must have in common to be one."""
+    """Return the settings that must agree for a run to be resumed."""
     return {
         "task": job.task,
         "variant": variant.name,

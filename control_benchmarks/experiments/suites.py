@@ -22,7 +22,7 @@ _BREAKING = ("original", "repeat-action", "reflect-action", "gravity")
 
 @dataclass(frozen=True)
 class Settings:
-    """What all cells of a suite share; frames are those of the suite's tables unless a job has its own.
+    """Settings that all cells of a suite share.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Settings:
     noise_episodes
         Episodes at each level.
     pixels
-        Whether to observe pictures.
+        True to observe images.
     """
 
     seeds: int = 10
@@ -149,7 +149,7 @@ _SECOND = ("pendulum_swingup", "reacher_hard", "acrobot_swingup")
 _THIRD = ("point_mass_easy", "walker_walk", "cartpole_balance")
 _AGENTS_FIRST = ("relaxed", "exact", "dense")
 _PUBLISHED_FRAMES = 100_000
-# Frames at which a task still tells agents apart, as a share of the suite's.
+# Frames after which agents still differ on a task, as a multiple of the suite's frames.
 _SHARE = {"acrobot_swingup": 2.0, "pendulum_swingup": 1.0, "walker_walk": 1.0}
 
 

@@ -1,4 +1,4 @@
-"""What a task is: an initial law, an observation, a reward and a symmetry, all on batches of states."""
+"""Definition of a task: initial states, observation, reward and symmetry, all on batches of states."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Generator:
 
 @dataclass(frozen=True)
 class Breaks:
-    """Where and how the variants of a task break its symmetry.
+    """Parameters with which the variants of a task break its symmetry.
 
     Attributes
     ----------
@@ -151,7 +151,7 @@ class Task:
 
     @property
     def has_image_symmetry(self) -> bool:
-        """Whether the group acts on pictures from the camera."""
+        """True if the group acts on images from the camera."""
         return all(generator.image is not None for generator in self.generators.values())
 
 

@@ -48,7 +48,7 @@ def finger_to_target(states: States) -> Array:
 def observe(states: States) -> Array:
     """Return cos and sin of the shoulder, wrist, to_target x and y, velocity 2.
 
-    The suite gives the shoulder's angle itself, on which a half turn acts by adding pi, which is not linear.
+    DeepMind Control observes the shoulder's angle itself; a half turn adds pi to it, which is not linear.
     """
     shoulder, wrist = states.position[:, :1], states.position[:, 1:]
     return np.concatenate(

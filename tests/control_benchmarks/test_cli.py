@@ -10,7 +10,7 @@ from control_benchmarks.cli import app
 from control_benchmarks.envs.symmetry import state_symmetry
 from control_benchmarks.envs.variants import load_variant
 from control_benchmarks.experiments.results import Writer, file_name
-from control_benchmarks.experiments.runner import Machine, identity, learner_config
+from control_benchmarks.experiments.runner import RunOptions, identity, learner_config
 from control_benchmarks.experiments.suites import load_suite
 from control_benchmarks.tasks.registry import load_task
 from equitrade.errors import EquitradeError
@@ -32,7 +32,7 @@ def test_list_shows_tasks_agents_and_suites():
 def test_list_of_a_suite_marks_what_is_done(tmp_path):
     done, other, *_ = load_suite("smoke").jobs
     for job, frames in ((done, done.settings.frames), (other, 10)):
-        learner = learner_config(job, state_symmetry(load_task(job.task)), Machine())
+        learner = learner_config(job, state_symmetry(load_task(job.task)), RunOptions())
         for variant in job.variants:
             header = {**identity(job, load_variant(load_task(job.task), variant), learner)}
             header["settings"] = {**job.settings.as_dict(), "frames": frames}

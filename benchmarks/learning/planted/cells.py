@@ -72,7 +72,7 @@ ABLATION: dict[str, dict[str, Any]] = {
     "return-noise-1-decay-0.3": {"return_noise": 1.0, "relaxed_decay": 0.3},
     "return-noise-1-decay-1": {"return_noise": 1.0, "relaxed_decay": 1.0},
 }
-# The same of the dense agent's: whether it is weak, or held back by settings that suit the others.
+# The same for the dense agent: is it weak, or do the settings suit only the others?
 DENSE_ABLATION: dict[str, dict[str, Any]] = {
     "initial-gain-2": {"initial_gain": 2.0},
     "initial-gain-2-lr-0.0003": {
@@ -107,7 +107,7 @@ USED_BY = {
     "relaxed_decay": ("relaxed",),
     "relaxed_penalty": ("relaxed", "rpp"),
 }
-# Settings are chosen on the seeds from 0 on; these tell whether the choice holds elsewhere.
+# Settings are chosen on the seeds from 0 on; these test the choice on fresh seeds.
 OTHER_SEEDS = 10
 GROUPS = ("main", "confirm", "ablation", "strengths")
 
@@ -139,7 +139,7 @@ class Cell:
 
     @property
     def reward_scale(self) -> float:
-        """What the learner's rewards are multiplied by."""
+        """Factor of the learner's rewards."""
         return float(self.changes.get("reward_scale", 0.1))
 
     def config(self, device: str) -> SACConfig:
@@ -161,7 +161,7 @@ class Cell:
 
 
 def decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What a cell's shares depend on, so that stored and wanted ones can be compared; not how many updates it took."""
+    """Return the settings that a cell's shares depend on, without the number of updates."""
     agent = settings["agent"]
     # A setting that is younger than a record was at its default.
     every = {**SACConfig().to_dict(), **settings["agent_settings"]}

@@ -149,7 +149,7 @@ def learning_curves(records: dict[str, Record]) -> Figure:
 
 
 def relaxed_weights_figure(records: dict[str, Record]) -> Figure:
-    """How unequal the relaxed weights of each layer are, original against broken market."""
+    """Relative spread of the relaxed weights of each layer, on the symmetric and the broken market."""
     from plotly.graph_objects import Box
     from plotly.subplots import make_subplots
 

@@ -92,7 +92,7 @@ def run_cell(
 
 
 def _final(agent: SAC, score: PlantedScore, seeds: int) -> dict[str, Any]:
-    """What is measured once, after training."""
+    """Return the measurements after training."""
 
     def policy(x: Tensor) -> Tensor:
         return agent.act(x, deterministic=True)
@@ -140,7 +140,7 @@ def run(
     cuda_graph: bool = True,
     updates: int | None = None,
 ) -> list[Path]:
-    """Run the cells that are not done yet, and give the files of all that are.
+    """Run the cells that are not done yet; return the files of all finished cells.
 
     Parameters
     ----------

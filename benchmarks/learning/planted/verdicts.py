@@ -1,4 +1,4 @@
-"""What the planted benchmark's stored cells say of its marks, as rows of the page of measured figures."""
+"""Marks of the planted benchmark and the stored results, as rows of the page of measurements."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["optimum_under_noise", "verdicts"]
 
 Row = tuple[str, str, str, bool | None]
-"""What, the figure, what is to be reached, and whether it is."""
+"""Measure, result, mark, and True if the mark is reached."""
 
 SYMMETRIC, BROKEN = (0.0, 0.0), (1.0, 1.0)
 FROM = 1000
@@ -43,7 +43,7 @@ def verdicts(records: dict[str, Record]) -> Iterator[Row]:
 
 
 def optimum_under_noise(exchange: float, mirror: float) -> dict[str, float]:
-    """What the best policy loses of its share to each level of noise on observations: it acts on what it sees, too."""
+    """Return the share that the optimal policy itself loses at each level of noise on observations."""
     from trading_app.synthetic.planted_problem import PlantedConfig
     from trading_app.synthetic.planted_score import PlantedScore
 

@@ -1,4 +1,4 @@
-"""What dashboards are offered of the control study: an index, pictures, and the numbers behind them."""
+"""Files of the control study for dashboards: an index, figures, and the numbers behind them."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_few_seeds_come_with_a_warning(results, tmp_path, write_run):
     few = tmp_path / "few"
     write_run(few, "reacher_easy", "original", "dense", 500, seeds=2)
     write_figures(few, few / "figures", png=False)
-    assert any("2 seeds: too few" in note for note in notes(few))
+    assert any("2 seeds, which is too few" in note for note in notes(few))
 
 
 def test_data_of_curves_is_every_seeds_return(results):

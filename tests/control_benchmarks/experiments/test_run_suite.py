@@ -13,7 +13,7 @@ import torch
 
 from control_benchmarks import ControlError, load_task
 from control_benchmarks.envs.variants import Variant
-from control_benchmarks.experiments.evaluator import Judge, observation_spread
+from control_benchmarks.experiments.evaluator import Evaluator, observation_spread
 from control_benchmarks.experiments.results import read_directory, read_results
 from control_benchmarks.experiments.run_suite import app, run_suite
 from control_benchmarks.experiments.runner import claim, is_done
@@ -73,7 +73,7 @@ def test_a_job_writes_a_file_a_cell_and_is_skipped_when_done(tmp_path, suite):
 def test_a_killed_job_goes_on_to_the_same_results(tmp_path, suite, monkeypatch):
     run_suite(suite, tmp_path / "whole", verbose=False)
     calls = []
-    evaluate = Judge.evaluate
+    evaluate = Evaluator.evaluate
 
     def killed(self, agent):
         calls.append(1)
@@ -81,13 +81,13 @@ def test_a_killed_job_goes_on_to_the_same_results(tmp_path, suite, monkeypatch):
             raise KeyboardInterrupt
         return evaluate(self, agent)
 
-    monkeypatch.setattr(Judge, "evaluate", killed)
+    monkeypatch.setattr(Evaluator, "evaluate", killed)
     with pytest.raises(KeyboardInterrupt):
         run_suite(suite, tmp_path / "cut", verbose=False)
     for path in (tmp_path / "cut").glob("*.jsonl"):
         with path.open("a") as file:
             file.write('{"kind":"evaluation","returns":[1')  # a line cut short
-    monkeypatch.setattr(Judge, "evaluate", evaluate)
+    monkeypatch.setattr(Evaluator, "evaluate", evaluate)
     run_suite(suite, tmp_path / "cut", verbose=False)
     whole, cut = lines_of(tmp_path / "whole"), lines_of(tmp_path / "cut")
     assert set(whole) == set(cut)
@@ -155,14 +155,14 @@ def test_a_learners_setting_that_is_younger_than_a_file_was_at_its_default(tmp_p
 def test_judges_see_the_same_episodes_each_time():
     task = load_task("cartpole_swingup")
     settings = SMOKE.replace(action_repeat=50, noise_levels=(0.0, 10.0), noise_episodes=2, episodes=2)
-    with Judge(task, [0, 1], [Variant(), Variant("gravity")], settings) as judge:
-        agents = [SAC(judge._env.symmetry, SACConfig(agent="exact", width=8), [0, 1]) for _ in range(2)]
-        first, second = (judge.evaluate(agent) for agent in agents)
+    with Evaluator(task, [0, 1], [Variant(), Variant("gravity")], settings) as evaluator:
+        agents = [SAC(evaluator._env.symmetry, SACConfig(agent="exact", width=8), [0, 1]) for _ in range(2)]
+        first, second = (evaluator.evaluate(agent) for agent in agents)
         assert torch.equal(first.returns, second.returns)
         assert first.returns.shape == (2, 2)
         assert float(first.policy_error.max()) < 1e-5
         assert float(first.critic_error.max()) < 1e-5
-        noisy = judge.bear_noise(agents[0])
+        noisy = evaluator.evaluate_noise(agents[0])
         assert noisy.shape == (2, 2, 2)
         assert torch.allclose(noisy[:, 0], first.returns, rtol=1e-4, atol=1e-3)
         assert not torch.allclose(noisy[:, 1], first.returns, rtol=1e-3)

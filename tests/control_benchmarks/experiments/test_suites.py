@@ -4,7 +4,7 @@ import pytest
 
 from control_benchmarks import ControlError, load_task, state_symmetry
 from control_benchmarks.experiments.run_suite import learner_changes
-from control_benchmarks.experiments.runner import Machine, learner_config
+from control_benchmarks.experiments.runner import RunOptions, learner_config
 from control_benchmarks.experiments.suites import AGENTS, Job, Settings, load_suite, suite_names
 from rl_core.networks import Shape, matching_width
 
@@ -82,7 +82,7 @@ def test_the_dense_control_has_the_relaxed_agents_parameters():
     assert widths[0] == pytest.approx(64, abs=2)
     assert 40 < widths[1] < 52  # 64 / sqrt(2), first and last layers aside
     job = Job("reacher_easy", ("original",), "dense-equal-parameters", Settings(width=64))
-    config = learner_config(job, d2, Machine(changes=(("tau", 0.01),)))
+    config = learner_config(job, d2, RunOptions(changes=(("tau", 0.01),)))
     assert config.agent == "dense"
     assert config.width == widths[1]
     assert config.updates_per_step == job.settings.n_envs

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from control_benchmarks import ControlError, load_task, task_names
-from control_benchmarks.envs.physics import Fleet, copies_of
+from control_benchmarks.envs.physics import Simulation, copies_of
 from control_benchmarks.envs.symmetry import image_symmetry, state_symmetry
 from control_benchmarks.envs.variants import Variant
 from control_benchmarks.tasks.base import FRAMES, States
@@ -120,23 +120,23 @@ def test_episodes_start_as_the_suites(suite, name):
 def test_a_decision_moves_the_physics_as_the_suites(suite, name):
     task, environment = load_task(name), official(suite, name)
     copies = copies_of(task, [Variant()], [3], environments=[0], action_repeat=1, stream="test")
-    fleet = Fleet(copies, copies.arrays())
-    fleet.reset()
+    simulation = Simulation(copies, copies.arrays())
+    simulation.reset()
     environment.reset()
     with environment.physics.reset_context():
-        environment.physics.data.qpos[:] = fleet.states().position[0]
+        environment.physics.data.qpos[:] = simulation.states().position[0]
         environment.physics.data.qvel[:] = 0
-    fleet.arrays["physics"][0, 1 + environment.physics.model.nq :] = 0
+    simulation.arrays["physics"][0, 1 + environment.physics.model.nq :] = 0
     random = np.random.default_rng(0)
     for _ in range(50):
         action = random.uniform(-1, 1, task.action_size)
-        fleet.arrays["action"][0] = action
-        fleet.step()
-        timestep = environment.step(fleet.arrays["action"][0].astype(np.float64))
+        simulation.arrays["action"][0] = action
+        simulation.step()
+        timestep = environment.step(simulation.arrays["action"][0].astype(np.float64))
         if not name.startswith("reacher"):  # its target is the model's there
-            assert fleet.arrays["reward"][0] == pytest.approx(timestep.reward, abs=1e-5)
+            assert simulation.arrays["reward"][0] == pytest.approx(timestep.reward, abs=1e-5)
         # The solver starts cold here and warm there: contacts differ by its tolerance.
-        np.testing.assert_allclose(fleet.states().position[0], environment.physics.data.qpos, atol=1e-5)
+        np.testing.assert_allclose(simulation.states().position[0], environment.physics.data.qpos, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -152,13 +152,13 @@ def mirrored_rollout(task, generator, *, steps, action_matrix=None):
     copies = copies_of(
         task, [Variant(), Variant()], [5, 5], environments=range(4), action_repeat=1, stream="test"
     )
-    fleet = Fleet(copies, copies.arrays())
-    fleet.reset()
+    simulation = Simulation(copies, copies.arrays())
+    simulation.reset()
     half = len(copies) // 2
-    states = fleet.states()
+    states = simulation.states()
     mirror = generator.apply(States(states.position[:half], states.velocity[:half], states.target[:half]))
-    fleet.arrays["physics"][half:, 1:] = np.concatenate([mirror.position, mirror.velocity], axis=1)
-    fleet.arrays["target"][half:] = mirror.target
+    simulation.arrays["physics"][half:, 1:] = np.concatenate([mirror.position, mirror.velocity], axis=1)
+    simulation.arrays["target"][half:] = mirror.target
     action_matrix = generator.action if action_matrix is None else action_matrix
     random = np.random.default_rng(0)
     observations, rewards = [], []
@@ -166,11 +166,11 @@ def mirrored_rollout(task, generator, *, steps, action_matrix=None):
     for step in range(steps):
         if step % 5 == 0:
             action = random.choice([-1, -0.5, 0.5, 1], size=action.shape)  # exact in float32
-        fleet.arrays["action"][:half] = action
-        fleet.arrays["action"][half:] = action @ action_matrix.T
-        fleet.step()
-        observations.append(task.observe(fleet.states()))
-        rewards.append(fleet.arrays["reward"].copy())
+        simulation.arrays["action"][:half] = action
+        simulation.arrays["action"][half:] = action @ action_matrix.T
+        simulation.step()
+        observations.append(task.observe(simulation.states()))
+        rewards.append(simulation.arrays["reward"].copy())
     observed, rewarded = np.stack(observations), np.stack(rewards)
     return observed[:, :half], observed[:, half:], np.abs(rewarded[:, :half] - rewarded[:, half:]).max()
 
