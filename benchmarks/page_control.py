@@ -12,8 +12,9 @@ RESULTS = Path(__file__).resolve().parents[1] / "control_benchmarks" / "results"
 HEAD = """## Control experiments
 
 From states, five seeds, width 128, 40,000 frames; interquartile means over seeds with 95 % intervals, from
-`control_benchmarks/results/states-cpu/figures/`. Differences are of scores: the mean return over training as a share
-of the greatest. See [the discussion](../how-to/control.md#what-has-been-found-so-far).
+`control_benchmarks/results/states-cpu/figures/`. Differences are of scores: the mean return over training as a share of
+the largest return. Their intervals are simultaneous: corrected for the number of comparisons. See
+[the discussion](../how-to/control.md#what-has-been-found-so-far).
 """
 SCORES = """Score over training of each agent (the highest of a row is bold, significant or not):
 """

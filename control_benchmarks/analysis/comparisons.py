@@ -30,7 +30,7 @@ from rl_core.statistics import Interval, interquartile_mean
 Array = NDArray[np.float64]
 ERROR = 0.05  # probability that any of a study's simultaneous intervals misses
 EQUAL = 0.05  # scores closer than this are considered equal
-RESAMPLES = 20_000
+RESAMPLES = 100_000  # the tail of a simultaneous interval has some 200 of them
 
 
 class Pair(NamedTuple):
