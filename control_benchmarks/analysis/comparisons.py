@@ -95,7 +95,11 @@ class Part:
 
 
 def answer_comparisons(
-    comparisons: Sequence[Comparison], *, count: int, generator: np.random.Generator
+    comparisons: Sequence[Comparison],
+    *,
+    count: int,
+    generator: np.random.Generator,
+    resamples: int = RESAMPLES,
 ) -> tuple[Part, ...]:
     """Return the results of comparisons.
 
@@ -107,10 +111,14 @@ def answer_comparisons(
         Number of comparisons of the whole study, for Bonferroni's correction.
     generator
         Source of the bootstrap.
+    resamples
+        Number of draws R.
     """
     parts = []
     for comparison in comparisons:
-        interval, single = mean_difference(comparison, errors=(ERROR / count, ERROR), generator=generator)
+        interval, single = mean_difference(
+            comparison, errors=(ERROR / count, ERROR), generator=generator, resamples=resamples
+        )
         answer = (_equal if comparison.equal else _above)(interval)
         parts.append(Part(comparison.label, interval, single, answer))
     return tuple(parts)

@@ -71,7 +71,7 @@ def test_twelve_comparisons_without_a_difference_rarely_find_one():
     wrong = 0
     for _ in range(studies):
         comparisons = [made_up(random) for _ in range(12)]
-        parts = answer_comparisons(comparisons, count=12, generator=random)
+        parts = answer_comparisons(comparisons, count=12, generator=random, resamples=4000)
         wrong += any(part.answer != "undecided" for part in parts)
         assert all(part.interval.low <= part.single.low for part in parts)
         assert all(part.interval.high >= part.single.high for part in parts)
