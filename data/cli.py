@@ -44,6 +44,12 @@ OneSymbol = Annotated[str | None, typer.Option(help="Symbol of files that have n
 DateFormat = Annotated[
     str | None, typer.Option(help="Format of the dates, for example %d/%m/%Y, where it is not clear.")
 ]
+Decimal = Annotated[
+    str | None, typer.Option(help="Decimal mark of the numbers, '.' or ',', where it is not clear.")
+]
+TableLayout = Annotated[
+    str, typer.Option("--layout", help="wide (a column per symbol), long (a column per field) or auto.")
+]
 
 
 @app.command("fetch")
@@ -106,6 +112,8 @@ def import_command(
     mapping: Mapping = None,
     symbol: OneSymbol = None,
     date_format: DateFormat = None,
+    decimal: Decimal = None,
+    layout: TableLayout = "auto",
     calendar: Calendar = "auto",
     repair: Repairs = None,
     allow: Allowed = None,
@@ -124,7 +132,7 @@ def import_command(
     from data.snapshots.store import SnapshotStore, check_name
 
     check_name(name)
-    options = ReadOptions(parse_mapping(mapping or ()), symbol, date_format)
+    options = ReadOptions(parse_mapping(mapping or ()), symbol, date_format, decimal, layout)
     checks = CheckOptions(calendar, tuple(repair or ()), tuple(allow or ()), strict)
     with working(f"reading {len(files)} file{'s' if len(files) > 1 else ''}"):
         result = read_prices(files, name=name, options=options, checks=checks)
@@ -175,6 +183,8 @@ def validate_command(
     mapping: Mapping = None,
     symbol: OneSymbol = None,
     date_format: DateFormat = None,
+    decimal: Decimal = None,
+    layout: TableLayout = "auto",
     calendar: Calendar = "auto",
     everything: Everything = False,
     as_json: JsonOption = False,
@@ -189,7 +199,7 @@ def validate_command(
     from data.readers.columns import parse_mapping
     from data.readers.files import ReadOptions
 
-    options = ReadOptions(parse_mapping(mapping or ()), symbol, date_format)
+    options = ReadOptions(parse_mapping(mapping or ()), symbol, date_format, decimal, layout)
     with working(f"checking {name}"):
         report = validate_named(name, home=home, options=options, calendar=calendar)
     if as_json:

@@ -239,7 +239,7 @@ def _build(
         parts.append(placed.assign(currency=facts["currency"]))
     table = pd.concat(parts, ignore_index=True)
     columns = ["date", "symbol", *(field for field in FIELDS if field in table.columns)]
-    table = table[[*columns, "file", "line", "offset", "currency", "unreadable"]]
+    table = table[[*columns, "file", "line", "time", "offset", "currency", "unreadable"]]
     everything = {symbol: facts for symbol, (_, facts) in fetched.items()}
     source = _source(request, options, everything, missing)
     raw = RawTable(table, word="answer row")

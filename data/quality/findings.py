@@ -16,6 +16,9 @@ __all__ = ["ALLOWABLE", "CURES", "ERRORS", "WARNINGS", "Finding", "Report"]
 #: Kinds of findings that stop an import, with their meaning.
 ERRORS: dict[str, str] = {
     "truncated-row": "a row has too few or too many columns",
+    "ambiguous-date": "dates may have the day or the month first",
+    "mixed-date-formats": "dates are in two formats: a spreadsheet may have exchanged day and month",
+    "ambiguous-number": "numbers may have decimal marks or separators of thousands",
     "unreadable-date": "a date cannot be read",
     "unreadable-value": "a value is not a number",
     "missing-symbol": "a row names no symbol",

@@ -94,15 +94,31 @@ def check_and_build(
     report.raise_errors(name, strict=options.strict)
     if table.frame.empty:
         raise DataError(f"{name}: no rows are left")
+    table, volume_notes = _without_empty_volumes(table)
     left = set(table.frame["symbol"])
     prices = Prices.from_long(
         table.frame[["date", "symbol", *table.fields]],
         name,
         symbols=[symbol for symbol in order if symbol in left],
-        notes=[*notes, *_notes(repairs, report)],
+        notes=[*notes, *volume_notes, *_notes(repairs, report)],
     )
     direction = "newest first" if newest_first else "oldest first"
     return ImportResult(prices, report, repairs, {**source, "order": direction})
+
+
+def _without_empty_volumes(table: RawTable) -> tuple[RawTable, list[str]]:
+    """Return the table with unknown volumes where a symbol's volume is 0 throughout, as some sources write it."""
+    if "volume" not in table.fields:
+        return table, []
+    frame = table.frame
+    traded = (frame["volume"] > 0).groupby(frame["symbol"]).transform("any")
+    empty = ~traded & frame["volume"].notna()
+    if not empty.any():
+        return table, []
+    volume = frame["volume"].mask(empty)
+    frame = frame.assign(volume=volume) if volume.notna().any() else frame.drop(columns="volume")
+    symbols = ", ".join(frame.loc[empty, "symbol"].unique())
+    return replace(table, frame=frame), [f"Volumes that are 0 throughout count as unknown: {symbols}."]
 
 
 def _notes(repairs: list[dict[str, Any]], report: Report) -> list[str]:

@@ -19,9 +19,10 @@ class RawTable:
     Attributes
     ----------
     frame
-        Columns ``date`` (datetime64[ns], NaT where unreadable), ``symbol`` (empty where missing), fields as
-        float64, ``file`` and ``line`` of the row, ``offset`` (minutes east of UTC, NaN without
-        zone), ``currency`` (empty where not given), ``unreadable`` (a value in the row is not a number).
+        Columns ``date`` (datetime64[ns], NaT where unreadable), ``symbol`` (empty where missing), fields as float64,
+        ``file`` and ``line`` of the row, ``time`` (minutes after midnight, NaN without time), ``offset`` (minutes east
+        of UTC, NaN without zone), ``currency`` (empty where not given), ``unreadable`` (a value in the row is not a
+        number).
         The index is 0 … rows − 1.
     findings
         Findings of the reader.
@@ -76,4 +77,4 @@ def raw_table(prices: Prices) -> RawTable:
 
 def with_places(frame: pd.DataFrame, file: str, lines: np.ndarray) -> pd.DataFrame:
     """Add the other columns of a raw table, with default values."""
-    return frame.assign(file=file, line=lines, offset=np.nan, currency="", unreadable=False)
+    return frame.assign(file=file, line=lines, time=np.nan, offset=np.nan, currency="", unreadable=False)

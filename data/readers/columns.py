@@ -1,47 +1,66 @@
-"""Which column is what: the usual names in exports of Yahoo, Google, Stooq, Nasdaq, Quandl and Kaggle."""
+"""Roles of columns, by the usual names in exports of Yahoo, Google, Stooq, Nasdaq, Bloomberg, MetaTrader and Kaggle."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from data.errors import DataError
 from data.fields import FIELDS
 
-ROLES = ("date", "symbol", *FIELDS, "currency")
-# Where two columns could have a role, the name that stands first here wins.
+__all__ = ["LAYOUTS", "ROLES", "Layout", "detect_layout", "field_of", "parse_mapping"]
+
+ROLES = ("date", "time", "symbol", *FIELDS, "currency")
+LAYOUTS = ("auto", "long", "wide")
+# Of two columns with the same role, the one whose name comes first here is taken.
 _ALIASES: dict[str, tuple[str, ...]] = {
-    "date": ("date", "datetime", "timestamp", "tradedate", "tradingdate", "day", "time"),
+    "date": (
+        "date",
+        "dates",
+        "datetime",
+        "timestamp",
+        "tradedate",
+        "tradingdate",
+        "day",
+        "time",
+        "local_time",
+    ),
+    "time": ("time",),
     "symbol": ("symbol", "ticker", "tic", "name", "stock", "instrument", "asset", "code"),
-    "open": ("open", "openprice", "opening"),
-    "high": ("high", "highprice", "max"),
-    "low": ("low", "lowprice", "min"),
-    "close": ("close", "closeprice", "closelast", "closingprice", "closing", "last", "price"),
+    "open": ("open", "openprice", "opening", "pxopen"),
+    "high": ("high", "highprice", "max", "pxhigh"),
+    "low": ("low", "lowprice", "min", "pxlow"),
+    "close": ("close", "closeprice", "closelast", "closingprice", "closing", "last", "pxlast", "price"),
     "adj_close": ("adjclose", "adjustedclose", "adjcloseprice", "closeadj", "adjustedclosingprice"),
-    "volume": ("volume", "vol", "sharevolume", "tradedvolume"),
+    "volume": ("volume", "vol", "sharevolume", "tradedvolume", "pxvolume"),
     "dividends": ("dividends", "dividend", "exdividend", "divcash"),
     "splits": ("splits", "stocksplits", "split", "splitratio", "splitfactor", "splitcoefficient"),
     "currency": ("currency", "ccy"),
 }
-# Single letters are tickers too (C, V, O, L, H): they count only where all four prices are there.
+# Single letters stand for fields only where all four prices are there.
 _LETTERS = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v"}
 # An unnamed first column is the index that a table was written with.
 _INDEX = re.compile(r"^(unnamed:?\s*\d*|index|__index_level_\d+__|)$", re.IGNORECASE)
+_TUPLE = re.compile(r"""^\(\s*['"]?(.*?)['"]?\s*,\s*['"]?(.*?)['"]?\s*\)$""")
+# Bloomberg's fields have an underscore of their own.
+_BLOOMBERG = re.compile(r"(?<![A-Za-z0-9])PX_(?=[A-Z])")
+_TICKER = re.compile(r"[A-Z][A-Z0-9.=^-]{0,7}")
+_PAIR_SEPARATORS = ("|", "_", " ", ":", ".")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What the columns of a table are.
+    """Roles of the columns of a table.
 
     Attributes
     ----------
     roles
-        Role → column, for a long table (or one of a single symbol, which has no symbol column).
+        Role → column, of a long table, or of one for a single symbol, which has no symbol column.
     wide
-        (symbol, field) → column, for a wide table; empty for a long one.
+        (symbol, field) → column, of a wide table; empty for a long one.
     ignored
-        Columns that are none of it.
+        Columns without a role.
     """
 
     roles: Mapping[str, str]
@@ -66,18 +85,20 @@ def parse_mapping(entries: Iterable[str]) -> dict[str, str]:
     return mapping
 
 
-def plain(column: str) -> str:
-    """Reduce a column name to what is compared: lower case, letters and digits only."""
-    return re.sub(r"[^a-z0-9]", "", column.lower())
-
-
 def field_of(column: str) -> str | None:
     """Return the field that a column name usually stands for, or None."""
-    return next((role for role in FIELDS if plain(column) in _ALIASES[role]), None)
+    return next((role for role in FIELDS if _reduced(column) in _ALIASES[role]), None)
 
 
-def detect(columns: Sequence[str], place: str, mapping: Mapping[str, str] | None = None) -> Layout:
-    """Find out what the columns of a table are.
+def detect_layout(
+    columns: Sequence[str],
+    place: str,
+    *,
+    mapping: Mapping[str, str] | None = None,
+    layout: str = "auto",
+    are_fields: Callable[[Mapping[str, str]], bool] = lambda _: True,
+) -> Layout:
+    """Return the roles of the columns of a table.
 
     Parameters
     ----------
@@ -86,39 +107,73 @@ def detect(columns: Sequence[str], place: str, mapping: Mapping[str, str] | None
     place
         The file, for messages.
     mapping
-        Role → column, for those that a person settles.
+        Role → column where the user names them.
+    layout
+        ``long``, ``wide``, or ``auto``.
+    are_fields
+        Called with field → column; False if the numbers cannot be open, high, low and close of one symbol. Tickers
+        such as LOW, OPEN, C and V are told from fields by it.
 
     Raises
     ------
     DataError
-        If a mapped column is not there, two columns have one role, or there is no date or no price.
+        If a mapped column does not exist, two columns have one role, or there is no date or no price.
     """
     roles = _mapped(columns, place, mapping or {})
-    for role in ROLES:
+    for role in ("date", *(ROLES if layout != "wide" else ())):
         if role not in roles:
-            found = _find(columns, role, place, set(roles.values()))
+            found = _find(columns, role, place, set(roles.values()), are_fields)
             if found is not None:
                 roles[role] = found
     if "date" not in roles:
         first = columns[0] if columns else ""
         if not _INDEX.match(first):
             listed = ", ".join(columns)
-            raise DataError(f"{place}: no date column among {listed}; say which with --map date=COLUMN")
+            raise DataError(f"{place}: no date column among {listed}; name it with --map date=COLUMN")
         roles["date"] = first
+    if "symbol" not in roles and "symbol" not in (mapping or {}):
+        roles = _without_tickers(roles, mapping or {}, are_fields)
     if "close" not in roles and "adj_close" in roles:
-        # The only close there is: it is what the prices are, adjusted by whoever made the file.
+        # The only close of the file is adjusted: it is what the prices are.
         roles["close"] = roles.pop("adj_close")
     rest = [name for name in columns if name not in roles.values() and not _INDEX.match(name)]
-    if "close" in roles:
+    if "close" in roles and layout != "wide":
+        if layout == "auto" and not mapping and _may_be_tickers(roles, rest):
+            raise DataError(
+                f"{place}: '{roles['close']}' may be the close or, like {', '.join(rest[:3])}, a symbol; write "
+                "--layout long or --layout wide"
+            )
         return Layout(roles, {}, tuple(rest))
-    return _wide(columns, place, roles, rest)
+    if layout == "long":
+        raise DataError(f"{place}: no close among {', '.join(columns)}; name it with --map close=COLUMN")
+    return _wide(columns, place, roles, rest, layout)
 
 
-def _wide(columns: Sequence[str], place: str, roles: dict[str, str], rest: list[str]) -> Layout:
+def _without_tickers(
+    roles: dict[str, str], mapping: Mapping[str, str], are_fields: Callable[[Mapping[str, str]], bool]
+) -> dict[str, str]:
+    """Return the roles without prices that their numbers contradict."""
+    prices: dict[str, str] = {role: roles[role] for role in ("open", "high", "low", "close") if role in roles}
+    if len(prices) < 2 or set(prices) <= set(mapping) or are_fields(prices):
+        return roles
+    return {role: name for role, name in roles.items() if role in mapping or role in ("date", "time")}
+
+
+def _may_be_tickers(roles: Mapping[str, str], rest: Sequence[str]) -> bool:
+    """Return True if the only field of a table is a close, named in capitals like all other columns."""
+    names = [roles["close"], *rest]
+    return set(roles) == {"date", "close"} and len(names) > 1 and all(map(_TICKER.fullmatch, names))
+
+
+def _wide(columns: Sequence[str], place: str, roles: dict[str, str], rest: list[str], layout: str) -> Layout:
     others = [role for role in roles if role in FIELDS]
-    # One column called Low or Max may be a ticker; two fields and no close are a table that lacks it.
-    if "symbol" in roles or len(others) > 1 or (others and not rest):
-        raise DataError(f"{place}: no close among {', '.join(columns)}; say which with --map close=COLUMN")
+    # One column named Low or Max may be a ticker; two fields and no close are a table that lacks it.
+    no_prices = {"symbol", "currency", "volume", "dividends", "splits"} & set(roles)
+    if layout == "auto" and (no_prices or len(others) > 1 or (others and not rest)):
+        raise DataError(
+            f"{place}: no close among {', '.join(columns)}; name it with --map close=COLUMN, or write --layout wide if "
+            "every column is a symbol"
+        )
     values = [name for name in columns if name != roles["date"] and not _INDEX.match(name)]
     if not values:
         raise DataError(f"{place}: no price column beside '{roles['date']}'")
@@ -126,51 +181,68 @@ def _wide(columns: Sequence[str], place: str, roles: dict[str, str], rest: list[
     return Layout({"date": roles["date"]}, pairs, ())
 
 
-def _find(columns: Sequence[str], role: str, place: str, taken: set[str]) -> str | None:
+def _find(
+    columns: Sequence[str],
+    role: str,
+    place: str,
+    taken: set[str],
+    are_fields: Callable[[Mapping[str, str]], bool],
+) -> str | None:
     free = [name for name in columns if name not in taken]
     for alias in _ALIASES[role]:
-        found = [name for name in free if plain(name) == alias]
+        found = [name for name in free if _reduced(name) == alias]
         if len(found) > 1:
             raise DataError(
                 f"{place}: both '{found[0]}' and '{found[1]}' look like the {role}; "
-                f"say which with --map {role}=COLUMN"
+                f"name one with --map {role}=COLUMN"
             )
         if found:
             return found[0]
-    if role in _LETTERS and {"o", "h", "l", "c"} <= {plain(name) for name in columns}:
-        return next((name for name in free if plain(name) == _LETTERS[role]), None)
+    letters = {_reduced(name): name for name in columns}
+    if role in _LETTERS and {"o", "h", "l", "c"} <= set(letters):
+        prices = {field: letters[_LETTERS[field]] for field in ("open", "high", "low", "close")}
+        if are_fields(prices):
+            return next((name for name in free if _reduced(name) == _LETTERS[role]), None)
     return None
 
 
 def _mapped(columns: Sequence[str], place: str, mapping: Mapping[str, str]) -> dict[str, str]:
     for role, column in mapping.items():
         if role not in ROLES:
-            raise DataError(f"--map: no field '{role}' (there are {', '.join(ROLES)})")
+            raise DataError(f"--map: no field '{role}' (fields: {', '.join(ROLES)})")
         if column not in columns:
-            raise DataError(f"{place}: no column '{column}' for the {role} (there are {', '.join(columns)})")
+            raise DataError(f"{place}: no column '{column}' for the {role} (columns: {', '.join(columns)})")
     return dict(mapping)
 
 
+def _reduced(column: str) -> str:
+    """Return a column name in lower case, letters and digits only."""
+    return re.sub(r"[^a-z0-9]", "", column.lower())
+
+
 def _split_names(columns: Sequence[str]) -> dict[tuple[str, str], str]:
-    # "AAPL_Close" or "Close AAPL": taken apart only if every column comes apart the same way.
-    for separator in ("|", "_", " ", ":", "."):
+    """Return (symbol, field) → column of names such as "AAPL_Close", if every name has both parts."""
+    names = [_BLOOMBERG.sub("PX", _TUPLE.sub(r"\1|\2", column)) for column in columns]
+    for separator in _PAIR_SEPARATORS:
         for field_first in (False, True):
-            pairs = _pairs(columns, separator, field_first)
+            pairs = _pairs(names, columns, separator, field_first)
             if pairs is not None and any(field == "close" for _, field in pairs):
                 return pairs
     return {}
 
 
-def _pairs(columns: Sequence[str], separator: str, field_first: bool) -> dict[tuple[str, str], str] | None:
+def _pairs(
+    names: Sequence[str], columns: Sequence[str], separator: str, field_first: bool
+) -> dict[tuple[str, str], str] | None:
     pairs: dict[tuple[str, str], str] = {}
-    for column in columns:
-        if separator not in column:
+    for name, column in zip(names, columns, strict=True):
+        if separator not in name:
             return None
         if field_first:
-            name, _, symbol = column.partition(separator)
+            field_name, _, symbol = name.partition(separator)
         else:
-            symbol, _, name = column.rpartition(separator)
-        field = field_of(name)
+            symbol, _, field_name = name.rpartition(separator)
+        field = field_of(field_name)
         if field is None or not symbol.strip() or (symbol.strip(), field) in pairs:
             return None
         pairs[symbol.strip(), field] = column

@@ -33,14 +33,14 @@ class TextTable:
         Line of the file on which each row stands, the header on line 1 [rows].
     findings
         Rows with too few or too many columns; they are not in the frame.
-    decimal_comma
-        Whether columns are separated by semicolons, so that numbers may have decimal commas.
+    delimiter
+        Separator of the columns.
     """
 
     frame: pd.DataFrame
     lines: np.ndarray
     findings: tuple[Finding, ...]
-    decimal_comma: bool
+    delimiter: str
 
 
 def read_bytes(path: Path) -> bytes:
@@ -82,7 +82,7 @@ def read_text(content: bytes, name: str) -> TextTable:
     if not body.strip():
         raise DataError(f"{name}: there is a header and no row")
     frame, lines, findings = _rows(body, names, delimiter, header_lines, name)
-    return TextTable(frame, lines, findings, delimiter in (";", "\t"))
+    return TextTable(frame, lines, findings, delimiter)
 
 
 def _decode(content: bytes, name: str) -> str:

@@ -1,49 +1,65 @@
-"""Prices from CSV and Parquet, wide (date × symbol) or long (date, symbol, open … volume), gzipped or not.
+"""Prices from files: CSV and Parquet, wide (date × symbol) or long (date, symbol, open … volume), gzipped or not.
 
-Nothing is invented: a column or value that is not there stays absent, and the report says which rows lack it.
+Nothing is invented: a column or value that the file does not have stays absent, and the report lists the rows.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from data.errors import DataError
+from data.errors import DataError, check_choices
 from data.fields import FIELDS
 from data.quality.findings import Finding
 from data.quality.pipeline import CheckOptions, ImportResult, check_and_build
 from data.quality.raw_table import RawTable, with_places
-from data.readers.columns import Layout, detect, field_of
+from data.readers.columns import LAYOUTS, Layout, detect_layout, field_of
 from data.readers.csv_text import read_bytes, read_text
-from data.readers.parsing import parse_dates, parse_numbers
+from data.readers.dates import ParsedDates, parse_dates, parse_times
+from data.readers.numbers import NumberFormat, ParsedNumbers, find_format, parse_numbers
+
+__all__ = ["ReadOptions", "read_prices", "read_table"]
 
 _SUFFIXES = (".gz", ".csv", ".txt", ".tsv", ".parquet", ".pq")
+# Rows that show whether columns are open, high, low and close.
+_SAMPLE, _SMALLEST_SAMPLE = 200, 5
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How to read files.
+    """Options of reading files.
 
     Attributes
     ----------
     mapping
-        Role → column where the usual names do not tell (``{"close": "Last price"}``).
+        Role → column where the usual names are not used (``{"close": "Last price"}``).
     symbol
-        Symbol of a file without a symbol column; by default the file's name.
+        Symbol of a file without a symbol column; the file's name by default.
     date_format
         A strptime format where the order of day and month is not clear.
+    decimal
+        Decimal mark, ``.`` or ``,``, where it is not clear.
+    layout
+        ``long``, ``wide`` or ``auto``.
     """
 
     mapping: Mapping[str, str] = field(default_factory=dict)
     symbol: str | None = None
     date_format: str | None = None
+    decimal: str | None = None
+    layout: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_choices([self.layout], LAYOUTS, "--layout")
+        check_choices([self.decimal or "."], (".", ","), "--decimal")
 
 
 def read_prices(
@@ -58,25 +74,25 @@ def read_prices(
     Parameters
     ----------
     paths
-        CSV or Parquet files, gzipped or not; several are put together (say, one a symbol).
+        CSV or Parquet files, gzipped or not; several are put together (for example one per symbol).
     name
-        Name of the panel; by default that of the first file.
+        Name of the panel; the name of the first file by default.
     options
         How to read them.
     checks
-        How strictly to check them, and what to repair.
+        How to check them, and what to repair.
 
     Raises
     ------
     DataError
-        If a file cannot be read, or a finding stops the import; the message holds the first one and its row.
+        If a file cannot be read, or a finding stops the import.
     """
     table, source = read_table(paths, options or ReadOptions())
     return check_and_build(table, name or _stem(Path(paths[0])), source, checks or CheckOptions())
 
 
 def read_table(paths: Sequence[str | Path], options: ReadOptions) -> tuple[RawTable, dict[str, Any]]:
-    """Read files into one table of rows as they stand there, and describe the source for a manifest."""
+    """Return the rows of files in one table, and a description of the source for a manifest."""
     if not paths:
         raise DataError("no file given")
     tables, files = [], []
@@ -86,17 +102,10 @@ def read_table(paths: Sequence[str | Path], options: ReadOptions) -> tuple[RawTa
         files.append(description)
     fields = [name for name in FIELDS if any(name in table.frame.columns for table in tables)]
     frame = pd.concat([table.frame for table in tables], ignore_index=True)
-    order = ["date", "symbol", *fields, "file", "line", "offset", "currency", "unreadable"]
+    order = ["date", "symbol", *fields, "file", "line", "time", "offset", "currency", "unreadable"]
     findings = tuple(item for table in tables for item in table.findings)
-    source = {
-        "name": "files",
-        "files": files,
-        "options": {
-            "map": dict(options.mapping),
-            "symbol": options.symbol,
-            "date_format": options.date_format,
-        },
-    }
+    chosen = {key: getattr(options, key) for key in ("symbol", "date_format", "decimal", "layout")}
+    source = {"name": "files", "files": files, "options": {"map": dict(options.mapping), **chosen}}
     return RawTable(frame[order], findings, tables[0].word), source
 
 
@@ -104,26 +113,24 @@ def _read_file(path: Path, options: ReadOptions) -> tuple[RawTable, dict[str, An
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
     content = read_bytes(path)
+    findings: tuple[Finding, ...] = ()
     if content[:4] == b"PAR1":
-        frame, word = _read_parquet(content, path), "row"
-        lines, decimal_comma = np.arange(1, len(frame) + 1), False
-        findings: tuple[Finding, ...] = ()
+        frame = _read_parquet(content, path)
+        reader = _Reader(path.name, frame, np.arange(1, len(frame) + 1), "", options, "row")
     else:
         text = read_text(content, path.name)
-        frame, word = text.frame, "line"
-        lines, findings, decimal_comma = text.lines, text.findings, text.decimal_comma
-    layout = detect([str(column) for column in frame.columns], path.name, options.mapping)
-    reader = _Reader(path, frame, lines, decimal_comma, options, word)
-    table = reader.read_wide(layout) if layout.wide else reader.read_long(layout)
+        findings = text.findings
+        reader = _Reader(path.name, text.frame, text.lines, text.delimiter, options, "line")
+    table = reader.read()
     description = {
         "path": path.name,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "rows": len(frame),
-        "layout": "wide" if layout.wide else "long",
-        "columns": dict(layout.roles),
-        "ignored": list(layout.ignored),
+        "rows": len(reader.frame),
+        "layout": "wide" if reader.layout.wide else "long",
+        "columns": dict(reader.layout.roles),
+        "ignored": list(reader.layout.ignored),
     }
-    return RawTable(table.frame, (*findings, *table.findings), word), description
+    return RawTable(table.frame, (*findings, *table.findings), table.word), description
 
 
 def _read_parquet(content: bytes, path: Path) -> pd.DataFrame:
@@ -157,75 +164,174 @@ def _pair_name(column: tuple[Any, ...]) -> str:
 
 @dataclass(frozen=True)
 class _Reader:
-    """Turns the columns of one file into a raw table."""
+    """Reader of the columns of one file into a raw table."""
 
-    path: Path
+    file: str
     frame: pd.DataFrame
     lines: np.ndarray
-    decimal_comma: bool
+    delimiter: str
     options: ReadOptions
     word: str
 
-    def read_long(self, layout: Layout) -> RawTable:
-        fields = {role: column for role, column in layout.roles.items() if role in FIELDS}
-        symbol = layout.roles.get("symbol")
-        if symbol is None:
-            names = np.full(len(self.frame), self.options.symbol or _stem(self.path), dtype=object)
-        else:
-            texts = self.frame[symbol].astype("str").str.strip()
-            names = texts.where(self.frame[symbol].notna(), "").to_numpy(dtype=object)
-        currency = layout.roles.get("currency")
-        named = self.frame[currency].astype("str").str.strip().to_numpy(dtype=object) if currency else None
-        return self._table(names, fields, layout.roles["date"], named)
+    def read(self) -> RawTable:
+        """Return the rows of the file."""
+        table = self._wide() if self.layout.wide else self._long()
+        return RawTable(table, tuple(self._problems()), self.word)
 
-    def read_wide(self, layout: Layout) -> RawTable:
-        symbols = list(dict.fromkeys(symbol for symbol, _ in layout.wide))
-        parts = []
-        for symbol in symbols:
-            fields = {name: layout.wide[symbol, name] for name in FIELDS if (symbol, name) in layout.wide}
-            names = np.full(len(self.frame), symbol, dtype=object)
-            part = self._table(names, fields, layout.roles["date"], None)
-            empty = part.frame[list(fields)].isna().all(axis=1) & ~part.frame["unreadable"]
-            # An empty cell of a wide table says that the symbol has no price there: no row.
-            parts.append(part.keep(~empty.to_numpy(dtype=bool)))
-        frame = pd.concat([part.frame for part in parts], ignore_index=True)
-        # The dates are the same for every symbol: what is wrong with them is said once.
-        findings = dict.fromkeys(item for part in parts for item in part.findings)
-        return RawTable(frame, tuple(findings), self.word)
+    @cached_property
+    def layout(self) -> Layout:
+        """Roles of the columns."""
+        return detect_layout(
+            [str(column) for column in self.frame.columns],
+            self.file,
+            mapping=self.options.mapping,
+            layout=self.options.layout,
+            are_fields=self._are_fields,
+        )
 
-    def _table(
-        self, names: np.ndarray, fields: Mapping[str, str], date: str, currency: np.ndarray | None
-    ) -> RawTable:
-        dates = parse_dates(self.frame[date], f"{self.path.name}: {date}", self.options.date_format)
-        columns: dict[str, Any] = {"date": dates.dates, "symbol": names}
-        findings = [
-            self._finding("unreadable-date", int(row), date, names[row])
-            for row in np.flatnonzero(dates.unreadable)
-        ]
+    @cached_property
+    def values(self) -> dict[str, str]:
+        """Columns of numbers → field."""
+        if self.layout.wide:
+            return {column: name for (_, name), column in self.layout.wide.items()}
+        return {column: role for role, column in self.layout.roles.items() if role in FIELDS}
+
+    @cached_property
+    def form(self) -> NumberFormat:
+        """Format of the numbers."""
+        if self.options.decimal is not None:
+            return NumberFormat(self.options.decimal)
+        return find_format([self.frame[column] for column in self.values], self.delimiter)
+
+    @cached_property
+    def numbers(self) -> dict[str, ParsedNumbers]:
+        """Columns of numbers → their numbers."""
+        return {column: parse_numbers(self.frame[column], self.form) for column in self.values}
+
+    @cached_property
+    def dates(self) -> ParsedDates:
+        """Dates of the rows."""
+        parsed = parse_dates(self.frame[self.layout.roles["date"]], self.options.date_format)
+        if "time" in self.layout.roles:
+            times = parse_times(self.frame[self.layout.roles["time"]])
+            parsed = ParsedDates(parsed.dates, parsed.offsets, times, parsed.problems)
+        return parsed
+
+    @cached_property
+    def symbols(self) -> np.ndarray:
+        """Symbol of each row of a long table; empty where missing."""
+        column = self.layout.roles.get("symbol")
+        if column is None:
+            name = self.options.symbol or _stem(Path(self.file))
+            return np.full(len(self.frame), name, dtype=object)
+        return self._texts(column)
+
+    def _texts(self, column: str) -> np.ndarray:
+        texts = self.frame[column].astype("str").str.strip()
+        return texts.where(self.frame[column].notna(), "").to_numpy(dtype=object)
+
+    def _long(self) -> pd.DataFrame:
+        signs = np.full(len(self.frame), "", dtype=object)
+        if "currency" in self.layout.roles:
+            signs = self._texts(self.layout.roles["currency"])
+        columns: dict[str, Any] = {"date": self.dates.dates, "symbol": self.symbols}
         unreadable = np.zeros(len(self.frame), dtype=bool)
-        signs = currency if currency is not None else np.full(len(self.frame), "", dtype=object)
-        for name, column in fields.items():
-            numbers = parse_numbers(self.frame[column], decimal_comma=self.decimal_comma)
-            # Where there was no split some exports write 0; as new shares for an old one that is 1.
-            values = numbers.values
-            columns[name] = np.where(values == 0, 1.0, values) if name == "splits" else values
+        for column, name in self.values.items():
+            numbers = self.numbers[column]
+            columns[name] = _shares(numbers.values) if name == "splits" else numbers.values
             unreadable |= numbers.unreadable
-            rows = np.flatnonzero(numbers.unreadable)
-            findings += [
-                self._finding("unreadable-value", int(row), column, names[row], dates) for row in rows
-            ]
             for row, sign in numbers.currencies.items():
                 signs[row] = signs[row] or sign
-        frame = with_places(pd.DataFrame(columns), self.path.name, self.lines)
-        frame = frame.assign(offset=dates.offsets, currency=signs, unreadable=unreadable)
-        return RawTable(frame, tuple(findings), self.word)
+        ordered = {key: columns[key] for key in ("date", "symbol", *FIELDS) if key in columns}
+        return with_places(pd.DataFrame(ordered), self.file, self.lines).assign(
+            time=self.dates.times, offset=self.dates.offsets, currency=signs, unreadable=unreadable
+        )
 
-    def _finding(self, kind: str, row: int, column: str, symbol: str, dates: Any = None) -> Finding:
-        text = str(self.frame[column].iat[row])
-        what = "a date" if kind == "unreadable-date" else "a number"
-        day = None if dates is None or np.isnat(dates.dates[row]) else str(dates.dates[row])[:10]
-        place = f"{self.path.name} {self.word} {self.lines[row]}"
-        return Finding(kind, f"{column} '{text}' is not {what}", str(symbol) or None, day, place)
+    def _wide(self) -> pd.DataFrame:
+        wide = self.layout.wide
+        symbols = list(dict.fromkeys(symbol for symbol, _ in wide))
+        fields = [name for name in FIELDS if any(found == name for _, found in wide)]
+        shape = (len(symbols), len(self.frame))
+        cells = {name: np.full(shape, np.nan) for name in fields}
+        unreadable = np.zeros(shape, dtype=bool)
+        signs = np.full(shape, "", dtype=object)
+        for (symbol, name), column in wide.items():
+            at, numbers = symbols.index(symbol), self.numbers[column]
+            cells[name][at] = _shares(numbers.values) if name == "splits" else numbers.values
+            unreadable[at] |= numbers.unreadable
+            for row, sign in numbers.currencies.items():
+                signs[at, row] = signs[at, row] or sign
+        # An empty cell means that the symbol has no price on that date: no row.
+        present = unreadable.copy()
+        for values in cells.values():
+            present |= ~np.isnan(values)
+        owners, rows = np.nonzero(present)
+        frame = pd.DataFrame(
+            {
+                "date": self.dates.dates[rows],
+                "symbol": np.array(symbols, dtype=object)[owners],
+                **{name: values[owners, rows] for name, values in cells.items()},
+            }
+        )
+        return with_places(frame, self.file, self.lines[rows]).assign(
+            time=self.dates.times[rows],
+            offset=self.dates.offsets[rows],
+            currency=signs[owners, rows],
+            unreadable=unreadable[owners, rows],
+        )
+
+    def _problems(self) -> Iterator[Finding]:
+        """Yield what is wrong with the columns: formats first, then single cells."""
+        date = self.layout.roles["date"]
+        for kind, row, message in self.dates.problems:
+            yield Finding(kind, f"{date} {message}", place=self._place(row))
+        if self.form.example is not None:
+            message = (
+                f"'{self.form.example}' may have a decimal mark or a separator of thousands; choose --decimal '.' or "
+                "--decimal ','"
+            )
+            yield Finding("ambiguous-number", message, place=self.file)
+        for row in np.flatnonzero(self.dates.unreadable).tolist():
+            symbol = None if self.layout.wide else self.symbols[row]
+            yield self._unreadable("unreadable-date", row, date, symbol, "a date")
+        symbol_of = {column: symbol for (symbol, _), column in self.layout.wide.items()}
+        for column, numbers in self.numbers.items():
+            for row in np.flatnonzero(numbers.unreadable).tolist():
+                symbol = symbol_of[column] if self.layout.wide else self.symbols[row]
+                yield self._unreadable("unreadable-value", row, column, symbol, "a number")
+
+    def _unreadable(self, kind: str, row: int, column: str, symbol: str | None, kind_of_cell: str) -> Finding:
+        date = self.dates.dates[row]
+        day = None if np.isnat(date) else str(date)[:10]
+        message = f"{column} '{self.frame[column].iat[row]}' is not {kind_of_cell}"
+        return Finding(kind, message, symbol or None, day, self._place(row))
+
+    def _place(self, row: int) -> str:
+        return f"{self.file} {self.word} {self.lines[row]}"
+
+    def _are_fields(self, prices: Mapping[str, str]) -> bool:
+        """Return False if the numbers cannot be open, high, low and close of one symbol."""
+        sample = self.frame[list(prices.values())].head(_SAMPLE)
+        columns = [sample[column] for column in prices.values()]
+        form = find_format(columns, self.delimiter)
+        values = {name: parse_numbers(sample[column], form).values for name, column in prices.items()}
+        every = np.stack(list(values.values()))
+        every = np.where(every > 0, every, np.nan)
+        known = np.isfinite(every).all(axis=0)
+        if known.sum() < _SMALLEST_SAMPLE:
+            return True
+        top, bottom = every[:, known].max(axis=0), every[:, known].min(axis=0)
+        ordered = np.ones(int(known.sum()), dtype=bool)
+        if "high" in values:
+            ordered &= values["high"][known] >= top * 0.999
+        if "low" in values:
+            ordered &= values["low"][known] <= bottom * 1.001
+        return bool(np.mean(ordered) > 0.8 and np.mean(top <= 2 * bottom) > 0.8)
+
+
+def _shares(values: np.ndarray) -> np.ndarray:
+    """Return new shares per old share: some exports write 0 on days without a split."""
+    return np.where(values == 0, 1.0, values)
 
 
 def _stem(path: Path) -> str:

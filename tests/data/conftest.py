@@ -58,6 +58,12 @@ def make_prices() -> Callable[..., Prices]:
     return random_prices
 
 
+@pytest.fixture(scope="session")
+def cases() -> Path:
+    """Return the folder of files that are easily read wrong."""
+    return Path(__file__).with_name("cases")
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> SnapshotStore:
     return SnapshotStore(tmp_path / "home")
