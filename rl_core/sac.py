@@ -50,16 +50,15 @@ class SAC:
         self.dtype = cast_to(config.matmul_dtype, self.device)
         self.noise = Noise(self.seeds, self.device)
         shape, encoder = Shape.of(config), EncoderShape.of(config)
-        one_alone = config.agent == "relaxed" and config.relax != "both"
         self.actor = build_actor(
-            "exact" if one_alone and config.relax == "critic" else config.agent,
+            self._kind("actor"),
             symmetry,
             shape,
             encoder=encoder,
             generators=generators(self.seeds, "actor"),
         ).to(self.device)
         self.critic = build_critic(
-            "exact" if one_alone and config.relax == "actor" else config.agent,
+            self._kind("critic"),
             symmetry,
             shape,
             encoder=encoder,
@@ -87,6 +86,12 @@ class SAC:
             shape = (copies, *parameter.shape[1:])
             noise = torch.cat([torch.randn(shape, generator=source) for source in sources])
             parameter.data.add_(size * noise.to(parameter.device))
+
+    def _kind(self, network: str) -> str:
+        """Kind of a network: of a relaxed agent one of the two may be exact."""
+        config = self.config
+        exact = config.agent == "relaxed" and config.relax not in ("both", network)
+        return "exact" if exact else config.agent
 
     def _lay_out(self) -> None:
         """Put all parameters in one buffer, the target's in another, and make the optimiser."""

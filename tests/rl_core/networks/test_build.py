@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import pytest
 import torch
 from torch import Generator
 
 from rl_core.errors import ConfigError, SymmetryError
-from rl_core.layers import RegularSteerableConv, SteerableConv
 from rl_core.networks import (
     KINDS,
     EncoderShape,
@@ -21,7 +18,6 @@ from rl_core.networks import (
 )
 from rl_core.networks.vectors import FourierNetwork, VectorNetwork
 from rl_core.symmetry import (
-    Representation,
     Symmetry,
     cyclic,
     dihedral,
@@ -33,7 +29,9 @@ from rl_core.symmetry import (
 )
 
 D1, D2, D4 = dihedral(1), dihedral(2), dihedral(4)
+
 ENCODER = EncoderShape(image_size=15, channels=8, convolutions=2, features=16)
+
 SYMMETRIES = {
     "flip": Symmetry(D1, from_generators(D1, {"f": [-1.0, 1.0, -1.0]}), sign(D1)),
     "klein": Symmetry(D2, standard(D2) + regular(D2), standard(D2)),
@@ -105,7 +103,7 @@ def test_exact_stays_and_relaxed_breaks(name: str) -> None:
                 for p in network.relaxed_parameters():
                     p.data += 0.5 * torch.randn_like(p)
                 assert network.check_equivariance() > 1e-3
-                assert float(network.penalty().min()) > 0
+                assert float(network.penalty().detach().min()) > 0
                 order = SYMMETRIES[name].group.order
                 assert {w.shape[-1] for w in network.relaxed_weights().values()} == {order}
 
@@ -193,44 +191,3 @@ def test_faults_are_named() -> None:
         )
     with pytest.raises(SymmetryError, match="tanh commutes"):
         Symmetry(cyclic(3), trivial(cyclic(3)), standard(cyclic(3)))
-
-
-needs_escnn = pytest.mark.skipif(importlib.util.find_spec("escnn") is None, reason="escnn is not installed")
-
-
-def steerable_encoder() -> EncoderShape:
-    return EncoderShape(image_size=15, channels=8, convolutions=2, features=16, layer="steerable")
-
-
-@needs_escnn
-@pytest.mark.parametrize("plane", [standard(D1), standard(D2), standard(D4)], ids=["D1", "D2", "D4"])
-@pytest.mark.parametrize("kind", ["exact", "relaxed", "rpp", "dense"])
-def test_steerable_encoders_keep_equivariance(kind: str, plane: Representation) -> None:
-    group = plane.group
-    symmetry = Symmetry(group, trivial(group, 2), plane, plane=plane)
-    sizes = {"encoder": steerable_encoder(), "generators": generators(2)}
-    actor = build_actor(kind, symmetry, Shape(32), **sizes)
-    critic = build_critic(kind, symmetry, Shape(32), **sizes)
-    steerable = [m for m in actor.modules() if isinstance(m, RegularSteerableConv)]
-    assert len(steerable) == (0 if kind == "dense" else 2)
-    tolerance = {"exact": 2e-6, "relaxed": 2e-6, "rpp": 0.1}.get(kind, float("inf"))
-    for network in (actor, critic):
-        assert network.check_equivariance() < tolerance
-        if kind == "relaxed":
-            own = {name for name in network.relaxed_weights() if name.startswith("encoder_conv0.")}
-            assert own
-            for layer in network.modules():
-                if isinstance(layer, SteerableConv):
-                    for c in layer.coefficients:
-                        c.data += 0.5 * torch.randn_like(c)
-            assert network.check_equivariance() > 1e-3
-            network.decay_relaxed_weights(1.0)
-            assert network.check_equivariance() < 5e-6
-
-
-def test_steerable_encoders_refuse_channels_that_move() -> None:
-    symmetry = Symmetry(D1, sign(D1), sign(D1), plane=standard(D1))
-    with pytest.raises(SymmetryError, match="channels that the group leaves unchanged"):
-        build_actor("exact", symmetry, encoder=steerable_encoder(), generators=generators(1))
-    with pytest.raises(ConfigError, match="layer: must be 'group' or 'steerable', got 'round'"):
-        EncoderShape(layer="round")
