@@ -13,7 +13,7 @@ from typer.main import get_command
 from equitrade.processes import module_command
 
 TABLES = {
-    "agent": "updates of agents on sets of assets, against our dense agent",
+    "agent": "updates of agents on sets of assets, against our dense agent and autograd",
     "backtest": "backtest of a daily target-weight matrix, against vectorbt and bt",
     "dashboards": "seconds until a dashboard page is visible and drawn, in a browser with an empty cache",
     "growth": "time and memory of trainings and backtests of four times the size",
@@ -22,7 +22,7 @@ TABLES = {
     "placebo": "net Sharpe ratios of agents trained where there is nothing to learn",
     "planted": "share of the optimum on the planted market, five agents",
     "precision": "learning curves with products in bfloat16, against float32",
-    "sac": "SAC gradient updates per second, against Stable-Baselines3 and SBX",
+    "sac": "SAC gradient updates per second, against Stable-Baselines3, SBX and autograd",
     "service": "allocations per second and their latency, one worker",
     "startup": "seconds of help, of imports, and of loading a large snapshot",
 }

@@ -10,10 +10,14 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from equitrade.atomic import atomic_write
 from equitrade.machine import describe_machine, package_versions
+
+if TYPE_CHECKING:
+    from rl_core.replay import Batch
+    from rl_core.sac import SAC
 
 RESULTS = Path(__file__).parent / "results"
 _PACKAGES = ("equitrade", "numpy", "pandas", "torch", "gymnasium")
@@ -78,6 +82,17 @@ def write(name: str, payload: Mapping[str, Any]) -> Path:
     path = RESULTS / f"{name}.json"
     atomic_write(path, json.dumps({"machine": machine(), **payload}, indent=2) + "\n")
     return path
+
+
+def gradient_difference(agent: SAC, batch: Batch) -> float:
+    """Return the largest difference of an agent's gradient from autograd's, relative to the largest gradient."""
+    noise = agent.update_noise(batch)
+    loss, _ = agent.losses(batch, noise)
+    agent.flat.gradients.zero_()
+    loss.backward()  # type: ignore[no-untyped-call]
+    expected = agent.flat.gradients.clone()
+    agent.gradient(batch, noise)
+    return float((agent.flat.gradients - expected).abs().max() / expected.abs().max())
 
 
 class Peer:

@@ -149,6 +149,13 @@ def _agent(document: dict[str, Any]) -> Iterator[Row]:
             "" if reach is None else f"at most {reach} ×",
             None if reach is None else row["ratio"] <= reach,
         )
+    for row in document.get("speedups", ()):
+        yield (
+            f"time of an update, {row['task']}: {row['agent']}, autograd over fused",
+            f"{row['ratio']:.2f} ×",
+            f"at least {row['reach']} ×",
+            row["ratio"] >= row["reach"],
+        )
     for row in document["rows"]:
         what = f"one update, {row['task']}: {row['agent']}, {row['parameters_of_a_seed']:,} parameters"
         yield what, f"{row['milliseconds']:.1f} ms", "", None

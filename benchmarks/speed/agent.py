@@ -1,8 +1,8 @@
-"""One gradient update of agents on sets of assets, beside our dense agent of as many parameters.
+"""Time of a gradient update of agents on sets of assets, beside our dense agent with as many parameters.
 
-The trading agent (its default settings, 20 assets, windows of 32 × 8 features, batch 128), long-only (assets can
-be exchanged) and long-short (mirrored, too), and ten seeds of the planted market's agents. Before timing, the
-gradient that is timed is shown to be that of the losses as they are written down.
+The trading agent (default settings, 20 assets, windows of 32 × 8 features, batch 128) is long-only (assets can be
+exchanged) or long-short (the market can be mirrored as well). The agents of the planted market train ten seeds. Relaxed
+and exact agents also run with the gradients of autograd. Before timing, all gradients are compared with autograd's.
 """
 
 from __future__ import annotations
@@ -14,34 +14,40 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.harness import alternate, write
+from benchmarks.harness import alternate, gradient_difference, write
 
-app = typer.Typer(help="Updates of agents on sets of assets, beside our dense agent.")
+app = typer.Typer(help="Updates of agents on sets of assets, beside our dense agent and autograd.")
 
 ASSETS, WINDOW, FEATURES, BATCH = 20, 32, 8, 128
 PLANTED_SEEDS = 10
 REACH = 2.5
-"""Of the relaxed trading agent's time over the dense one's."""
+"""Largest time of the relaxed trading agent, as a multiple of the dense one's."""
+
+SPEEDUP = 1.25
+"""Least time of autograd's gradient, as a multiple of the fused one's."""
+
+AUTOGRAD = ", autograd"
+"""Suffix of the contenders whose gradients autograd computes."""
 
 WIDE = 128
-"""Width of the agents that are timed for comparison, beside those of the default width."""
+"""Width of further agents, beside those of the default width."""
 
 
 def trading_pair(mirror: bool, width: int | None = None) -> dict[str, Any]:
-    """A relaxed trading agent and a dense one of as many parameters, each with a batch.
+    """Return a relaxed trading agent, with either gradient, and a dense one with as many parameters; each with a batch.
 
     Parameters
     ----------
     mirror : bool
-        Whether the symmetry includes the mirror, as that of long-short accounts does.
+        True to include the mirror in the symmetry, as for long-short accounts.
     width : int, optional
-        Of the relaxed agent's layers; by default that of the trading agent.
+        Width of the relaxed agent's layers; by default that of the trading agent.
     """
     from rl_core.networks import Shape, matching_width
     from trading_app.experiments.config import trading_learner
     from trading_app.market.symmetry import market_symmetry
 
-    # The features, the weight held, three of the whole market, the net exposure; odd and even by turns.
+    # Features (odd and even alternate), own weight, three features of the whole market, net exposure.
     parity = [1, -1] * (WINDOW * FEATURES // 2) + [-1, 1, 1, 1, -1]
     symmetry = market_symmetry(parity, ASSETS, mirror=mirror)
     settings = trading_learner().replace(agent="relaxed", batch_size=BATCH)
@@ -51,19 +57,28 @@ def trading_pair(mirror: bool, width: int | None = None) -> dict[str, Any]:
         "dense", symmetry, Shape.of(settings), reference="relaxed", ensemble=settings.ensemble
     )
     dense = settings.replace(agent="dense", width=width)
-    return {kind.agent: _agent(symmetry, kind, 1) for kind in (settings, dense)}
+    return {**_both_gradients(symmetry, settings, 1), "dense": _agent(symmetry, dense, 1)}
 
 
 def planted_agents() -> dict[str, Any]:
-    """The agents of the planted market, all seeds at once, each with a batch."""
+    """Return the agents of the planted market with all seeds, each with a batch."""
     from benchmarks.learning.planted.cells import Cell
     from trading_app.synthetic.planted import planted_symmetry
     from trading_app.synthetic.planted_problem import PlantedConfig
 
     symmetry = planted_symmetry(PlantedConfig().assets)
+    settings = {name: Cell("main", name, 0.0, 0.0).config("cpu") for name in ("relaxed", "exact", "dense")}
     return {
-        name: _agent(symmetry, Cell("main", name, 0.0, 0.0).config("cpu"), PLANTED_SEEDS)
-        for name in ("relaxed", "exact", "dense")
+        **_both_gradients(symmetry, settings["relaxed"], PLANTED_SEEDS),
+        **_both_gradients(symmetry, settings["exact"], PLANTED_SEEDS),
+        "dense": _agent(symmetry, settings["dense"], PLANTED_SEEDS),
+    }
+
+
+def _both_gradients(symmetry: Any, settings: Any, seeds: int) -> dict[str, Any]:
+    return {
+        settings.agent: _agent(symmetry, settings, seeds),
+        settings.agent + AUTOGRAD: _agent(symmetry, settings.replace(gradient="autograd"), seeds),
     }
 
 
@@ -72,7 +87,7 @@ def _count(agent: Any) -> int:
 
 
 def _agent(symmetry: Any, settings: Any, seeds: int) -> tuple[Any, Any]:
-    """An agent and a batch of normal numbers."""
+    """Return an agent and a batch of normally distributed numbers."""
     import torch
 
     from rl_core.replay import Batch
@@ -92,21 +107,8 @@ def _agent(symmetry: Any, settings: Any, seeds: int) -> tuple[Any, Any]:
     return agent, batch
 
 
-def difference(agent: Any, batch: Any) -> float:
-    """The largest difference between the timed gradient and autograd's of the losses, over the largest of them."""
-    import torch
-
-    noise = agent.update_noise(batch)
-    loss, _ = agent.losses(batch, noise)
-    agent.flat.gradients.zero_()
-    torch.autograd.backward(loss)
-    expected = agent.flat.gradients.clone()
-    agent.gradient(batch, noise)
-    return float((agent.flat.gradients - expected).abs().max() / expected.abs().max())
-
-
 def run(repeats: int = 9, inner: int = 4) -> dict[str, Any]:
-    """Time the updates by turns.
+    """Time the updates alternately.
 
     Parameters
     ----------
@@ -127,9 +129,9 @@ def run(repeats: int = 9, inner: int = 4) -> dict[str, Any]:
         f"planted, {PLANTED_SEEDS} seeds": planted_agents(),
     }
     agents = {(group, kind): one for group, members in groups.items() for kind, one in members.items()}
-    largest = max(difference(agent, batch) for agent, batch in agents.values())
+    largest = max(gradient_difference(agent, batch) for agent, batch in agents.values())
     if largest > 1e-4:
-        raise RuntimeError(f"the gradients differ by {largest:.2e} of their size: nothing to compare")
+        raise RuntimeError(f"the gradients differ by {largest:.2e} of their size: not the same task")
     counts = {key: inner if key[0].startswith("trading") else 1 for key in agents}
     turns = {" | ".join(key): updates(agent, batch, counts[key]) for key, (agent, batch) in agents.items()}
     taken = alternate(turns, repeats)
@@ -153,11 +155,12 @@ def run(repeats: int = 9, inner: int = 4) -> dict[str, Any]:
         "repeats": repeats,
         "rows": rows,
         "ratios": _ratios(seconds),
+        "speedups": _speedups(seconds),
     }
 
 
 def _ratios(seconds: dict[tuple[str, str], list[float]]) -> list[dict[str, Any]]:
-    """Of each agent's time over that of the dense one in the same round."""
+    """Return medians of each agent's time over that of the dense one in the same round."""
     return [
         {
             "task": group,
@@ -167,7 +170,23 @@ def _ratios(seconds: dict[tuple[str, str], list[float]]) -> list[dict[str, Any]]
             "reach": REACH if group in ("trading, long-only", "trading, long-short") else None,
         }
         for (group, kind), values in seconds.items()
-        if kind != "dense"
+        if kind != "dense" and not kind.endswith(AUTOGRAD)
+    ]
+
+
+def _speedups(seconds: dict[tuple[str, str], list[float]]) -> list[dict[str, Any]]:
+    """Return medians of the time with autograd over that with the fused gradient in the same round."""
+    return [
+        {
+            "task": group,
+            "agent": kind.removesuffix(AUTOGRAD),
+            "ratio": statistics.median(
+                a / b for a, b in zip(values, seconds[group, kind.removesuffix(AUTOGRAD)], strict=True)
+            ),
+            "reach": SPEEDUP,
+        }
+        for (group, kind), values in seconds.items()
+        if kind.endswith(AUTOGRAD)
     ]
 
 
@@ -188,7 +207,7 @@ def agent(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     save: Annotated[bool, typer.Option(help="Store the result.")] = True,
 ) -> None:
-    """Time an update of agents on sets of assets, beside our dense agent."""
+    """Time an update of agents on sets of assets, beside our dense agent and autograd."""
     import torch
 
     torch.set_num_threads(threads)
@@ -204,6 +223,9 @@ def agent(
     for row in result["ratios"]:
         goal = "" if row["reach"] is None else f"  (reach at most {row['reach']})"
         typer.echo(f"{row['task']}: {row['agent']} over dense {row['ratio']:.2f}{goal}")
+    for row in result["speedups"]:
+        text = f"{row['task']}: {row['agent']}, autograd over fused {row['ratio']:.2f}"
+        typer.echo(f"{text}  (reach at least {row['reach']})")
 
 
 if __name__ == "__main__":
