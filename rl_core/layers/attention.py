@@ -56,7 +56,7 @@ class SetAttention(RowLayer):
         self.psi_out = uniform([banks, group.order, fields, fields], variance, generators)
         self.register_buffer(
             "places",
-            constant(regular_constant(group, banks if relaxed else None), generators),
+            constant(regular_constant(group, relaxed=relaxed), generators),
             persistent=False,
         )
 

@@ -31,31 +31,27 @@ def action_constant(rho: Representation) -> Tensor:
     return (diagonal[:, :, None] if plain else rho.matrices).to(torch.get_default_dtype())
 
 
-def regular_constant(group: Group, banks: int | None = None) -> Tensor:
+def regular_constant(group: Group, *, relaxed: bool = False) -> Tensor:
     """Constant that builds the blocks (h, g) of a regular → regular matrix from filters ψ(u), u = g⁻¹h.
 
     Parameters
     ----------
     group : Group
         The group.
-    banks : int, optional
-        L of a relaxed layer; None for an exact one.
+    relaxed : bool
+        For a relaxed layer, not an exact one.
 
     Returns
     -------
-    Tensor [G·G, G] or [L·G, G·G·L·G]
-        Exact: ones where block (h, g) is filter u. Relaxed: row (l, g) has ones at (h, g, l, u), so that times w
-        it is the matrix that takes all filters ψ_l(u) to all blocks.
+    Tensor [G·G, G] or Tensor of int [G·G]
+        Exact: ones where block (h, g) is filter u. Relaxed: at (h, g) the place of (g, u) among the mixed filters
+        Σ_l w_l(g) ψ_l(u).
     """
     n = group.order
+    if relaxed:
+        return (torch.arange(n)[:, None] * n + group.difference).transpose(0, 1).flatten()
     chosen = nn.functional.one_hot(group.difference, n).to(torch.get_default_dtype())
-    if banks is None:
-        return chosen.transpose(0, 1).reshape(n * n, n)
-    places = torch.zeros(banks, n, n, n, banks, n)
-    for bank in range(banks):
-        for g in range(n):
-            places[bank, g, :, g, bank] = chosen[g]
-    return places.view(banks * n, -1)
+    return chosen.transpose(0, 1).reshape(n * n, n)
 
 
 def repeat_fields(bias: Tensor, order: int) -> Tensor:
@@ -102,7 +98,7 @@ def regular_weight(places: Tensor, psi: Tensor, w: Tensor | None) -> Tensor:
 
     Parameters
     ----------
-    places : Tensor [G·G, G] or [L·G, G·G·L·G]
+    places : Tensor [G·G, G] or Tensor of int [G·G]
         From `regular_constant`, for exact or relaxed.
     psi : Tensor [K, L, G, F, F']
         Filters ψ_l(u).
@@ -115,11 +111,9 @@ def regular_weight(places: Tensor, psi: Tensor, w: Tensor | None) -> Tensor:
     """
     k, banks, n, fields, out = psi.shape
     if w is None:
-        spread = places.expand(k, -1, -1)
+        blocks = torch.bmm(places.expand(k, -1, -1), psi.reshape(k, banks * n, fields * out))
     else:
-        by_row = w if w.ndim == 3 else w.transpose(1, 2)
-        spread = torch.matmul(by_row.reshape(-1, banks * n), places).view(k, -1, banks * n)
-    blocks = torch.bmm(spread, psi.reshape(k, banks * n, fields * out))
+        blocks = mix_banks(psi, w).flatten(1, 2).index_select(1, places)
     return blocks.view(-1, n, n, fields, out).transpose(2, 3).reshape(-1, n * fields, n * out)
 
 

@@ -35,5 +35,6 @@ def ones(shape: Sequence[int], generators: Sequence[Generator]) -> nn.Parameter:
 
 
 def constant(values: Tensor, generators: Sequence[Generator]) -> Tensor:
-    """A constant in the dtype and on the device of the parameters."""
-    return values.to(device=generators[0].device, dtype=torch.get_default_dtype()).contiguous()
+    """A constant on the device of the parameters, in their dtype unless it holds integers."""
+    dtype = torch.get_default_dtype() if values.is_floating_point() else values.dtype
+    return values.to(device=generators[0].device, dtype=dtype).contiguous()

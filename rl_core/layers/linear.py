@@ -147,7 +147,7 @@ class RegularLinear(GroupLinear):
         self.bias = zeros([1, fields], generators)
         self.register_buffer(
             "places",
-            constant(regular_constant(group, banks if relaxed else None), generators),
+            constant(regular_constant(group, relaxed=relaxed), generators),
             persistent=False,
         )
 

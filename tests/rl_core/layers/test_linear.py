@@ -9,7 +9,7 @@ from rl_core.layers import (
     LayerNorm,
     RegularLinear,
 )
-from rl_core.symmetry import Group, dihedral
+from rl_core.symmetry import Group, cyclic, dihedral, product
 from tests.rl_core.layers.examples import generators, randomise
 
 
@@ -35,3 +35,11 @@ def test_layer_norm_shares_its_affine_part() -> None:
     randomise(layer, relaxed=True)
     assert layer.check_equivariance() < 1e-6
     assert layer.scale.shape == (2, 1, 4)
+
+
+def test_constants_of_a_large_relaxed_group_stay_small() -> None:
+    group = product(dihedral(4), cyclic(3))
+    layer = RegularLinear(group, 2, 2, banks=group.order, relaxed=True, generators=generators(1))
+    randomise(layer, relaxed=False)
+    assert sum(b.numel() * b.element_size() for b in layer.buffers()) < 10_000
+    assert layer.check_equivariance() < 1e-5
