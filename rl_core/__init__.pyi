@@ -1,5 +1,6 @@
 from .checkpoint import save_agent as save_agent
 from .config import SACConfig as SACConfig
+from .env import ActionRepeat as ActionRepeat
 from .env import BatchedEnv as BatchedEnv
 from .env import Step as Step
 from .errors import ConfigError as ConfigError
@@ -17,7 +18,6 @@ from .symmetry import Symmetry as Symmetry
 from .training import Progress as Progress
 from .training import TrainResult as TrainResult
 from .training import train as train
-from .wrappers import ActionRepeat as ActionRepeat
 
 __all__ = [
     "SAC",

@@ -109,7 +109,7 @@ def load_training(folder: Path, agent: SAC, env: BatchedEnv, replay: Replay) -> 
     Raises
     ------
     ConfigError
-        If the checkpoint belongs to other settings or seeds, or is damaged.
+        If the checkpoint belongs to other settings, seeds or another symmetry, or is damaged.
     """
     document = read_document(folder)
     if document["config"] != agent.config.to_dict():
@@ -123,6 +123,7 @@ def load_training(folder: Path, agent: SAC, env: BatchedEnv, replay: Replay) -> 
             f"{folder}: the checkpoint was made with seeds {document['seeds']}, not {list(agent.seeds)}; "
             "resume with those seeds or choose another directory"
         )
+    _check_symmetry(agent.symmetry, folder, document)
     load_parameters(agent, folder, document)
     tensors = _tensors(folder / "training.safetensors")
     env.load_state_dict(_part(tensors, "env."))
@@ -204,6 +205,28 @@ def _symmetry_tensors(symmetry: Symmetry) -> dict[str, Tensor]:
     if symmetry.plane is not None:
         parts["plane"] = symmetry.plane.matrices
     return parts
+
+
+def _check_symmetry(symmetry: Symmetry, folder: Path, document: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint made with another symmetry, which may have the same sizes."""
+    stored, own = _tensors(folder / "symmetry.safetensors"), _symmetry_tensors(symmetry)
+    different = [
+        name
+        for name in ("table", "observation", "action", "plane")
+        if (name in stored) != (name in own)
+        or (name in own and not _same(stored[name], own[name].detach().cpu()))
+    ]
+    if document["symmetry"]["rows"] != symmetry.rows:
+        different.append("rows")
+    if different:
+        raise ConfigError(
+            f"{folder}: it was made with another symmetry: {', '.join(different)} differ; resume with the environment "
+            "that it was trained in"
+        )
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=0.0, atol=1e-9)
 
 
 def _symmetry_names(symmetry: Symmetry) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rl_core.env import BatchedEnv
+from rl_core.env import ActionRepeat, BatchedEnv
 from rl_core.sac import SAC
 
 __all__ = ["Evaluator", "evaluate"]
@@ -55,12 +55,19 @@ class Evaluator:
     make
         Returns the environment.
     steps
-        As in `evaluate`.
+        As in `evaluate`; decisions, where actions are repeated.
+    action_repeat
+        Steps of the environment that each action is taken for; an environment that repeats actions itself is left as
+        it is.
     """
 
     make: Callable[[], BatchedEnv]
     steps: int
+    action_repeat: int = 1
 
     def __call__(self, agent: SAC, _step: int) -> dict[str, Tensor]:
         """Evaluate an agent."""
-        return evaluate(agent, self.make(), self.steps)
+        env = self.make()
+        if self.action_repeat != 1 and not isinstance(env, ActionRepeat):
+            env = ActionRepeat(env, self.action_repeat)
+        return evaluate(agent, env, self.steps)

@@ -8,29 +8,27 @@ it would have been.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from equitrade.atomic import atomic_write
 from rl_core.checkpoint import forget_rows, latest_checkpoint, load_training, save_training
 from rl_core.config import SACConfig
-from rl_core.env import BatchedEnv
+from rl_core.env import ActionRepeat, BatchedEnv, check_encoding, check_reset, check_step, nonfinite_source
 from rl_core.errors import ConfigError
+from rl_core.evaluation import Evaluator
 from rl_core.random import Noise
 from rl_core.replay import Replay
 from rl_core.sac import SAC
-from rl_core.wrappers import ActionRepeat
+from rl_core.training_log import EpisodeReturns, TrainingLog
 
 __all__ = ["Progress", "TrainResult", "train"]
 
@@ -74,14 +72,18 @@ class TrainResult:
     agent
         The agent after the last step.
     history
-        The lines of ``progress.jsonl``: ``step``, ``seed``, ``updates`` and numbers.
+        The lines of ``progress.jsonl``: ``step``, ``seed``, ``updates`` and numbers; ``episode_return`` is the mean sum
+        of rewards of the episodes that finished since the line before, where there are any.
     stopped
         Why training ended early, None where it did not.
+    diverged
+        Seeds whose numbers ended it; the others are healthy in ``agent``.
     """
 
     agent: SAC
     history: list[dict[str, Any]] = field(default_factory=list)
     stopped: str | None = None
+    diverged: tuple[int, ...] = ()
 
 
 def train(
@@ -115,6 +117,7 @@ def train(
         Where to write; nothing is written without one.
     evaluate
         Returns numbers ``[S]`` by name for an agent at a step; called every ``evaluate_every`` steps and at the end.
+        An `Evaluator` repeats actions as training does; another callable must do so itself.
     evaluate_every, log_every, checkpoint_every
         In steps. Metrics are read from the device when logged only.
     action_repeat
@@ -128,7 +131,8 @@ def train(
     Raises
     ------
     ConfigError
-        For seeds other than the environment's, or a checkpoint of other settings.
+        For seeds other than the environment's, a checkpoint of other settings or another symmetry, settings that never
+        learn or relax nothing, or an environment that does not fit its declarations; the message names the part.
     """
     if tuple(seeds) != tuple(env.seeds):
         raise ConfigError(f"seeds: the environment was made with {list(env.seeds)}, not {list(seeds)}")
@@ -136,9 +140,11 @@ def train(
         raise ConfigError("steps, evaluate_every, log_every and checkpoint_every must be at least 1")
     if action_repeat != 1:
         env = ActionRepeat(env, action_repeat)
+        if isinstance(evaluate, Evaluator):
+            evaluate = replace(evaluate, action_repeat=action_repeat)
     if directory is not None and not resume and (directory / "checkpoints").exists():
         raise ConfigError(f"{directory}: a training already exists; resume it or choose another directory")
-    with _determinism(config.deterministic), _Log(directory, resume) as log:
+    with _determinism(config.deterministic), TrainingLog(directory, resume) as log:
         loop = _Loop(env, config, tuple(seeds), log)
         if resume and directory is not None:
             loop.restore(directory)
@@ -160,11 +166,14 @@ class _Schedule:
 class _Loop:
     """State of one training."""
 
-    def __init__(self, env: BatchedEnv, config: SACConfig, seeds: tuple[int, ...], log: _Log) -> None:
+    def __init__(self, env: BatchedEnv, config: SACConfig, seeds: tuple[int, ...], log: TrainingLog) -> None:
         self.env, self.config, self.log = env, config, log
         self.agent = SAC(env.symmetry, config, seeds)
         self.noise = Noise(seeds, env.device)
         self.observation = env.reset()
+        check_reset(env, self.observation)
+        check_encoding(env, config, self.observation)
+        _check_relaxed(self.agent)
         self.replay = Replay(
             self.observation,
             env.action_size,
@@ -172,6 +181,16 @@ class _Loop:
             gamma=config.gamma,
             n_step=config.n_step,
         )
+        kept = self.replay.capacity * env.n_envs
+        if kept < config.learning_starts:
+            raise ConfigError(
+                f"capacity is {config.capacity}, below learning_starts = {config.learning_starts}: the replay would "
+                "never hold enough transitions to learn; raise capacity or lower learning_starts"
+            )
+        self.episodes = EpisodeReturns(len(seeds), env.n_envs, env.device)
+        self.checked = False
+        # Not finite once anything of the environment was not: read when logging only, since that waits for the device.
+        self.probe = torch.zeros((), device=env.device)
         self.step = 0
         self.result = TrainResult(self.agent, log.lines)
         self.evaluation: dict[str, list[float]] | None = None
@@ -187,6 +206,7 @@ class _Loop:
         forget_rows(directory, self.replay.steps)
         self.step = int(document["step"])
         self.evaluation = document["evaluation"]
+        self.episodes.load(document.get("episodes"))
         self.observation = self.replay.observation[:, self.replay.steps % self.replay.rows].clone()
         self.log.cut(self.step)
 
@@ -208,7 +228,8 @@ class _Loop:
                 }
             if evaluated or schedule.due(schedule.log, self.step):
                 read = {name: _list(value) for name, value in self.agent.metrics().items()}
-                self.log.write(self, read, self.evaluation if evaluated else None)
+                lines = {**read, **self.episodes.take()}
+                self.log.write(self.step, self.agent, lines, self.evaluation if evaluated else None)
                 self.result.stopped = self.fault(read)
                 if on_progress is not None:
                     seconds = time.perf_counter() - started
@@ -223,7 +244,7 @@ class _Loop:
                     return self.result
             if directory is not None and schedule.due(schedule.checkpoint, self.step):
                 self.log.flush()
-                extra = {"evaluation": self.evaluation}
+                extra = {"evaluation": self.evaluation, "episodes": self.episodes.state()}
                 save_training(directory, self.step, self.agent, self.env, self.replay, extra)
         return self.result
 
@@ -235,8 +256,16 @@ class _Loop:
             action = self.noise.uniform("explore", self.step, shape) * 2 - 1
         else:
             action = self.agent.act(self.env.encode(self.observation))
-        observation, *outcome = self.env.step(action)
-        self.replay.add(action, observation, *outcome)
+        outcome = self.env.step(action)
+        if not self.checked:
+            check_step(self.env, outcome)
+            self.checked = True
+        observation, reward, terminated, truncated, final = outcome
+        self.replay.add(action, observation, reward, terminated, truncated, final)
+        self.episodes.add(reward, terminated, truncated)
+        for part in (observation, reward, final):
+            if part.is_floating_point():
+                self.probe = self.probe + 0.0 * part.sum()
         self.observation = observation
         if len(self.replay) < max(c.learning_starts, c.n_step * self.env.n_envs):
             return
@@ -260,82 +289,36 @@ class _Loop:
         return encoded
 
     def fault(self, metrics: Mapping[str, list[float]]) -> str | None:
-        """Reason to stop training: a metric that is not finite or beyond the limit, None without one."""
-        for name, values in metrics.items():
-            for seed, value in zip(self.agent.seeds, values, strict=True):
-                if not math.isfinite(value) or abs(value) > self.config.divergence_limit:
-                    return f"{name} of seed {seed} is {value:g}; lower the learning rate or scale the rewards"
-        return None
+        """Reason to stop: a metric that is not finite or beyond the limit; None where all is well."""
+        faults = {
+            seed: f"{name} of seed {seed} is {value:g}"
+            for name, values in reversed(list(metrics.items()))
+            for seed, value in zip(self.agent.seeds, values, strict=True)
+            if not math.isfinite(value) or abs(value) > self.config.divergence_limit
+        }
+        spoiled = not math.isfinite(float(self.probe))
+        source = nonfinite_source(self.env, self.replay) if faults or spoiled else None
+        if source is not None:
+            return source
+        if not faults:
+            return None
+        self.result.diverged = tuple(seed for seed in self.agent.seeds if seed in faults)
+        reason = next(faults[seed] for seed in self.result.diverged)
+        healthy = [str(seed) for seed in self.agent.seeds if seed not in faults]
+        others = f"; healthy and unaffected: seed {', '.join(healthy)}" if healthy else ""
+        return f"{reason}; lower the learning rate or scale the rewards{others}"
 
 
-class _Log:
-    """``progress.jsonl`` and TensorBoard events of a run; in memory only without a directory."""
-
-    def __init__(self, directory: Path | None, resume: bool) -> None:
-        self.lines: list[dict[str, Any]] = []
-        self.path = None if directory is None else directory / "progress.jsonl"
-        self._file: Any = None
-        self._events: Any = None
-        if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            if not resume:
-                self.path.unlink(missing_ok=True)
-
-    def __enter__(self) -> _Log:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for open_file in (self._file, self._events):
-            if open_file is not None:
-                open_file.close()
-
-    def cut(self, step: int) -> None:
-        """Forget what was written after a step, a line cut short by a kill included."""
-        if self.path is None or not self.path.exists():
-            return
-        for text in self.path.read_text(encoding="utf-8").splitlines():
-            try:
-                line = json.loads(text)
-            except json.JSONDecodeError:
-                break
-            if line["step"] <= step:
-                self.lines.append(line)
-        atomic_write(self.path, "".join(json.dumps(line) + "\n" for line in self.lines))
-
-    def write(
-        self, loop: _Loop, metrics: Mapping[str, list[float]], evaluation: Mapping[str, list[float]] | None
-    ) -> None:
-        """Add a line a seed; numbers that are not finite become null."""
-        numbers = {**metrics, **{f"eval_{name}": values for name, values in (evaluation or {}).items()}}
-        for index, seed in enumerate(loop.agent.seeds):
-            line: dict[str, Any] = {"step": loop.step, "seed": seed, "updates": loop.agent.updates}
-            own = {name: values[index] for name, values in numbers.items()}
-            line |= {name: value if math.isfinite(value) else None for name, value in own.items()}
-            self.lines.append(line)
-            if self.path is not None:
-                self._open().write(json.dumps(line) + "\n")
-                if self._events is not None:
-                    for name, value in own.items():
-                        self._events.add_scalar(f"{name}/seed-{seed}", value, loop.step)
-        if self._file is not None:
-            self._file.flush()
-
-    def flush(self) -> None:
-        """Write buffered lines to disk; a checkpoint written next relies on them."""
-        if self._file is not None:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-
-    def _open(self) -> Any:
-        if self._file is None and self.path is not None:
-            self._file = self.path.open("a", encoding="utf-8")
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError:
-                logger.info("tensorboard is not installed; no events are written")
-            else:
-                self._events = SummaryWriter(str(self.path.parent / "events"))
-        return self._file
+def _check_relaxed(agent: SAC) -> None:
+    """Refuse a relaxed agent none of whose layers is relaxed."""
+    config = agent.config
+    networks = {"actor": agent.actor, "critic": agent.critic}
+    meant = [network for name, network in networks.items() if config.relax in ("both", name)]
+    if config.agent == "relaxed" and not any(True for network in meant for _ in network.relaxed_parameters()):
+        raise ConfigError(
+            f"relax_layers is {config.relax_layers!r}, but at depth {config.depth} there are no such layers, so "
+            "nothing is relaxed; raise depth, choose other layers, or take the exact agent"
+        )
 
 
 @contextmanager

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,10 @@ from torch import Tensor
 from rl_core.checkpoint import latest_checkpoint
 from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
+from rl_core.evaluation import Evaluator
 from rl_core.random import Noise
 from rl_core.sac import SAC, load_agent
-from rl_core.symmetry import Symmetry, cyclic, sign
+from rl_core.symmetry import Symmetry, cyclic, dihedral, sign, standard, trivial
 from rl_core.training import TrainResult, train
 
 SMALL = SACConfig(
@@ -195,3 +197,198 @@ def test_checkpoints_with_former_names_of_settings_still_load(tmp_path: Path) ->
     assert load_agent(tmp_path).config == agent.config
     resumed = run((0, 1), 60, tmp_path, resume=True).agent
     assert torch.equal(values(resumed), values(run((0, 1), 60).agent))
+
+
+class ReturningBroken(Point):
+    """A point whose steps are spoiled from a step on."""
+
+    def __init__(self, spoil: Callable[[list[Tensor]], None], since: int = 0) -> None:
+        super().__init__((0, 1))
+        self.spoil, self.since, self.steps = spoil, since, 0
+
+    def step(self, action: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        parts = [part.clone() for part in super().step(action)]
+        if self.steps >= self.since:
+            self.spoil(parts)
+        self.steps += 1
+        return tuple(parts)  # type: ignore[return-value]
+
+
+def spoil_shape(parts: list[Tensor]) -> None:
+    parts[1] = parts[1][..., None]
+
+
+def spoil_flag(parts: list[Tensor]) -> None:
+    parts[2] = parts[2].float()
+
+
+def spoil_observation(parts: list[Tensor]) -> None:
+    parts[0][1, 0] = torch.nan
+
+
+def spoil_reward(parts: list[Tensor]) -> None:
+    parts[1][1, 0] = torch.inf
+
+
+def spoil_final(parts: list[Tensor]) -> None:
+    parts[4][1, 0] = torch.nan
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (spoil_shape, r"environment.step: reward: shape is \[2, 2, 1\], but \[2, 2\] is declared"),
+        (spoil_flag, r"environment.step: terminated: type is torch.float32"),
+        (spoil_observation, r"environment.step: observation of seed 1, environment 0 is not finite"),
+        (spoil_reward, r"environment.step: reward of seed 1, environment 0 is not finite"),
+    ],
+)
+def test_first_step_of_an_environment_is_checked(spoil: Callable[[list[Tensor]], None], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        train(ReturningBroken(spoil), SMALL, seeds=(0, 1), steps=5)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "name", "step"),
+    [
+        (spoil_observation, "observation", 21),
+        (spoil_reward, "reward", 20),
+        (spoil_final, "final_observation", 20),
+    ],
+)
+def test_environment_is_blamed_for_its_own_nan(
+    spoil: Callable[[list[Tensor]], None], name: str, step: int
+) -> None:
+    result = train(ReturningBroken(spoil, since=20), SMALL, seeds=(0, 1), steps=60, log_every=5)
+    assert result.stopped is not None
+    assert f"environment: {name} of seed 1, environment 0 at step {step} is not finite" in result.stopped
+    assert "learning rate" not in result.stopped
+
+
+def test_divergence_is_not_blamed_on_the_environment() -> None:
+    wild = SMALL.replace(actor_lr=1e38, critic_lr=1e38)
+    result = train(Point((0,)), wild, seeds=(0,), steps=60, log_every=5)
+    assert result.stopped is not None
+    assert "learning rate" in result.stopped
+    assert result.diverged == (0,)
+
+
+def test_healthy_seeds_are_named_beside_a_diverged_one() -> None:
+    class Steep(Point):
+        """A point whose second seed has huge rewards."""
+
+        def step(self, action: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+            x, reward, *rest = super().step(action)
+            return x, reward * torch.tensor([[1.0], [1e9]]), *rest  # type: ignore[return-value]
+
+    result = train(Steep((3, 4)), SMALL, seeds=(3, 4), steps=60, log_every=5)
+    assert result.diverged == (4,)
+    assert result.stopped is not None
+    assert "healthy and unaffected: seed 3" in result.stopped
+    # Seeds are independent: the healthy one is what it is alone.
+    alone = train(Point((3,)), SMALL, seeds=(3,), steps=result.history[-1]["step"]).agent
+    for many, one in zip(result.agent.actor.parameters(), alone.actor.parameters(), strict=True):
+        assert torch.allclose(many[0], one[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["width", "rows", "action"])
+def test_symmetry_of_another_size_is_refused(kind: str) -> None:
+    env, group = Point((0,)), cyclic(2)
+    env.symmetry = {
+        "width": Symmetry(group, sign(group) + sign(group), sign(group)),
+        "rows": Symmetry(group, sign(group), sign(group), rows=1),
+        "action": Symmetry(group, sign(group), sign(group) + sign(group)),
+    }[kind]
+    message = "action_size is 1" if kind == "action" else "the declared symmetry acts on"
+    with pytest.raises(ConfigError, match=message):
+        train(env, SMALL, seeds=(0,), steps=5)
+
+
+class Pictures(Point):
+    """A point that is seen as a picture of one pixel's colour."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__((0,))
+        group = dihedral(1)
+        self.symmetry = Symmetry(group, trivial(group, 3), trivial(group), plane=standard(group))
+        self.side = side
+
+    def encode(self, observation: Tensor) -> Tensor:
+        return observation[..., None, None].expand(*observation.shape[:2], 3, self.side, self.side)
+
+
+def test_images_of_another_size_are_trained_on() -> None:
+    config = SMALL.replace(
+        image_size=15, encoder_channels=4, encoder_convolutions=2, encoder_features=8, learning_starts=8
+    )
+    assert train(Pictures(15), config, seeds=(0,), steps=6).agent.updates > 0
+    with pytest.raises(
+        ConfigError, match="images or windows are 17 x 17, but image_size is 15; set image_size=17"
+    ):
+        train(Pictures(17), config, seeds=(0,), steps=6)
+
+
+def test_capacity_below_learning_starts_is_refused() -> None:
+    with pytest.raises(ConfigError, match="capacity is 4, below learning_starts = 8"):
+        train(Point((0,)), SMALL.replace(capacity=4), seeds=(0,), steps=5)
+
+
+def test_relaxing_no_layer_is_refused() -> None:
+    with pytest.raises(ConfigError, match="relax_layers is 'inner', but at depth 1"):
+        train(Point((0,)), SMALL.replace(depth=1, relax_layers="inner"), seeds=(0,), steps=5)
+
+
+def test_resume_with_another_symmetry_of_equal_size_is_refused(tmp_path: Path) -> None:
+    run((0,), 20, tmp_path)
+    env, group = Point((0,)), cyclic(2)
+    env.symmetry = Symmetry(group, sign(group), trivial(group))
+    with pytest.raises(ConfigError, match="made with another symmetry: action differ"):
+        train(env, SMALL, seeds=(0,), steps=40, directory=tmp_path, resume=True)
+
+
+def test_returns_of_finished_episodes_are_logged() -> None:
+    class Paid(Point):
+        def step(self, action: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+            x, reward, *rest = super().step(action)
+            return x, torch.ones_like(reward), *rest  # type: ignore[return-value]
+
+    lines = train(Paid((0, 1)), SMALL, seeds=(0, 1), steps=20, log_every=5).history
+    # Episodes of 7 steps end after steps 7 and 14.
+    assert [line.get("episode_return") for line in lines if line["seed"] == 1] == [None, 7.0, 7.0, None]
+
+
+def test_checkpoint_without_running_returns_resumes(tmp_path: Path) -> None:
+    run((0, 1), 60, tmp_path)
+    document = max((tmp_path / "checkpoints").glob("step-*")) / "checkpoint.json"
+    stored = json.loads(document.read_text())
+    del stored["episodes"]
+    document.write_text(json.dumps(stored))
+    resumed, whole = run((0, 1), 80, tmp_path, resume=True), run((0, 1), 80)
+    assert torch.equal(values(resumed.agent), values(whole.agent))
+    # The episode that was running at step 60 has no return.
+    assert "episode_return" not in resumed.history[-8]
+    assert resumed.history[-4:] == whole.history[-4:]
+
+
+def test_evaluation_repeats_actions_as_training_does() -> None:
+    result = train(
+        Point((0,), length=8),
+        SMALL,
+        seeds=(0,),
+        steps=10,
+        action_repeat=4,
+        evaluate=Evaluator(lambda: Point((0,), length=8), steps=8),
+    )
+    # Episodes of 8 steps are 2 decisions long.
+    assert result.history[-1]["eval_length"] == 2.0
+
+
+def test_events_after_the_resumed_checkpoint_are_purged(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run((0,), 35, tmp_path)
+    shutil.rmtree(max((tmp_path / "checkpoints").glob("step-*")))
+    run((0,), 50, tmp_path, resume=True)
+    events = accumulator.EventAccumulator(str(tmp_path / "events")).Reload()
+    steps = [event.step for event in events.Scalars("critic_loss/seed-0")]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 50
