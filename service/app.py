@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 
 DESCRIPTION = """Allocations of trained portfolio policies, for programs.
 
-Send `Authorization: Bearer KEY`. Every error is problem JSON (RFC 9457) whose `type` is stable. Every
-allocation and signal is recorded before it is answered, and can be shown and recomputed by its `id`.
+Send `Authorization: Bearer KEY`. Every error is problem JSON (RFC 9457) with a stable `type`. Every
+allocation and signal is recorded before it is sent, and can be shown and recomputed by its `id`.
 """
 
 
@@ -40,16 +40,16 @@ def create_app(
     inspect: Callable[[Path], Evidence] = read_evidence,
     clock: Callable[[], datetime] = utc_now,
 ) -> FastAPI:
-    """Make the application.
+    """Return the application.
 
     Parameters
     ----------
     settings : Settings, optional
         By default those of the environment.
     load, inspect : callable
-        How policies and the evidence of runs are read.
+        Functions that load a policy and read the evidence of a run.
     clock : callable
-        Gives the time, UTC.
+        Returns the time in UTC.
     """
     state = State(settings or load_settings(), load=load, inspect=inspect, clock=clock)
 
@@ -65,9 +65,9 @@ def create_app(
         description=DESCRIPTION,
         version=version("equitrade"),
         lifespan=lifespan,
-        # A redirect would take its host from the request, and tempt a program to send its key there.
+        # A redirect would take its host from the request, and a program might send its key there.
         redirect_slashes=False,
-        # Their pages load scripts from another host; the description itself is at /openapi.json.
+        # These pages load scripts from another host; the description is at /openapi.json.
         docs_url=None,
         redoc_url=None,
     )
@@ -86,8 +86,8 @@ def _warm(state: State) -> None:
         state.warm()
         warm_pages(state)
     except Exception:
-        # A model that cannot be loaded is told by /ready and by the requests for it; others go on.
-        logger.exception("warming up failed")
+        # /ready and the requests for the model report it; other models are served.
+        logger.exception("preloading failed")
 
 
 def _describe(app: FastAPI) -> None:

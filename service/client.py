@@ -11,7 +11,7 @@ import httpx
 
 
 class ServiceProblem(Exception):
-    """The service's refusal: `kind` is stable, `body` is the whole problem document."""
+    """A problem that the service answered with; `kind` is stable, `body` is the whole problem document."""
 
     def __init__(self, body: Mapping[str, Any], retry_after: float | None = None) -> None:
         super().__init__(f"{body.get('title')}: {body.get('detail')}")
@@ -22,12 +22,12 @@ class ServiceProblem(Exception):
 
 
 class Client:
-    """Speaks to one service with one key.
+    """Client of one service with one key.
 
     Parameters
     ----------
     url : str
-        Where the service is.
+        Address of the service.
     key : str
         An API key.
     timeout : float
@@ -47,27 +47,27 @@ class Client:
         self._http.close()
 
     def models(self) -> list[dict[str, Any]]:
-        """The promoted models."""
+        """Return the promoted models."""
         return list(self._call("GET", "/models")["models"])
 
     def model(self, name: str) -> dict[str, Any]:
-        """A model and its evidence."""
+        """Return a model and its evidence."""
         return self._call("GET", f"/models/{name}")
 
     def allocate(self, model: str, **request: Any) -> dict[str, Any]:
-        """Target weights; keywords are the members of the request: as_of, data, prices, holdings, sizing."""
+        """Return target weights; keywords are members of the request: as_of, data, prices, holdings, sizing."""
         return self._call("POST", "/allocations", {"model": model, **request})
 
     def signals(self, model: str, **request: Any) -> dict[str, Any]:
-        """Scores, sides and ranks behind the target weights."""
+        """Return scores, sides and ranks behind the target weights."""
         return self._call("POST", "/signals", {"model": model, **request})
 
     def backtest(self, **request: Any) -> dict[str, Any]:
-        """Start a backtest of a model, run or strategy; gives the job."""
+        """Start a backtest of a model, run or strategy; return the job."""
         return self._call("POST", "/backtests", request)
 
     def job(self, job_id: str) -> dict[str, Any]:
-        """A job's state."""
+        """Return the state of a job."""
         return self._call("GET", f"/jobs/{job_id}")
 
     def cancel(self, job_id: str) -> dict[str, Any]:
@@ -75,14 +75,14 @@ class Client:
         return self._call("DELETE", f"/jobs/{job_id}")
 
     def result(self, job_id: str, *, wait: float = 600.0, poll: float = 0.5) -> dict[str, Any]:
-        """Wait for a job, at most so many seconds, and give its result."""
+        """Wait for a job, at most so many seconds, and return its result."""
         until = time.monotonic() + wait
         while self.job(job_id)["status"] in ("queued", "running") and time.monotonic() < until:
             time.sleep(poll)
         return self._call("GET", f"/jobs/{job_id}/result")
 
     def runs(self) -> list[dict[str, Any]]:
-        """The runs, newest first."""
+        """Return the runs, newest first."""
         return list(self._call("GET", "/runs")["runs"])
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:

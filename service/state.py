@@ -38,21 +38,21 @@ _CHECK_SECONDS = 1.0
 
 
 def utc_now() -> datetime:
-    """The time, UTC."""
+    """Return the time in UTC."""
     return datetime.now(UTC)
 
 
 class State:
-    """Everything that requests share.
+    """Objects that all requests share.
 
     Parameters
     ----------
     settings : Settings
         The settings.
     load, inspect : callable
-        How policies and the evidence of runs are read.
+        Functions that load a policy and read the evidence of a run.
     clock : callable
-        Gives the time, UTC.
+        Returns the time in UTC.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class State:
     async def run(
         self, function: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
     ) -> Result:
-        """Run a function that waits or computes on a thread, so that other requests go on."""
+        """Run a function that waits or computes on a thread, without blocking other requests."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
 
@@ -129,13 +129,13 @@ class State:
                 self._checked_at = time.monotonic()
 
     def runs(self) -> list[Run]:
-        """Every run, newest first."""
+        """Return all runs, newest first."""
         from trading_app.runs.run import list_runs
 
         return list_runs(self.settings.home)
 
     def open_run(self, name: str) -> Run:
-        """Open a run by its name, never by a path.
+        """Return a run by its name, never by a path.
 
         Raises
         ------

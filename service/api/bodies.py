@@ -24,6 +24,8 @@ from service.schemas.decisions import MAX_DAYS, MAX_SYMBOLS
 SMALL_BODY_BYTES = 64 * 2**10
 MAX_FORM_BYTES = 64 * 2**10
 _MAX_FORM_FIELDS = 100
+# Members, and objects and lists, of a whole body; prices of MAX_SYMBOLS in six fields have 12,000.
+_MAX_MEMBERS = 40_000
 
 
 class JsonRoute(APIRoute):
@@ -87,6 +89,11 @@ def parse_json(model: type[BaseModel], content: bytes) -> BaseModel:
         encoding = json.detect_encoding(content)
         if encoding != "utf-8":
             content = content.decode(encoding).encode()
+        # Counted in the text, since a Python object for each takes seconds.
+        if max(content.count(b":"), content.count(b"["), content.count(b"{")) > _MAX_MEMBERS:
+            raise _too_long(
+                f"the body has too many members, objects or lists; at most {_MAX_MEMBERS} are allowed"
+            )
         value = pydantic_core.from_json(content)
     except ValueError as error:
         raise RequestValidationError(

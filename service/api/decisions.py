@@ -49,24 +49,24 @@ async def allocate(body: AllocationRequest, request: Request, state: StateDep, r
 
 @router.post("/signals", response_model=Signals, responses=described(*GUARDED, *_REFUSALS))
 async def signal(body: SignalRequest, request: Request, state: StateDep, reader: Reader) -> Response:
-    """Give each asset's score, side and rank behind the allocation."""
+    """Return score, side and rank of each asset."""
     return await _answer("signal", body, request, state, reader)
 
 
 @router.get("/allocations", responses=described(*GUARDED, "invalid-request"))
-async def list_given(state: StateDep, reader: Reader, limit: Limit = 100) -> AuditList:
-    """List what was given out, newest first: to this key, or with the scope `admin` to all."""
+async def list_answers(state: StateDep, reader: Reader, limit: Limit = 100) -> AuditList:
+    """List answers, newest first: those to this key, or with the scope `admin` all."""
     key_id = None if reader.may("admin") else reader.id
     records = await state.run(state.audit.latest, limit=limit, key_id=key_id)
     return AuditList(records=[shown(record) for record in records])
 
 
 @router.get("/allocations/{record_id}", responses=described(*GUARDED, "not-found", "invalid-request"))
-async def show_given(record_id: RecordId, state: StateDep, reader: Reader) -> AuditRecord:
-    """Show an answer that was given to this key (with the scope `admin`, to any) and its request."""
+async def show_answer(record_id: RecordId, state: StateDep, reader: Reader) -> AuditRecord:
+    """Show an answer and its request: answers to this key, or with the scope `admin` any."""
     record = await state.run(state.audit.get, record_id)
     if record is None or not (record.key_id == reader.id or reader.may("admin")):
-        raise Problem("not-found", f"no answer {record_id} was given to this key")
+        raise Problem("not-found", f"no answer {record_id} to this key is recorded")
     return shown(record)
 
 
@@ -83,7 +83,7 @@ async def _answer(
 
 
 def shown(record: AuditRow) -> AuditRecord:
-    """A row of the audit as answered."""
+    """Return a row of the audit as the answer shows it."""
     return AuditRecord(
         id=record.id,
         created_at=record.created_at,

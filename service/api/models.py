@@ -23,7 +23,7 @@ async def list_models(state: StateDep, _reader: Reader) -> ModelList:
 
 @router.get("/{model_id}", responses=described(*GUARDED, "unknown-model", "retired-model", "invalid-request"))
 async def show_model(model_id: ModelId, state: StateDep, _reader: Reader) -> ModelDetail:
-    """Show a model: what it was trained on, and what it earned out of sample."""
+    """Show a model: its training data and its out-of-sample results."""
     promoted = await state.run(state.registry.current, model_id)
     versions = await state.run(state.registry.versions, model_id)
     evidence = promoted.evidence
@@ -42,7 +42,7 @@ async def show_model(model_id: ModelId, state: StateDep, _reader: Reader) -> Mod
 
 
 def summary(promoted: Promoted) -> dict[str, Any]:
-    """Members that both answers have."""
+    """Return the members that both answers have."""
     evidence = promoted.evidence
     return {
         "id": promoted.id,

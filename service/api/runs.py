@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/api/v1/runs", tags=["runs"])
 
-# A report carries its own scripts; the sandbox keeps them from this service's cookies and from the network.
+# A report has scripts; the sandbox separates them from this service's cookies and from the network.
 _REPORT_POLICY = (
     "sandbox allow-scripts allow-downloads; default-src 'none'; script-src 'unsafe-inline'; "
     "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; frame-ancestors 'self'"
@@ -50,7 +50,7 @@ async def show_run(name: RunName, state: StateDep, _reader: Reader) -> RunDetail
     response_class=FileResponse,
 )
 async def show_report(name: RunName, state: StateDep, _reader: Reader) -> FileResponse:
-    """Give a run's self-contained HTML report."""
+    """Return the self-contained HTML report of a run."""
     run = await state.run(state.open_run, name)
     if not run.report.is_file():
         raise Problem("no-report", f"run {name!r} has no report; `equitrade report {name}` writes it")
@@ -59,7 +59,7 @@ async def show_report(name: RunName, state: StateDep, _reader: Reader) -> FileRe
 
 
 def summary(run: Run) -> dict[str, Any]:
-    """Members that both answers have."""
+    """Return the members that both answers have."""
     has_report = run.report.is_file()
     return {
         "name": run.name,

@@ -1,7 +1,7 @@
 """API keys: random, shown once, stored as a keyed hash, scoped, expirable, revocable.
 
-A key reads ``eq_ID_SECRET``. ID finds the row and is no secret; SECRET holds 256 random bits, so one HMAC
-with the service's own secret is as strong as a slow password hash, and fast enough for each request.
+A key has the form ``eq_ID_SECRET``. ID identifies the row and is not secret; SECRET has 256 random bits, so one HMAC
+with the service's secret is as strong as a slow password hash, and fast enough for each request.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from service.core.problems import Problem
 from service.core.tables import keys
 
 PATTERN = re.compile(r"eq_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
-# Built once: composing a statement costs more than running this one.
+# Built once: building a statement takes longer than running this one.
 _BY_ID = select(
     keys.c.id, keys.c.name, keys.c.digest, keys.c.scopes, keys.c.expires_at, keys.c.revoked_at
 ).where(keys.c.id == bindparam("key_id"))
@@ -32,7 +32,7 @@ _BY_ID = select(
 
 @dataclass(frozen=True)
 class KeyInfo:
-    """What may be shown of a key: everything but the key."""
+    """A key without its secret."""
 
     id: str
     name: str
@@ -48,11 +48,11 @@ class Keyring:
     Parameters
     ----------
     database : Database
-        Where the hashes are.
+        Database of the hashes.
     secret : bytes
-        Keys the hashes: a stolen database alone does not even confirm a guess.
+        Key of the hashes; without it, a stolen database cannot confirm a guess.
     clock : callable
-        Gives the time, UTC.
+        Returns the time in UTC.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Keyring:
         days: float | None = None,
         actor: str = "command line",
     ) -> tuple[str, KeyInfo]:
-        """Make a key; the first item is the key itself, which nothing can show again.
+        """Create a key; the first item is the key itself, which cannot be shown again.
 
         Raises
         ------
@@ -82,7 +82,7 @@ class Keyring:
         """
         held = parse_scopes(scopes)
         if not name.strip() or len(name) > 200:
-            raise DataError("name: give the key a name of 1 to 200 characters, to know it by later")
+            raise DataError("name: give the key a name of 1 to 200 characters")
         if days is not None and not 0 < days < 36500:
             raise DataError(f"days: {days} is not between 0 and 36500")
         now = self._clock()
@@ -105,7 +105,7 @@ class Keyring:
         return f"eq_{key_id}_{secret}", info
 
     def revoke(self, key_id: str, *, actor: str = "command line") -> None:
-        """Revoke a key from now on, in every process.
+        """Revoke a key, in every process.
 
         Raises
         ------
@@ -116,13 +116,13 @@ class Keyring:
             change = update(keys).where(keys.c.id == key_id, keys.c.revoked_at.is_(None))
             if connection.execute(change.values(revoked_at=self._clock())).rowcount == 0:
                 if connection.execute(select(keys.c.id).where(keys.c.id == key_id)).first() is None:
-                    raise DataError(f"key {key_id!r}: no such key; `equitrade keys list` shows the ids")
+                    raise DataError(f"key {key_id!r} does not exist; `equitrade keys list` shows the ids")
                 return
             bump_revision(connection)
             record_event(connection, actor, "key revoked", key_id)
 
     def all(self) -> list[KeyInfo]:
-        """Every key ever made, oldest first."""
+        """Return all keys, oldest first."""
         with self._database.read() as connection:
             rows = connection.execute(select(keys).order_by(keys.c.created_at, keys.c.id)).all()
         return [
@@ -131,33 +131,33 @@ class Keyring:
         ]
 
     def count_active(self) -> int:
-        """Keys that open something now."""
+        """Return the number of keys that are neither expired nor revoked."""
         alive = or_(keys.c.expires_at.is_(None), keys.c.expires_at > self._clock())
         with self._database.read() as connection:
             query = select(func.count()).select_from(keys).where(keys.c.revoked_at.is_(None), alive)
             return int(connection.execute(query).scalar_one())
 
     def authenticate(self, token: str) -> Principal:
-        """Find who holds a key; what was found is kept until any key changes, in whichever process.
+        """Return the owner of a key; cached until any process changes a key.
 
-        An unknown id costs the same lookup, hash and comparison as a known one with a wrong secret; only who
-        holds the whole key learns that it has expired or was revoked.
+        An unknown id costs the same lookup, hash and comparison as a known one with a wrong secret. Only the holder of
+        the whole key learns that it has expired or was revoked.
 
         Raises
         ------
         Problem
             ``invalid-key``, ``expired-key`` or ``revoked-key``.
         """
-        # Hashed with a secret of this process: so that no key is kept, in a third of the time of the stored hash.
-        known_as = hashlib.blake2b(
+        # The cache holds hashes instead of keys.
+        cached_as = hashlib.blake2b(
             token.encode("utf-8", "surrogateescape"), key=self._own, digest_size=32
         ).digest()
-        # The count is read before the row, so that a row is never kept under a count newer than itself.
+        # Read before the row, so that a row is never stored under a newer revision.
         revision = self._database.revision()
-        principal = self._known.get(known_as, revision)
+        principal = self._known.get(cached_as, revision)
         if principal is None:
             principal = self._find(token)
-            self._known.put(known_as, principal, revision)
+            self._known.put(cached_as, principal, revision)
         if principal.expires_at is not None and principal.expires_at <= self._clock():
             when = principal.expires_at.isoformat(timespec="seconds")
             raise Problem("expired-key", f"key {principal.id} expired at {when}", headers=_CHALLENGE)
@@ -184,7 +184,7 @@ _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="equitrade"'}
 
 
 def bearer_token(header: str | None) -> str:
-    """Take the key out of an ``Authorization`` header.
+    """Return the key in an ``Authorization`` header.
 
     Raises
     ------
@@ -195,5 +195,7 @@ def bearer_token(header: str | None) -> str:
         raise Problem("missing-key", "send the header 'Authorization: Bearer KEY'", headers=_CHALLENGE)
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise Problem("invalid-key", "the header must read 'Authorization: Bearer KEY'", headers=_CHALLENGE)
+        raise Problem(
+            "invalid-key", "the header must have the form 'Authorization: Bearer KEY'", headers=_CHALLENGE
+        )
     return token.strip()

@@ -1,4 +1,4 @@
-"""Scopes of keys and logins: what each may do."""
+"""Scopes of keys and logins."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCOPES = ("read", "run", "admin")
 
 @dataclass(frozen=True)
 class Principal:
-    """Who asks: a key or a logged-in user, and what it may do."""
+    """A key or a logged-in user, and its scopes."""
 
     id: str
     name: str
@@ -22,12 +22,12 @@ class Principal:
     expires_at: datetime | None = None
 
     def may(self, scope: str) -> bool:
-        """Tell whether a scope is held, directly or through a wider one."""
+        """Return whether the scopes include this one, directly or through a wider one."""
         return any(held in self.scopes for held in SCOPES[SCOPES.index(scope) :])
 
 
 def parse_scopes(names: Iterable[str]) -> frozenset[str]:
-    """Check scope names.
+    """Return checked scopes.
 
     Raises
     ------
@@ -37,12 +37,12 @@ def parse_scopes(names: Iterable[str]) -> frozenset[str]:
     scopes = frozenset(name.strip() for name in names)
     for name in sorted(scopes):
         if name not in SCOPES:
-            raise DataError(f"scope {name!r}: unknown; there are {', '.join(SCOPES)}")
+            raise DataError(f"scope {name!r} does not exist; use {', '.join(SCOPES)}")
     if not scopes:
-        raise DataError(f"scope: at least one of {', '.join(SCOPES)} is needed")
+        raise DataError(f"scope: give at least one of {', '.join(SCOPES)}")
     return scopes
 
 
 def format_scopes(scopes: Iterable[str]) -> str:
-    """Scopes as stored and shown, narrowest first."""
+    """Return scopes as one text, narrowest first."""
     return ",".join(name for name in SCOPES if name in set(scopes))

@@ -1,4 +1,4 @@
-"""Dashboard users and their sessions: argon2 hashes, random session tokens, a CSRF token a session."""
+"""Dashboard users and their sessions: argon2 hashes, random session tokens, one CSRF token per session."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ SHORTEST_PASSWORD = 12
 
 @dataclass(frozen=True)
 class Session:
-    """A login: who, and the token that each of its forms must carry."""
+    """A login: its user, and the token that each of its forms must contain."""
 
     principal: Principal
     csrf: str
 
 
 class Users:
-    """The people who may log in.
+    """Users of the dashboards.
 
     Parameters
     ----------
     database : Database
-        Where the hashes are.
+        Database of the hashes.
     hours : float
-        How long a login lasts.
+        Duration of a login.
     clock : callable
-        Gives the time, UTC.
+        Returns the time in UTC.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Users:
     def create(
         self, name: str, password: str, scopes: Iterable[str] = ("read",), *, actor: str = "command line"
     ) -> None:
-        """Make a user, or give an existing one a new password and scopes, which ends its sessions.
+        """Create a user, or change password and scopes of an existing one and end its sessions.
 
         Raises
         ------
@@ -96,17 +96,17 @@ class Users:
         with self._database.write() as connection:
             connection.execute(delete(sessions).where(sessions.c.user == name))
             if connection.execute(delete(users).where(users.c.name == name)).rowcount == 0:
-                raise DataError(f"user {name!r}: no such user")
+                raise DataError(f"user {name!r} does not exist; `equitrade users list` shows the names")
             record_event(connection, actor, "user removed", name)
 
     def all(self) -> list[tuple[str, str, datetime]]:
-        """Name, scopes and time of creation of each user."""
+        """Return name, scopes and time of creation of each user."""
         with self._database.read() as connection:
             rows = connection.execute(select(users).order_by(users.c.name)).all()
         return [(row.name, row.scopes, row.created_at) for row in rows]
 
     def log_in(self, name: str, password: str) -> str | None:
-        """Check a password, in the same time for unknown names; give the token of a new session, or None."""
+        """Check a password, in the same time for unknown names; return the token of a new session, or None."""
         with self._database.read() as connection:
             row = connection.execute(select(users.c.password).where(users.c.name == name)).first()
         good = self._hasher.verify(password[:1000], row.password if row else self._nobody)
@@ -127,7 +127,7 @@ class Users:
         return token
 
     def session(self, token: str) -> Session | None:
-        """Find the session of a token; None if there is none or it has ended."""
+        """Return the session of a token, or None if there is none or it has ended."""
         query = select(sessions.c.user, sessions.c.csrf, sessions.c.expires_at, users.c.scopes).join(users)
         with self._database.read() as connection:
             row = connection.execute(query.where(sessions.c.digest == _digest(token))).first()
@@ -142,10 +142,10 @@ class Users:
 
 
 def same(expected: str, given: str) -> bool:
-    """Compare two tokens in constant time."""
+    """Return whether two tokens are equal, in constant time."""
     return hmac.compare_digest(expected.encode(), given.encode("utf-8", "surrogateescape"))
 
 
 def _digest(token: str) -> bytes:
-    # The token holds 256 random bits, so a plain hash is enough to make the stored form useless to a thief.
+    # The token has 256 random bits, so a plain hash is enough.
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()

@@ -1,4 +1,4 @@
-"""Show, recompute and prune the record of every allocation and signal given out."""
+"""List, show, recompute and delete recorded allocations and signals."""
 
 from __future__ import annotations
 
@@ -28,21 +28,19 @@ def list_answers(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List what was given out, newest first."""
+    """List recorded answers, newest first."""
     with opened(config, home) as state:
         found = state.audit.latest(limit=limit, model_id=model)
     rows = [
         (f"{r.created_at:%Y-%m-%d %H:%M:%S}", r.kind, r.model_id, str(r.as_of), r.key_id, r.id) for r in found
     ]
-    lines = text_table(
-        ("when (UTC)", "kind", "model", "as of", "key", "id"), rows, "nothing was given out yet"
-    )
+    lines = text_table(("when (UTC)", "kind", "model", "as of", "key", "id"), rows, "no answers yet")
     show(as_json, [{**asdict(r), "answer": json.loads(r.answer)} for r in found], lines)
 
 
 @app.command("show")
 def show_answer(answer: AnswerId, config: ConfigOption = None, home: HomeOption = None) -> None:
-    """Show a request and its answer."""
+    """Show a recorded answer and its request."""
     with opened(config, home) as state:
         record = _find(state, answer)
         value = {
@@ -55,36 +53,36 @@ def show_answer(answer: AnswerId, config: ConfigOption = None, home: HomeOption 
 
 @app.command()
 def recompute(answer: AnswerId, config: ConfigOption = None, home: HomeOption = None) -> None:
-    """Compute an answer anew from the version and prices that gave it; fail unless it is the same."""
+    """Compute an answer again with its model version and prices; exit with 1 if it differs."""
     from service.decisions.service import same_answer
 
     with opened(config, home) as state:
         record = _find(state, answer)
         again = state.decisions.recompute(record)
     if not same_answer(record, again):
-        say(f"{answer}: differs from what was given out; the answer computed now is on standard output")
+        say(f"{answer}: differs from the recorded answer; the recomputed answer is on standard output")
         typer.echo(again.decode())
         raise typer.Exit(1)
-    say(f"{answer}: the same, byte for byte")
+    say(f"{answer}: identical, byte for byte")
 
 
 @app.command()
 def prune(
     days: Annotated[
-        int | None, typer.Option("--days", min=1, help="Delete what is older; default: service.audit_days.")
+        int | None, typer.Option("--days", min=1, help="Age in days; default: service.audit_days.")
     ] = None,
     config: ConfigOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete rows older than a number of days, and the models and prices that none needs any more."""
+    """Delete answers older than a number of days, and model versions and prices that are no longer needed."""
     with opened(config, home) as state:
         limit = days if days is not None else state.settings.service.audit_days
         if limit is None:
             raise typer.BadParameter("give --days, or set service.audit_days")
         count = state.audit.prune(limit)
         removed = state.registry.prune()
-    lines = [f"{count} rows older than {limit} days and {len(removed)} unused versions of models are deleted"]
+    lines = [f"deleted {count} answers older than {limit} days and {len(removed)} unused model versions"]
     show(as_json, {"rows": count, "versions": removed}, lines)
 
 

@@ -1,14 +1,15 @@
-"""What the service's commands share: options, the state, and printing."""
+"""Options, state and printing of the service's commands."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from equitrade.console import print_json
 
 if TYPE_CHECKING:
     from service.core.settings import Settings
@@ -21,7 +22,7 @@ ScopesOption = Annotated[
 
 
 def settings_of(config: Path | None, home: Path | None, **service: Any) -> Settings:
-    """Settings of a command."""
+    """Return the settings of a command."""
     from service.core.settings import load_settings
 
     return load_settings(config, home=home, **service)
@@ -29,7 +30,7 @@ def settings_of(config: Path | None, home: Path | None, **service: Any) -> Setti
 
 @contextmanager
 def opened(config: Path | None, home: Path | None) -> Iterator[State]:
-    """The service's state on a migrated database, for the length of a command."""
+    """Open the service's state on a migrated database."""
     from service.state import State
 
     state = State(settings_of(config, home))
@@ -42,4 +43,7 @@ def opened(config: Path | None, home: Path | None) -> Iterator[State]:
 
 def show(as_json: bool, value: Any, lines: Sequence[str]) -> None:
     """Print a value as JSON, or lines for people."""
-    typer.echo(json.dumps(value, indent=2, default=str) if as_json else "\n".join(lines))
+    if as_json:
+        print_json(value)
+    else:
+        typer.echo("\n".join(lines))

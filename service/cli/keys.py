@@ -14,24 +14,26 @@ app = typer.Typer(help=__doc__, no_args_is_help=True)
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Option("--name", help="What or who the key is for.")],
+    name: Annotated[str, typer.Option("--name", help="Name of the program or person that uses the key.")],
     scopes: ScopesOption = "read",
-    days: Annotated[float | None, typer.Option("--days", help="Expire after so many days.")] = None,
+    days: Annotated[
+        float | None, typer.Option("--days", help="Days until the key expires; default: never.")
+    ] = None,
     config: ConfigOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Create a key and print it: this once, nothing can show it again."""
+    """Create a key and print it; it cannot be shown again."""
     with opened(config, home) as state:
         token, info = state.keys.create(name, scopes.split(","), days=days)
     value = {"key": token, "id": info.id, "scopes": sorted(info.scopes), "expires_at": info.expires_at}
     show(as_json, value, [token])
-    say(f"key {info.id} for {info.name}; keep it now, it is stored as a hash")
+    say(f"key {info.id} for {info.name}: copy it now, only its hash is stored")
 
 
 @app.command("list")
 def list_keys(config: ConfigOption = None, home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """List the keys, without what opens anything."""
+    """List the keys, without their secrets."""
     with opened(config, home) as state:
         found = state.keys.all()
         now = state.clock()
@@ -70,7 +72,7 @@ def revoke(
     config: ConfigOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Revoke a key: it opens nothing from the next request on."""
+    """Revoke a key from the next request on."""
     with opened(config, home) as state:
         state.keys.revoke(key)
     say(f"key {key} is revoked")

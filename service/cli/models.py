@@ -1,4 +1,4 @@
-"""Promote runs to models that the service answers with, retire them, list them."""
+"""Promote runs to served models, retire and list them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def promote(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a run, copy what inference needs, and serve it from the next request on."""
+    """Check a run, copy the files that inference needs, and serve it from the next request on."""
     from trading_app.runs.run import open_run
 
     with opened(config, home) as state:
@@ -35,7 +35,7 @@ def promote(
         _plain(promoted),
         [f"{promoted.id}: version {promoted.version} of run {promoted.run} is served"],
     )
-    say("equitrade keys create --name NAME makes a key; equitrade serve answers")
+    say("next: `equitrade keys create --name NAME`, then `equitrade serve`")
 
 
 @app.command()
@@ -44,7 +44,7 @@ def retire(
     config: ConfigOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Stop serving a model; its files stay as long as the audit refers to them."""
+    """Stop serving a model; its files remain as long as the audit refers to them."""
     with opened(config, home) as state:
         state.registry.retire(model)
     say(f"{model} is retired")

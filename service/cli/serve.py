@@ -17,7 +17,11 @@ app = typer.Typer(help=__doc__)
 def serve(
     host: Annotated[
         str | None,
-        typer.Option("--host", help="Address; beyond localhost a key must exist.", show_default="127.0.0.1"),
+        typer.Option(
+            "--host",
+            help="Address; beyond localhost, a key must exist.",
+            show_default="127.0.0.1",
+        ),
     ] = None,
     port: Annotated[int | None, typer.Option("--port", min=0, max=65535, show_default="8000")] = None,
     workers: Annotated[
@@ -30,7 +34,7 @@ def serve(
     config: ConfigOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Serve until Ctrl-C or SIGTERM, which finish the requests in flight; logs go to standard error."""
+    """Serve until Ctrl-C or SIGTERM; requests in flight are finished, logs go to standard error."""
     from service.core.logging import configure_logging
     from service.server.serve import serve as run
 

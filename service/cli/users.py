@@ -1,4 +1,4 @@
-"""Create, list and remove the people who may log in to the dashboards."""
+"""Create, list and remove users of the dashboards."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from data.errors import DataError
 from equitrade.console import HomeOption, JsonOption, say, text_table
 from service.cli.common import ConfigOption, ScopesOption, opened, show
 
@@ -23,9 +24,11 @@ def create(
     config: ConfigOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Create a user, or give one a new password; it is asked for, never an argument."""
+    """Create a user, or change the password of one; the command asks for the password."""
     if from_stdin:
         password = sys.stdin.readline().rstrip("\n")
+    elif not sys.stdin.isatty():
+        raise DataError("there is no terminal to ask for the password; send it with --password-stdin")
     else:
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     with opened(config, home) as state:
@@ -53,7 +56,7 @@ def remove(
     config: ConfigOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Remove a user and end every login of theirs."""
+    """Remove a user and end its logins."""
     with opened(config, home) as state:
         state.users.remove(name)
-    say(f"{name} cannot log in any more")
+    say(f"{name} can no longer log in")

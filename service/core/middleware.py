@@ -1,4 +1,4 @@
-"""What holds for every request: an id, limits of size and time, headers, one log line, metrics."""
+"""Middleware of every request: id, limits of size and time, headers, one log line, metrics."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _HEADERS = [
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 ]
-_TOO_LARGE = "at most {} bytes are read"
+_TOO_LARGE = "the body is larger than {} bytes"
 _DEFAULTS = [
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -45,11 +45,11 @@ class RequestMiddleware:
     Parameters
     ----------
     app : ASGIApp
-        What it surrounds.
+        The application.
     settings : ServiceSettings
         Limits of size and time.
     telemetry : Telemetry
-        Where requests are counted.
+        Metrics of requests.
     """
 
     def __init__(self, app: ASGIApp, settings: ServiceSettings, telemetry: Telemetry) -> None:
@@ -78,7 +78,7 @@ class RequestMiddleware:
         except Exception:
             # Written down here, where the request's id is known; the answer says no more than that id.
             logger.exception("unhandled error in request %s", exchange.id)
-            detail = "the request failed in an unforeseen way; the log has the cause under this request's id"
+            detail = "unexpected error; the log has the cause under this request's id"
             await exchange.fail(Problem("internal-error", detail))
         finally:
             self._account(scope, exchange, time.perf_counter() - started)
@@ -98,7 +98,7 @@ def account(
     seconds: float,
     fields: Mapping[str, str],
 ) -> None:
-    """Count a request that has ended, and log its one line."""
+    """Count a finished request and log its line."""
     method = scope["method"] if scope["method"] in _METHODS else "other"
     telemetry.answered(method, route, status, seconds)
     event(
@@ -117,20 +117,20 @@ def account(
 
 
 def request_id(headers: Mapping[bytes, bytes]) -> str:
-    """The id that the client gave a request, or a new one."""
+    """Return the client's id of a request, or a new one."""
     given = headers.get(b"x-request-id", b"")
     return given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
 def answer_headers(own: Iterable[tuple[bytes, bytes]], scheme: str | None) -> list[tuple[bytes, bytes]]:
-    """The headers that an answer carries beside its own."""
+    """Return the headers that every answer has in addition to its own."""
     present = {name.lower() for name, _ in own}
     headers = [*_HEADERS, *(pair for pair in _DEFAULTS if pair[0] not in present)]
     return [*headers, _STRICT_TRANSPORT] if scheme == "https" else headers
 
 
 def refusal(problem: Problem, request_id: str, scheme: str | None) -> tuple[bytes, bytes]:
-    """The lines of the head and the body of an answer that no framework sends."""
+    """Return the header lines and the body of an answer that is sent without the framework."""
     response = problem.response(request_id)
     own = [*response.raw_headers, (b"x-request-id", request_id.encode())]
     lines = (b"%b: %b\r\n" % pair for pair in [*own, *answer_headers(own, scheme)])
@@ -138,7 +138,7 @@ def refusal(problem: Problem, request_id: str, scheme: str | None) -> tuple[byte
 
 
 class Exchange:
-    """One request and its answer: counts the bytes that come in, adds headers to what goes out."""
+    """One request and its answer: limits the bytes received, adds headers to the answer."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, max_body: int) -> None:
         self._scope = scope
@@ -154,7 +154,7 @@ class Exchange:
         scope.setdefault("state", {})["request_id"] = self.id
 
     def check_length(self) -> None:
-        """Refuse a body that says itself that it is too large, before reading it."""
+        """Refuse a body whose announced length is too large, before reading it."""
         if self._length.isdigit() and int(self._length) > self._max_body:
             detail = _TOO_LARGE.format(self._max_body)
             raise Problem("body-too-large", detail, headers={"Connection": "close"})
@@ -165,7 +165,7 @@ class Exchange:
         if message["type"] == "http.request":
             self._received += len(message.get("body", b""))
             if self._received > self._max_body:
-                # The framework turns what it does not know into a 400, so this says it in its own terms.
+                # FastAPI answers other exceptions with status 400.
                 raise HTTPException(413, _TOO_LARGE.format(self._max_body), {"Connection": "close"})
         return message
 
@@ -180,7 +180,7 @@ class Exchange:
         await self._send(message)
 
     async def fail(self, problem: Problem) -> None:
-        """Answer with a problem, unless an answer has begun, which can only be cut off."""
+        """Answer with a problem, unless an answer has begun."""
         if self.started:
             return
         await problem.response(self.id)(self._scope, self._receive, self.send)

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem details, with types that stay the same from one version to the next."""
+"""Errors as RFC 9457 problem details, with stable types."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PREFIX = "urn:equitrade:problem:"
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of problem: its HTTP status, and a title that does not change from case to case."""
+    """Kind of problem: its HTTP status and its title."""
 
     status: int
     title: str
@@ -31,30 +31,30 @@ KINDS: dict[str, Kind] = {
     "expired-key": Kind(401, "The API key has expired"),
     "revoked-key": Kind(401, "The API key was revoked"),
     "insufficient-scope": Kind(403, "The API key lacks a scope"),
-    "csrf": Kind(403, "The form did not come from this service"),
-    "not-found": Kind(404, "There is nothing at this path"),
+    "csrf": Kind(403, "The form was not sent from this service"),
+    "not-found": Kind(404, "This path does not exist"),
     "unknown-model": Kind(404, "No model of this id is promoted"),
     "unknown-data": Kind(404, "No snapshot of this name exists"),
     "unknown-job": Kind(404, "No job of this id exists"),
     "unknown-run": Kind(404, "No run of this name exists"),
     "no-report": Kind(404, "The run has no report yet"),
-    "method-not-allowed": Kind(405, "The path does not answer this method"),
+    "method-not-allowed": Kind(405, "The path does not support this method"),
     "job-not-finished": Kind(409, "The job has no result"),
     "retired-model": Kind(410, "The model was retired"),
     "body-too-large": Kind(413, "The body is larger than allowed"),
     "unsupported-media-type": Kind(415, "The body is not JSON"),
-    "invalid-request": Kind(422, "The request does not fit its description"),
+    "invalid-request": Kind(422, "The request is not valid"),
     "invalid-prices": Kind(422, "The prices cannot be used"),
     "invalid-holdings": Kind(422, "The holdings cannot be used"),
-    "unknown-symbol": Kind(422, "A symbol is not part of the model"),
-    "missing-symbol": Kind(422, "The prices lack a symbol of the model"),
-    "insufficient-history": Kind(422, "The prices do not reach back far enough"),
+    "unknown-symbol": Kind(422, "A symbol does not belong to the model"),
+    "missing-symbol": Kind(422, "Prices of a symbol of the model are missing"),
+    "insufficient-history": Kind(422, "The price history is too short"),
     "stale-data": Kind(422, "The prices are older than allowed"),
     "too-many-requests": Kind(429, "The rate limit is exceeded"),
-    "head-too-large": Kind(431, "The head of the request is larger than allowed"),
-    "internal-error": Kind(500, "The service failed"),
+    "head-too-large": Kind(431, "Request line and headers are larger than allowed"),
+    "internal-error": Kind(500, "Unexpected error"),
     "time-limit": Kind(503, "The request took too long"),
-    "not-ready": Kind(503, "The service cannot answer yet"),
+    "not-ready": Kind(503, "The service is not ready"),
     "model-unavailable": Kind(503, "The model's files cannot be used"),
 }
 
@@ -63,20 +63,20 @@ Responses = dict[int | str, dict[str, Any]]
 
 
 class Problem(DataError):
-    """A problem to answer with; on the command line its detail is printed as the reason.
+    """A problem to answer with; the command line prints its detail.
 
     Parameters
     ----------
     kind : str
         A name of `KINDS`.
     detail : str
-        What is wrong here and what to do, without secrets.
+        What is wrong and what to do, without secrets.
     advice : str
-        What programs can ask for instead; people get a link.
+        Advice for programs; pages show a link instead.
     headers : dict, optional
-        Headers that belong to the answer, such as ``Retry-After``.
+        Headers of the answer, such as ``Retry-After``.
     **extra
-        Further members of the problem: the row, symbol or limit.
+        Further members of the problem, such as row, symbol or limit.
     """
 
     def __init__(
@@ -97,11 +97,11 @@ class Problem(DataError):
 
     @property
     def status(self) -> int:
-        """HTTP status of the kind."""
+        """HTTP status."""
         return KINDS[self.kind].status
 
     def body(self, request_id: str | None = None) -> dict[str, Any]:
-        """Members of the problem document."""
+        """Return the members of the problem document."""
         kind = KINDS[self.kind]
         members = {"type": PREFIX + self.kind, "title": kind.title, "status": kind.status}
         more = {"request_id": request_id} if request_id else {}
@@ -109,13 +109,13 @@ class Problem(DataError):
         return members | {"detail": detail} | self.extra | more
 
     def response(self, request_id: str | None = None) -> Response:
-        """HTTP answer."""
+        """Return the HTTP answer."""
         content = json.dumps(self.body(request_id), allow_nan=False).encode()
         return Response(content, self.status, headers=self.headers, media_type=MEDIA_TYPE)
 
 
 def time_limit(seconds: float) -> Problem:
-    """The problem of a request that takes too long."""
+    """Return the problem of a request that takes too long."""
     return Problem("time-limit", f"no answer within {seconds:g} s")
 
 
@@ -144,7 +144,7 @@ class ProblemBody(BaseModel):
 
 
 def described(*kinds: str) -> Responses:
-    """OpenAPI descriptions of the problems that a route answers with, grouped by status."""
+    """Return OpenAPI descriptions of the problems of a route, grouped by status."""
     answers: Responses = {}
     for name in kinds:
         kind = KINDS[name]

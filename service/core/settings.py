@@ -33,13 +33,13 @@ class SettingsError(DataError):
 
 
 def is_placeholder(value: str) -> bool:
-    """Tell whether a secret is one of the words that examples are full of."""
+    """Return whether a secret is a placeholder, as in examples."""
     word = value.strip().strip("<>\"'").lower()
     return not word or word in PLACEHOLDERS or word.startswith(PLACEHOLDER_STARTS)
 
 
 class ServiceSettings(BaseModel):
-    """Everything about the service; the defaults suit one person on one machine."""
+    """Settings of the service; the defaults suit one person on one machine."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -114,7 +114,7 @@ class ServiceSettings(BaseModel):
             text = value.get_secret_value()
             if is_placeholder(text) or len(text) < SECRET_LENGTH:
                 raise ValueError(
-                    f"is a placeholder or shorter than {SECRET_LENGTH} characters; make one at random"
+                    f"is a placeholder or shorter than {SECRET_LENGTH} characters; use random characters"
                 )
         return value
 
@@ -130,7 +130,7 @@ class ServiceSettings(BaseModel):
         if url.drivername not in {"sqlite", "postgresql+pg8000"}:
             raise ValueError(f"{url.drivername} is not supported; use sqlite:// or postgresql+pg8000://")
         if url.password is not None and is_placeholder(str(url.password)):
-            raise ValueError("its password is a placeholder; choose one at random")
+            raise ValueError("its password is a placeholder; use a random one")
         return value
 
     @field_validator("rate_limit", "job_rate_limit", "failure_limit")
@@ -143,12 +143,12 @@ class ServiceSettings(BaseModel):
 
     @property
     def loopback(self) -> bool:
-        """Whether only programs on this machine can connect."""
+        """True if only programs on this machine can connect."""
         return self.host in LOOPBACK or self.host.startswith("127.")
 
 
 class Settings(BaseModel):
-    """Where state lives, and the service's own settings."""
+    """Home folder and settings of the service."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -157,7 +157,7 @@ class Settings(BaseModel):
 
     @property
     def database_url(self) -> str:
-        """Database to use, with its password."""
+        """URL of the database, with its password."""
         if self.service.database_url is not None:
             return self.service.database_url.get_secret_value()
         return f"sqlite:///{(self.home / 'service.db').resolve()}"
@@ -173,13 +173,13 @@ class Settings(BaseModel):
         return self.home / "jobs"
 
     def secret_bytes(self) -> bytes:
-        """Secret that keys every hash and cookie; made once and kept readable by its owner only."""
+        """Return the secret of all hashes and cookies; created once, readable by its owner only."""
         if self.service.secret is not None:
             return self.service.secret.get_secret_value().encode()
         return _own_secret(self.home / "service.secret")
 
     def to_line(self) -> str:
-        """One line of JSON with the secrets in it, for the pipe to a process of our own."""
+        """Return one line of JSON with the secrets, for the pipe to a child process."""
         service = {
             key: value.get_secret_value() if isinstance(value, SecretStr) else value
             for key, value in self.service.model_dump(exclude_unset=True).items()
@@ -188,12 +188,12 @@ class Settings(BaseModel):
 
     @classmethod
     def from_line(cls, line: str) -> Settings:
-        """Read what `to_line` wrote; the environment has no say any more."""
+        """Return the settings of such a line, without reading the environment."""
         return cls.model_validate_json(line)
 
 
 class _Environment(BaseSettings):
-    """Variables with the prefix, over the file's values, which are passed as plain arguments."""
+    """Environment variables with the prefix; the file's values are passed as arguments."""
 
     model_config = SettingsConfigDict(env_prefix="EQUITRADE_", env_nested_delimiter="__", extra="ignore")
 
@@ -209,7 +209,7 @@ class _Environment(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Put the environment first."""
+        """Let the environment override the file."""
         return env_settings, init_settings
 
 
@@ -224,7 +224,7 @@ def _own_secret(path: Path) -> bytes:
             file.flush()
             os.fsync(file.fileno())
         try:
-            # A link fails where the name exists, so that of two first starts one wins and both read the same.
+            # A link fails if the name exists: of two processes one wins, and both read the same secret.
             os.link(temporary, path)
         except FileExistsError:
             pass
@@ -233,13 +233,13 @@ def _own_secret(path: Path) -> bytes:
     text = path.read_text(encoding="ascii").strip()
     if len(text) < SECRET_LENGTH:
         raise SettingsError(
-            f"{path}: holds no usable secret; delete it (this invalidates every key) and start again"
+            f"{path}: the secret is too short; delete the file (this invalidates every key) and start again"
         )
     return text.encode()
 
 
 def load_settings(file: Path | None = None, *, home: Path | None = None, **service: Any) -> Settings:
-    """Merge command line (``service`` keywords that are not None), environment, file and defaults.
+    """Return the merged settings of command line (``service`` keywords), environment, file and defaults.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Tables of the service's database. Migrations under ``migrations/`` make them; a test compares the two."""
+"""Tables of the database; created by the migrations under ``migrations/``, which a test compares with them."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class Moment(TypeDecorator[datetime]):
         return value if value is None else value.astimezone(UTC)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Give back aware."""
+        """Return an aware time."""
         if value is None:
             return None
         moment: datetime = value
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-# Counts the changes to keys and models, so that a process may keep what it read until the count moves.
+# Number of changes to keys and models; cached values are valid while it stays the same.
 revision = Table(
     "revision", metadata, Column("id", Integer, primary_key=True), Column("value", Integer, nullable=False)
 )
@@ -89,7 +89,7 @@ models = Table(
     "models",
     metadata,
     Column("id", String(100), primary_key=True),
-    # The one pointer that a promotion moves: null once retired.
+    # The served version; null if the model is retired.
     Column("version", String(64)),
     Column("changed_at", Moment, nullable=False),
 )
@@ -151,6 +151,7 @@ jobs = Table(
     Column("timeout_seconds", Float, nullable=False),
     Column("progress", Float, nullable=False, default=0.0),
     Column("message", Text, nullable=False, default=""),
+    # Of earlier versions; results are in files now.
     Column("result", Text),
     Index(None, "status", "created_at"),
 )

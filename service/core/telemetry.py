@@ -15,13 +15,13 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 
 class JobStates(Collector):
-    """Number of jobs in each state, counted when asked."""
+    """Number of jobs in each state, counted at each request."""
 
     def __init__(self, count: Callable[[], dict[str, int]]) -> None:
         self._count = count
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        """Count now."""
+        """Count."""
         family = GaugeMetricFamily("equitrade_jobs", "Jobs by state.", labels=["status"])
         for status, number in sorted(self._count().items()):
             family.add_metric([status], number)
@@ -44,7 +44,10 @@ class Telemetry:
             buckets=_SECONDS,
         )
         self.allocations = Counter(
-            "equitrade_allocations", "Allocations given out.", ["model", "kind"], registry=self.registry
+            "equitrade_allocations",
+            "Answered allocations and signals.",
+            ["model", "kind"],
+            registry=self.registry,
         )
         self.staleness = Gauge(
             "equitrade_allocation_staleness_days",
@@ -72,7 +75,7 @@ class Telemetry:
         count.inc()
         staleness.set(staleness_days)
 
-    # Finding a metric's child by its labels takes longer than counting; there are few.
+    # Looking up the child of a metric by its labels takes longer than counting.
 
     def _children(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
         return self.requests.labels(method, route, str(status)), self.seconds.labels(route)
@@ -81,7 +84,7 @@ class Telemetry:
         return self.allocations.labels(model, kind), self.staleness.labels(model)
 
     def render(self, jobs: Callable[[], dict[str, int]]) -> bytes:
-        """Text for Prometheus."""
+        """Return the metrics as text for Prometheus."""
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             from prometheus_client.multiprocess import MultiProcessCollector
 

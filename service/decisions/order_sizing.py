@@ -1,4 +1,4 @@
-"""Orders: target minus held, in weights and, where asked for, in whole lots that never overspend cash."""
+"""Orders in whole lots that never spend more than the cash."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-# Orders smaller than this share of a lot are rounding dust of the floats, not a wish to trade.
+# Orders smaller than this part of a lot are rounding errors.
 _DUST = 1e-9
 
 
@@ -20,9 +20,9 @@ class SizedOrders:
     Attributes
     ----------
     shares : array [N]
-        To buy, or to sell where negative; whole lots, except a sale of everything that is held.
+        Shares to buy, negative to sell; whole lots, except for the sale of a whole position.
     cash : float
-        What is left once the orders are filled at the given prices and their costs are paid.
+        Cash after the orders are filled at the given prices and their costs are paid.
     """
 
     shares: Floats
@@ -38,12 +38,11 @@ def size_orders(
     *,
     cost_rate: float = 0.0,
 ) -> SizedOrders:
-    """Round the way to target weights to whole lots.
+    """Return the orders from held shares to target weights, rounded to whole lots.
 
-    Each order is rounded towards zero; where that still overspends (sales brought in less than meant, or
-    costs ate the rest), purchases are cut lot by lot, the largest first. Cash never falls below zero, or
-    below the cash of the target where the target itself borrows, unless it was there before and only sales
-    can help.
+    Each order is rounded towards zero. If the orders still cost too much, because of smaller sales or trading costs,
+    purchases are reduced lot by lot, the largest first. Cash does not fall below zero, or below the cash of the target
+    where the target itself borrows, unless it was lower before and only sales could raise it.
 
     Parameters
     ----------
@@ -54,15 +53,15 @@ def size_orders(
     cash : float
         Cash held, in money.
     prices : array [N]
-        Prices to compute with, in money a share.
+        Price of a share.
     lots : array [N]
-        Shares in a lot.
+        Shares per lot.
     cost_rate : float
-        Cost of trading as a share of the value traded.
+        Trading cost as a fraction of the traded value.
     """
     nav = cash + float(held @ prices)
     counts = _whole((target * nav / prices - held) / lots)
-    # A position that is to go goes whole, odd lots included.
+    # A closed position is sold whole, odd lots included.
     goes = (target == 0) & (held != 0)
     counts = np.where(goes, np.ceil(-held / lots), counts)
     shares = np.where(goes, -held, _in_shares(counts, lots)) + 0.0
@@ -72,7 +71,7 @@ def size_orders(
     for i in np.argsort(-shares * prices, kind="stable"):
         price, cut = lots[i] * prices[i] * (1 + cost_rate), 0.0
         while left < floor and shares[i] > 0:
-            # Twice as many each time: what floats round away of a cut must not be tried for ever.
+            # At least doubled each time: a cut lost in rounding must not be repeated forever.
             cut = max(np.ceil((floor - left) / price), 2 * cut, 1.0)
             counts[i] = max(0.0, counts[i] - cut)
             shares[i] = _in_shares(counts[i : i + 1], lots[i : i + 1])[0]
@@ -81,14 +80,14 @@ def size_orders(
 
 
 def _whole(lots: Floats) -> Floats:
-    """Round numbers of lots towards zero, but for those that only the rounding of floats keeps from a whole one."""
+    """Round numbers of lots towards zero, except numbers within rounding error of a whole one."""
     nearest = np.rint(lots)
     close = np.abs(lots - nearest) <= _DUST + 4 * np.finfo(float).eps * np.abs(lots)
     return np.where(close, nearest, np.trunc(lots))
 
 
 def _in_shares(counts: Floats, lots: Floats) -> Floats:
-    """Whole lots in shares, by decimal arithmetic: three lots of 0.1 are 0.3 shares and no dust."""
+    """Return whole lots in shares, by decimal arithmetic: three lots of 0.1 are exactly 0.3 shares."""
     pairs = zip(counts.tolist(), lots.tolist(), strict=True)
     return np.array([float(int(count) * Decimal(repr(lot))) for count, lot in pairs])
 

@@ -1,4 +1,4 @@
-"""What a run must show before it is served, and the files that inference needs of it."""
+"""Evidence that a run needs before it is served, and the files that inference needs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 from data.errors import DataError
 
-# What `rl_core.checkpoint` reads to act; the rest of a checkpoint serves to go on training.
+# Files of a checkpoint that a policy needs; the others are for training.
 _CHECKPOINT = ("checkpoint.json", "agent.safetensors", "symmetry.safetensors")
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A run's description of itself, kept beside the model.
+    """Evidence and metadata of a run, stored with the model.
 
     Attributes
     ----------
@@ -28,11 +28,11 @@ class Evidence:
     symbols, features : tuple of str
         Inputs, in order.
     fill : str
-        Price that a decision is filled at: ``next_open`` or ``next_close``.
+        Price at which a decision is filled: ``next_open`` or ``next_close``.
     cost_rate : float
         Cost of trading, as a share of the value traded.
     trained_until : str or None
-        Last day that was learned from.
+        Last day of the training and validation prices.
     evaluated : dict
         Dates of the out-of-sample evaluation.
     verdict : str or None
@@ -40,7 +40,7 @@ class Evidence:
     metrics : dict
         Figure → ``{value, low, high}``, out of sample.
     notes : tuple of str
-        What a reader of the figures must know.
+        Notes for readers of the figures.
     files : tuple of str
         Paths, relative to the run, that inference needs.
     """
@@ -63,12 +63,12 @@ class Evidence:
     files: tuple[str, ...] = ()
 
     def to_json(self) -> str:
-        """Text for the database."""
+        """Return text for the database."""
         return json.dumps(asdict(self), allow_nan=False, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Evidence:
-        """Read what `to_json` wrote."""
+        """Return the evidence in such a text."""
         values = json.loads(text)
         for name in ("seeds", "symbols", "features", "notes", "files"):
             values[name] = tuple(values[name])
@@ -76,7 +76,7 @@ class Evidence:
 
 
 def read_evidence(run: Path) -> Evidence:
-    """Read what a run says of itself, and check that it may be served.
+    """Return the evidence of a run, after checking that it may be served.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def _evidence(run: Path, manifest: dict[str, Any], metrics: dict[str, Any]) -> E
     learned = max(str(bounds[1])[:10] for part, bounds in split.items() if part != "test" and bounds)
     if metrics["start"] <= learned:
         raise DataError(
-            f"{run}: was evaluated from {metrics['start']}, but learned until {learned}; "
+            f"{run}: it was evaluated from {metrics['start']}, but trained on prices until {learned}; "
             f"`equitrade backtest {run.name}` without --start evaluates it out of sample"
         )
     other = _differences(config, split, metrics)
@@ -172,7 +172,7 @@ def _symmetry(market: dict[str, Any], assets: int) -> str:
 
 
 def inference_files(run: Path) -> tuple[str, ...]:
-    """Paths of a run, relative to it, that loading its policy needs.
+    """Return the paths, relative to a run, of the files that its policy needs.
 
     Raises
     ------
@@ -183,7 +183,7 @@ def inference_files(run: Path) -> tuple[str, ...]:
 
     checkpoint = latest_checkpoint(run)
     if checkpoint is None:
-        raise DataError(f"{run}: has no checkpoint; train it first")
+        raise DataError(f"{run}: it has no checkpoint; train it first")
     folder = checkpoint.relative_to(run)
     return ("manifest.json", "config.toml", *(str(folder / name) for name in _CHECKPOINT))
 

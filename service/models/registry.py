@@ -1,9 +1,8 @@
-"""The registry: which models are served, and which version of each.
+"""Model registry: the served models and their versions.
 
-A version is a folder ``models/ID/VERSION`` named by the hash of its content, made in one rename and never
-changed; a row in the database points to the one that is served. So a promotion killed at any moment leaves
-the old version served, two processes never serve a mixture, and an old answer can be recomputed from the
-files that gave it.
+A version is a folder ``models/ID/VERSION``, named by the hash of its content, created by one rename and never changed.
+A row in the database points to the served version. So a promotion killed at any moment leaves the old version served,
+two processes never serve a mixture, and an old answer can be recomputed with its version.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ _CURRENT = (
 
 @dataclass(frozen=True)
 class Promoted:
-    """A version of a model, and what its run said of it."""
+    """A version of a model with the evidence of its run."""
 
     id: str
     version: str
@@ -71,15 +70,15 @@ class Registry:
     Parameters
     ----------
     database : Database
-        Where the pointers are.
+        Database of the pointers.
     folder : Path
-        Where the files are.
+        Folder of the versions.
     load : callable
         Loads a policy from a folder.
     inspect : callable
-        Reads a run's evidence and names the files that inference needs.
+        Returns a run's evidence, with the files that inference needs.
     size : int
-        Loaded policies to keep in memory.
+        Loaded policies in memory.
     """
 
     def __init__(
@@ -100,13 +99,13 @@ class Registry:
         self._lock = threading.Lock()
 
     def promote(self, run: Path, model_id: str | None = None, *, actor: str = "command line") -> Promoted:
-        """Check a run, copy what inference needs and serve it from the next request on.
+        """Check a run, copy the files that inference needs, and serve it from the next request on.
 
         Raises
         ------
         DataError
-            If the run is incomplete, cannot be loaded, was never evaluated out of sample, or does not say
-            what it was trained on; nothing is changed then.
+            If the run is incomplete, cannot be loaded, was not evaluated out of sample, or does not record its
+            training data; nothing is changed then.
         """
         name = model_id or run.name
         if not re.fullmatch(NAME_PATTERN, name):
@@ -122,7 +121,7 @@ class Registry:
         return self.current(name)
 
     def retire(self, model_id: str, *, actor: str = "command line") -> None:
-        """Stop serving a model; its files stay as long as the audit refers to them.
+        """Stop serving a model; its files remain as long as the audit refers to them.
 
         Raises
         ------
@@ -136,7 +135,7 @@ class Registry:
             record_event(connection, actor, "model retired", model_id)
 
     def served(self) -> list[Promoted]:
-        """The models served, by id."""
+        """Return the served models, by id."""
         query = (
             select(models.c.id, models.c.version, model_versions)
             .join(
@@ -149,7 +148,7 @@ class Registry:
             return [_promoted(row) for row in connection.execute(query)]
 
     def current(self, model_id: str) -> Promoted:
-        """The version of a model that is served now.
+        """Return the served version of a model.
 
         Raises
         ------
@@ -172,7 +171,7 @@ class Registry:
         return promoted
 
     def version(self, model_id: str, version: str) -> Promoted:
-        """Any version that was ever promoted.
+        """Return any version that was ever promoted.
 
         Raises
         ------
@@ -189,17 +188,17 @@ class Registry:
         return _promoted(row)
 
     def versions(self, model_id: str) -> list[str]:
-        """Versions ever promoted, newest first."""
+        """Return all promoted versions, newest first."""
         query = select(model_versions.c.version).where(model_versions.c.model_id == model_id)
         with self._database.read() as connection:
             return list(connection.execute(query.order_by(model_versions.c.promoted_at.desc())).scalars())
 
     def path(self, model_id: str, version: str) -> Path:
-        """Folder of a version."""
+        """Return the folder of a version."""
         return self._folder / model_id / version
 
     def policy(self, model_id: str, version: str) -> Policy:
-        """Load a version, once in a process, after checking its files against their hashes.
+        """Return the policy of a version, loaded once in a process after its files were checked.
 
         Raises
         ------
@@ -214,7 +213,7 @@ class Registry:
             return policy
 
     def prune(self) -> list[str]:
-        """Delete versions that are neither served nor referred to by the audit; give their names."""
+        """Delete versions that are neither served nor in the audit; return their names."""
         used = select(allocations.c.model_id, allocations.c.version).distinct()
         every = select(model_versions.c.model_id, model_versions.c.version)
         served = select(models.c.id, models.c.version)
@@ -228,8 +227,7 @@ class Registry:
                     )
                 )
                 removed.append((model_id, version))
-        # After the commit: a row without files would be an answer that fails, files without a row are only
-        # waste.
+        # After the commit: files without a row only waste space, but a row without files makes answers fail.
         for model_id, version in removed:
             shutil.rmtree(self.path(model_id, version), ignore_errors=True)
         return [f"{model_id} {version}" for model_id, version in removed]
@@ -240,7 +238,7 @@ class Registry:
         except (DataError, OSError, KeyError, ValueError) as error:
             raise DataError(f"{run}: its policy cannot be loaded: {error}") from None
         if tuple(policy.symbols) != evidence.symbols:
-            raise DataError(f"{run}: its policy and its manifest name different symbols")
+            raise DataError(f"{run}: its policy and its manifest have different symbols")
         return replace(evidence, history=policy.history)
 
     def _copy(self, run: Path, model_id: str, evidence: Evidence) -> str:
@@ -262,7 +260,7 @@ class Registry:
                     (temporary / name).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(run / name, temporary / name)
                 (temporary / LISTING).write_text(text, encoding="utf-8")
-                # Copied and only then checked: a run that is being written to at the same time is noticed.
+                # Checked after copying, to notice a run that is being written at the same time.
                 _verify(temporary, version)
                 self._load(temporary)
         except FileExistsError:
@@ -274,7 +272,7 @@ class Registry:
             _verify(folder, version)
             return self._load(folder)
         except Exception as error:
-            # Whatever a loader may raise: the other models must go on being served.
+            # Any error of a loader: the other models must still be served.
             logger.exception("model %s %s cannot be loaded", folder.parent.name, version)
             reason = (
                 f"version {version} of model {folder.parent.name!r} cannot be loaded; the log has the cause"

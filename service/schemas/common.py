@@ -12,7 +12,7 @@ SNAPSHOT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}(@[1-9][0-9]{0,8})?$"
 
 
 def _only_text(value: Any) -> Any:
-    # Numbers would pass for days since 1970: an order manager that sends one has made a mistake.
+    # pydantic would read numbers as seconds since 1970.
     if isinstance(value, str | date):
         return value
     raise ValueError("a date must be a string of the form YYYY-MM-DD")
@@ -34,12 +34,12 @@ Volume = Annotated[float, Field(strict=True, ge=0, le=1e18, allow_inf_nan=False)
 
 
 class Strict(BaseModel):
-    """A request: members that it does not know are mistakes."""
+    """Base of requests; unknown members are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Answer(BaseModel):
-    """An answer."""
+    """Base of answers."""
 
     model_config = ConfigDict(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -61,23 +61,33 @@ class PricePanel(Strict):
 
 
 class Holdings(Strict):
-    """What is held now: either weights of the net asset value, or shares and cash."""
+    """Current holdings: either weights of the net asset value, or shares and cash."""
 
     weights: Holding | None = Field(None, description="Share of net asset value a symbol; the rest is cash.")
     shares: Annotated[dict[Symbol, Shares], Field(max_length=MAX_SYMBOLS)] | None = None
     cash: Money | None = Field(None, description="Cash beside `shares`; 0 if absent.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given and not given.keys() & cls.model_fields.keys():
+            raise ValueError(
+                'put symbols under weights or shares: {"weights": {"AAPL": 0.3}} or '
+                '{"shares": {"AAPL": 3}, "cash": 1000}'
+            )
+        return given
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
         if (self.weights is None) == (self.shares is None):
             raise ValueError("give either weights or shares")
         if self.weights is not None and self.cash is not None:
-            raise ValueError("cash goes with shares; beside weights it is what the weights leave")
+            raise ValueError("cash is allowed beside shares only; with weights it is 1 minus their sum")
         return self
 
 
 class Sizing(Strict):
-    """How to turn weights into whole lots."""
+    """Options for orders in whole lots."""
 
     nav: Annotated[float, Field(strict=True, ge=1e-6, le=1e15, allow_inf_nan=False)] | None = Field(
         None, description="Net asset value; with `holdings.shares` it is computed and must be absent."
@@ -91,7 +101,7 @@ class Sizing(Strict):
 
 
 class DecisionRequest(Strict):
-    """What to decide on."""
+    """Model, day, prices and holdings of a decision."""
 
     model: Name = Field(description="Id of a promoted model.")
     as_of: Day | None = Field(
@@ -101,10 +111,8 @@ class DecisionRequest(Strict):
         None, description="Snapshot to read; default: the one the model was trained on."
     )
     prices: PricePanel | None = Field(None, description="Prices to use instead of a snapshot.")
-    holdings: Holdings | None = Field(None, description="What is held at that close; default: cash only.")
-    allow_stale: bool = Field(
-        False, strict=True, description="Answer although the prices are older than allowed."
-    )
+    holdings: Holdings | None = Field(None, description="Holdings at that close; default: cash only.")
+    allow_stale: bool = Field(False, strict=True, description="Accept prices that are older than allowed.")
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -114,7 +122,7 @@ class DecisionRequest(Strict):
 
 
 class AllocationRequest(DecisionRequest):
-    """Ask for target weights and the orders that lead there."""
+    """Request for target weights and the orders that lead to them."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -130,17 +138,17 @@ class AllocationRequest(DecisionRequest):
         }
     )
 
-    sizing: Sizing | None = Field(None, description="Ask for orders in shares.")
+    sizing: Sizing | None = Field(None, description="Request orders in shares.")
 
 
 class SignalRequest(DecisionRequest):
-    """Ask for the scores behind the target weights."""
+    """Request for the scores behind the target weights."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"model": "demo", "as_of": "2022-12-28"}]})
 
 
 class TradeAt(Answer):
-    """When the decision can be traded."""
+    """Session and price at which the decision can be traded."""
 
     session: date
     price: Literal["open", "close"]
@@ -154,17 +162,17 @@ class Order(Answer):
     held_weight: float
     weight_change: float
     shares: float | None = Field(None, description="Shares to buy, or to sell where negative; whole lots.")
-    price: float | None = Field(None, description="Close that the shares were computed at.")
+    price: float | None = Field(None, description="Close used to compute the shares.")
     value: float | None = Field(None, description="shares × price.")
 
 
-class Decided(Answer):
-    """What every decision says of itself."""
+class Decision(Answer):
+    """Members of every decision."""
 
     id: str = Field(description="Id in the audit: the answer can be shown and recomputed later.")
     model: str
     version: str = Field(description="Content hash of the model's files.")
-    as_of: date = Field(description="Session whose close was decided on.")
+    as_of: date = Field(description="Session whose close was used.")
     trade_at: TradeAt
     data: str = Field(description="Snapshot used, or `request`.")
     data_hash: str
@@ -175,8 +183,8 @@ class Decided(Answer):
     warnings: list[str]
 
 
-class Allocation(Decided):
-    """Target weights; they and cash sum to one."""
+class Allocation(Decision):
+    """Target weights; weights and cash sum to one."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -209,7 +217,7 @@ class Allocation(Decided):
     cash: float
     per_seed_spread: dict[str, float] = Field(description="Standard deviation over the model's seeds.")
     orders: list[Order]
-    cash_after: float | None = Field(None, description="Cash once the share orders and their costs are paid.")
+    cash_after: float | None = Field(None, description="Cash after the orders and their costs are paid.")
 
 
 class Signal(Answer):
@@ -223,7 +231,7 @@ class Signal(Answer):
     agreement: float = Field(ge=0, le=1, description="Share of seeds on this side.")
 
 
-class Signals(Decided):
+class Signals(Decision):
     """Scores, highest first."""
 
     signals: list[Signal]

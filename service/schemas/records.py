@@ -13,14 +13,14 @@ JobStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
 class Health(Answer):
-    """The process answers."""
+    """The process is alive."""
 
     status: Literal["ok"] = "ok"
     version: str
 
 
 class Readiness(Answer):
-    """The service can give allocations."""
+    """The service can answer requests for allocations."""
 
     status: Literal["ready"] = "ready"
     models: list[str]
@@ -46,7 +46,7 @@ class ModelSummary(Answer):
     seeds: int
     data: str
     symbols: list[str]
-    trained_until: date | None = Field(description="Last day the model has learned from.")
+    trained_until: date | None = Field(description="Last day of the training and validation prices.")
 
 
 class ModelDetail(ModelSummary):
@@ -103,7 +103,7 @@ class Job(Answer):
     status: JobStatus
     progress: float = Field(ge=0, le=1)
     message: str
-    attempt: int = Field(ge=0, description="How often it was started; more than once after a crash.")
+    attempt: int = Field(ge=0, description="Number of starts; more than one after a crash.")
     parameters: dict[str, Any]
     created_at: datetime
     started_at: datetime | None
@@ -118,7 +118,7 @@ class JobList(Answer):
 
 
 class JobResult(Answer):
-    """What a job found."""
+    """Result of a job."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -127,7 +127,7 @@ class JobResult(Answer):
 
 
 class AuditRecord(Answer):
-    """One allocation or signal that was given out."""
+    """One allocation or signal in the audit."""
 
     id: str
     created_at: datetime
@@ -199,7 +199,7 @@ class TrainingRequest(Strict):
         }
     )
 
-    name: Name = Field(description="Name of the run to make.")
+    name: Name = Field(description="Name of the new run.")
     data: SnapshotName
     agent: Literal["dense", "exact", "relaxed", "rpp", "augmented"] = "relaxed"
     seeds: int | None = Field(None, strict=True, ge=1, le=64)
@@ -208,6 +208,6 @@ class TrainingRequest(Strict):
 
 
 class AuditList(Answer):
-    """Answers given out, newest first."""
+    """Answers in the audit, newest first."""
 
     records: list[AuditRecord]

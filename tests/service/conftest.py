@@ -217,37 +217,60 @@ def trained_home(trained: Path, home: Path) -> Path:
     return home
 
 
+class PostgreSQL:
+    """A PostgreSQL server of the tests' own."""
+
+    def __init__(self, folder: Path, programs: Path) -> None:
+        self._folder, self._programs = folder, programs
+        # The server refuses to run as root; a user that owns nothing else will do.
+        self._user = "nobody" if os.geteuid() == 0 else None
+        if self._user:
+            shutil.chown(folder, self._user)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        self.url = f"postgresql+pg8000://equitrade@127.0.0.1:{self._port}/postgres"
+        data = str(folder / "data")
+        self._call("initdb", "-D", data, "-U", "equitrade", "-A", "trust", "--no-sync", "-E", "UTF8")
+        self.start()
+
+    def start(self) -> None:
+        options = f"-p {self._port} -c listen_addresses=127.0.0.1 -k {self._folder} -c fsync=off"
+        self._control("-l", str(self._folder / "log"), "-o", options, "start")
+
+    def stop(self) -> None:
+        self._control("-m", "immediate", "stop")
+
+    def _control(self, *arguments: str) -> None:
+        self._call("pg_ctl", "-D", str(self._folder / "data"), "-w", *arguments)
+
+    def _call(self, name: str, *arguments: str) -> None:
+        command = [str(self._programs / name), *arguments]
+        subprocess.run(
+            command, check=True, user=self._user, cwd=self._folder, stdout=subprocess.DEVNULL, timeout=120
+        )
+
+
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a PostgreSQL server: the environment's, or one of our own, stopped at the end."""
-    given = os.environ.get("EQUITRADE_TEST_POSTGRESQL_URL")
-    if given:
-        yield given
-        return
+def own_postgresql() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server that a test may stop and start."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
         pytest.skip("no PostgreSQL: set EQUITRADE_TEST_POSTGRESQL_URL or install Debian's package postgresql")
     folder = Path(tempfile.mkdtemp(prefix="equitrade-postgresql-"))
-    # The server refuses to run as root; a user that owns nothing else will do.
-    user = "nobody" if os.geteuid() == 0 else None
-    if user:
-        shutil.chown(folder, user)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-
-    def call(name: str, *arguments: str) -> None:
-        command = [str(found[-1].with_name(name)), *arguments]
-        subprocess.run(command, check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL, timeout=120)
-
-    call("initdb", "-D", str(folder / "data"), "-U", "equitrade", "-A", "trust", "--no-sync", "-E", "UTF8")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -k {folder} -c fsync=off"
-    call("pg_ctl", "-D", str(folder / "data"), "-l", str(folder / "log"), "-w", "-o", options, "start")
+    server = PostgreSQL(folder, found[-1].parent)
     try:
-        yield f"postgresql+pg8000://equitrade@127.0.0.1:{port}/postgres"
+        yield server
     finally:
-        call("pg_ctl", "-D", str(folder / "data"), "-m", "immediate", "-w", "stop")
+        server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(request: pytest.FixtureRequest) -> str:
+    """URL of a PostgreSQL server: the environment's, or one of our own."""
+    given = os.environ.get("EQUITRADE_TEST_POSTGRESQL_URL")
+    return given or str(request.getfixturevalue("own_postgresql").url)
 
 
 @pytest.fixture

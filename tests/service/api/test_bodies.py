@@ -30,12 +30,21 @@ def test_prices_as_strings_cost_one_error_a_series(service: Any, kind_of: Any) -
 
 
 def test_unknown_members_are_counted_before_they_are_validated(service: Any, kind_of: Any) -> None:
-    members = {f"m{k}": k for k in range(200_000)}
+    members = {f"m{k}": k for k in range(20_000)}
     answer = post(service, json.dumps({"model": "toy", **members}).encode())
     assert kind_of(answer) == "invalid-request"
-    assert "200001 members; at most 2000" in answer.json()["detail"]
+    assert "20001 members; at most 2000" in answer.json()["detail"]
     answer = post(service, json.dumps({"model": "toy", "holdings": {"weights": members}}).encode())
-    assert "200000 members; at most 2000" in answer.json()["detail"]
+    assert "20000 members; at most 2000" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("part", [b'"a":0,', b"[],", b"{},"])
+def test_members_of_a_whole_body_are_counted_before_it_is_parsed(
+    service: Any, kind_of: Any, part: bytes
+) -> None:
+    answer = post(service, b"[" + part * 50_000 + b"0]")
+    assert kind_of(answer) == "invalid-request"
+    assert "at most 40000" in answer.json()["detail"]
 
 
 def test_long_lists_are_counted_before_they_are_validated(service: Any) -> None:
@@ -91,3 +100,11 @@ def test_forms_are_limited_before_they_are_parsed(
 ) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     assert kind_of(service.client.post("/login", content=content, headers=headers)) == kind
+
+
+def test_holdings_without_a_form_are_answered_with_both_forms(service: Any, kind_of: Any) -> None:
+    answer = post(service, b'{"model": "toy", "holdings": {"AAA": 3}}')
+    assert kind_of(answer) == "invalid-holdings"
+    assert "weights" in answer.json()["detail"]
+    assert "shares" in answer.json()["detail"]
+    assert len(answer.json()["errors"]) == 1

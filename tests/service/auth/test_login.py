@@ -143,3 +143,17 @@ def test_bad_passwords_are_refused(site: Any, password: str) -> None:
 def test_api_does_not_take_the_cookie(site: Any, kind_of: Any) -> None:
     log_in(site)
     assert kind_of(site.client.get("/api/v1/models")) == "missing-key"
+
+
+def test_a_user_is_not_created_without_a_terminal_or_a_password(home: Any) -> None:
+    from typer.testing import CliRunner
+
+    from data.errors import DataError
+    from service.cli.users import app
+
+    command = ["create", "ann", "--home", str(home)]
+    answer = CliRunner().invoke(app, command)
+    assert isinstance(answer.exception, DataError)
+    assert "--password-stdin" in str(answer.exception)
+    answer = CliRunner().invoke(app, [*command, "--password-stdin"], input="a good long password\n")
+    assert answer.exit_code == 0

@@ -160,3 +160,42 @@ def test_commands_name_the_file_in_one_line(asked: Asked) -> None:
         asked.service.state.keys.all()
     assert str(asked.file) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.postgresql
+def test_a_restart_of_postgresql(
+    own_postgresql: Any,
+    home: Path,
+    make_service: Callable[..., Any],
+    prices: Callable[[], Any],
+    kind_of: Callable[[Any], str],
+) -> None:
+    from data import SnapshotStore
+    from service.core.settings import load_settings
+
+    service = make_service(
+        load_settings(home=home, database_url=own_postgresql.url, rate_limit="100000/minute")
+    )
+    SnapshotStore(home).save(prices(), "toy", provider={"name": "test"})
+    service.promote()
+    headers = service.key()
+
+    def allocate() -> Any:
+        return service.client.post(URL, json={"model": "toy"}, headers=headers)
+
+    assert allocate().status_code == 200
+    own_postgresql.stop()
+    try:
+        for _ in range(3):
+            started = time.monotonic()
+            answer = allocate()
+            assert time.monotonic() - started < 5.0
+            assert (answer.status_code, kind_of(answer)) == (503, "not-ready")
+            assert "its server cannot be reached" in answer.json()["detail"]
+            assert int(answer.headers["retry-after"]) >= 1
+    finally:
+        own_postgresql.start()
+    assert allocate().status_code == 200
+    own_postgresql.stop()
+    own_postgresql.start()
+    assert allocate().status_code == 200  # its connections were replaced
