@@ -12,7 +12,7 @@ from data.calendars import resolve_calendar
 from data.errors import check_choices
 from data.prices import Prices
 from data.quality.findings import ALLOWABLE, Finding, Report
-from data.quality.jumps import STALE_SESSIONS, check_splits, check_stale
+from data.quality.jumps import STALE_SESSIONS, check_jumps, check_stale
 from data.quality.raw_table import RawTable, raw_table
 from data.quality.sessions import check_sessions
 
@@ -72,7 +72,7 @@ def check_table(
     dates = pd.DatetimeIndex(np.unique(table.frame["date"].dropna().to_numpy()))
     code = resolve_calendar(calendar, dates) if len(dates) else None
     findings += check_sessions(table, code, automatic=calendar == "auto")
-    findings += check_splits(table)
+    findings += check_jumps(table)
     findings += check_stale(table, stale_sessions)
     return Report(tuple(findings), code, allowed)
 

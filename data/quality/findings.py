@@ -37,7 +37,9 @@ WARNINGS: dict[str, str] = {
     "missing-session": "the exchange was open and there is no row",
     "not-a-session": "there is a row on a day on which the exchange was closed",
     "no-calendar": "the dates fit no known exchange: sessions were not checked",
-    "split-jump": "a jump that looks like a split which prices were not adjusted for",
+    "spike": "a price is far off and returns within a few sessions",
+    "split-jump": "a jump looks like a split that prices were not adjusted for",
+    "large-move": "a move far beyond the usual ones, a crash or an error",
     "stale-run": "the close stays the same for many sessions",
 }
 #: Errors that a user may accept. With the others the prices would have no meaning.
@@ -55,6 +57,7 @@ CURES: dict[str, tuple[str, ...]] = {
     "non-positive": ("blank-bad-values",),
     "high-below-low": ("blank-high-low",),
     "not-a-session": ("drop-closed-days",),
+    "spike": ("blank-spikes",),
     "split-jump": ("adjust-splits",),
 }
 

@@ -14,6 +14,12 @@ from data.quality.raw_table import RawTable
 from data.quality.repairs import apply_repairs
 from data.snapshots.store import Snapshot, SnapshotStore
 
+_JUMP_NOTES = {
+    "spike": "Spikes, prices that are far off and return within a few sessions",
+    "split-jump": "Jumps that look like splits which prices were not adjusted for",
+    "large-move": "Moves far beyond the usual ones, crashes or errors",
+}
+
 
 @dataclass(frozen=True)
 class CheckOptions:
@@ -125,7 +131,8 @@ def _notes(repairs: list[dict[str, Any]], report: Report) -> list[str]:
     notes = [f"Repaired on request: {entry['repair']} ({entry['count']} changes)." for entry in repairs]
     if report.allowed:
         notes.append(f"Accepted on request: {', '.join(report.allowed)}.")
-    jumps = report.counts().get("split-jump", 0)
-    if jumps:
-        notes.append(f"{jumps} jumps look like splits that prices were not adjusted for.")
+    for kind, text in _JUMP_NOTES.items():
+        count = report.counts().get(kind, 0)
+        if count:
+            notes.append(f"{text}: {count}.")
     return notes

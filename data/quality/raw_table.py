@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -43,6 +45,22 @@ class RawTable:
     def price_fields(self) -> list[str]:
         """Price fields that the source has."""
         return [name for name in PRICE_FIELDS if name in self.frame.columns]
+
+    @cached_property
+    def codes(self) -> np.ndarray:
+        """Number of the symbol of each row, in order of first appearance [rows]."""
+        codes: np.ndarray = pd.factorize(self.frame["symbol"])[0]
+        return codes
+
+    def series(self, field: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield rows and values of each symbol with two or more positive values, in order of date."""
+        values, dates = self.frame[field].to_numpy(), self.frame["date"].to_numpy()
+        rows = np.flatnonzero(~np.isnat(dates) & (values > 0) & np.isfinite(values))
+        rows = rows[np.lexsort((dates[rows], self.codes[rows]))]
+        ends = np.flatnonzero(np.diff(self.codes[rows])) + 1
+        for part in np.split(rows, ends):
+            if len(part) > 1:
+                yield part, values[part]
 
     def keep(self, mask: np.ndarray) -> RawTable:
         """Return the table of the rows where `mask` is true."""

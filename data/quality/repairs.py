@@ -12,7 +12,7 @@ import pandas as pd
 from data.calendars import resolve_calendar, sessions_of
 from data.errors import check_choices
 from data.quality.findings import CURES
-from data.quality.jumps import ratio_text, split_jumps
+from data.quality.jumps import Jumps, ratio_text
 from data.quality.raw_table import RawTable
 
 Result = tuple[RawTable, list[str]]
@@ -139,7 +139,8 @@ def _drop_closed_days(table: RawTable, calendar: str) -> Result:
 def _adjust_splits(table: RawTable, calendar: str) -> Result:
     frame = table.frame.copy()
     changes = []
-    for jump in split_jumps(table):
+    for jump in Jumps(table).splits:
+        assert jump.ratio is not None
         symbol, date = frame["symbol"].iat[jump.row], frame["date"].iat[jump.row]
         before = ((frame["symbol"] == symbol) & (frame["date"] < date)).to_numpy(dtype=bool)
         frame.loc[before, table.price_fields] /= jump.ratio
@@ -147,6 +148,18 @@ def _adjust_splits(table: RawTable, calendar: str) -> Result:
             frame.loc[before, "volume"] *= jump.ratio
         split = ratio_text(jump.ratio)
         changes.append(f"{_where(table, jump.row)}: prices before divided by {jump.ratio:g} ({split} split)")
+    return replace(table, frame=frame), changes
+
+
+def _blank_spikes(table: RawTable, calendar: str) -> Result:
+    frame = table.frame.copy()
+    changes = []
+    for spike in Jumps(table).spikes:
+        # With the close the whole bar is in doubt.
+        fields = table.price_fields if spike.field in ("close", "adj_close") else [spike.field]
+        rows = list(spike.rows)
+        frame.loc[rows, fields] = np.nan
+        changes += [f"{_where(table, row)}: {', '.join(fields)} → missing" for row in rows]
     return replace(table, frame=frame), changes
 
 
@@ -167,5 +180,6 @@ REPAIRS: dict[str, Repair] = {
     "blank-bad-values": Repair("make zero, negative and infinite values missing", _blank_bad_values),
     "blank-high-low": Repair("make high and low missing where high is below low", _blank_high_low),
     "drop-closed-days": Repair("drop rows on days on which the exchange was closed", _drop_closed_days),
+    "blank-spikes": Repair("make prices that are far off and return missing", _blank_spikes),
     "adjust-splits": Repair("divide prices before a suspected split by its ratio", _adjust_splits),
 }

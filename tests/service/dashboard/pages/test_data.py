@@ -71,7 +71,7 @@ def test_bundled_gaps_need_no_prices(site: Any, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(site.state.snapshots, "get", None)
     assert site.client.get(f"{PATH}?data=sp500-20").status_code == 200
     assert table(site, "gaps", "?data=sp500-20").empty
-    assert len(table(site, "findings", "?data=sp500-20")) == 20
+    assert len(table(site, "findings", "?data=sp500-20")) == 30
 
 
 def test_versions_are_told_apart(site: Any) -> None:
