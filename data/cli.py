@@ -47,6 +47,10 @@ DateFormat = Annotated[
 Decimal = Annotated[
     str | None, typer.Option(help="Decimal mark of the numbers, '.' or ',', where it is not clear.")
 ]
+Closes = Annotated[
+    str,
+    typer.Option(help="Closes are raw (as traded) or adjusted (for splits and dividends); auto finds out."),
+]
 TableLayout = Annotated[
     str, typer.Option("--layout", help="wide (a column per symbol), long (a column per field) or auto.")
 ]
@@ -114,6 +118,7 @@ def import_command(
     date_format: DateFormat = None,
     decimal: Decimal = None,
     layout: TableLayout = "auto",
+    closes: Closes = "auto",
     calendar: Calendar = "auto",
     repair: Repairs = None,
     allow: Allowed = None,
@@ -132,7 +137,7 @@ def import_command(
     from data.snapshots.store import SnapshotStore, check_name
 
     check_name(name)
-    options = ReadOptions(parse_mapping(mapping or ()), symbol, date_format, decimal, layout)
+    options = ReadOptions(parse_mapping(mapping or ()), symbol, date_format, decimal, layout, closes)
     checks = CheckOptions(calendar, tuple(repair or ()), tuple(allow or ()), strict)
     with working(f"reading {len(files)} file{'s' if len(files) > 1 else ''}"):
         result = read_prices(files, name=name, options=options, checks=checks)
@@ -185,6 +190,7 @@ def validate_command(
     date_format: DateFormat = None,
     decimal: Decimal = None,
     layout: TableLayout = "auto",
+    closes: Closes = "auto",
     calendar: Calendar = "auto",
     everything: Everything = False,
     as_json: JsonOption = False,
@@ -199,7 +205,7 @@ def validate_command(
     from data.readers.columns import parse_mapping
     from data.readers.files import ReadOptions
 
-    options = ReadOptions(parse_mapping(mapping or ()), symbol, date_format, decimal, layout)
+    options = ReadOptions(parse_mapping(mapping or ()), symbol, date_format, decimal, layout, closes)
     with working(f"checking {name}"):
         report = validate_named(name, home=home, options=options, calendar=calendar)
     if as_json:

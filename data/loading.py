@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,7 @@ def validate_named(
         If there is nothing of that name, or a file cannot be read at all.
     """
     from data.providers.bundled import bundled_names
+    from data.quality.adjustment import add_adjusted_closes
     from data.quality.checks import check_table, validate
     from data.readers.files import ReadOptions, read_table
     from data.snapshots.store import SnapshotStore
@@ -83,7 +85,8 @@ def validate_named(
     name = str(name_or_path)
     if name not in bundled_names() and not SnapshotStore(home).has(name) and Path(name).is_file():
         table, _ = read_table([name], options or ReadOptions())
-        return check_table(table, calendar=calendar)
+        table, notes = add_adjusted_closes(table)
+        return replace(check_table(table, calendar=calendar), notes=tuple(notes))
     return validate(load_prices(name, home=home), calendar=calendar)
 
 

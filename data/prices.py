@@ -153,7 +153,8 @@ class Prices:
     def adjusted(self, field: str = "close") -> pd.DataFrame:
         """Return a price field adjusted for splits and dividends: field × adj_close / close [T, N].
 
-        A symbol without adjusted closes is not adjusted.
+        The factor of a session without an adjusted close is the symbol's last one, and 1 before its first one. It never
+        comes from a later session: nothing that is decided in a session may depend on what became known after it.
 
         Raises
         ------
@@ -165,14 +166,12 @@ class Prices:
         frame = self.field(field)
         if "adj_close" not in self.fields:
             return frame
-        adjusted, close = self.fields["adj_close"], self.fields["close"]
-        without = adjusted.isna().all()
-        if without.any():
-            adjusted = adjusted.fillna(close.loc[:, without])
+        adjusted = self.fields["adj_close"]
+        factor = (adjusted / self.close).ffill().fillna(1.0)
         if field == "close":
-            # A missing close stays missing.
-            return adjusted.where(frame.notna())
-        return frame * (adjusted / close)
+            # Adjusted closes are taken as they are; a missing close stays missing.
+            return adjusted.fillna(frame * factor).where(frame.notna())
+        return frame * factor
 
     def field(self, name: str) -> pd.DataFrame:
         """Return one field [T, N], or raise DataError with the names of the existing fields."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 from data.calendars import resolve_calendar
 from data.errors import check_choices
 from data.prices import Prices
+from data.quality.adjustment import check_adjustments
 from data.quality.findings import ALLOWABLE, Finding, Report
 from data.quality.jumps import STALE_SESSIONS, check_jumps, check_stale
 from data.quality.raw_table import RawTable, raw_table
@@ -35,7 +37,8 @@ def validate(prices: Prices, *, calendar: str = "auto", stale_sessions: int = ST
     stale_sessions
         Shortest run of equal closes that is reported.
     """
-    return check_table(raw_table(prices), calendar=calendar, stale_sessions=stale_sessions)
+    report = check_table(raw_table(prices), calendar=calendar, stale_sessions=stale_sessions)
+    return replace(report, notes=prices.notes)
 
 
 def check_table(
@@ -73,6 +76,7 @@ def check_table(
     code = resolve_calendar(calendar, dates) if len(dates) else None
     findings += check_sessions(table, code, automatic=calendar == "auto")
     findings += check_jumps(table)
+    findings += check_adjustments(table)
     findings += check_stale(table, stale_sessions)
     return Report(tuple(findings), code, allowed)
 

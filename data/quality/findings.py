@@ -40,6 +40,7 @@ WARNINGS: dict[str, str] = {
     "spike": "a price is far off and returns within a few sessions",
     "split-jump": "a jump looks like a split that prices were not adjusted for",
     "large-move": "a move far beyond the usual ones, a crash or an error",
+    "late-adjustment": "adjusted closes begin later than closes, at another price",
     "stale-run": "the close stays the same for many sessions",
 }
 #: Errors that a user may accept. With the others the prices would have no meaning.
@@ -107,11 +108,14 @@ class Report:
         The exchange calendar that sessions were checked against (a code of exchange_calendars), or None.
     allowed
         Kinds of errors that the user accepts.
+    notes
+        Facts about the prices that are no findings.
     """
 
     findings: tuple[Finding, ...]
     calendar: str | None = None
     allowed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def errors(self) -> tuple[Finding, ...]:

@@ -27,6 +27,8 @@ _LOOKBACK = 63
 _LONGEST_SPIKE, _LEFT_BY_SPIKE = 5, 0.25
 # Least distance of the spike of an open, high or low from the closes around it, as a log return.
 _FAR_FROM_CLOSES = np.log(1.5)
+# A source may date a split some sessions off.
+_SPLIT_SESSIONS = 5
 STALE_SESSIONS = 10
 
 
@@ -110,19 +112,20 @@ class Jumps:
                 self._close_spikes.append(Spike(at, field, float(closes[index]), float(closes[index + 1])))
             elif abs(returns[index]) > _LEAST_JUMP:
                 jump = Jump(int(rows[index + 1]), float(closes[index]), float(closes[index + 1]))
-                self._classify(jump, field, float(returns[index]))
+                around = rows[max(0, index - _SPLIT_SESSIONS) : index + _SPLIT_SESSIONS + 2]
+                self._classify(jump, field, float(returns[index]), around)
 
-    def _classify(self, jump: Jump, field: str, log_return: float) -> None:
+    def _classify(self, jump: Jump, field: str, log_return: float, around: np.ndarray) -> None:
         ratio = _split_ratio(-log_return)
-        if ratio is None or self._is_no_split(jump, ratio, field):
+        if ratio is None or self._is_no_split(jump, ratio, field, around):
             self._moves.append(jump)
         else:
             self._splits.append(Jump(jump.row, jump.before, jump.after, ratio))
 
-    def _is_no_split(self, jump: Jump, ratio: float, field: str) -> bool:
-        """Return True if the splits of the source have none on that day, or the open has not jumped."""
+    def _is_no_split(self, jump: Jump, ratio: float, field: str, around: np.ndarray) -> bool:
+        """Return True if the splits of the source have none about that day, or the open has not jumped."""
         frame = self._table.frame
-        if "splits" in frame.columns and frame["splits"].iat[jump.row] == 1:
+        if "splits" in frame.columns and (frame["splits"].to_numpy()[around] == 1).all():
             return True
         if "open" not in frame.columns or field != "close":
             return False

@@ -8,6 +8,7 @@ from typing import Any
 
 from data.errors import DataError
 from data.prices import Prices
+from data.quality.adjustment import add_adjusted_closes
 from data.quality.checks import check_table, is_newest_first
 from data.quality.findings import Report
 from data.quality.raw_table import RawTable
@@ -96,6 +97,7 @@ def check_and_build(
         # Some exports are written so; it is not disorder.
         table = replace(table, frame=table.frame.iloc[::-1].reset_index(drop=True))
     table, repairs = apply_repairs(table, options.repair, calendar=options.calendar)
+    table, return_notes = add_adjusted_closes(table)
     report = check_table(table, calendar=options.calendar, allow=options.allow)
     report.raise_errors(name, strict=options.strict)
     if table.frame.empty:
@@ -106,7 +108,7 @@ def check_and_build(
         table.frame[["date", "symbol", *table.fields]],
         name,
         symbols=[symbol for symbol in order if symbol in left],
-        notes=[*notes, *volume_notes, *_notes(repairs, report)],
+        notes=[*notes, *return_notes, *volume_notes, *_notes(repairs, report)],
     )
     direction = "newest first" if newest_first else "oldest first"
     return ImportResult(prices, report, repairs, {**source, "order": direction})

@@ -30,11 +30,14 @@ class RawTable:
         Findings of the reader.
     word
         Unit of places: ``line`` or ``row``.
+    closes
+        ``raw``, ``adjusted`` or ``auto``: see `data.quality.adjustment.CLOSES`.
     """
 
     frame: pd.DataFrame
     findings: tuple[Finding, ...] = field(default=())
     word: str = "line"
+    closes: str = "auto"
 
     @property
     def fields(self) -> list[str]:
@@ -51,6 +54,13 @@ class RawTable:
         """Number of the symbol of each row, in order of first appearance [rows]."""
         codes: np.ndarray = pd.factorize(self.frame["symbol"])[0]
         return codes
+
+    @cached_property
+    def moments(self) -> np.ndarray:
+        """Date and time of each row, datetime64; midnight where it has no time [rows]."""
+        minutes = np.nan_to_num(self.frame["time"].to_numpy(dtype=float))
+        moments: np.ndarray = self.frame["date"].to_numpy() + (minutes * 60e9).astype("timedelta64[ns]")
+        return moments
 
     def series(self, field: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield rows and values of each symbol with two or more positive values, in order of date."""

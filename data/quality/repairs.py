@@ -11,6 +11,7 @@ import pandas as pd
 
 from data.calendars import resolve_calendar, sessions_of
 from data.errors import check_choices
+from data.quality.adjustment import add_adjusted_closes
 from data.quality.findings import CURES
 from data.quality.jumps import Jumps, ratio_text
 from data.quality.raw_table import RawTable
@@ -139,13 +140,16 @@ def _drop_closed_days(table: RawTable, calendar: str) -> Result:
 def _adjust_splits(table: RawTable, calendar: str) -> Result:
     frame = table.frame.copy()
     changes = []
-    for jump in Jumps(table).splits:
+    # A split that the source has and that makes its adjusted closes is no suspect.
+    for jump in Jumps(add_adjusted_closes(table)[0]).splits:
         assert jump.ratio is not None
         symbol, date = frame["symbol"].iat[jump.row], frame["date"].iat[jump.row]
         before = ((frame["symbol"] == symbol) & (frame["date"] < date)).to_numpy(dtype=bool)
         frame.loc[before, table.price_fields] /= jump.ratio
         if "volume" in table.fields:
             frame.loc[before, "volume"] *= jump.ratio
+        if "dividends" in table.fields:
+            frame.loc[before, "dividends"] /= jump.ratio
         split = ratio_text(jump.ratio)
         changes.append(f"{_where(table, jump.row)}: prices before divided by {jump.ratio:g} ({split} split)")
     return replace(table, frame=frame), changes

@@ -102,6 +102,7 @@ def import_payload(snapshot: Snapshot, result: ImportResult) -> dict[str, Any]:
         **_range(result.prices),
         "differences": list(snapshot.differences),
         "repairs": result.repairs,
+        "notes": list(result.prices.notes),
         "validation": result.report.summary(),
         "findings": result.report.rows(),
     }
@@ -121,6 +122,7 @@ def import_lines(snapshot: Snapshot, result: ImportResult, *, everything: bool) 
     file = snapshot.path / "findings.csv" if snapshot.written else None
     yield from report_lines(result.report, everything=everything, file=file)
     yield from _repair_lines(result.repairs)
+    yield from (f"note     {note}" for note in prices.notes)
     yield (
         f"{len(prices.dates)} sessions from {prices.dates[0].date()} to {prices.dates[-1].date()}, "
         f"{len(prices.symbols)} symbols, {', '.join(prices.fields)}"
@@ -134,7 +136,7 @@ def import_lines(snapshot: Snapshot, result: ImportResult, *, everything: bool) 
 
 def report_payload(name: str, report: Report) -> dict[str, Any]:
     """Return calendar, counts and findings of a report."""
-    return {"name": name, **report.summary(), "findings": report.rows()}
+    return {"name": name, **report.summary(), "notes": list(report.notes), "findings": report.rows()}
 
 
 def report_lines(report: Report, *, everything: bool, file: Path | None = None) -> Iterator[str]:
@@ -158,6 +160,7 @@ def report_lines(report: Report, *, everything: bool, file: Path | None = None) 
         if len(shown) < count:
             where = f", all in {file}" if file is not None else ""
             yield f"  … and {count - len(shown)} more (--all lists them{where})"
+    yield from (f"note     {note}" for note in report.notes)
 
 
 def _repair_lines(repairs: list[dict[str, Any]]) -> Iterator[str]:

@@ -34,8 +34,27 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     "close": ("close", "closeprice", "closelast", "closingprice", "closing", "last", "pxlast", "price"),
     "adj_close": ("adjclose", "adjustedclose", "adjcloseprice", "closeadj", "adjustedclosingprice"),
     "volume": ("volume", "vol", "sharevolume", "tradedvolume", "pxvolume"),
-    "dividends": ("dividends", "dividend", "exdividend", "divcash"),
-    "splits": ("splits", "stocksplits", "split", "splitratio", "splitfactor", "splitcoefficient"),
+    "dividends": (
+        "dividends",
+        "dividend",
+        "exdividend",
+        "divcash",
+        "dividendamount",
+        "cashdividend",
+        "cashdividends",
+        "dividendpershare",
+        "distributions",
+        "div",
+    ),
+    "splits": (
+        "splits",
+        "stocksplits",
+        "stocksplit",
+        "split",
+        "splitratio",
+        "splitfactor",
+        "splitcoefficient",
+    ),
     "currency": ("currency", "ccy"),
 }
 # Single letters stand for fields only where all four prices are there.
@@ -61,11 +80,14 @@ class Layout:
         (symbol, field) → column, of a wide table; empty for a long one.
     ignored
         Columns without a role.
+    adjusted
+        The closes are adjusted ones, by the name of their column.
     """
 
     roles: Mapping[str, str]
     wide: Mapping[tuple[str, str], str]
     ignored: tuple[str, ...]
+    adjusted: bool = False
 
 
 def parse_mapping(entries: Iterable[str]) -> dict[str, str]:
@@ -143,7 +165,7 @@ def detect_layout(
                 f"{place}: '{roles['close']}' may be the close or, like {', '.join(rest[:3])}, a symbol; write "
                 "--layout long or --layout wide"
             )
-        return Layout(roles, {}, tuple(rest))
+        return Layout(roles, {}, tuple(rest), field_of(roles["close"]) == "adj_close")
     if layout == "long":
         raise DataError(f"{place}: no close among {', '.join(columns)}; name it with --map close=COLUMN")
     return _wide(columns, place, roles, rest, layout)
@@ -178,7 +200,14 @@ def _wide(columns: Sequence[str], place: str, roles: dict[str, str], rest: list[
     if not values:
         raise DataError(f"{place}: no price column beside '{roles['date']}'")
     pairs = _split_names(values) or {(name.strip(), "close"): name for name in values}
-    return Layout({"date": roles["date"]}, pairs, ())
+    adjusted = all(field != "close" for _, field in pairs)
+    if adjusted:
+        # The only closes of the file are adjusted: they are what the prices are.
+        pairs = {
+            (symbol, "close" if name == "adj_close" else name): column
+            for (symbol, name), column in pairs.items()
+        }
+    return Layout({"date": roles["date"]}, pairs, (), adjusted)
 
 
 def _find(
@@ -226,7 +255,7 @@ def _split_names(columns: Sequence[str]) -> dict[tuple[str, str], str]:
     for separator in _PAIR_SEPARATORS:
         for field_first in (False, True):
             pairs = _pairs(names, columns, separator, field_first)
-            if pairs is not None and any(field == "close" for _, field in pairs):
+            if pairs is not None and {"close", "adj_close"} & {field for _, field in pairs}:
                 return pairs
     return {}
 

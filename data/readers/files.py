@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ import pandas as pd
 
 from data.errors import DataError, check_choices
 from data.fields import FIELDS
+from data.quality.adjustment import CLOSES
 from data.quality.findings import Finding
 from data.quality.pipeline import CheckOptions, ImportResult, check_and_build
 from data.quality.raw_table import RawTable, with_places
 from data.readers.columns import LAYOUTS, Layout, detect_layout, field_of
 from data.readers.csv_text import read_bytes, read_text
 from data.readers.dates import ParsedDates, parse_dates, parse_times
-from data.readers.numbers import NumberFormat, ParsedNumbers, find_format, parse_numbers
+from data.readers.numbers import NumberFormat, ParsedNumbers, find_format, parse_numbers, parse_splits
 
 __all__ = ["ReadOptions", "read_prices", "read_table"]
 
@@ -49,6 +50,8 @@ class ReadOptions:
         Decimal mark, ``.`` or ``,``, where it is not clear.
     layout
         ``long``, ``wide`` or ``auto``.
+    closes
+        ``raw``, ``adjusted`` or ``auto``: see `data.quality.adjustment.CLOSES`.
     """
 
     mapping: Mapping[str, str] = field(default_factory=dict)
@@ -56,9 +59,11 @@ class ReadOptions:
     date_format: str | None = None
     decimal: str | None = None
     layout: str = "auto"
+    closes: str = "auto"
 
     def __post_init__(self) -> None:
         check_choices([self.layout], LAYOUTS, "--layout")
+        check_choices([self.closes], CLOSES, "--closes")
         check_choices([self.decimal or "."], (".", ","), "--decimal")
 
 
@@ -104,9 +109,12 @@ def read_table(paths: Sequence[str | Path], options: ReadOptions) -> tuple[RawTa
     frame = pd.concat([table.frame for table in tables], ignore_index=True)
     order = ["date", "symbol", *fields, "file", "line", "time", "offset", "currency", "unreadable"]
     findings = tuple(item for table in tables for item in table.findings)
-    chosen = {key: getattr(options, key) for key in ("symbol", "date_format", "decimal", "layout")}
+    chosen = {key: getattr(options, key) for key in ("symbol", "date_format", "decimal", "layout", "closes")}
     source = {"name": "files", "files": files, "options": {"map": dict(options.mapping), **chosen}}
-    return RawTable(frame[order], findings, tables[0].word), source
+    closes = options.closes
+    if closes == "auto" and all(table.closes == "adjusted" for table in tables):
+        closes = "adjusted"
+    return RawTable(frame[order], findings, tables[0].word, closes), source
 
 
 def _read_file(path: Path, options: ReadOptions) -> tuple[RawTable, dict[str, Any]]:
@@ -130,7 +138,7 @@ def _read_file(path: Path, options: ReadOptions) -> tuple[RawTable, dict[str, An
         "columns": dict(reader.layout.roles),
         "ignored": list(reader.layout.ignored),
     }
-    return RawTable(table.frame, (*findings, *table.findings), table.word), description
+    return replace(table, findings=(*findings, *table.findings)), description
 
 
 def _read_parquet(content: bytes, path: Path) -> pd.DataFrame:
@@ -176,7 +184,8 @@ class _Reader:
     def read(self) -> RawTable:
         """Return the rows of the file."""
         table = self._wide() if self.layout.wide else self._long()
-        return RawTable(table, tuple(self._problems()), self.word)
+        closes = "adjusted" if self.layout.adjusted else "auto"
+        return RawTable(table, tuple(self._problems()), self.word, closes)
 
     @cached_property
     def layout(self) -> Layout:
@@ -206,7 +215,10 @@ class _Reader:
     @cached_property
     def numbers(self) -> dict[str, ParsedNumbers]:
         """Columns of numbers → their numbers."""
-        return {column: parse_numbers(self.frame[column], self.form) for column in self.values}
+        return {
+            column: (parse_splits if name == "splits" else parse_numbers)(self.frame[column], self.form)
+            for column, name in self.values.items()
+        }
 
     @cached_property
     def dates(self) -> ParsedDates:
@@ -238,7 +250,7 @@ class _Reader:
         unreadable = np.zeros(len(self.frame), dtype=bool)
         for column, name in self.values.items():
             numbers = self.numbers[column]
-            columns[name] = _shares(numbers.values) if name == "splits" else numbers.values
+            columns[name] = numbers.values
             unreadable |= numbers.unreadable
             for row, sign in numbers.currencies.items():
                 signs[row] = signs[row] or sign
@@ -257,14 +269,15 @@ class _Reader:
         signs = np.full(shape, "", dtype=object)
         for (symbol, name), column in wide.items():
             at, numbers = symbols.index(symbol), self.numbers[column]
-            cells[name][at] = _shares(numbers.values) if name == "splits" else numbers.values
+            cells[name][at] = numbers.values
             unreadable[at] |= numbers.unreadable
             for row, sign in numbers.currencies.items():
                 signs[at, row] = signs[at, row] or sign
         # An empty cell means that the symbol has no price on that date: no row.
         present = unreadable.copy()
-        for values in cells.values():
-            present |= ~np.isnan(values)
+        for name, values in cells.items():
+            if name not in ("dividends", "splits"):
+                present |= ~np.isnan(values)
         owners, rows = np.nonzero(present)
         frame = pd.DataFrame(
             {
@@ -327,11 +340,6 @@ class _Reader:
         if "low" in values:
             ordered &= values["low"][known] <= bottom * 1.001
         return bool(np.mean(ordered) > 0.8 and np.mean(top <= 2 * bottom) > 0.8)
-
-
-def _shares(values: np.ndarray) -> np.ndarray:
-    """Return new shares per old share: some exports write 0 on days without a split."""
-    return np.where(values == 0, 1.0, values)
 
 
 def _stem(path: Path) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow
 import pyarrow.compute
 
-__all__ = ["NumberFormat", "ParsedNumbers", "find_format", "parse_numbers"]
+__all__ = ["NumberFormat", "ParsedNumbers", "find_format", "parse_numbers", "parse_splits"]
 
 _NULLS = frozenset(
     {"", "-", "--", ".", "na", "n/a", "#n/a", "#n/a n/a", "nan", "null", "none", "nat", "n.a."}
@@ -21,6 +21,8 @@ _CURRENCY = re.compile(
     r"^(?P<before>[$€£¥₹]|[A-Z]{3}(?=\s*[-\d.]))?\s*(?P<number>.*?)\s*(?P<after>[$€£¥₹]|[A-Z]{3})?$"
 )
 _MULTIPLES = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
+# Ratios such as 4:1, 1/10 and "3 for 2".
+_RATIO = r"^\s*(\d+(?:\.\d+)?)\s*(?::|/|[ -]?for[ -]?)\s*(\d+(?:\.\d+)?)\s*$"
 _GROUPS = "[\u00a0\u202f '\u2019]"
 
 
@@ -134,6 +136,21 @@ def parse_numbers(column: pd.Series, form: NumberFormat | None = None) -> Parsed
         if currency:
             currencies[row] = currency
     return ParsedNumbers(values, unreadable, currencies)
+
+
+def parse_splits(column: pd.Series, form: NumberFormat | None = None) -> ParsedNumbers:
+    """Return new shares per old share, 1 without a split, of a column with numbers or texts such as ``4:1``.
+
+    A column without any number stays empty: it does not say that there was no split.
+    """
+    ratios = column.astype("str").str.extract(_RATIO, flags=re.IGNORECASE).astype(float)
+    quotients = (ratios[0] / ratios[1]).to_numpy()
+    numbers = parse_numbers(column, form)
+    values = np.where(np.isfinite(quotients), quotients, numbers.values)
+    if np.isfinite(values).any():
+        # Some sources write 0, others nothing, on days without a split.
+        values = np.where((values == 0) | np.isnan(values), 1.0, values)
+    return ParsedNumbers(values, numbers.unreadable & ~np.isfinite(quotients), numbers.currencies)
 
 
 def _plain_numbers(column: pd.Series, form: NumberFormat) -> np.ndarray:

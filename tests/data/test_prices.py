@@ -129,9 +129,39 @@ def test_symbol_without_adjusted_closes_is_not_adjusted() -> None:
     )
     assert prices.adjusted("close").to_numpy().tolist() == [[5, 10], [20, 20]]
     assert prices.adjusted("open").to_numpy().tolist() == [[4.5, 9], [18, 19]]
-    # One missing adjusted close says nothing about what it would be.
-    gap = panel([[10], [20], [20]], adj_close=[[5], [nan], [20]])
-    assert np.isnan(gap.adjusted("close").iloc[1, 0])
+
+
+def test_missing_adjusted_closes_take_the_last_known_factor_and_one_before_the_first() -> None:
+    nan = np.nan
+    prices = panel(
+        [[10, 10], [20, 20], [30, 40]],
+        open=[[10, 10], [20, nan], [30, 40]],
+        adj_close=[[nan, 5], [10, nan], [15, 40]],
+    )
+    assert prices.adjusted("close").to_numpy().tolist() == [[10, 5], [10, 10], [15, 40]]
+    np.testing.assert_array_equal(prices.adjusted("open"), [[10, 5], [10, nan], [15, 40]])
+
+
+def test_adjusted_prices_do_not_depend_on_later_rows(make_prices: Callable[..., Prices]) -> None:
+    prices = make_prices(5, 300, 2)
+    adjusted = prices.fields["adj_close"].copy()
+    adjusted.iloc[:200, 1] = np.nan
+    adjusted.iloc[40:60, 0] = np.nan
+
+    def panel_with(later: float) -> Prices:
+        frames = {name: frame.copy() for name, frame in prices.fields.items()} | {
+            "adj_close": adjusted.copy()
+        }
+        for frame in frames.values():
+            frame.iloc[151:] *= later
+        frames["adj_close"].iloc[151:] *= later
+        return Prices.from_frames("later", **frames)
+
+    base, changed = panel_with(1.0), panel_with(1.7)
+    for field in ("open", "close"):
+        before, after = base.adjusted(field).iloc[:151], changed.adjusted(field).iloc[:151]
+        pd.testing.assert_frame_equal(before, after, check_exact=True)
+        assert base.adjusted(field).notna().all().all()
 
 
 def test_hash_depends_on_values_dates_symbols_and_fields_alone() -> None:
