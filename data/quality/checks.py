@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,13 +12,11 @@ from data.calendars import resolve_calendar
 from data.errors import check_choices
 from data.prices import Prices
 from data.quality.adjustment import check_adjustments
+from data.quality.bars import check_intraday, duplicates
 from data.quality.findings import ALLOWABLE, Finding, Report
 from data.quality.jumps import STALE_SESSIONS, check_jumps, check_stale
 from data.quality.raw_table import RawTable, raw_table
 from data.quality.sessions import check_sessions
-
-if TYPE_CHECKING:
-    import pandera.pandas as pandera
 
 # Rounding to two decimals is 1e-4 of a price of 50: a smaller excess over high or low is rounding.
 _RANGE_TOLERANCE = 1e-4
@@ -75,98 +72,63 @@ def check_table(
     dates = pd.DatetimeIndex(np.unique(table.frame["date"].dropna().to_numpy()))
     code = resolve_calendar(calendar, dates) if len(dates) else None
     findings += check_sessions(table, code, automatic=calendar == "auto")
-    findings += check_jumps(table)
-    findings += check_adjustments(table)
-    findings += check_stale(table, stale_sessions)
+    intraday = list(check_intraday(table))
+    findings += intraday
+    if not intraday:
+        findings += check_jumps(table)
+        findings += check_adjustments(table)
+        findings += check_stale(table, stale_sessions)
     return Report(tuple(findings), code, allowed)
 
 
-def value_schema(fields: Iterable[str]) -> pandera.DataFrameSchema:
-    """Return the pandera schema of the values of a long table with these fields.
-
-    Each check has the name of its kind of finding.
-    """
-    import pandera.pandas as pandera
-
-    present = list(fields)
-    columns: dict[str, Any] = {}
-    for name in present:
-        may_be_zero = name in ("volume", "dividends")
-        columns[name] = pandera.Column(
-            float,
-            nullable=True,
-            checks=[
-                pandera.Check(np.isfinite, error="non-finite"),
-                pandera.Check(_at_least_zero if may_be_zero else _above_zero, error="non-positive"),
-            ],
-        )
-    checks = [pandera.Check(_first_of_its_date, error="duplicate")]
-    if {"high", "low"} <= set(present):
-        checks.append(pandera.Check(_high_not_below_low, error="high-below-low"))
-        checks.append(pandera.Check(_within_range, error="outside-range"))
-    return pandera.DataFrameSchema(columns, checks=checks)
-
-
-def _at_least_zero(values: pd.Series) -> pd.Series:
-    return values >= 0
+def _values(table: RawTable) -> Iterator[Finding]:
+    frame = table.frame
+    repeated = np.flatnonzero(duplicates(frame)).tolist()
+    first = _first_rows(table) if repeated else np.array([])
+    for row in repeated:
+        place = table.place(int(first[row]))
+        message = f"a second row for this date{f' (the first is {place})' if place else ''}"
+        yield table.finding("duplicate", row, message)
+    for kind in ("non-finite", "non-positive"):
+        for name in table.fields:
+            values = frame[name].to_numpy(dtype=float)
+            wrong = np.isinf(values) if kind == "non-finite" else below_range(name, values)
+            for row in np.flatnonzero(wrong).tolist():
+                yield table.finding(kind, row, f"{name} is {values[row]:g}")
+    if {"high", "low"} <= set(table.fields):
+        crossed = (frame["high"] < frame["low"]).to_numpy()
+        for row in np.flatnonzero(crossed).tolist():
+            message = f"high {frame['high'].iat[row]:g} is below low {frame['low'].iat[row]:g}"
+            yield table.finding("high-below-low", row, message)
+        bars = frame[[name for name in ("open", "high", "low", "close") if name in frame]]
+        for row in np.flatnonzero(_outside_range(frame) & ~crossed).tolist():
+            listed = ", ".join(f"{name} {value:g}" for name, value in bars.iloc[row].dropna().items())
+            yield table.finding("outside-range", row, f"open or close is outside high and low ({listed})")
 
 
-def _above_zero(values: pd.Series) -> pd.Series:
-    return values > 0
+def below_range(field: str, values: np.ndarray) -> np.ndarray:
+    """Return True where a value is negative, or zero in a field that is never zero."""
+    below: np.ndarray = values < 0 if field in ("volume", "dividends") else values <= 0
+    return below
 
 
-def _first_of_its_date(frame: pd.DataFrame) -> pd.Series:
-    return ~(frame.duplicated(["symbol", "date"], keep="first") & frame["date"].notna())
-
-
-def _high_not_below_low(frame: pd.DataFrame) -> pd.Series:
-    return ~(frame["high"] < frame["low"])
-
-
-def _within_range(frame: pd.DataFrame) -> pd.Series:
-    inside = pd.Series(True, index=frame.index)
+def _outside_range(frame: pd.DataFrame) -> np.ndarray:
+    outside = np.zeros(len(frame), dtype=bool)
     top, bottom = frame["high"] * (1 + _RANGE_TOLERANCE), frame["low"] * (1 - _RANGE_TOLERANCE)
     for name in ("open", "close"):
         if name in frame.columns:
-            # Zero, negative and infinite prices, and a high below the low, have findings of their own.
+            # Zero, negative and infinite prices have findings of their own.
             usable = (frame[name] > 0) & np.isfinite(frame[name])
-            inside &= ~(((frame[name] > top) | (frame[name] < bottom)) & usable)
-    return inside | (frame["high"] < frame["low"])
+            outside |= (((frame[name] > top) | (frame[name] < bottom)) & usable).to_numpy()
+    return outside
 
 
-def _values(table: RawTable) -> Iterator[Finding]:
-    import pandera.pandas as pandera
-
-    try:
-        value_schema(table.fields).validate(table.frame, lazy=True)
-    except pandera.errors.SchemaErrors as error:
-        cases = error.failure_cases.drop_duplicates(["check", "index", "schema_context"])
-        by_column = error.failure_cases.drop_duplicates(["check", "index", "column"])
-        cases = pd.concat(
-            [
-                by_column[by_column["schema_context"] == "Column"],
-                cases[cases["schema_context"] == "DataFrameSchema"],
-            ]
-        )
-        for kind in ("duplicate", "non-finite", "non-positive", "high-below-low", "outside-range"):
-            for row, column in cases.loc[cases["check"] == kind, ["index", "column"]].itertuples(index=False):
-                yield table.finding(kind, int(row), _describe(table, kind, int(row), str(column)))
-
-
-def _describe(table: RawTable, kind: str, row: int, column: str) -> str:
-    values = table.frame.iloc[row]
-    if kind == "duplicate":
-        same = (table.frame["symbol"] == values["symbol"]) & (table.frame["date"] == values["date"])
-        first = int(np.flatnonzero(same.to_numpy())[0])
-        place = table.place(first)
-        return f"a second row for this date{f' (the first is {place})' if place else ''}"
-    if kind in ("non-finite", "non-positive"):
-        return f"{column} is {values[column]:g}"
-    shown = {name: values[name] for name in ("open", "high", "low", "close") if name in table.frame.columns}
-    if kind == "high-below-low":
-        return f"high {shown['high']:g} is below low {shown['low']:g}"
-    listed = ", ".join(f"{name} {value:g}" for name, value in shown.items() if not np.isnan(value))
-    return f"open or close is outside high and low ({listed})"
+def _first_rows(table: RawTable) -> np.ndarray:
+    """Return the first row with the same symbol and time, or else with the same symbol and date [rows]."""
+    rows = pd.Series(np.arange(len(table.frame)))
+    same_time = rows.groupby([table.codes, table.moments]).transform("min")
+    same_date = rows.groupby([table.codes, table.frame["date"].to_numpy()]).transform("min")
+    return same_time.where(same_time < rows, same_date).to_numpy()
 
 
 def _missing_symbols(table: RawTable) -> Iterator[Finding]:
@@ -199,7 +161,7 @@ def is_newest_first(table: RawTable) -> bool:
     frame = table.frame
     if frame["date"].isna().any() or frame["symbol"].nunique() == len(frame):
         return False
-    steps = frame.groupby("symbol", sort=False)["date"].diff().dropna()
+    steps = pd.Series(table.moments).groupby(table.codes).diff().dropna()
     return bool((steps < pd.Timedelta(0)).all())
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from data.errors import DataError
 from data.prices import Prices
 from data.quality.adjustment import add_adjusted_closes
+from data.quality.bars import describe_aggregation
 from data.quality.checks import check_table, is_newest_first
 from data.quality.findings import Report
 from data.quality.raw_table import RawTable
@@ -108,7 +109,7 @@ def check_and_build(
         table.frame[["date", "symbol", *table.fields]],
         name,
         symbols=[symbol for symbol in order if symbol in left],
-        notes=[*notes, *return_notes, *volume_notes, *_notes(repairs, report)],
+        notes=[*notes, *return_notes, *volume_notes, *_notes(repairs, report, table)],
     )
     direction = "newest first" if newest_first else "oldest first"
     return ImportResult(prices, report, repairs, {**source, "order": direction})
@@ -129,8 +130,10 @@ def _without_empty_volumes(table: RawTable) -> tuple[RawTable, list[str]]:
     return replace(table, frame=frame), [f"Volumes that are 0 throughout count as unknown: {symbols}."]
 
 
-def _notes(repairs: list[dict[str, Any]], report: Report) -> list[str]:
+def _notes(repairs: list[dict[str, Any]], report: Report, table: RawTable) -> list[str]:
     notes = [f"Repaired on request: {entry['repair']} ({entry['count']} changes)." for entry in repairs]
+    if any(entry["repair"] == "aggregate-days" and entry["count"] for entry in repairs):
+        notes.append(f"Daily bars are joined from intraday bars: {describe_aggregation(table)}.")
     if report.allowed:
         notes.append(f"Accepted on request: {', '.join(report.allowed)}.")
     for kind, text in _JUMP_NOTES.items():

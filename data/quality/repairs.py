@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,8 @@ import pandas as pd
 from data.calendars import resolve_calendar, sessions_of
 from data.errors import check_choices
 from data.quality.adjustment import add_adjusted_closes
+from data.quality.bars import aggregate_days, duplicates
+from data.quality.checks import below_range
 from data.quality.findings import CURES
 from data.quality.jumps import Jumps, ratio_text
 from data.quality.raw_table import RawTable
@@ -89,12 +91,9 @@ def _sort(table: RawTable, calendar: str) -> Result:
     return replace(table, frame=table.frame.iloc[order].reset_index(drop=True)), changes
 
 
-def _keep(which: str) -> Callable[[RawTable, str], Result]:
+def _keep(which: Literal["first", "last"]) -> Callable[[RawTable, str], Result]:
     def repair(table: RawTable, calendar: str) -> Result:
-        frame = table.frame
-        # The type stubs know the two words only as literals.
-        keep: Any = which
-        extra = (frame.duplicated(["symbol", "date"], keep=keep) & frame["date"].notna()).to_numpy(dtype=bool)
+        extra = duplicates(table.frame, which)
         changes = [f"{_where(table, row)}: row dropped" for row in np.flatnonzero(extra)]
         return table.keep(~extra), changes
 
@@ -106,8 +105,7 @@ def _blank_bad_values(table: RawTable, calendar: str) -> Result:
     changes = []
     for field in table.fields:
         values = frame[field].to_numpy(dtype=float)
-        limit = values < 0 if field in ("volume", "dividends") else values <= 0
-        bad = limit | np.isinf(values)
+        bad = below_range(field, values) | np.isinf(values)
         changes += [f"{_where(table, row)}: {field} {values[row]:g} → missing" for row in np.flatnonzero(bad)]
         frame[field] = np.where(bad, np.nan, values)
     return replace(table, frame=frame), changes
@@ -179,8 +177,11 @@ REPAIRS: dict[str, Repair] = {
     ),
     "local-dates": Repair("date every row by its own wall clock where time zones are mixed", _local_dates),
     "sort": Repair("sort rows by date", _sort),
-    "keep-first": Repair("of rows for the same symbol and date keep the first", _keep("first")),
-    "keep-last": Repair("of rows for the same symbol and date keep the last", _keep("last")),
+    "keep-first": Repair("of rows for the same symbol, date and time keep the first", _keep("first")),
+    "keep-last": Repair("of rows for the same symbol, date and time keep the last", _keep("last")),
+    "aggregate-days": Repair(
+        "join intraday bars into daily ones", lambda table, calendar: aggregate_days(table)
+    ),
     "blank-bad-values": Repair("make zero, negative and infinite values missing", _blank_bad_values),
     "blank-high-low": Repair("make high and low missing where high is below low", _blank_high_low),
     "drop-closed-days": Repair("drop rows on days on which the exchange was closed", _drop_closed_days),

@@ -187,7 +187,7 @@ def test_fetch_uses_the_library(
 def test_help_and_the_package_import_nothing_heavy() -> None:
     code = (
         "import sys; import data; import data.cli; "
-        "heavy = {'pandas', 'numpy', 'yfinance', 'pandera', 'exchange_calendars', 'skfolio', 'pyarrow', 'rich.table'}; "
+        "heavy = {'pandas', 'numpy', 'yfinance', 'exchange_calendars', 'skfolio', 'pyarrow', 'rich.table'}; "
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
