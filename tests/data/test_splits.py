@@ -81,11 +81,31 @@ def test_walk_forward_tiles_the_time_line() -> None:
 @pytest.mark.parametrize(
     ("train", "validation", "test", "reason"),
     [
-        (("2010", "2015"), None, ("2014", "2016"), "test starts on 2014-01-01, but train lasts until 2015"),
-        (("2010", "2012"), ("2012", "2013"), ("2014", "2016"), "validation starts"),
-        (("2010", "2012"), ("2013", "2015"), ("2014", "2016"), "test starts"),
-        (("2012", "2010"), None, ("2014", "2016"), "train ends on 2010-01-01, before it starts"),
-        (("2010", "yes"), None, ("2014", "2016"), "train end: 'yes' is not a date"),
+        (
+            ("2010-01-01", "2015-01-01"),
+            None,
+            ("2014-01-01", "2016-01-01"),
+            "test starts on 2014-01-01, but train lasts until 2015",
+        ),
+        (
+            ("2010-01-01", "2012-01-01"),
+            ("2012-01-01", "2013-01-01"),
+            ("2014-01-01", "2016-01-01"),
+            "validation starts",
+        ),
+        (
+            ("2010-01-01", "2012-01-01"),
+            ("2013-01-01", "2015-01-01"),
+            ("2014-01-01", "2016-01-01"),
+            "test starts",
+        ),
+        (
+            ("2012-01-01", "2010-01-01"),
+            None,
+            ("2014-01-01", "2016-01-01"),
+            "train ends on 2010-01-01, before it starts",
+        ),
+        (("2010-01-01", "yes"), None, ("2014-01-01", "2016-01-01"), "train end: 'yes' is not a date"),
     ],
 )
 def test_overlapping_or_reversed_periods_are_refused(
