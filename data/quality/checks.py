@@ -13,6 +13,7 @@ from data.errors import check_choices
 from data.prices import Prices
 from data.quality.adjustment import check_adjustments
 from data.quality.bars import check_intraday, duplicates
+from data.quality.day_month import are_exchanged, exchanged_finding, is_as_written
 from data.quality.findings import ALLOWABLE, Finding, Report
 from data.quality.jumps import STALE_SESSIONS, check_jumps, check_stale
 from data.quality.raw_table import RawTable, raw_table
@@ -62,13 +63,16 @@ def check_table(
         If an error cannot be accepted, or the calendar is unknown.
     """
     allowed = check_choices(allow, ALLOWABLE, "--allow")
-    findings = list(table.findings)
+    findings = _of_reader(table)
     findings += _missing_symbols(table)
     findings += _zones(table)
     findings += _currencies(table)
-    findings += _order(table)
     findings += _values(table)
     findings += _missing_values(table)
+    if are_exchanged(table):
+        # With wrong dates, order, sessions and moves mean nothing.
+        return Report((exchanged_finding(table), *findings), None, allowed)
+    findings += _order(table)
     dates = pd.DatetimeIndex(np.unique(table.frame["date"].dropna().to_numpy()))
     code = resolve_calendar(calendar, dates) if len(dates) else None
     findings += check_sessions(table, code, automatic=calendar == "auto")
@@ -129,6 +133,12 @@ def _first_rows(table: RawTable) -> np.ndarray:
     same_time = rows.groupby([table.codes, table.moments]).transform("min")
     same_date = rows.groupby([table.codes, table.frame["date"].to_numpy()]).transform("min")
     return same_time.where(same_time < rows, same_date).to_numpy()
+
+
+def _of_reader(table: RawTable) -> list[Finding]:
+    """Return the findings of the reader, less two formats of dates that are a regular calendar as they stand."""
+    settled = is_as_written(table) or are_exchanged(table)
+    return [item for item in table.findings if item.kind != "mixed-date-formats" or not settled]
 
 
 def _missing_symbols(table: RawTable) -> Iterator[Finding]:

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from data.calendars import resolve_calendar, sessions_of
-from data.errors import check_choices
+from data.errors import DataError, check_choices
 from data.quality.adjustment import add_adjusted_closes
 from data.quality.bars import aggregate_days, duplicates
 from data.quality.checks import below_range
+from data.quality.day_month import are_exchanged, exchanged, is_as_written
 from data.quality.findings import CURES
 from data.quality.jumps import Jumps, ratio_text
 from data.quality.raw_table import RawTable
@@ -81,7 +82,29 @@ def _local_dates(table: RawTable, calendar: str) -> Result:
     return replace(table, frame=frame), [change] if len(offsets) else []
 
 
+def _swap_day_month(table: RawTable, calendar: str) -> Result:
+    if is_as_written(table):
+        return table, []
+    if not are_exchanged(table):
+        raise DataError(
+            "--repair swap-day-month: exchanging day and month up to day 12 does not make the dates a regular "
+            "calendar; write the dates of the file in one format"
+        )
+    known = table.frame["date"].notna().to_numpy()
+    before = table.frame["date"].to_numpy()
+    after = before.copy()
+    after[known] = exchanged(before[known])
+    changes = [
+        f"{_where(table, row)}: date → {np.datetime_as_string(after[row], unit='D')}"
+        for row in np.flatnonzero(known & (after != before))
+    ]
+    return replace(table, frame=table.frame.assign(date=after)), changes
+
+
 def _sort(table: RawTable, calendar: str) -> Result:
+    if are_exchanged(table):
+        # Sorted by wrong dates, the rows would be spread over the year.
+        return table, []
     dates = table.frame["date"].to_numpy()
     order = np.arange(len(dates))
     # Each symbol keeps the places that its rows have: only what is out of order moves.
@@ -176,6 +199,9 @@ REPAIRS: dict[str, Repair] = {
         "drop rows that are cut short or whose date, symbol or numbers cannot be read", _drop_bad_rows
     ),
     "local-dates": Repair("date every row by its own wall clock where time zones are mixed", _local_dates),
+    "swap-day-month": Repair(
+        "exchange day and month up to day 12 where that makes the dates a regular calendar", _swap_day_month
+    ),
     "sort": Repair("sort rows by date", _sort),
     "keep-first": Repair("of rows for the same symbol, date and time keep the first", _keep("first")),
     "keep-last": Repair("of rows for the same symbol, date and time keep the last", _keep("last")),

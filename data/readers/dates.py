@@ -166,8 +166,8 @@ def _mixed(texts: pd.Series, dates: np.ndarray, classes: list[np.ndarray]) -> li
         return []
     a, b = int(early[0][0]), int(late[0][0])
     message = (
-        f"dates are in two formats, '{texts[a]}' with days up to 12 and '{texts[b]}' with later days: a spreadsheet "
-        "may have exchanged day and month"
+        f"is in two formats, '{texts[a]}' with days up to 12 and '{texts[b]}' with later days: a spreadsheet may have "
+        "exchanged day and month; write the dates in one format"
     )
     return [("mixed-date-formats", a, message)]
 
