@@ -51,6 +51,11 @@ Closes = Annotated[
     str,
     typer.Option(help="Closes are raw (as traded) or adjusted (for splits and dividends); auto finds out."),
 ]
+Sheet = Annotated[str | None, typer.Option(help="Sheet of an Excel workbook, where several have prices.")]
+SkipRows = Annotated[
+    int | None,
+    typer.Option(help="Lines above the line that names the columns, where it is not found.", min=0),
+]
 TableLayout = Annotated[
     str, typer.Option("--layout", help="wide (a column per symbol), long (a column per field) or auto.")
 ]
@@ -111,7 +116,9 @@ def fetch_command(
 
 @app.command("import")
 def import_command(
-    files: Annotated[list[Path], typer.Argument(help="CSV or Parquet files, gzipped or not.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="CSV (gzipped or not), Parquet or Excel (.xlsx) files.")
+    ],
     name: SnapshotName,
     mapping: Mapping = None,
     symbol: OneSymbol = None,
@@ -119,6 +126,8 @@ def import_command(
     decimal: Decimal = None,
     layout: TableLayout = "auto",
     closes: Closes = "auto",
+    sheet: Sheet = None,
+    skip_rows: SkipRows = None,
     calendar: Calendar = "auto",
     repair: Repairs = None,
     allow: Allowed = None,
@@ -127,7 +136,7 @@ def import_command(
     as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Import prices from CSV or Parquet files.
+    """Import prices from CSV, Parquet or Excel files.
 
     Tables may be wide (date × symbol) or long (date, symbol, open, high, low, close, adj_close, volume).
     """
@@ -137,7 +146,9 @@ def import_command(
     from data.snapshots.store import SnapshotStore, check_name
 
     check_name(name)
-    options = ReadOptions(parse_mapping(mapping or ()), symbol, date_format, decimal, layout, closes)
+    options = ReadOptions(
+        parse_mapping(mapping or ()), symbol, date_format, decimal, layout, closes, sheet, skip_rows
+    )
     checks = CheckOptions(calendar, tuple(repair or ()), tuple(allow or ()), strict)
     with working(f"reading {len(files)} file{'s' if len(files) > 1 else ''}"):
         result = read_prices(files, name=name, options=options, checks=checks)
@@ -191,6 +202,8 @@ def validate_command(
     decimal: Decimal = None,
     layout: TableLayout = "auto",
     closes: Closes = "auto",
+    sheet: Sheet = None,
+    skip_rows: SkipRows = None,
     calendar: Calendar = "auto",
     everything: Everything = False,
     as_json: JsonOption = False,
@@ -205,7 +218,9 @@ def validate_command(
     from data.readers.columns import parse_mapping
     from data.readers.files import ReadOptions
 
-    options = ReadOptions(parse_mapping(mapping or ()), symbol, date_format, decimal, layout, closes)
+    options = ReadOptions(
+        parse_mapping(mapping or ()), symbol, date_format, decimal, layout, closes, sheet, skip_rows
+    )
     with working(f"checking {name}"):
         report = validate_named(name, home=home, options=options, calendar=calendar)
     if as_json:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from data.errors import DataError
 from data.fields import FIELDS
 
-__all__ = ["LAYOUTS", "ROLES", "Layout", "detect_layout", "field_of", "parse_mapping"]
+__all__ = ["LAYOUTS", "ROLES", "Layout", "detect_layout", "field_of", "parse_mapping", "role_of"]
 
 ROLES = ("date", "time", "symbol", *FIELDS, "currency")
 LAYOUTS = ("auto", "long", "wide")
@@ -107,9 +107,15 @@ def parse_mapping(entries: Iterable[str]) -> dict[str, str]:
     return mapping
 
 
+def role_of(column: str) -> str | None:
+    """Return the role that a column name usually stands for, or None."""
+    return next((role for role in ROLES if _reduced(column) in _ALIASES[role]), None)
+
+
 def field_of(column: str) -> str | None:
     """Return the field that a column name usually stands for, or None."""
-    return next((role for role in FIELDS if _reduced(column) in _ALIASES[role]), None)
+    role = role_of(column)
+    return role if role in FIELDS else None
 
 
 def detect_layout(

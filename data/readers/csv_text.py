@@ -15,10 +15,9 @@ import pandas as pd
 
 from data.errors import DataError
 from data.quality.findings import Finding
+from data.readers.header import HEAD_ROWS, column_names, find_header, names_date
 
 _DELIMITERS = (",", ";", "\t", "|")
-_DATE_LIKE = re.compile(r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|^\d{8}$")
-_PAIR = "|"
 
 
 @dataclass(frozen=True)
@@ -34,13 +33,16 @@ class TextTable:
     findings
         Rows with too few or too many columns; they are not in the frame.
     delimiter
-        Separator of the columns.
+        Separator of the columns; empty for a workbook.
+    skipped
+        Lines above the header.
     """
 
     frame: pd.DataFrame
     lines: np.ndarray
     findings: tuple[Finding, ...]
     delimiter: str
+    skipped: int
 
 
 def read_bytes(path: Path) -> bytes:
@@ -64,8 +66,15 @@ def read_bytes(path: Path) -> bytes:
     return content
 
 
-def read_text(content: bytes, name: str) -> TextTable:
+def read_text(content: bytes, name: str, skip_rows: int | None = None) -> TextTable:
     """Turn the bytes of a CSV file into columns of strings.
+
+    Parameters
+    ----------
+    content, name
+        Bytes and name of the file.
+    skip_rows
+        Lines above the header; by default the header is searched for.
 
     Raises
     ------
@@ -74,15 +83,34 @@ def read_text(content: bytes, name: str) -> TextTable:
     """
     text = _decode(content, name)
     head = text[:65_536].splitlines()
-    skipped = next((index for index, line in enumerate(head) if line.strip()), 0)
-    delimiter = max(_DELIMITERS, key=head[skipped].count)
-    names, header_lines = _header(head[skipped:], delimiter, name)
-    header_lines += skipped
+    delimiter, at = _find_table(head, skip_rows)
+    names, height = column_names(_cells(head[at : at + 3], delimiter), at + 1, name)
+    header_lines = at + height
     body = text.split("\n", header_lines)[-1] if text.count("\n") >= header_lines else ""
     if not body.strip():
         raise DataError(f"{name}: there is a header and no row")
     frame, lines, findings = _rows(body, names, delimiter, header_lines, name)
-    return TextTable(frame, lines, findings, delimiter)
+    return TextTable(frame, lines, findings, delimiter, at)
+
+
+def _find_table(head: list[str], skip_rows: int | None) -> tuple[str, int]:
+    """Return the separator of the columns and the position of the header."""
+    if skip_rows is None:
+        found = {}
+        for delimiter in _DELIMITERS:
+            rows = _cells(head[:HEAD_ROWS], delimiter)
+            at = find_header(rows)
+            if at is not None:
+                found[delimiter] = names_date(rows[at]), len(rows[at]), at
+        if found:
+            best = max(found, key=lambda delimiter: found[delimiter][:2])
+            return best, found[best][-1]
+    at = next((at for at, line in enumerate(head) if line.strip() and at >= (skip_rows or 0)), 0)
+    return max(_DELIMITERS, key=head[at].count), at
+
+
+def _cells(lines: list[str], delimiter: str) -> list[list[str]]:
+    return list(csv.reader(lines, delimiter=delimiter))
 
 
 def _decode(content: bytes, name: str) -> str:
@@ -96,40 +124,10 @@ def _decode(content: bytes, name: str) -> str:
         # Older spreadsheet exports; every byte has a meaning there.
         text = content.decode("latin-1")
     if "\x00" in text[:1000]:
-        raise DataError(f"{name}: this is no text file; give CSV, gzipped CSV or Parquet")
+        raise DataError(f"{name}: this is no text file; give CSV, Excel (.xlsx) or Parquet")
     if re.match(r"\s*<(!doctype|html|\?xml)", text, re.IGNORECASE):
         raise DataError(f"{name}: this is a web page, not a table; the download was answered by a page")
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _header(head: list[str], delimiter: str, name: str) -> tuple[list[str], int]:
-    rows = list(csv.reader(head[:3], delimiter=delimiter))
-    first = [cell.strip() for cell in rows[0]]
-    if any(_DATE_LIKE.match(cell) for cell in first):
-        raise DataError(
-            f"{name}: line 1 holds values ('{head[0][:60]}'); the first line must name the columns"
-        )
-    if len(rows) == 3 and rows[2] and _is_index_line(rows[2]) and len(rows[1]) == len(first):
-        # The two header lines of a table of (field, symbol) columns, and one that only names the index.
-        pairs = [f"{symbol.strip()}{_PAIR}{field}" for field, symbol in zip(first, rows[1], strict=True)]
-        return _unique([rows[2][0].strip(), *pairs[1:]], name), 3
-    return _unique(first, name), 1
-
-
-def _is_index_line(cells: list[str]) -> bool:
-    named = cells[0].strip().lower() in ("date", "datetime")
-    return named and len(cells) > 1 and not any(cell.strip() for cell in cells[1:])
-
-
-def _unique(names: list[str], place: str) -> list[str]:
-    seen: set[str] = set()
-    for column in names:
-        if column and column in seen:
-            raise DataError(f"{place}: two columns are called '{column}'")
-        seen.add(column)
-    if names.count("") > 1:
-        raise DataError(f"{place}: {names.count('')} columns have no name")
-    return names
 
 
 def _rows(

@@ -1,4 +1,4 @@
-"""Prices from files: CSV and Parquet, wide (date × symbol) or long (date, symbol, open … volume), gzipped or not.
+"""Prices from files: CSV, Parquet and Excel, wide (date × symbol) or long (date, symbol, open … volume).
 
 Nothing is invented: a column or value that the file does not have stays absent, and the report lists the rows.
 """
@@ -26,12 +26,15 @@ from data.readers.columns import LAYOUTS, Layout, detect_layout, field_of
 from data.readers.csv_text import read_bytes, read_text
 from data.readers.dates import ParsedDates, parse_dates, parse_times
 from data.readers.numbers import NumberFormat, ParsedNumbers, find_format, parse_numbers, parse_splits
+from data.readers.workbook import is_workbook, read_workbook
 
 __all__ = ["ReadOptions", "read_prices", "read_table"]
 
-_SUFFIXES = (".gz", ".csv", ".txt", ".tsv", ".parquet", ".pq")
+_SUFFIXES = (".gz", ".csv", ".txt", ".tsv", ".parquet", ".pq", ".xlsx", ".xlsm")
 # Rows that show whether columns are open, high, low and close.
 _SAMPLE, _SMALLEST_SAMPLE = 200, 5
+# Options that a manifest records beside the mapping.
+_RECORDED = ("symbol", "date_format", "decimal", "layout", "closes", "sheet", "skip_rows")
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,10 @@ class ReadOptions:
         ``long``, ``wide`` or ``auto``.
     closes
         ``raw``, ``adjusted`` or ``auto``: see `data.quality.adjustment.CLOSES`.
+    sheet
+        Sheet of Excel workbooks; by default the only one with a table.
+    skip_rows
+        Lines above the header, where it is not found.
     """
 
     mapping: Mapping[str, str] = field(default_factory=dict)
@@ -60,6 +67,8 @@ class ReadOptions:
     decimal: str | None = None
     layout: str = "auto"
     closes: str = "auto"
+    sheet: str | None = None
+    skip_rows: int | None = None
 
     def __post_init__(self) -> None:
         check_choices([self.layout], LAYOUTS, "--layout")
@@ -79,7 +88,8 @@ def read_prices(
     Parameters
     ----------
     paths
-        CSV or Parquet files, gzipped or not; several are put together (for example one per symbol).
+        CSV files, gzipped or not, Parquet files or Excel workbooks; several are put together, for example one per
+        symbol.
     name
         Name of the panel; the name of the first file by default.
     options
@@ -109,7 +119,7 @@ def read_table(paths: Sequence[str | Path], options: ReadOptions) -> tuple[RawTa
     frame = pd.concat([table.frame for table in tables], ignore_index=True)
     order = ["date", "symbol", *fields, "file", "line", "time", "offset", "currency", "unreadable"]
     findings = tuple(item for table in tables for item in table.findings)
-    chosen = {key: getattr(options, key) for key in ("symbol", "date_format", "decimal", "layout", "closes")}
+    chosen = {key: getattr(options, key) for key in _RECORDED}
     source = {"name": "files", "files": files, "options": {"map": dict(options.mapping), **chosen}}
     closes = options.closes
     if closes == "auto" and all(table.closes == "adjusted" for table in tables):
@@ -121,19 +131,27 @@ def _read_file(path: Path, options: ReadOptions) -> tuple[RawTable, dict[str, An
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
     content = read_bytes(path)
+    skipped = 0
     findings: tuple[Finding, ...] = ()
     if content[:4] == b"PAR1":
         frame = _read_parquet(content, path)
         reader = _Reader(path.name, frame, np.arange(1, len(frame) + 1), "", options, "row")
+    elif is_workbook(content, path.name):
+        text = read_workbook(content, path.name, options.sheet, options.skip_rows)
+        reader = _Reader(path.name, text.frame, text.lines, "", options, "row")
+        skipped = text.skipped
     else:
-        text = read_text(content, path.name)
-        findings = text.findings
+        if options.sheet is not None:
+            raise DataError(f"{path}: only Excel workbooks have sheets; leave --sheet out")
+        text = read_text(content, path.name, options.skip_rows)
+        findings, skipped = text.findings, text.skipped
         reader = _Reader(path.name, text.frame, text.lines, text.delimiter, options, "line")
     table = reader.read()
     description = {
         "path": path.name,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "rows": len(reader.frame),
+        "skipped": skipped,
         "layout": "wide" if reader.layout.wide else "long",
         "columns": dict(reader.layout.roles),
         "ignored": list(reader.layout.ignored),

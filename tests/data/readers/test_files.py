@@ -226,7 +226,7 @@ FILES = {
     "header only": (b"Date,Close\n", "there is a header and no row"),
     "no header": (b"2024-01-02,1.5\n2024-01-03,1.6\n", "the first line must name the columns"),
     "page": (b"<!DOCTYPE html><html><body>Sign in</body></html>", "this is a web page"),
-    "binary": (b"PK\x03\x04\x00\x00\x00\x08" * 20, "this is no text file"),
+    "binary": (b"\x89PNG\x00\x00\x00\x08" * 20, "this is no text file"),
     "cut gzip": (gzip.compress(EXPORTS["yahoo"].encode() * 50)[:-60], "cut short or damaged"),
     "cut parquet": (b"PAR1" + b"\x00" * 100, "cut short or damaged"),
     "no close": (b"Date,Open,High,Low,Volume\n2024-01-02,1,2,1,5\n", "no close among Date, Open, High"),
