@@ -30,7 +30,9 @@ def find_header(rows: Sequence[Cells]) -> int | None:
     if first is None:
         return None
     width = len(rows[first])
-    full = [at for at in range(first) if len(rows[at]) == width and all(rows[at][1:]) and not _has_date(rows[at])]
+    full = [
+        at for at in range(first) if len(rows[at]) == width and all(rows[at][1:]) and not _has_date(rows[at])
+    ]
     return next((at for at in full if names_date(rows[at])), full[0] if full else None)
 
 

@@ -138,15 +138,18 @@ def test_advice_to_choose_a_sheet_is_followed(tmp_path: Path) -> None:
         read_prices([path], options=ReadOptions(sheet="X"))
 
 
-def test_spreadsheet_that_read_some_dates_and_left_others_as_text_is_refused(tmp_path: Path) -> None:
+def test_sheet_with_some_dates_exchanged_and_others_as_text_is_put_right(tmp_path: Path) -> None:
     # Day first in the file, month first in the spreadsheet: 2 January became 1 February.
     rows = [
         [datetime.datetime(2024, day, 1) if day <= 12 else f"{day}/01/2024", 100 + day]
         for day in (2, 3, 4, 5, 8, 9, 10, 11, 12, 15, 16, 17, 18)
     ]
     path = workbook(tmp_path / "mangled.xlsx", Sheet1=[["Date", "Close"], *rows])
-    with pytest.raises(DataError, match="a spreadsheet may have exchanged day and month"):
+    with pytest.raises(DataError, match=r"2024-02-01 stands for 2024-01-02.*--repair swap-day-month"):
         read_prices([path], checks=NO_CALENDAR)
+    prices = read_prices([path], checks=CheckOptions("none", repair=("swap-day-month",))).prices
+    assert [date.day for date in prices.dates] == [2, 3, 4, 5, 8, 9, 10, 11, 12, 15, 16, 17, 18]
+    assert set(prices.dates.month) == {1}
 
 
 def test_files_that_are_no_workbooks_are_refused_in_one_line(tmp_path: Path, write: Write) -> None:
