@@ -102,6 +102,7 @@ def import_payload(snapshot: Snapshot, result: ImportResult) -> dict[str, Any]:
         **_range(result.prices),
         "differences": list(snapshot.differences),
         "repairs": result.repairs,
+        "ignored": _ignored_columns(result),
         "notes": list(result.prices.notes),
         "validation": result.report.summary(),
         "findings": result.report.rows(),
@@ -122,6 +123,9 @@ def import_lines(snapshot: Snapshot, result: ImportResult, *, everything: bool) 
     file = snapshot.path / "findings.csv" if snapshot.written else None
     yield from report_lines(result.report, everything=everything, file=file)
     yield from _repair_lines(result.repairs)
+    ignored = _ignored_columns(result)
+    if ignored:
+        yield f"ignored  {', '.join(ignored)}"
     yield from (f"note     {note}" for note in prices.notes)
     yield (
         f"{len(prices.dates)} sessions from {prices.dates[0].date()} to {prices.dates[-1].date()}, "
@@ -132,6 +136,13 @@ def import_lines(snapshot: Snapshot, result: ImportResult, *, everything: bool) 
         yield from (f"differs  {line}" for line in snapshot.differences)
     else:
         yield f"snapshot {snapshot.reference} already has the same prices: nothing written"
+
+
+def _ignored_columns(result: ImportResult) -> list[str]:
+    """Return the columns of imported files that have no role."""
+    return list(
+        dict.fromkeys(column for file in result.source.get("files", ()) for column in file["ignored"])
+    )
 
 
 def report_payload(name: str, report: Report) -> dict[str, Any]:

@@ -84,6 +84,13 @@ def test_import_as_json(run: Callable[..., str], csv: Path) -> None:
     assert answer["repairs"] == [{"repair": "sort", "count": 0, "changes": []}]
 
 
+def test_columns_without_a_role_are_listed(run: Callable[..., str], csv: Path, write: Write) -> None:
+    path = write(pd.read_csv(csv).assign(**{"Capital Gains": 0.0, "Change %": 1.0}).to_csv(index=False))
+    assert "ignored  Capital Gains, Change %" in run("import", path, "--name", "mine")
+    answer = json.loads(run("import", path, "--name", "mine", "--json"))
+    assert answer["ignored"] == ["Capital Gains", "Change %"]
+
+
 def test_changed_file_makes_a_version_with_its_differences(
     run: Callable[..., str], csv: Path, write: Write
 ) -> None:
