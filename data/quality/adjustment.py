@@ -215,4 +215,4 @@ def _as_traded(closes: np.ndarray) -> bool:
     # Single precision gives many decimals too.
     few = np.abs(closes - np.round(closes, 2)) <= 1.2e-7 * closes
     few |= np.abs(closes - np.round(closes, 4)) <= 1e-9 * closes
-    return bool(few.mean() > 0.5)
+    return bool(2 * few.sum() >= len(few))

@@ -143,14 +143,16 @@ def parse_splits(column: pd.Series, form: NumberFormat | None = None) -> ParsedN
 
     A column without any number stays empty: it does not say that there was no split.
     """
-    ratios = column.astype("str").str.extract(_RATIO, flags=re.IGNORECASE).astype(float)
-    quotients = (ratios[0] / ratios[1]).to_numpy()
     numbers = parse_numbers(column, form)
-    values = np.where(np.isfinite(quotients), quotients, numbers.values)
+    values = numbers.values.copy()
+    texts = np.flatnonzero(numbers.unreadable)
+    ratios = column.iloc[texts].astype("str").str.extract(_RATIO, flags=re.IGNORECASE).astype(float)
+    values[texts] = (ratios[0] / ratios[1]).to_numpy()
+    unreadable = numbers.unreadable & np.isnan(values)
     if np.isfinite(values).any():
         # Some sources write 0, others nothing, on days without a split.
         values = np.where((values == 0) | np.isnan(values), 1.0, values)
-    return ParsedNumbers(values, numbers.unreadable & ~np.isfinite(quotients), numbers.currencies)
+    return ParsedNumbers(values, unreadable, numbers.currencies)
 
 
 def _plain_numbers(column: pd.Series, form: NumberFormat) -> np.ndarray:
