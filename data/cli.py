@@ -56,6 +56,13 @@ SkipRows = Annotated[
     int | None,
     typer.Option(help="Lines above the line that names the columns, where it is not found.", min=0),
 ]
+Zone = Annotated[
+    str | None,
+    typer.Option(help="Time zone whose days date the rows, for stamps in UTC, for example Asia/Tokyo."),
+]
+Exclude = Annotated[
+    list[str] | None, typer.Option("--exclude", help="Column or symbol to leave out (repeatable).")
+]
 TableLayout = Annotated[
     str, typer.Option("--layout", help="wide (a column per symbol), long (a column per field) or auto.")
 ]
@@ -128,6 +135,8 @@ def import_command(
     closes: Closes = "auto",
     sheet: Sheet = None,
     skip_rows: SkipRows = None,
+    zone: Zone = None,
+    exclude: Exclude = None,
     calendar: Calendar = "auto",
     repair: Repairs = None,
     allow: Allowed = None,
@@ -147,7 +156,16 @@ def import_command(
 
     check_name(name)
     options = ReadOptions(
-        parse_mapping(mapping or ()), symbol, date_format, decimal, layout, closes, sheet, skip_rows
+        parse_mapping(mapping or ()),
+        symbol,
+        date_format,
+        decimal,
+        layout,
+        closes,
+        sheet,
+        skip_rows,
+        zone,
+        tuple(exclude or ()),
     )
     checks = CheckOptions(calendar, tuple(repair or ()), tuple(allow or ()), strict)
     with working(f"reading {len(files)} file{'s' if len(files) > 1 else ''}"):
@@ -204,6 +222,8 @@ def validate_command(
     closes: Closes = "auto",
     sheet: Sheet = None,
     skip_rows: SkipRows = None,
+    zone: Zone = None,
+    exclude: Exclude = None,
     calendar: Calendar = "auto",
     everything: Everything = False,
     as_json: JsonOption = False,
@@ -214,12 +234,22 @@ def validate_command(
     The exit code is 2 if any finding would stop an import.
     """
     from data.loading import validate_named
+    from data.quality.pipeline import CheckOptions
     from data.quality.report import report_lines, report_payload
     from data.readers.columns import parse_mapping
-    from data.readers.files import ReadOptions
+    from data.readers.files import ReadOptions, read_prices
 
     options = ReadOptions(
-        parse_mapping(mapping or ()), symbol, date_format, decimal, layout, closes, sheet, skip_rows
+        parse_mapping(mapping or ()),
+        symbol,
+        date_format,
+        decimal,
+        layout,
+        closes,
+        sheet,
+        skip_rows,
+        zone,
+        tuple(exclude or ()),
     )
     with working(f"checking {name}"):
         report = validate_named(name, home=home, options=options, calendar=calendar)
@@ -227,6 +257,9 @@ def validate_command(
         print_json(report_payload(name, report))
     else:
         _print_lines(report_lines(report, everything=everything))
+    if report.errors and Path(name).is_file():
+        # Refused like the import, with the options that mend the file.
+        read_prices([name], options=options, checks=CheckOptions(calendar))
     report.raise_errors(name)
 
 

@@ -78,14 +78,19 @@ def validate_named(
     """
     from data.providers.bundled import bundled_names
     from data.quality.adjustment import add_adjusted_closes
-    from data.quality.checks import check_table, validate
-    from data.readers.files import ReadOptions, read_table
+    from data.quality.advice import Refusal
+    from data.quality.checks import check_table, oldest_first, validate
+    from data.readers.files import ReadOptions, read_prices, read_table
     from data.snapshots.store import SnapshotStore
 
     name = str(name_or_path)
     if name not in bundled_names() and not SnapshotStore(home).has(name) and Path(name).is_file():
-        table, _ = read_table([name], options or ReadOptions())
-        table, notes = add_adjusted_closes(table)
+        try:
+            table, _ = read_table([name], options or ReadOptions())
+        except Refusal:
+            read_prices([name], options=options)  # refused with advice
+            raise
+        table, notes = add_adjusted_closes(oldest_first(table))
         return replace(check_table(table, calendar=calendar), notes=tuple(notes))
     return validate(load_prices(name, home=home), calendar=calendar)
 

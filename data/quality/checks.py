@@ -92,7 +92,7 @@ def _values(table: RawTable) -> Iterator[Finding]:
     for row in repeated:
         place = table.place(int(first[row]))
         message = f"a second row for this date{f' (the first is {place})' if place else ''}"
-        yield table.finding("duplicate", row, message)
+        yield table.finding("duplicate", row, f"{message}, {_differences(table, row, int(first[row]))}")
     for kind in ("non-finite", "non-positive"):
         for name in table.fields:
             values = frame[name].to_numpy(dtype=float)
@@ -125,6 +125,17 @@ def _outside_range(frame: pd.DataFrame) -> np.ndarray:
             usable = (frame[name] > 0) & np.isfinite(frame[name])
             outside |= (((frame[name] > top) | (frame[name] < bottom)) & usable).to_numpy()
     return outside
+
+
+def _differences(table: RawTable, row: int, first: int) -> str:
+    """Return the values in which a row differs from the first one of its date."""
+    pairs = [(name, table.frame[name].iat[row], table.frame[name].iat[first]) for name in table.fields]
+    other = [
+        f"{name} {new:g} and not {old:g}"
+        for name, new, old in pairs
+        if not (new == old or (np.isnan(new) and np.isnan(old)))
+    ]
+    return f"with {', '.join(other)}" if other else "with the same values"
 
 
 def _first_rows(table: RawTable) -> np.ndarray:
@@ -166,13 +177,15 @@ def _order(table: RawTable) -> Iterator[Finding]:
             yield table.finding("unsorted", row, f"comes after {before}: dates are not sorted")
 
 
-def is_newest_first(table: RawTable) -> bool:
-    """Return True if the rows of every symbol run strictly backwards in time, as in some exports."""
+def oldest_first(table: RawTable) -> RawTable:
+    """Return the table reversed if the rows of every symbol run strictly backwards in time, as in some exports."""
     frame = table.frame
     if frame["date"].isna().any() or frame["symbol"].nunique() == len(frame):
-        return False
+        return table
     steps = pd.Series(table.moments).groupby(table.codes).diff().dropna()
-    return bool((steps < pd.Timedelta(0)).all())
+    if not (steps < pd.Timedelta(0)).all():
+        return table
+    return replace(table, frame=frame.iloc[::-1].reset_index(drop=True))
 
 
 def _zones(table: RawTable) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from data.errors import DataError
+from data.quality.advice import Refusal, Step
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,6 +81,8 @@ class Finding:
         Symbol and date (ISO), where the finding has one.
     place
         File and line or row, for prices that come from a file.
+    advice
+        Options of which the user has to choose one, where no repair in `CURES` settles it.
     """
 
     kind: str
@@ -88,6 +90,7 @@ class Finding:
     symbol: str | None = None
     date: str | None = None
     place: str | None = None
+    advice: Step = ()
 
     @property
     def is_error(self) -> bool:
@@ -146,9 +149,12 @@ class Report:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one dictionary per finding, with its severity."""
-        return [
-            {**asdict(item), "severity": "error" if item.is_error else "warning"} for item in self.findings
-        ]
+        rows = []
+        for item in self.findings:
+            row = asdict(item) | {"severity": "error" if item.is_error else "warning"}
+            del row["advice"]
+            rows.append(row)
+        return rows
 
     def to_frame(self) -> pd.DataFrame:
         """Return all findings as a frame with columns kind, severity, place, symbol, date, message."""
@@ -156,8 +162,8 @@ class Report:
 
         return pd.DataFrame(self.rows(), columns=["kind", "severity", "place", "symbol", "date", "message"])
 
-    def raise_errors(self, name: str, *, strict: bool = False) -> None:
-        """Raise DataError with the first finding and the counts by kind, if any finding stops an import.
+    def refusal(self, name: str, *, strict: bool = False) -> Refusal | None:
+        """Return the refusal of an import with the first finding of each kind that stops it, or None.
 
         Parameters
         ----------
@@ -166,18 +172,28 @@ class Report:
         strict
             Warnings stop the import too.
         """
-        stopping = self.findings if strict else self.errors
-        stopping = tuple(item for item in stopping if item.kind not in self.allowed)
+        stopping = [
+            item for item in self.findings if (strict or item.is_error) and item.kind not in self.allowed
+        ]
         if not stopping:
-            return
-        first = stopping[0]
+            return None
+        first = {item.kind: str(item) for item in reversed(stopping)}
         counts = Counter(item.kind for item in stopping)
         listed = ", ".join(f"{number} {kind}" for kind, number in counts.items())
-        raise DataError(f"{name}: {first} [{listed}]{_remedy(first.kind)}")
+        reasons = "; ".join(first[kind] for kind in counts)
+        questions = dict.fromkeys(item.advice for item in stopping if item.advice)
+        steps = dict.fromkeys(_step(item.kind) for item in stopping if not item.advice)
+        # What nothing mends is not mended by mending the rest.
+        repairs = () if () in steps and not questions else tuple(steps)
+        return Refusal(f"{name}: {reasons} [{listed}]", tuple(questions), repairs)
+
+    def raise_errors(self, name: str) -> None:
+        """Raise DataError with the findings that stop an import, if there are any."""
+        refusal = self.refusal(name)
+        if refusal is not None:
+            raise refusal
 
 
-def _remedy(kind: str) -> str:
-    options = [f"--repair {name}" for name in CURES.get(kind, ())]
-    if kind in ALLOWABLE:
-        options.append(f"--allow {kind}")
-    return f"; to continue: {' or '.join(options)}" if options else ""
+def _step(kind: str) -> Step:
+    repairs = tuple(("--repair", name) for name in CURES.get(kind, ()))
+    return (*repairs, ("--allow", kind)) if kind in ALLOWABLE else repairs

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from data.errors import DataError
 from data.prices import Prices
 from data.quality.adjustment import add_adjusted_closes
+from data.quality.advice import Option, Refusal, advised
 from data.quality.bars import describe_aggregation
-from data.quality.checks import check_table, is_newest_first
+from data.quality.checks import check_table, oldest_first
 from data.quality.findings import Report
 from data.quality.raw_table import RawTable
 from data.quality.repairs import apply_repairs
@@ -43,6 +44,15 @@ class CheckOptions:
     repair: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     strict: bool = False
+
+    def added(self, options: Sequence[Option]) -> CheckOptions:
+        """Return the options with further ``--repair`` and ``--allow``."""
+        values = {flag: tuple(value for name, value in options if name == flag) for flag, _ in options}
+        return replace(
+            self,
+            repair=(*self.repair, *values.get("--repair", ())),
+            allow=(*self.allow, *values.get("--allow", ())),
+        )
 
 
 @dataclass(frozen=True)
@@ -83,24 +93,37 @@ def check_and_build(
     name: str,
     source: dict[str, Any],
     options: CheckOptions,
-    notes: Iterable[str] = (),
+    notes: Sequence[str] = (),
 ) -> ImportResult:
     """Apply the requested repairs, check the result and make a panel.
 
     Raises
     ------
     DataError
-        If a finding stops the import, or an option is unknown. The message has the first finding and its row.
+        If a finding stops the import, or an option is unknown. The message has the first finding of each kind with its
+        row, and the repairs that mend all.
     """
-    newest_first = is_newest_first(table)
+    try:
+        return build(table, name, source, options, notes)
+    except Refusal as refusal:
+        raise advised(
+            refusal, lambda more: build(table, name, source, options.added(more), notes), "fetch"
+        ) from None
+
+
+def build(
+    table: RawTable, name: str, source: dict[str, Any], options: CheckOptions, notes: Iterable[str] = ()
+) -> ImportResult:
+    """Do what `check_and_build` does, and raise `Refusal` without advice if a finding stops the import."""
     order = list(dict.fromkeys(table.frame["symbol"].to_numpy(dtype=object)))
-    if newest_first:
-        # Some exports are written so; it is not disorder.
-        table = replace(table, frame=table.frame.iloc[::-1].reset_index(drop=True))
+    read, table = table, oldest_first(table)
+    direction = "oldest first" if table is read else "newest first"
     table, repairs = apply_repairs(table, options.repair, calendar=options.calendar)
     table, return_notes = add_adjusted_closes(table)
     report = check_table(table, calendar=options.calendar, allow=options.allow)
-    report.raise_errors(name, strict=options.strict)
+    refusal = report.refusal(name, strict=options.strict)
+    if refusal is not None:
+        raise refusal
     if table.frame.empty:
         raise DataError(f"{name}: no rows are left")
     table, volume_notes = _without_empty_volumes(table)
@@ -111,7 +134,6 @@ def check_and_build(
         symbols=[symbol for symbol in order if symbol in left],
         notes=[*notes, *return_notes, *volume_notes, *_notes(repairs, report, table)],
     )
-    direction = "newest first" if newest_first else "oldest first"
     return ImportResult(prices, report, repairs, {**source, "order": direction})
 
 

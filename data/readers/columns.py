@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from data.errors import DataError
 from data.fields import FIELDS
+from data.quality.advice import Refusal
 
 __all__ = ["LAYOUTS", "ROLES", "Layout", "detect_layout", "field_of", "parse_mapping", "role_of"]
 
@@ -167,10 +168,8 @@ def detect_layout(
     rest = [name for name in columns if name not in roles.values() and not _INDEX.match(name)]
     if "close" in roles and layout != "wide":
         if layout == "auto" and not mapping and _may_be_tickers(roles, rest):
-            raise DataError(
-                f"{place}: '{roles['close']}' may be the close or, like {', '.join(rest[:3])}, a symbol; write "
-                "--layout long or --layout wide"
-            )
+            message = f"{place}: '{roles['close']}' may be the close or, like {', '.join(rest[:3])}, a symbol"
+            raise Refusal(message, [(("--layout", "long"), ("--layout", "wide"))])
         return Layout(roles, {}, tuple(rest), field_of(roles["close"]) == "adj_close")
     if layout == "long":
         raise DataError(f"{place}: no close among {', '.join(columns)}; name it with --map close=COLUMN")

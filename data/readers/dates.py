@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["ParsedDates", "parse_dates", "parse_times"]
+from data.errors import DataError
+from data.quality.advice import Step
+
+__all__ = ["ParsedDates", "check_zone", "in_zone", "parse_dates", "parse_times"]
 
 # Each class of dates: pattern and strptime formats, without the time of day.
 _CLASSES: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -31,6 +36,15 @@ _TIME = r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:\s?[AP]M)?"
 _TAIL = rf"(?:[T ]+(?P<time>{_TIME})\s*(?P<offset>Z|UTC|[+-]\d{{2}}:?\d{{2}})?)?$"
 
 
+class DateProblem(NamedTuple):
+    """A fault of a column of dates: kind of finding, first row, message, and options to choose from."""
+
+    kind: str
+    row: int
+    message: str
+    advice: Step = ()
+
+
 @dataclass(frozen=True)
 class ParsedDates:
     """Dates of a column.
@@ -44,13 +58,13 @@ class ParsedDates:
     times
         Minutes after midnight, NaN where a stamp has no time [rows].
     problems
-        (kind of finding, row, message) of what is wrong with the column as a whole.
+        Faults of the column as a whole.
     """
 
     dates: np.ndarray
     offsets: np.ndarray
     times: np.ndarray
-    problems: list[tuple[str, int, str]] = field(default_factory=list)
+    problems: list[DateProblem] = field(default_factory=list)
 
     @property
     def unreadable(self) -> np.ndarray:
@@ -59,7 +73,15 @@ class ParsedDates:
         return unreadable
 
 
-def parse_dates(column: pd.Series, date_format: str | None = None, zone: str | None = None) -> ParsedDates:
+def check_zone(zone: str | None) -> None:
+    """Raise DataError if `zone` is not a time zone such as Asia/Tokyo."""
+    try:
+        ZoneInfo(zone or "UTC")
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"--zone: '{zone}' is not a time zone (for example Asia/Tokyo)") from error
+
+
+def parse_dates(column: pd.Series, date_format: str | None = None) -> ParsedDates:
     """Return the dates of a column of texts or time stamps.
 
     Parameters
@@ -68,20 +90,16 @@ def parse_dates(column: pd.Series, date_format: str | None = None, zone: str | N
         Text, or datetime64 with or without zone [rows].
     date_format
         A strptime format of the texts.
-    zone
-        Time zone in whose days the rows are dated. Stamps without a zone are in UTC then.
     """
     if isinstance(column.dtype, pd.DatetimeTZDtype) or pd.api.types.is_datetime64_any_dtype(column.dtype):
-        return _in_zone(_of_stamps(column), zone)
+        return _of_stamps(column)
     texts = column.astype("str").str.strip()
     # Long files have every date once per symbol: each text is parsed once.
     codes, unique = pd.factorize(texts, use_na_sentinel=False)
     parsed = _parse_texts(pd.Series(unique, dtype="str"), date_format)
     first = np.unique(codes, return_index=True)[1]
-    problems = [(kind, int(first[at]), message) for kind, at, message in parsed.problems]
-    return _in_zone(
-        ParsedDates(parsed.dates[codes], parsed.offsets[codes], parsed.times[codes], problems), zone
-    )
+    problems = [problem._replace(row=int(first[problem.row])) for problem in parsed.problems]
+    return ParsedDates(parsed.dates[codes], parsed.offsets[codes], parsed.times[codes], problems)
 
 
 def parse_times(column: pd.Series) -> np.ndarray:
@@ -107,9 +125,8 @@ def _of_stamps(column: pd.Series) -> ParsedDates:
     return ParsedDates(days.to_numpy().astype("datetime64[ns]"), offsets, times)
 
 
-def _in_zone(parsed: ParsedDates, zone: str | None) -> ParsedDates:
-    if zone is None:
-        return parsed
+def in_zone(parsed: ParsedDates, zone: str) -> ParsedDates:
+    """Return the dates by the wall clock of a time zone; stamps without a zone are in UTC."""
     minutes = np.nan_to_num(parsed.times) - np.nan_to_num(parsed.offsets)
     stamps = parsed.dates + (minutes * 60e9).astype("timedelta64[ns]")
     local = pd.Series(stamps).dt.tz_localize("UTC").dt.tz_convert(zone)
@@ -124,7 +141,7 @@ def _parse_texts(texts: pd.Series, date_format: str | None) -> ParsedDates:
     if date_format is not None:
         stamps = pd.to_datetime(texts, format=date_format, errors="coerce", utc="%z" in date_format)
         return _of_stamps(stamps)
-    problems: list[tuple[str, int, str]] = []
+    problems: list[DateProblem] = []
     classes = []
     for pattern, formats in _CLASSES:
         parts = texts.str.extract(rf"^(?P<head>{pattern}){_TAIL}", flags=re.IGNORECASE)
@@ -134,9 +151,9 @@ def _parse_texts(texts: pd.Series, date_format: str | None) -> ParsedDates:
         heads = parts["head"].iloc[here].str.removesuffix(".0")
         dates[here], ambiguous = _by_format(heads, formats)
         if ambiguous:
-            choice = " or ".join(f"--date-format '{form}'" for form in formats)
-            message = f"'{heads.iloc[0]}' may have the day or the month first; choose {choice}"
-            problems.append(("ambiguous-date", int(here[0]), message))
+            choice = tuple(("--date-format", form) for form in formats)
+            message = f"'{heads.iloc[0]}' may have the day or the month first"
+            problems.append(DateProblem("ambiguous-date", int(here[0]), message, choice))
         offsets[here] = parts["offset"].iloc[here].map(_offset, na_action="ignore").to_numpy(dtype=float)
         times[here] = _minutes_of_day(parts["time"].iloc[here])
         classes.append(here)
@@ -153,7 +170,7 @@ def _by_format(heads: pd.Series, formats: tuple[str, ...]) -> tuple[np.ndarray, 
     return best.to_numpy().astype("datetime64[ns]"), ambiguous
 
 
-def _mixed(texts: pd.Series, dates: np.ndarray, classes: list[np.ndarray]) -> list[tuple[str, int, str]]:
+def _mixed(texts: pd.Series, dates: np.ndarray, classes: list[np.ndarray]) -> list[DateProblem]:
     """Report two formats of which one has only days up to 12 and the other one only later days.
 
     A spreadsheet leaves this behind: it turned the texts around that it could read in its own order of day and month.
@@ -169,7 +186,7 @@ def _mixed(texts: pd.Series, dates: np.ndarray, classes: list[np.ndarray]) -> li
         f"is in two formats, '{texts[a]}' with days up to 12 and '{texts[b]}' with later days: a spreadsheet may have "
         "exchanged day and month; write the dates in one format"
     )
-    return [("mixed-date-formats", a, message)]
+    return [DateProblem("mixed-date-formats", a, message)]
 
 
 def _minutes_of_day(texts: pd.Series) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,13 @@ import pandas as pd
 from data.errors import DataError, check_choices
 from data.fields import FIELDS
 from data.quality.adjustment import CLOSES
+from data.quality.advice import Option, Refusal, advised
 from data.quality.findings import Finding
-from data.quality.pipeline import CheckOptions, ImportResult, check_and_build
+from data.quality.pipeline import CheckOptions, ImportResult, build
 from data.quality.raw_table import RawTable, with_places
 from data.readers.columns import LAYOUTS, Layout, detect_layout, field_of
 from data.readers.csv_text import read_bytes, read_text
-from data.readers.dates import ParsedDates, parse_dates, parse_times
+from data.readers.dates import ParsedDates, check_zone, in_zone, parse_dates, parse_times
 from data.readers.numbers import NumberFormat, ParsedNumbers, find_format, parse_numbers, parse_splits
 from data.readers.workbook import is_workbook, read_workbook
 
@@ -33,8 +34,6 @@ __all__ = ["ReadOptions", "read_prices", "read_table"]
 _SUFFIXES = (".gz", ".csv", ".txt", ".tsv", ".parquet", ".pq", ".xlsx", ".xlsm")
 # Rows that show whether columns are open, high, low and close.
 _SAMPLE, _SMALLEST_SAMPLE = 200, 5
-# Options that a manifest records beside the mapping.
-_RECORDED = ("symbol", "date_format", "decimal", "layout", "closes", "sheet", "skip_rows")
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,10 @@ class ReadOptions:
         Sheet of Excel workbooks; by default the only one with a table.
     skip_rows
         Lines above the header, where it is not found.
+    zone
+        Time zone in whose days the rows are dated, where the stamps are in UTC.
+    exclude
+        Columns and symbols to leave out.
     """
 
     mapping: Mapping[str, str] = field(default_factory=dict)
@@ -69,11 +72,26 @@ class ReadOptions:
     closes: str = "auto"
     sheet: str | None = None
     skip_rows: int | None = None
+    zone: str | None = None
+    exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_choices([self.layout], LAYOUTS, "--layout")
         check_choices([self.closes], CLOSES, "--closes")
+        check_zone(self.zone)
         check_choices([self.decimal or "."], (".", ","), "--decimal")
+
+    def added(self, options: Sequence[Option]) -> ReadOptions:
+        """Return the options with further ones of the command line; those of checks are left out."""
+        single = {
+            "--date-format": "date_format",
+            "--decimal": "decimal",
+            "--layout": "layout",
+            "--zone": "zone",
+        }
+        changed: dict[str, Any] = {single[flag]: value for flag, value in options if flag in single}
+        excluded = tuple(value for flag, value in options if flag == "--exclude")
+        return replace(self, exclude=(*self.exclude, *excluded), **changed)
 
 
 def read_prices(
@@ -102,8 +120,16 @@ def read_prices(
     DataError
         If a file cannot be read, or a finding stops the import.
     """
-    table, source = read_table(paths, options or ReadOptions())
-    return check_and_build(table, name or _stem(Path(paths[0])), source, checks or CheckOptions())
+    reading, checking = options or ReadOptions(), checks or CheckOptions()
+
+    def attempt(more: Sequence[Option]) -> ImportResult:
+        table, source = read_table(paths, reading.added(more))
+        return build(table, name or _stem(Path(paths[0])), source, checking.added(more))
+
+    try:
+        return attempt(())
+    except Refusal as refusal:
+        raise advised(refusal, attempt) from None
 
 
 def read_table(paths: Sequence[str | Path], options: ReadOptions) -> tuple[RawTable, dict[str, Any]]:
@@ -119,8 +145,9 @@ def read_table(paths: Sequence[str | Path], options: ReadOptions) -> tuple[RawTa
     frame = pd.concat([table.frame for table in tables], ignore_index=True)
     order = ["date", "symbol", *fields, "file", "line", "time", "offset", "currency", "unreadable"]
     findings = tuple(item for table in tables for item in table.findings)
-    chosen = {key: getattr(options, key) for key in _RECORDED}
+    chosen = {key: value for key, value in asdict(options).items() if key != "mapping"}
     source = {"name": "files", "files": files, "options": {"map": dict(options.mapping), **chosen}}
+    frame = _without(frame, options.exclude, {name for file in files for name in file["excluded"]})
     closes = options.closes
     if closes == "auto" and all(table.closes == "adjusted" for table in tables):
         closes = "adjusted"
@@ -146,6 +173,8 @@ def _read_file(path: Path, options: ReadOptions) -> tuple[RawTable, dict[str, An
         text = read_text(content, path.name, options.skip_rows)
         findings, skipped = text.findings, text.skipped
         reader = _Reader(path.name, text.frame, text.lines, text.delimiter, options, "line")
+    excluded = [column for column in reader.frame.columns if column in options.exclude]
+    reader = replace(reader, frame=reader.frame.drop(columns=excluded))
     table = reader.read()
     description = {
         "path": path.name,
@@ -155,8 +184,20 @@ def _read_file(path: Path, options: ReadOptions) -> tuple[RawTable, dict[str, An
         "layout": "wide" if reader.layout.wide else "long",
         "columns": dict(reader.layout.roles),
         "ignored": list(reader.layout.ignored),
+        "excluded": excluded,
     }
     return replace(table, findings=(*findings, *table.findings)), description
+
+
+def _without(frame: pd.DataFrame, excluded: Sequence[str], columns: set[str]) -> pd.DataFrame:
+    """Return the rows of the symbols that are not excluded."""
+    symbols = set(frame["symbol"].unique())
+    unknown = [name for name in excluded if name not in symbols | columns]
+    if unknown:
+        raise DataError(f"--exclude: there is no column or symbol '{unknown[0]}'")
+    if symbols <= set(excluded):
+        raise DataError("--exclude: every symbol is left out")
+    return frame[~frame["symbol"].isin(excluded)].reset_index(drop=True) if excluded else frame
 
 
 def _read_parquet(content: bytes, path: Path) -> pd.DataFrame:
@@ -243,9 +284,8 @@ class _Reader:
         """Dates of the rows."""
         parsed = parse_dates(self.frame[self.layout.roles["date"]], self.options.date_format)
         if "time" in self.layout.roles:
-            times = parse_times(self.frame[self.layout.roles["time"]])
-            parsed = ParsedDates(parsed.dates, parsed.offsets, times, parsed.problems)
-        return parsed
+            parsed = replace(parsed, times=parse_times(self.frame[self.layout.roles["time"]]))
+        return parsed if self.options.zone is None else in_zone(parsed, self.options.zone)
 
     @cached_property
     def symbols(self) -> np.ndarray:
@@ -314,14 +354,17 @@ class _Reader:
     def _problems(self) -> Iterator[Finding]:
         """Yield what is wrong with the columns: formats first, then single cells."""
         date = self.layout.roles["date"]
-        for kind, row, message in self.dates.problems:
-            yield Finding(kind, f"{date} {message}", place=self._place(row))
-        if self.form.example is not None:
-            message = (
-                f"'{self.form.example}' may have a decimal mark or a separator of thousands; choose --decimal '.' or "
-                "--decimal ','"
+        for problem in self.dates.problems:
+            yield Finding(
+                problem.kind,
+                f"{date} {problem.message}",
+                place=self._place(problem.row),
+                advice=problem.advice,
             )
-            yield Finding("ambiguous-number", message, place=self.file)
+        if self.form.example is not None:
+            message = f"'{self.form.example}' may have a decimal mark or a separator of thousands"
+            choice = (("--decimal", "."), ("--decimal", ","))
+            yield Finding("ambiguous-number", message, place=self.file, advice=choice)
         for row in np.flatnonzero(self.dates.unreadable).tolist():
             symbol = None if self.layout.wide else self.symbols[row]
             yield self._unreadable("unreadable-date", row, date, symbol, "a date")

@@ -111,7 +111,7 @@ def test_latest_price_below_the_last_day_is_a_duplicate(write: Write) -> None:
         "2024-01-04 00:00:00,102,8\n2024-01-04 16:00:01,103,10\n"
     )
     with pytest.raises(
-        DataError, match=r"a second row for this date.*--repair keep-first or --repair keep-last"
+        DataError, match=r"a second row for this date.*--repair keep-first .or --repair keep-last."
     ):
         read_prices([path], checks=CheckOptions("none"))
     result = read_prices([path], checks=CheckOptions("none", repair=("keep-last",)))

@@ -44,7 +44,7 @@ def test_every_kind_of_error_is_found_at_once() -> None:
     frame = report.to_frame()
     assert list(frame.columns) == ["kind", "severity", "place", "symbol", "date", "message"]
     assert (frame["severity"] == "warning").sum() == 1
-    with pytest.raises(DataError, match=r"t\.csv line 8.*--repair drop-bad-rows"):
+    with pytest.raises(DataError, match=r"t\.csv line 8.*t\.csv line 4.*\[1 missing-symbol, 1 duplicate, "):
         report.raise_errors("messy")
 
 

@@ -15,7 +15,7 @@ from tests.data.quality.tables import Rows, table
 
 def test_accepted_errors_are_recorded() -> None:
     rows: Rows = [("2024-01-02", "A", 1.0, 0.5, 0.9, 1.0, 10)]
-    with pytest.raises(DataError, match="--repair blank-high-low or --allow high-below-low"):
+    with pytest.raises(DataError, match=r"fetch with --repair blank-high-low .or --allow high-below-low."):
         check_and_build(table(rows), "x", {}, CheckOptions("none"))
     result = check_and_build(table(rows), "x", {}, CheckOptions("none", allow=("high-below-low",)))
     assert result.report.summary()["allowed"] == ["high-below-low"]

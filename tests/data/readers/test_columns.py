@@ -54,7 +54,7 @@ def test_letters_are_fields_where_the_numbers_are_bars(write: Write) -> None:
 @pytest.mark.parametrize("layout", ["long", "wide"])
 def test_doubtful_tables_are_refused_and_the_advice_settles_them(write: Write, layout: str) -> None:
     path = write(rows("Date,LAST,AAPL,MSFT", 20, 190, 400), "X.csv")
-    with pytest.raises(DataError, match=r"'LAST' may be the close.*--layout long or --layout wide"):
+    with pytest.raises(DataError, match=r"'LAST' may be the close.*--layout long, or --layout wide"):
         read_prices([path], checks=NO_CALENDAR)
     prices = read_prices([path], options=ReadOptions(layout=layout), checks=NO_CALENDAR).prices
     assert prices.symbols == (("X",) if layout == "long" else ("LAST", "AAPL", "MSFT"))

@@ -64,7 +64,7 @@ def test_ambiguous_numbers_are_refused_and_the_advice_settles_them(
     write: Write, decimal: str, value: float
 ) -> None:
     path = write("Date;DAX\n02.01.2024;15.733\n03.01.2024;15.737\n")
-    with pytest.raises(DataError, match=r"'15.733' may have a decimal mark.*--decimal '.' or --decimal ','"):
+    with pytest.raises(DataError, match=r"'15.733' may have a decimal mark.*--decimal '.', or --decimal ','"):
         read_prices([path], checks=NO_CALENDAR)
     prices = read_prices([path], options=ReadOptions(decimal=decimal), checks=NO_CALENDAR).prices
     assert prices.close["DAX"].iloc[0] == value
