@@ -25,10 +25,11 @@ class Prices:
     """A panel of daily prices.
 
     Every field is a float64 frame [T, N] on the same dates and symbols. ``close`` is required, the other fields exist
-    only if the source had them. A missing value is NaN and is never filled in: any cell may be missing, opens included
-    (a simulation that fills at the open falls back, cell by cell, to the close of that day). Prices are positive and
-    finite, volumes and dividends not negative. ``dividends`` are per share, 0 on days without one; ``splits`` are new
-    shares per old share, 1 on days without a split. The arrays are read-only.
+    only if the source had them; adjusted closes may be made from its splits and dividends. A missing value is NaN and
+    is never filled in: any cell may be missing, opens included (a simulation that fills at the open falls back, cell by
+    cell, to the close of that day). Prices are positive and finite, volumes and dividends not negative. ``dividends``
+    are per share, 0 on days without one; ``splits`` are new shares per old share, 1 on days without a split. The arrays
+    are read-only.
 
     Attributes
     ----------

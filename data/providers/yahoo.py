@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from data.errors import DataError
-from data.fields import FIELDS, DateLike, parse_date
+from data.fields import DateLike, parse_date
 from data.quality.pipeline import CheckOptions, ImportResult, check_and_build
 from data.quality.raw_table import RawTable, with_places
 from data.snapshots.store import Snapshot, SnapshotStore, check_name
@@ -238,8 +238,6 @@ def _build(
         placed = with_places(frame, symbol, np.arange(1, len(frame) + 1))
         parts.append(placed.assign(currency=facts["currency"]))
     table = pd.concat(parts, ignore_index=True)
-    columns = ["date", "symbol", *(field for field in FIELDS if field in table.columns)]
-    table = table[[*columns, "file", "line", "time", "offset", "currency", "unreadable"]]
     everything = {symbol: facts for symbol, (_, facts) in fetched.items()}
     source = _source(request, options, everything, missing)
     raw = RawTable(table, word="answer row")

@@ -15,12 +15,13 @@ from data.quality.advice import Step
 
 __all__ = ["ParsedDates", "check_zone", "in_zone", "parse_dates", "parse_times"]
 
-# Each class of dates: pattern and strptime formats, without the time of day.
+# Each class of dates: pattern and strptime formats, without the time of day. Spreadsheets number days from 1899-12-30.
 _CLASSES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"\d{4}-\d{1,2}-\d{1,2}", ("%Y-%m-%d",)),
     (r"\d{4}/\d{1,2}/\d{1,2}", ("%Y/%m/%d",)),
     (r"\d{4}\.\d{1,2}\.\d{1,2}", ("%Y.%m.%d",)),
     (r"\d{8}(?:\.0)?", ("%Y%m%d",)),
+    (r"[2-7]\d{4}(?:\.0)?", ("day number",)),
     (r"\d{1,2}\.\d{1,2}\.\d{4}", ("%d.%m.%Y",)),
     (r"\d{1,2}\.\d{1,2}\.\d{2}", ("%d.%m.%y",)),
     (r"\d{1,2}-[A-Za-z]{3}-\d{4}", ("%d-%b-%Y",)),
@@ -163,6 +164,9 @@ def _parse_texts(texts: pd.Series, date_format: str | None) -> ParsedDates:
 
 def _by_format(heads: pd.Series, formats: tuple[str, ...]) -> tuple[np.ndarray, bool]:
     """Return the dates in the format that reads most texts, and True if another one reads as many otherwise."""
+    if formats == ("day number",):
+        days = pd.to_datetime(heads.astype(int), unit="D", origin="1899-12-30")
+        return days.to_numpy().astype("datetime64[ns]"), False
     attempts = [pd.to_datetime(heads, format=form, errors="coerce") for form in formats]
     readable = [int(attempt.notna().sum()) for attempt in attempts]
     ambiguous = len(attempts) > 1 and readable[0] == readable[1] and not attempts[0].equals(attempts[1])

@@ -1,6 +1,7 @@
 """Prices from files: CSV, Parquet and Excel, wide (date × symbol) or long (date, symbol, open … volume).
 
-Nothing is invented: a column or value that the file does not have stays absent, and the report lists the rows.
+A column or value that the file does not have stays absent, and the report lists the rows; only adjusted closes are made
+from splits and dividends.
 """
 
 from __future__ import annotations
@@ -141,9 +142,7 @@ def read_table(paths: Sequence[str | Path], options: ReadOptions) -> tuple[RawTa
         table, description = _read_file(path, options)
         tables.append(table)
         files.append(description)
-    fields = [name for name in FIELDS if any(name in table.frame.columns for table in tables)]
     frame = pd.concat([table.frame for table in tables], ignore_index=True)
-    order = ["date", "symbol", *fields, "file", "line", "time", "offset", "currency", "unreadable"]
     findings = tuple(item for table in tables for item in table.findings)
     chosen = {key: value for key, value in asdict(options).items() if key != "mapping"}
     source = {"name": "files", "files": files, "options": {"map": dict(options.mapping), **chosen}}
@@ -151,7 +150,7 @@ def read_table(paths: Sequence[str | Path], options: ReadOptions) -> tuple[RawTa
     closes = options.closes
     if closes == "auto" and all(table.closes == "adjusted" for table in tables):
         closes = "adjusted"
-    return RawTable(frame[order], findings, tables[0].word, closes), source
+    return RawTable(frame, findings, tables[0].word, closes), source
 
 
 def _read_file(path: Path, options: ReadOptions) -> tuple[RawTable, dict[str, Any]]:

@@ -102,6 +102,13 @@ def test_wide_sheet_with_gaps_and_text(tmp_path: Path) -> None:
     assert prices.close["MSFT"].dropna().tolist() == [200.5, 201.5]
 
 
+def test_dates_without_a_date_format_are_numbers_of_days(tmp_path: Path, write: Write) -> None:
+    path = workbook(tmp_path / "numbers.xlsx", Sheet1=[["Date", "Close"], [45293, 1.5], [45294, 1.6]])
+    for file in (path, write("Date,Close\n45293,1.5\n45294,1.6\n")):
+        dates = read_prices([file], checks=NO_CALENDAR).prices.dates
+        assert [str(date.date()) for date in dates] == ["2024-01-02", "2024-01-03"]
+
+
 def test_places_are_rows_of_the_sheet(tmp_path: Path) -> None:
     rows = [
         ["Title"],
