@@ -129,12 +129,9 @@ def _outside_range(frame: pd.DataFrame) -> np.ndarray:
 
 def _differences(table: RawTable, row: int, first: int) -> str:
     """Return the values in which a row differs from the first one of its date."""
-    pairs = [(name, table.frame[name].iat[row], table.frame[name].iat[first]) for name in table.fields]
-    other = [
-        f"{name} {new:g} and not {old:g}"
-        for name, new, old in pairs
-        if not (new == old or (np.isnan(new) and np.isnan(old)))
-    ]
+    new, old = table.frame[table.fields].iloc[[row, first]].to_numpy(dtype=float)
+    differs = np.flatnonzero(~((new == old) | (np.isnan(new) & np.isnan(old))))
+    other = [f"{table.fields[at]} {new[at]:g} and not {old[at]:g}" for at in differs.tolist()]
     return f"with {', '.join(other)}" if other else "with the same values"
 
 
