@@ -113,14 +113,9 @@ def ledger(panel: TradingPanel, targets: Floats, costs: CostModel) -> Ledger:
     return Ledger(filled, target, before, cash_before, interest, borrow, kept, values, cash, base, nav)
 
 
-def last_fill(filled: Flags) -> NDArray[np.intp]:
-    """Row of the last fill at or before each session [D]; −1 before the first."""
-    return np.maximum.accumulate(np.where(filled, np.arange(len(filled)), -1))
-
-
 def _units(panel: TradingPanel, target: Floats, filled: Flags) -> Floats:
     """Units held per V after each session's fill [D, N]."""
-    last = last_fill(filled)
+    last = np.maximum.accumulate(np.where(filled, np.arange(len(filled)), -1))  # −1 before the first fill
     units: Floats = ratio(target, panel.price[1:])[np.maximum(last, 0)] * (last >= 0)[:, None]
     return units
 
@@ -132,19 +127,14 @@ def _cash(target: Floats, filled: Flags, positions: Floats, rates: Rates) -> tup
     cash to 1 − Σ target whatever came before, and the recursion runs over sessions without a fill alone.
     """
     _, borrow = financing(np.zeros(len(filled)), positions, rates)
-    cash = np.asarray(cash_path((1.0 - total(target)).tolist(), filled.tolist(), borrow.tolist(), rates))
+    level, levels = 1.0, (1.0 - total(target)).tolist()
+    lending, paying = 1.0 + rates.lending, 1.0 + rates.financing
+    for day, (fill, fee) in enumerate(zip(filled.tolist(), borrow.tolist(), strict=True)):
+        level = levels[day] if fill else level * (paying if level < 0 else lending) - fee
+        levels[day] = level
+    cash = np.asarray(levels)
     earlier = np.concatenate([[1.0], cash[:-1]])
     return cash, earlier * np.where(earlier < 0, rates.financing, rates.lending), borrow
-
-
-def cash_path(cash: list[float], filled: list[bool], fee: list[float], rates: Rates) -> list[float]:
-    """Return cash at each close [D]: set by a fill, otherwise grown at its rate and less the fee."""
-    lending, paying = 1.0 + rates.lending, 1.0 + rates.financing
-    level = 1.0
-    for day, fill in enumerate(filled):
-        level = cash[day] if fill else level * (paying if level < 0 else lending) - fee[day]
-        cash[day] = level
-    return cash
 
 
 def end_at_ruin(nav: Floats, lost: Flags) -> Floats:

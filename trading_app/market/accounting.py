@@ -115,7 +115,6 @@ def solve_fill(
     *,
     gross: Array | float | None = None,
     tolerance: float = TOLERANCE,
-    scratch: Floats | None = None,
 ) -> Array:
     """Solve μ = 1 − Σ_i c_i |a_i μ − w′_i| for the share μ of the account that a fill leaves.
 
@@ -138,8 +137,6 @@ def solve_fill(
         Σ |a_i| [...], or an upper bound of it; computed by default.
     tolerance
         Largest error of μ.
-    scratch
-        NumPy array of the target's shape for intermediate results; a new one by default.
 
     Returns
     -------
@@ -163,20 +160,18 @@ def solve_fill(
             "cost rate × gross weight must stay below 1"
         )
     if impact is None and largest < _SLOW_FACTOR:
-        return _fixed_point(target, held, rate, factor, tolerance, scratch)
+        return _fixed_point(target, held, rate, factor, tolerance)
     return _newton(target, held, rate, impact, tolerance)
 
 
-def _fixed_point(
-    target: Array, held: Array, rate: float, factor: Array, tolerance: float, scratch: Floats | None
-) -> Array:
-    kept = 1.0 - total(_magnitude(_change(target, None, held, scratch))) * rate
+def _fixed_point(target: Array, held: Array, rate: float, factor: Array, tolerance: float) -> Array:
+    kept = 1.0 - total(abs(target - held)) * rate
     if target.ndim == 1 and isinstance(target, np.ndarray):
         return _fixed_point_of_one(target, held, rate, float(factor), tolerance, float(kept))
     slack = factor / (1.0 - factor)
     moving = None
     for _ in range(_FIXED_POINT_STEPS):
-        new = 1.0 - total(_magnitude(_change(target, kept, held, scratch))) * rate
+        new = 1.0 - total(abs(target * kept[..., None] - held)) * rate
         # |μ₁ − μ*| ≤ q/(1−q) · |μ₁ − μ₀| after a step from μ₀ to μ₁.
         unsure = abs(new - kept) * slack > tolerance
         kept = new if moving is None else new * moving + kept * (moving == 0)
@@ -184,18 +179,6 @@ def _fixed_point(
         if not moving.any():
             break
     return kept
-
-
-def _change(target: Array, kept: Array | None, held: Array, scratch: Floats | None) -> Array:
-    """a μ − w′ [..., N], with μ = 1 where it is None."""
-    if scratch is None:
-        if kept is None:
-            return target - held
-        change = target * kept[..., None]
-        change -= held
-        return change
-    scaled = target if kept is None else np.multiply(target, kept[..., None], out=scratch)
-    return np.subtract(scaled, held, out=scratch)
 
 
 def _fixed_point_of_one(
@@ -232,9 +215,7 @@ def _newton(target: Array, held: Array, rate: float, impact: Array | None, toler
     )
 
 
-def financing(
-    cash: Array, values: Array, rates: Rates, net: Array | None = None, gross: Array | None = None
-) -> tuple[Array, Array]:
+def financing(cash: Array, values: Array, rates: Rates) -> tuple[Array, Array]:
     """Interest on cash and borrow fee on shorts for one night.
 
     Parameters
@@ -245,8 +226,6 @@ def financing(
         Values of the positions at the close [..., N], same unit.
     rates
         The rates.
-    net, gross
-        Their sum and the sum of their magnitudes [...], where the caller has them already.
 
     Returns
     -------
@@ -256,20 +235,11 @@ def financing(
     interest = at_most(cash, 0.0) * (rates.financing - rates.lending)
     if rates.lending:
         interest = interest + cash * rates.lending
-    net = total(values) if net is None else net
-    gross = total(abs(values)) if gross is None else gross
-    short = (gross - net) * (0.5 * rates.borrow)
-    return interest, short
+    return interest, (total(abs(values)) - total(values)) * (0.5 * rates.borrow)
 
 
 def hold(
-    target: Array,
-    rates: Rates,
-    intraday: Array | None,
-    overnight: Array,
-    gross: Array | None = None,
-    *,
-    out: tuple[Floats, Floats] | None = None,
+    target: Array, rates: Rates, intraday: Array | None, overnight: Array
 ) -> tuple[Array, Array, Array, Array]:
     """Hold a filled target to the close, pay for the night, and hold on to the next fill.
 
@@ -283,10 +253,6 @@ def hold(
         Close / fill price of the session [..., N]; None where fills are at the close.
     overnight
         Next fill price / close [..., N].
-    gross
-        Σ |a_i| [...], where the caller has it already.
-    out
-        NumPy arrays of the target's shape for the values at the close and before the next fill; new ones by default.
 
     Returns
     -------
@@ -297,14 +263,13 @@ def hold(
     values, net = target, total(target)
     cash = 1.0 - net
     if intraday is not None:
-        values = _product(target, intraday, out and out[0])
+        values = target * intraday
         net = total(values)
-        gross = total(np.abs(values, out=out[1])) if out else None
     close_growth = net + cash
-    next_values = _product(values, overnight, out and out[1])
+    next_values = values * overnight
     next_growth = total(next_values) + cash
     if rates.borrow or rates.lending or rates.financing:
-        interest, borrow = financing(cash, values, rates, net, gross)
+        interest, borrow = financing(cash, values, rates)
         next_growth = next_growth + (interest - borrow)
     return close_growth, values, next_growth, next_values
 
@@ -341,10 +306,6 @@ def advance(
     return Session(kept, close, weights, following, next_values / positive(following)[..., None])
 
 
-def _product(left: Array, right: Array, out: Floats | None) -> Array:
-    return left * right if out is None else np.multiply(left, right, out=out)
-
-
 def total(values: Array) -> Array:
     """Return the sum over the last axis; for row-major NumPy arrays through a faster matrix product."""
     if not isinstance(values, np.ndarray):
@@ -357,11 +318,6 @@ def total(values: Array) -> Array:
 @lru_cache(maxsize=64)
 def _ones(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.ones(size, dtype)
-
-
-def _magnitude(values: Array) -> Array:
-    """Return absolute values, computed in place."""
-    return np.abs(values, out=values) if isinstance(values, np.ndarray) else values.abs_()
 
 
 def at_least(values: Array, bound: float) -> Array:

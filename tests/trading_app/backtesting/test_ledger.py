@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.prices import Prices
-from trading_app.backtesting import blocks as backtest_blocks
 from trading_app.backtesting.backtest import backtest
 from trading_app.market.costs import CostModel
 
@@ -283,17 +282,12 @@ def test_a_long_history_stays_exact() -> None:
         assert_identity(result)
 
 
-@pytest.mark.parametrize("cells", [1, 50, 100, 10_000])
 @pytest.mark.parametrize("fill", ["next_open", "next_close"])
 @pytest.mark.parametrize("holes", [False, True])
 @pytest.mark.parametrize("costs", [CostModel(), EVERY_COST])
-def test_blocks_of_sessions_leave_no_seam(
-    cells: int, fill: str, holes: bool, costs: CostModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(backtest_blocks, "BLOCK_CELLS", cells)
+def test_a_session_without_a_trade_beside_daily_trading(fill: str, holes: bool, costs: CostModel) -> None:
     prices = market(7, 60, 3, holes)
     weights = matrix(7, prices, "long-short", 1.5)
-    # The last one is not daily any more in its last block.
     stops = weights.copy()
     stops.iloc[-3] = np.nan
     batch = backtest(prices, {"daily": weights, "stops": stops}, costs=costs, fill=fill)
