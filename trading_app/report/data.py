@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from trading_app.backtesting.summary import AGENT
-from trading_app.report.figures import BacktestView, contributions
+from trading_app.report.figures.backtest import BacktestView
+from trading_app.report.figures.contribution import contributions
 from trading_app.runs.backtests import load_backtest
 from trading_app.runs.run import Run, fold_path
 

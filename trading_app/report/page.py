@@ -14,9 +14,11 @@ import plotly.graph_objects as go
 from equitrade.atomic import atomic_write
 from trading_app.evaluation.labels import MEASURES
 from trading_app.experiments.equivariance import RELAXATION
-from trading_app.report import figures, tables
+from trading_app.report import tables
 from trading_app.report.data import ReportData, load_report_data
 from trading_app.report.facts import manifest_facts, method_facts, sampling
+from trading_app.report.figures.backtest import BACKTEST_FIGURES
+from trading_app.report.figures.significance import training_curve
 from trading_app.report.payload import embed, payload
 from trading_app.report.theme import DARK, LIGHT, Theme
 from trading_app.report.verdict import verdict
@@ -75,12 +77,12 @@ def report_figures(data: ReportData, theme: Theme) -> dict[str, go.Figure]:
     view = data.view
     made = {
         name: entry.draw(view, theme, None)
-        for name, entry in figures.BACKTEST_FIGURES.items()
+        for name, entry in BACKTEST_FIGURES.items()
         if entry.available(view)
     }
     for metric in training_metrics(data.progress):
         name = f"training-{metric.replace('/', '-')}"
-        made[name] = figures.training_curve(data.progress, metric, theme=theme)
+        made[name] = training_curve(data.progress, metric, theme=theme)
     return made
 
 

@@ -21,7 +21,7 @@ from service.dashboard.views.selection import Zoom
 from trading_app.backtesting.summary import AGENT, kind_of
 from trading_app.evaluation.labels import MEASURES, format_measure, format_number
 from trading_app.files import RunError
-from trading_app.report import figures
+from trading_app.report.figures import comparison as figures
 from trading_app.report.tables import Cell, Table, interval_text
 from trading_app.report.theme import label_of
 from trading_app.report.verdict import p_value, percent_chance

@@ -21,7 +21,7 @@ from service.dashboard.pages.login import CheckedForm, LoggedIn
 from service.dashboard.render import page
 from service.schemas.decisions import AllocationRequest
 from trading_app.evaluation.labels import MEASURES, format_measure, format_number
-from trading_app.report import figures
+from trading_app.report.figures import allocation as figures
 from trading_app.report.tables import Cell, Table, interval_text
 
 if TYPE_CHECKING:

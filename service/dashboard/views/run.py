@@ -14,10 +14,11 @@ import pandas as pd
 from service.core.problems import Problem
 from service.dashboard.figures import PageFigure
 from trading_app.files import RunError, read_json
-from trading_app.report import figures
 from trading_app.report.data import ReportData, load_report_data, training_progress
-from trading_app.report.figures import BACKTEST_FIGURES, BacktestFigure, BacktestView, contributions
-from trading_app.report.figures.significance import metric_label
+from trading_app.report.figures.backtest import BACKTEST_FIGURES, BacktestFigure, BacktestView
+from trading_app.report.figures.calendar import calendar_returns
+from trading_app.report.figures.contribution import contributions
+from trading_app.report.figures.significance import metric_label, training_curve
 from trading_app.report.page import CURVES, HALF, training_metrics
 from trading_app.report.theme import HEIGHT
 from trading_app.runs.backtests import load_backtest
@@ -199,7 +200,7 @@ def training_figures(progress: pd.DataFrame, limit: int | None = CURVES) -> Iter
     for metric in training_metrics(progress, limit):
 
         def curve(theme: Theme, metric: str = metric) -> Any:
-            return figures.training_curve(progress, metric, theme=theme)
+            return training_curve(progress, metric, theme=theme)
 
         def table(metric: str = metric) -> pd.DataFrame:
             keys = [name for name in ("fold", "step", "seed") if name in progress]
@@ -232,7 +233,7 @@ def fold_table(folds: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def _calendar(returns: pd.DataFrame, frequency: str) -> pd.DataFrame:
-    columns = {str(name): figures.calendar_returns(returns[name], frequency) for name in returns.columns}
+    columns = {str(name): calendar_returns(returns[name], frequency) for name in returns.columns}
     return pd.DataFrame(columns).rename_axis("period")
 
 

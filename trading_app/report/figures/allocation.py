@@ -26,8 +26,6 @@ def allocation_bars(
         target) and ``held``; fractions of the account.
     as_of, before : str
         The close decided on, and that of the last target.
-    theme : Theme
-        Colours and template.
     """
     order = allocation["weight"].abs().sort_values(ascending=False, kind="stable").index
     shown = 100 * allocation.loc[order[:ASSETS]]
@@ -86,17 +84,7 @@ def allocation_bars(
 
 
 def change_bars(allocation: pd.DataFrame, *, before: str | None = None, theme: Theme = LIGHT) -> go.Figure:
-    """Change of each asset's weight from the last target and from the holdings.
-
-    Parameters
-    ----------
-    allocation : DataFrame
-        As for `allocation_bars`, with ``before``, ``held`` or both.
-    before : str, optional
-        The close of the last target.
-    theme : Theme
-        Colours and template.
-    """
+    """Change of each asset's weight from the last target (of the close `before`) and from the holdings."""
     known = [name for name in ("before", "held") if name in allocation and allocation[name].notna().any()]
     changes = pd.DataFrame(
         {name: allocation["weight"] - allocation[name] for name in known}, index=allocation.index

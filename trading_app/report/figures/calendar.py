@@ -25,15 +25,7 @@ MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 
 
 def monthly_heatmap(returns: pd.Series, *, theme: Theme = LIGHT) -> go.Figure:
-    """Compounded return of each calendar month, year × month.
-
-    Parameters
-    ----------
-    returns : Series
-        Simple returns by date.
-    theme : Theme
-        Colours and template.
-    """
+    """Compounded return of each calendar month, year × month, of daily simple returns."""
     months = calendar_returns(returns, "M")
     index = pd.PeriodIndex(months.index)
     table = pd.DataFrame({"year": index.year, "month": index.month, "value": 100 * months.to_numpy()})
@@ -84,15 +76,7 @@ def _cell_texts(values: npt.NDArray[np.float64], digits: int) -> list[list[str]]
 
 
 def yearly_bars(returns: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figure:
-    """Compounded return of each calendar year, strategies side by side.
-
-    Parameters
-    ----------
-    returns : DataFrame
-        Date × strategy; the agent and what to hold it against.
-    theme : Theme
-        Colours and template.
-    """
+    """Compounded return of each calendar year of strategies side by side; simple returns, date × strategy."""
     first, last = returns.index[0], returns.index[-1]
     result = figure(
         "Return of each year",
@@ -117,15 +101,7 @@ def yearly_bars(returns: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figure:
 
 
 def return_distribution(returns: pd.Series, *, theme: Theme = LIGHT) -> go.Figure:
-    """Histogram of daily returns with a normal distribution of the same mean and deviation, and the tail.
-
-    Parameters
-    ----------
-    returns : Series
-        Simple returns by date.
-    theme : Theme
-        Colours and template.
-    """
+    """Histogram of daily simple returns with a normal distribution of the same mean and deviation, and the tail."""
     values = 100 * returns.to_numpy(dtype=np.float64)
     low, high = np.quantile(values, [0.001, 0.999]) if len(values) > 1000 else (values.min(), values.max())
     edges = np.linspace(low, high if high > low else low + 1.0, 61)

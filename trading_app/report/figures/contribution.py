@@ -45,15 +45,7 @@ def contributions(weights: pd.DataFrame, equity: pd.Series, trades: pd.DataFrame
 
 
 def contribution_bars(gains: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figure:
-    """Price gain of each asset over the whole period, the largest on top.
-
-    Parameters
-    ----------
-    gains : DataFrame
-        As from `contributions`.
-    theme : Theme
-        Colours and template.
-    """
+    """Price gain of each asset over the whole period, from `contributions`, the largest on top."""
     total = gains.sum().sort_values(ascending=False, kind="stable")
     shown = total
     if len(total) > BARS:
@@ -99,15 +91,7 @@ def _span(shown: pd.Series, room: float) -> list[float]:
 
 
 def fold_strip(folds: Sequence[Mapping[str, Sequence[str]]], *, theme: Theme = LIGHT) -> go.Figure:
-    """Training, validation and test dates of each fold, one row each.
-
-    Parameters
-    ----------
-    folds : sequence of mapping
-        ``train``, ``validation`` and ``test`` → first and last date; what is missing is left out.
-    theme : Theme
-        Colours and template.
-    """
+    """Training, validation and test dates of each fold (part → first and last date), one row each."""
     many = len(folds) > 1
     result = figure(
         f"Training, validation and test dates of {len(folds)} folds"

@@ -28,8 +28,6 @@ def gaps_calendar(
         Columns ``symbol``, ``first``, ``last``, as `data.snapshots.coverage.listed` gives it.
     start, end : str
         First and last session of the prices.
-    theme : Theme
-        Colours and template.
     """
     shown, left_out = _symbols(missing, listed)
     months = pd.period_range(pd.Timestamp(start), pd.Timestamp(end), freq="M")
@@ -74,16 +72,9 @@ def gaps_calendar(
 def findings_by_year(
     findings: pd.DataFrame, *, start: str | None = None, end: str | None = None, theme: Theme = LIGHT
 ) -> go.Figure:
-    """Findings of the checks in each year, by kind.
+    """Findings of the checks (`data.quality.findings.Report.to_frame`) in each year, by kind.
 
-    Parameters
-    ----------
-    findings : DataFrame
-        Columns ``kind`` and ``date``, see `data.quality.findings.Report.to_frame`.
-    start, end : str, optional
-        First and last session of the prices: the years shown; by default those with findings.
-    theme : Theme
-        Colours and template.
+    The years shown are those from `start` to `end`, by default those with findings.
     """
     dated = findings.dropna(subset=["date"])
     years = pd.to_datetime(dated["date"]).dt.year

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -9,18 +11,16 @@ import plotly.graph_objects as go
 from trading_app.backtesting.summary import AGENT, kind_of
 from trading_app.evaluation.labels import format_measure
 from trading_app.evaluation.metrics import drawdowns, worst_drawdowns
-from trading_app.report.figures.common import growth_axis
+from trading_app.report.figures.common import add_line, growth_axis
 from trading_app.report.theme import (
     LIGHT,
     PERCENT,
     Focus,
     Theme,
-    days,
     figure,
     focused,
     label_of,
     names_of,
-    numbers,
     strategy_colours,
     thin,
     translucent,
@@ -35,20 +35,16 @@ def equity_curve(
     focus: Focus = None,
     theme: Theme = LIGHT,
 ) -> go.Figure:
-    """Growth of the agent beside the baselines, its seeds as a fan.
+    """Growth of the agent beside the baselines, its seeds as a band.
 
     Parameters
     ----------
     equity : DataFrame
-        Date × strategy, each starting at 1; ``agent``, ``seed-…`` and baselines are told apart by name.
+        Date × strategy, each starting at 1; names show which one is the agent, a seed or a baseline.
     reference : str, optional
         Baseline drawn in grey.
     log : bool
         Logarithmic axis, on which equal growth is equally steep.
-    focus : tuple of str, optional
-        First and last date of the visible part, which is drawn in detail.
-    theme : Theme
-        Colours and template.
     """
     seeds = [name for name in names_of(equity) if kind_of(name) == "seed"]
     lines = [name for name in names_of(equity) if kind_of(name) != "seed"]
@@ -68,42 +64,16 @@ def equity_curve(
     # The agent last, so that it lies on top.
     for name in sorted(lines, key=lambda name: kind_of(name) == "agent"):
         own = kind_of(name) == "agent"
-        result.add_scatter(
-            x=days(shown.index),
-            y=numbers(shown[name]),
-            name=label_of(name),
-            line={"color": colours[name], "width": 2.6 if own else 1.4},
-            hovertemplate="%{y:.3f}",
-            legendrank=1 if own else 1000,
-        )
+        width, rank = (2.6, 1) if own else (1.4, 1000)
+        add_line(result, shown[name], label_of(name), colours[name], width, "%{y:.3f}", legendrank=rank)
     return result
 
 
 def _add_fan(result: go.Figure, seeds: pd.DataFrame, theme: Theme) -> None:
-    dates, label = days(seeds.index), "Seed range"
-    edge = {"width": 0, "color": theme.agent}
-    result.add_scatter(
-        x=dates,
-        y=numbers(seeds.min(axis=1)),
-        mode="lines",
-        line=edge,
-        showlegend=False,
-        hoverinfo="skip",
-        name=label,
-        legendgroup="seeds",
-    )
-    result.add_scatter(
-        x=dates,
-        y=numbers(seeds.max(axis=1)),
-        mode="lines",
-        line=edge,
-        fill="tonexty",
-        fillcolor=translucent(theme.agent, 0.22),
-        hoverinfo="skip",
-        name=label,
-        legendrank=2,
-        legendgroup="seeds",
-    )
+    band: dict[str, Any] = {"mode": "lines", "hoverinfo": "skip", "legendgroup": "seeds"}
+    add_line(result, seeds.min(axis=1), "Seed range", theme.agent, 0, None, showlegend=False, **band)
+    band |= {"fill": "tonexty", "fillcolor": translucent(theme.agent, 0.22), "legendrank": 2}
+    add_line(result, seeds.max(axis=1), "Seed range", theme.agent, 0, None, **band)
 
 
 def drawdown(
@@ -127,10 +97,6 @@ def drawdown(
         A second one, as a line.
     worst : int
         How many falls to mark, as in `trading_app.evaluation.metrics.worst_drawdowns`.
-    focus : tuple of str, optional
-        First and last date of the visible part, which is drawn in detail.
-    theme : Theme
-        Colours and template.
     """
     falls = worst_drawdowns(equity[strategy], worst)
     depth = format_measure("max_drawdown", falls["depth"].iloc[0] if len(falls) else 0.0)
@@ -151,16 +117,9 @@ def drawdown(
     for name in reversed(names):
         own = name == strategy
         colour = theme.agent if own else theme.reference
-        result.add_scatter(
-            x=days(under.index[rows]),
-            y=numbers(under[name].iloc[rows]),
-            name=label_of(name),
-            line={"color": colour, "width": 1.4},
-            fill="tozeroy" if own else None,
-            fillcolor=translucent(colour, 0.25) if own else None,
-            hovertemplate="%{y:.1f}" + PERCENT,
-            legendrank=1 if own else 2,
-        )
+        fill = {"fill": "tozeroy", "fillcolor": translucent(colour, 0.25)} if own else {}
+        line, rank = under[name].iloc[rows], 1 if own else 2
+        add_line(result, line, label_of(name), colour, 1.4, "%{y:.1f}" + PERCENT, legendrank=rank, **fill)
     _mark_falls(result, falls, equity.index[-1], theme)
     return result
 
@@ -204,20 +163,7 @@ def rolling(
 ) -> go.Figure:
     """Rolling Sharpe ratio, volatility and, given a reference, beta to it.
 
-    Parameters
-    ----------
-    returns : DataFrame
-        Date × strategy simple returns.
-    strategy, reference : str
-        Columns; the reference is optional.
-    window : int
-        Sessions; shortened to a third of a short series.
-    periods : int
-        Periods a year.
-    focus : tuple of str, optional
-        First and last date of the visible part, which is drawn in detail.
-    theme : Theme
-        Colours and template.
+    The returns are simple, date × strategy. The window counts sessions; it is a third of a series that is too short.
     """
     window = max(min(window, len(returns) // 3), 2)
     names = [strategy] + ([reference] if reference is not None and reference in returns else [])
@@ -251,7 +197,7 @@ def _rolling_panels(
         xaxis={"anchor": _axis(len(panels) - 1)},
     )
     share, gap = 1 / len(panels), 0.045
-    axes, headings, lines = {}, [], []
+    axes, headings = {}, []
     colours = strategy_colours(names, theme) | {names[0]: theme.agent}
     for row, (heading, values, hover, unit) in enumerate(panels):
         top = 1 - row * share
@@ -275,20 +221,9 @@ def _rolling_panels(
         )
         shown = values.iloc[thin(values, 500)]
         for name in names_of(values):
-            own = name == names[0]
-            lines.append(
-                go.Scatter(
-                    x=days(shown.index),
-                    y=numbers(shown[name]),
-                    yaxis=_axis(row),
-                    name=label_of(name),
-                    legendgroup=name,
-                    showlegend=row == 0,
-                    line={"color": colours[name], "width": 2 if own else 1.3},
-                    hovertemplate=hover,
-                )
-            )
-    result.add_traces(lines)
+            panel = {"yaxis": _axis(row), "legendgroup": name, "showlegend": row == 0}
+            width = 2 if name == names[0] else 1.3
+            add_line(result, shown[name], label_of(name), colours[name], width, hover, **panel)
     result.update_layout(axes, annotations=headings)
     return result
 

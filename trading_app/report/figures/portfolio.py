@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from trading_app.evaluation.labels import format_number
-from trading_app.report.figures.common import category_axis
+from trading_app.report.figures.common import add_line, category_axis
 from trading_app.report.theme import (
     LIGHT,
     PERCENT,
@@ -42,16 +42,8 @@ def weights_area(
 ) -> go.Figure:
     """Holdings over time as stacked areas, long above zero and short below.
 
-    Parameters
-    ----------
-    weights : DataFrame
-        Date × symbol, fractions of the account after each session's fill.
-    layers : int
-        The largest holdings on average have a layer of their own, the others share one.
-    focus : tuple of str, optional
-        First and last date of the visible part, which is drawn in detail.
-    theme : Theme
-        Colours and template.
+    Weights are date × symbol, fractions of the account after each session's fill. The largest on average have a layer
+    of their own, the others share one.
     """
     held = weights.iloc[1:] if len(weights) > 1 and not weights.iloc[0].any() else weights
     size = held.abs().mean().sort_values(ascending=False, kind="stable")
@@ -76,42 +68,20 @@ def weights_area(
         for side in ("long", "short"):
             if not shown[side].any() and (side == "short" or shown["short"].any()):
                 continue
-            result.add_scatter(
-                x=days(shown.index),
-                y=numbers(shown[side]),
-                name=name,
-                legendgroup=name,
-                showlegend=side == "long" or not shown["long"].any(),
-                stackgroup=side,
-                line={"width": 0.4, "color": colour},
-                fillcolor=translucent(colour, 0.8),
-                hovertemplate="%{y:.1f}" + PERCENT,
-            )
+            legend = {"legendgroup": name, "showlegend": side == "long" or not shown["long"].any()}
+            area = {"stackgroup": side, "fillcolor": translucent(colour, 0.8)}
+            add_line(result, shown[side], name, colour, 0.4, "%{y:.1f}" + PERCENT, **legend, **area)
     return result
 
 
 def weights_heatmap(weights: pd.DataFrame, *, focus: Focus = None, theme: Theme = LIGHT) -> go.Figure:
-    """Every asset's weight over time, a row each, the largest on top.
-
-    Parameters
-    ----------
-    weights : DataFrame
-        Date × symbol.
-    focus : tuple of str, optional
-        First and last date of the visible part, which is drawn in detail.
-    theme : Theme
-        Colours and template.
-    """
+    """Every asset's weight (date × symbol) over time, a row each, the largest on top."""
     shown = averaged(focused(100 * weights, focus), 260)
     order = weights.abs().mean().sort_values(ascending=False, kind="stable").index
     values = shown[order].to_numpy(dtype=np.float64).T
     bound = max(float(np.quantile(np.abs(values), 0.995)), 1.0)
     short = bool((values < -1e-9).any())
-    scale = (
-        [[0.0, theme.loss], [0.5, theme.paper], [1.0, theme.gain]]
-        if short
-        else [[0.0, theme.paper], [1.0, theme.gain]]
-    )
+    ends = [theme.loss, theme.paper, theme.gain] if short else [theme.paper, theme.gain]
     result = figure(
         f"Each asset's weight, all {len(order)}",
         f"Ordered by average size; the strongest colour stands for {bound:.0f}{PERCENT}"
@@ -124,7 +94,9 @@ def weights_heatmap(weights: pd.DataFrame, *, focus: Focus = None, theme: Theme 
         x=days(shown.index),
         y=[str(symbol) for symbol in order],
         z=numbers(values),
-        colorscale=scale,
+        colorscale=[
+            [place, colour] for place, colour in zip(np.linspace(0, 1, len(ends)).tolist(), ends, strict=True)
+        ],
         zmin=-bound if short else 0,
         zmax=bound,
         showscale=False,
@@ -136,17 +108,7 @@ def weights_heatmap(weights: pd.DataFrame, *, focus: Focus = None, theme: Theme 
 
 
 def exposure(weights: pd.DataFrame, *, focus: Focus = None, theme: Theme = LIGHT) -> go.Figure:
-    """Gross and net exposure and cash over time.
-
-    Parameters
-    ----------
-    weights : DataFrame
-        Date × symbol.
-    focus : tuple of str, optional
-        First and last date of the visible part, which is drawn in detail.
-    theme : Theme
-        Colours and template.
-    """
+    """Gross and net exposure and cash over time, of weights date × symbol."""
     net = weights.sum(axis=1)
     shorts = bool((weights < -1e-9).any(axis=None))
     parts = pd.DataFrame({"Gross": weights.abs().sum(axis=1), "Net": net, "Cash": 1 - net}).iloc[1:]
@@ -165,35 +127,16 @@ def exposure(weights: pd.DataFrame, *, focus: Focus = None, theme: Theme = LIGHT
         yaxis={"ticksuffix": PERCENT, "rangemode": "tozero"},
     )
     shown = averaged(focused(100 * parts, focus))
-    colours = {
-        "Gross": theme.palette[0],
-        "Net": theme.agent,
-        "Invested": theme.agent,
-        "Cash": theme.reference,
-    }
+    colours = dict.fromkeys(names_of(shown), theme.agent)
+    colours |= {"Gross": theme.palette[0], "Cash": theme.reference}
     for name in names_of(shown):
-        result.add_scatter(
-            x=days(shown.index),
-            y=numbers(shown[name]),
-            name=name,
-            line={"color": colours[name], "width": 1.8, "dash": "dot" if name == "Cash" else "solid"},
-            hovertemplate="%{y:.0f}" + PERCENT,
-        )
+        dash = {"dash": "dot" if name == "Cash" else "solid"}
+        add_line(result, shown[name], name, colours[name], 1.8, "%{y:.0f}" + PERCENT, line=dash)
     return result
 
 
 def turnover_bars(turnover: pd.Series, *, periods: int = 252, theme: Theme = LIGHT) -> go.Figure:
-    """Turnover of each month, of each quarter over more than ten years, with the average.
-
-    Parameters
-    ----------
-    turnover : Series
-        ½ Σ|Δw| of each session.
-    periods : int
-        Sessions a year.
-    theme : Theme
-        Colours and template.
-    """
+    """Turnover (½ Σ|Δw| a session) of each month, of each quarter over more than ten years, with the average."""
     index = pd.DatetimeIndex(turnover.index)
     unit, code, a_year = (
         ("month", "M", 12) if len(index.to_period("M").unique()) <= 120 else ("quarter", "Q", 4)
@@ -229,13 +172,7 @@ def turnover_bars(turnover: pd.Series, *, periods: int = 252, theme: Theme = LIG
 def cost_waterfall(totals: Mapping[str, float], *, theme: Theme = LIGHT) -> go.Figure:
     """From gross to net profit, component by component.
 
-    Parameters
-    ----------
-    totals : mapping
-        ``price_pnl``, ``commission``, ``spread``, ``impact``, ``borrow`` and ``interest``, in units of the
-        account's start; costs are positive.
-    theme : Theme
-        Colours and template.
+    The totals are those of a backtest's evidence, in units of the account's start; costs are positive.
     """
     steps = {"price_pnl": totals["price_pnl"]}
     steps |= {name: -totals.get(name, 0.0) for name in ("commission", "spread", "impact", "borrow")}

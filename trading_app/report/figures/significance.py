@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from trading_app.backtesting.summary import kind_of
 from trading_app.evaluation.labels import MEASURES
-from trading_app.report.figures.common import add_interval, fit_intervals
+from trading_app.report.figures.common import Interval, add_line, fit_range, interval_figure
 from trading_app.report.theme import (
     LIGHT,
     PERCENT,
@@ -40,45 +40,35 @@ def measure_intervals(
     reference: str | None = None,
     theme: Theme = LIGHT,
 ) -> go.Figure:
-    """One measure of each strategy with its interval; the agent's seeds as dots in its row.
+    """One measure (key of `MEASURES`) of each strategy with its interval of coverage `level`; the reference is grey.
 
-    Parameters
-    ----------
-    strategies : mapping
-        Name → ``metrics`` and ``intervals``, as in `trading_app.backtesting.summary`.
-    measure : str
-        Key of `trading_app.evaluation.labels.MEASURES`.
-    level : float
-        Coverage of the intervals.
-    reference : str, optional
-        Baseline in grey.
-    theme : Theme
-        Colours and template.
+    `strategies` is that part of the evidence of a backtest. The agent's seeds are dots in its row.
     """
     about = MEASURES[measure]
     scale, suffix = (100.0, PERCENT) if about.unit == "percent" else (1.0, "")
-    rows = [name for name in strategies if kind_of(name) != "seed"]
+    names = [name for name in strategies if kind_of(name) != "seed"]
     seeds = [
         scale * float(s["metrics"][measure])
         for n, s in strategies.items()
         if kind_of(n) == "seed" and s["metrics"][measure] is not None
     ]
-    result = figure(
+    colours = strategy_colours(names, theme, reference)
+    rows: list[tuple[str, Interval, str]] = []
+    for name in names:
+        low, high = strategies[name]["intervals"][measure]
+        rows.append((label_of(name), (strategies[name]["metrics"][measure], low, high), colours[name]))
+    result = interval_figure(
         f"{about.label} with {100 * level:.0f}{PERCENT} intervals",
         "Each strategy alone; overlapping intervals do not decide a comparison, paired differences do."
         + (" Small dots are the seeds." if seeds else ""),
+        rows,
         theme,
-        height=42 * len(rows) + 110,
-        showlegend=False,
-        hovermode="closest",
-        xaxis={"ticksuffix": suffix, "showgrid": True, "zeroline": True},
+        row_height=42,
+        scale=scale,
+        suffix=suffix,
+        digits=about.digits,
     )
-    colours = strategy_colours(rows, theme, reference)
-    for name in rows:
-        value = strategies[name]["metrics"][measure]
-        low, high = strategies[name]["intervals"][measure]
-        add_interval(result, label_of(name), scale, (value, low, high), colours[name], suffix, about.digits)
-    agent = next((name for name in rows if kind_of(name) == "agent"), None)
+    agent = next((name for name in names if kind_of(name) == "agent"), None)
     if agent is not None and seeds:
         result.add_scatter(
             x=numbers(seeds),
@@ -87,38 +77,32 @@ def measure_intervals(
             hovertemplate="seed: %{x:.2f}<extra></extra>",
             marker={"size": 5, "color": theme.paper, "line": {"width": 1.2, "color": theme.agent}},
         )
-    fit_intervals(result)
+        fit_range(result)
     return result
 
 
 def sharpe_differences(comparisons: Sequence[Mapping[str, Any]], *, theme: Theme = LIGHT) -> go.Figure:
-    """The agent's Sharpe ratio minus each baseline's, with intervals.
-
-    Parameters
-    ----------
-    comparisons : sequence of mapping
-        As in `trading_app.backtesting.summary`.
-    theme : Theme
-        Colours and template.
-    """
+    """Sharpe ratio of the agent minus that of each baseline, with the intervals of the evidence."""
     level = comparisons[0]["level"] if comparisons else 0.95
     ahead = sum(c["verdict"] == "better" for c in comparisons)
     behind = sum(c["verdict"] == "worse" for c in comparisons)
-    result = figure(
+    colours = {"better": theme.gain, "worse": theme.loss, "indistinguishable": theme.reference}
+    rows = [
+        (
+            label_of(c["baseline"]),
+            (c["sharpe_difference"], c["sharpe_low"], c["sharpe_high"]),
+            colours[c["verdict"]],
+        )
+        for c in comparisons
+    ]
+    return interval_figure(
         f"Sharpe ratio minus the baseline's: higher than {ahead}, lower than {behind} of {len(comparisons)}",
         f"Paired bootstrap, {100 * level:.0f}{PERCENT} intervals; one that includes zero is not significant.",
+        rows,
         theme,
-        height=42 * len(comparisons) + 110,
-        showlegend=False,
-        hovermode="closest",
-        xaxis={"showgrid": True, "zeroline": True, "zerolinewidth": 2},
+        row_height=42,
+        zerolinewidth=2,
     )
-    colours = {"better": theme.gain, "worse": theme.loss, "indistinguishable": theme.reference}
-    for c in comparisons:
-        values = (c["sharpe_difference"], c["sharpe_low"], c["sharpe_high"])
-        add_interval(result, label_of(c["baseline"]), 1.0, values, colours[c["verdict"]], "", 2)
-    fit_intervals(result)
-    return result
 
 
 def metric_label(metric: str) -> str:
@@ -133,11 +117,9 @@ def training_curve(progress: pd.DataFrame, metric: str, *, theme: Theme = LIGHT)
     Parameters
     ----------
     progress : DataFrame
-        Rows with ``step``, ``seed`` and the metric, as in ``progress.jsonl``; ``fold`` where it was trained anew.
+        Rows of ``progress.jsonl``: ``step``, ``seed`` and the metric; ``fold`` where it was trained anew.
     metric : str
         Column to show.
-    theme : Theme
-        Colours and template.
     """
     folds = "fold" in progress
     across = "fold" if folds else "seed"
@@ -155,39 +137,13 @@ def training_curve(progress: pd.DataFrame, metric: str, *, theme: Theme = LIGHT)
         showlegend=folds,
     )
     if folds:
-        return _fold_lines(result, table, theme)
-    steps = table.index.to_numpy()
+        colours = [theme.agent, *theme.palette]
+        for number, fold in enumerate(table.columns):
+            line, colour = table[fold].dropna(), colours[number % len(colours)]
+            add_line(result, line, f"Fold {fold}", colour, 2, "%{y:.4g}", mode="lines")
+        return result
     for seed in table.columns if table.shape[1] > 1 else ():
-        result.add_scatter(
-            x=steps,
-            y=numbers(table[seed]),
-            mode="lines",
-            name=f"Seed {seed}",
-            hovertemplate="%{y:.4g}",
-            line={"width": 1, "color": translucent(theme.agent, 0.4)},
-        )
-    result.add_scatter(
-        x=steps,
-        y=numbers(table.mean(axis=1)),
-        mode="lines",
-        name="Mean",
-        hovertemplate="%{y:.4g}",
-        line={"width": 2.4, "color": theme.agent},
-    )
-    return result
-
-
-def _fold_lines(result: go.Figure, table: pd.DataFrame, theme: Theme) -> go.Figure:
-    """A line for each column, step × fold."""
-    colours = [theme.agent, *theme.palette]
-    for number, fold in enumerate(table.columns):
-        line = table[fold].dropna()
-        result.add_scatter(
-            x=line.index.to_numpy(),
-            y=numbers(line),
-            mode="lines",
-            name=f"Fold {fold}",
-            hovertemplate="%{y:.4g}",
-            line={"width": 2, "color": colours[number % len(colours)]},
-        )
+        pale = translucent(theme.agent, 0.4)
+        add_line(result, table[seed], f"Seed {seed}", pale, 1, "%{y:.4g}", mode="lines")
+    add_line(result, table.mean(axis=1), "Mean", theme.agent, 2.4, "%{y:.4g}", mode="lines")
     return result

@@ -27,14 +27,7 @@ Array = NDArray[np.float64]
 def market_distance(tests: Sequence[Mapping[str, Any]], symmetry: str, *, theme: Theme = LIGHT) -> go.Figure:
     """Distance of a market's return distribution from its transform by a symmetry, by year, beside that of chance.
 
-    Parameters
-    ----------
-    tests : sequence of mapping
-        As in `trading_app.evaluation.market_tests`.
-    symmetry : str
-        ``mirror`` or ``exchange``.
-    theme : Theme
-        Colours and template.
+    The tests are those of `trading_app.evaluation.market_tests`; the symmetry is ``mirror`` or ``exchange``.
     """
     own = [test for test in tests if test["symmetry"] == symmetry]
     broken = [test["p_value"] <= LEVEL for test in own]
@@ -98,11 +91,9 @@ def relaxed_heatmap(
     network : str
         ``actor`` or ``critic``.
     relative : bool
-        Show each weight against the mean of its bank, so that 1 everywhere means equivariant; else as it is.
+        Show each weight against the mean of its bank, so that 1 everywhere means equivariant.
     seed : int, optional
         Only this seed; the mean over seeds by default.
-    theme : Theme
-        Colours and template.
     """
     rows, columns, z = _grid(weights, network, relative, seed)
     bound = max(0.05, float(np.nanmax(np.abs(z - 1)))) if z.size else 0.05
@@ -169,15 +160,7 @@ def weights_table(weights: RelaxedWeights, only: str | None = None) -> pd.DataFr
 
 
 def layer_deviations(weights: RelaxedWeights, *, theme: Theme = LIGHT) -> go.Figure:
-    """Deviation of each layer from equivariance: the mean over seeds as a bar, each seed as a dot.
-
-    Parameters
-    ----------
-    weights : RelaxedWeights
-        Those of a run.
-    theme : Theme
-        Colours and template.
-    """
+    """Deviation of each layer from equivariance: the mean over seeds as a bar, each seed as a dot."""
     found = {layer: 100 * weights.deviation(layer) for layer in weights.layers}
     result = figure(
         "Deviation of each layer from equivariance",
@@ -207,15 +190,7 @@ def layers_table(weights: RelaxedWeights) -> pd.DataFrame:
 
 
 def deviations_over_training(progress: pd.DataFrame, *, theme: Theme = LIGHT) -> go.Figure:
-    """Deviation of each layer from equivariance while training: means over seeds.
-
-    Parameters
-    ----------
-    progress : DataFrame
-        As in ``progress.jsonl``.
-    theme : Theme
-        Colours and template.
-    """
+    """Deviation of each layer from equivariance while training (rows of ``progress.jsonl``): means over seeds."""
     table = deviations_table(progress)
     result = figure(
         "Deviation of the layers from equivariance while training",
@@ -256,12 +231,7 @@ def deviations_table(progress: pd.DataFrame) -> pd.DataFrame:
 def equivariance_errors(errors: Mapping[str, Any], *, theme: Theme = LIGHT) -> go.Figure:
     """Equivariance errors of policy and critic: mean error over its scale, one dot for each seed.
 
-    Parameters
-    ----------
-    errors : mapping
-        Element → ``policy`` and ``critic`` → ``mean`` and ``scale``, as in `trading_app.experiments.equivariance`.
-    theme : Theme
-        Colours and template.
+    The errors are those of `trading_app.experiments.equivariance`: element → part → ``mean`` and ``scale``.
     """
     table = errors_table(errors)
     result = figure(

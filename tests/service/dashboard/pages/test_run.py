@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from service.dashboard.views.run import FEWEST, load_shown
-from trading_app.report import figures
+from trading_app.report.figures.performance import equity_curve
 from trading_app.runs.backtests import load_backtest
 from trading_app.runs.run import fold_path, open_run
 
@@ -51,7 +51,7 @@ def test_everything_in_the_report_is_on_the_page(desk: Any) -> None:
 def test_figure_is_the_figure_function_of_the_report(desk: Any) -> None:
     run = open_run("alpha", desk.home)
     saved = load_backtest(run)
-    own = figures.equity_curve(saved.equity[list(saved.strategies)], reference="equal-weight")
+    own = equity_curve(saved.equity[list(saved.strategies)], reference="equal-weight")
     shown = desk.figure("/dashboard/run/alpha/figures/equity.json")
     assert [trace.get("name") for trace in shown["data"]] == [trace.name for trace in own.data]
     assert shown["title"] == own.layout.title.text

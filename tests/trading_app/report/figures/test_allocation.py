@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from trading_app.report import figures as f
+from trading_app.report.figures import allocation as f
 
 ALLOCATION = pd.DataFrame(
     {"weight": [0.1, -0.4, 0.3], "spread": [0.01, 0.02, 0.0], "before": [0.2, -0.4, 0.1], "held": np.nan},

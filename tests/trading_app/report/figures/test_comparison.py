@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trading_app.report import figures as f
+from trading_app.report.figures import comparison as f
 from trading_app.report.figures.comparison import run_colours
 from trading_app.report.theme import DARK, LIGHT
 

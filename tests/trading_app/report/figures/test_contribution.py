@@ -8,7 +8,7 @@ import pytest
 
 from data import Prices
 from trading_app.backtesting.backtest import backtest
-from trading_app.report import figures as f
+from trading_app.report.figures import contribution as f
 
 DATES = pd.bdate_range("2020-01-01", periods=60, name="date")
 SYMBOLS = ["A", "B", "C"]
