@@ -61,6 +61,9 @@ class SACConfig:
     """Attention heads."""
     ensemble: int = 2
     """Critics whose minimum is taken."""
+    row_values: bool = False
+    """With rows (assets): critics return a value of each row, trained on that row's rewards; their sum is Q. The noise
+    of other rows' rewards then stays out of a row's value. Needs rewards by row, as made transitions have them."""
 
     image_size: int = 85
     """Pixels of a side of images, or the length of time windows; odd, so that stride 2 keeps the symmetry."""
@@ -100,6 +103,13 @@ class SACConfig:
     relaxed_penalty: float = 0.0
     """λ of λ Σ (w − mean w)², a penalty on the distance of relaxed weights from symmetry (scales the priors of rpp)."""
 
+    actor_average: float = 0.0
+    """Share of the averaged actor that is kept at each update; above 0, deterministic actions are those of the average
+    of actors (Polyak & Juditsky 1992), which has less noise than the last one."""
+    transitions: Literal["stored", "made"] = "stored"
+    """Source of batches: the replay of what was done, or (made) transitions computed from a known history, where the
+    environment can compute them (`rl_core.transitions`); nothing is stepped then."""
+
     batch_size: int = 256
     capacity: int = 1_000_000
     """Transitions that are stored for each seed."""
@@ -137,6 +147,7 @@ class SACConfig:
         _choice("relax_layers", self.relax_layers, ("all", "first", "inner", "last"))
         _choice("activation", self.activation, ("relu", "silu"))
         _choice("encoder_layer", self.encoder_layer, ("group", "steerable"))
+        _choice("transitions", self.transitions, ("stored", "made"))
         _choice("interaction", self.interaction, ("mean", "attention"))
         _choice("matmul_dtype", self.matmul_dtype, get_args(MatmulDtype))
         _choice("gradient", self.gradient, get_args(Gradient))
@@ -169,6 +180,13 @@ class SACConfig:
             _between(name, getattr(self, name), 0.0, math.inf)
         _between("gamma", self.gamma, 0.0, 1.0)
         _between("tau", self.tau, 0.0, 1.0)
+        _between("actor_average", self.actor_average, 0.0, 1.0)
+        if self.transitions == "made" and self.n_step != 1:
+            raise ConfigError(
+                f"n_step is {self.n_step}, but made transitions are of one step; set n_step = 1"
+            )
+        if self.row_values and self.transitions != "made":
+            raise ConfigError('row_values needs rewards by row; set transitions = "made"')
         for name in ("initial_alpha", "initial_gain", "divergence_limit"):
             _between(name, getattr(self, name), 0.0, math.inf)
             if getattr(self, name) == 0:

@@ -121,6 +121,7 @@ class GraphedUpdates:
         self.batch = Batch(*(part.clone() for part in batch))
         self.noise = noise.clone()
         state = [agent.flat.values, agent.target_values]
+        state += [] if agent.average is None else [agent.average_values]
         state += [value for own in agent.optimizer.state.values() for value in own.values()]
         before = [value.clone() for value in state]
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]

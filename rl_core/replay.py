@@ -30,7 +30,8 @@ class Batch(NamedTuple):
     action
         ``[S, B, A]``.
     reward
-        Discounted sum of the n-step rewards up to an episode's end, ``[S, B]``.
+        Discounted sum of the n-step rewards up to an episode's end, ``[S, B]``; made transitions may have those of
+        each row, ``[S, B, N]``.
     discount
         Factor of the next observation's value: γⁿ, or 0 beyond a termination, ``[S, B]``.
     next_observation

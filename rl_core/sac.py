@@ -27,7 +27,7 @@ from rl_core.tanh_normal import sample
 
 __all__ = ["SAC", "Metrics", "load_agent"]
 
-LOSS_METHODS = ("losses", "penalty", "products", "squash")
+LOSS_METHODS = ("least", "losses", "penalty", "products", "squash", "total")
 """Methods of which fused gradients are derived: where a subclass changes one, autograd is used."""
 
 
@@ -70,11 +70,13 @@ class SAC:
         start = torch.full((len(self.seeds),), math.log(config.initial_alpha), device=self.device)
         self.log_alpha = nn.Parameter(start)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
+        self.average = copy.deepcopy(self.actor).requires_grad_(False) if config.actor_average > 0 else None
+        self._average_rate = torch.ones((), device=self.device)
         self._lay_out()
         self.target_entropy = config.target_entropy_per_dimension * symmetry.action_size
         self.updates = 0
         self.acts = 0
-        self._acting: list[Tensor] | None = None
+        self._acting: dict[bool, list[Tensor]] = {}
         self._graphs: dict[tuple[int, torch.Size], GraphedUpdates] = {}
         self._latest: Gradient | GraphedUpdates | None = None
 
@@ -114,14 +116,24 @@ class SAC:
         )
         self.critic_values = self.flat.span(self.critic.parameters())
         self.target_values = FlatParameters([(0.0, others["target"] + relaxed["target"])]).values
+        self.actor_values = self.flat.span(self.actor.parameters())
+        if self.average is not None:
+            own = {id(p) for p in self.average.relaxed_parameters()}
+            ordered = sorted(self.average.parameters(), key=lambda p: id(p) not in own)
+            self.average_values = FlatParameters([(0.0, ordered)]).values
         self.optimizer = self.flat.adam()
 
     def act(self, x: Tensor, deterministic: bool = False) -> Tensor:
-        """Choose actions ``[S, B, A]`` in (−1, 1) for network inputs ``[S, B, …]``."""
+        """Choose actions ``[S, B, A]`` in (−1, 1) for network inputs ``[S, B, …]``.
+
+        Deterministic ones are those of the averaged actor, where `SACConfig.actor_average` asks for one.
+        """
         with torch.no_grad():
-            if self._acting is None:
-                self._acting = self.products(self.actor.expand())
-            output = self.actor.apply(self._acting, x.to(self.dtype)).float()
+            averaged = deterministic and self.average is not None
+            actor = self.average if averaged and self.average is not None else self.actor
+            if averaged not in self._acting:
+                self._acting[averaged] = self.products(actor.expand())
+            output = actor.apply(self._acting[averaged], x.to(self.dtype)).float()
             if deterministic:
                 return output[..., : self.symmetry.action_size].tanh()
             noise = self.noise.normal("act", self.acts, (*x.shape[1:2], self.symmetry.action_size))
@@ -137,8 +149,12 @@ class SAC:
         return [weight.to(self.dtype) for weight in weights]
 
     def squash(self, output: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Turn the actor's output ``[S, B, 2A]`` and normal noise into actions and their log-probabilities."""
-        return sample(output, noise, self.config.log_std_min, self.config.log_std_max)
+        """Turn the actor's output ``[S, B, 2A]`` and normal noise into actions and their log-probabilities.
+
+        The latter are [S, B], or with values of rows those of each row [S, B, N].
+        """
+        config = self.config
+        return sample(output, noise, config.log_std_min, config.log_std_max, by_entry=config.row_values)
 
     def losses(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Metrics]:
         """Sum the losses of critics, actor and temperature over the seeds, whose gradients stay apart.
@@ -154,31 +170,46 @@ class SAC:
         """
         actor, critic = self.actor, self.critic
         alpha = self.log_alpha.exp().detach()
+        # With values of rows every quantity of a transition has one more axis, which is summed last.
+        rows = self.config.row_values
+        spread = alpha[:, None, None] if rows else alpha[:, None]
         actor_weights, critic_weights = self.products(actor.expand()), self.products(critic.expand())
         s, s_next = batch.observation.to(self.dtype), batch.next_observation.to(self.dtype)
 
         with torch.no_grad():
             a_next, log_prob_next = self.squash(actor.apply(actor_weights, s_next).float(), noise[:, 1])
             inputs = critic.pack(s_next, a_next.to(self.dtype))
-            q_next = critic.apply(self.products(self.target.expand()), inputs).float().amin(1)
-            y = batch.reward + batch.discount * (q_next - alpha[:, None] * log_prob_next)
+            q_next = self.least(critic.apply(self.products(self.target.expand()), inputs).float())
+            discount = batch.discount[..., None] if rows else batch.discount
+            y = batch.reward + discount * (q_next - spread * log_prob_next)
 
         q = critic.apply(critic_weights, critic.pack(s, batch.action.to(self.dtype))).float()
-        critic_loss = 0.5 * (q - y[:, None]).square().sum(1).mean(-1)
+        critic_loss = 0.5 * self.total((q - y[:, None]).square().sum(1)).mean(-1)
 
         a, log_prob = self.squash(actor.apply(actor_weights, s).float(), noise[:, 0])
         frozen = [weight.detach() for weight in critic_weights]
-        q_actor = critic.apply(frozen, critic.pack(s, a.to(self.dtype))).float().amin(1)
-        actor_loss = (alpha[:, None] * log_prob - q_actor).mean(-1)
+        q_actor = self.least(critic.apply(frozen, critic.pack(s, a.to(self.dtype))).float())
+        actor_loss = self.total(spread * log_prob - q_actor).mean(-1)
 
-        entropy = -log_prob.detach().mean(-1)
+        entropy = -self.total(log_prob.detach()).mean(-1)
         alpha_loss = self.log_alpha * (entropy - self.target_entropy)
         loss = critic_loss.sum() + actor_loss.sum() + alpha_loss.sum()
         if self.config.relaxed_penalty > 0:
             loss = loss + self.config.relaxed_penalty * self.penalty()
-        values = {"critic_loss": critic_loss, "actor_loss": actor_loss, "q": q[:, 0].mean(-1)}
+        values = {"critic_loss": critic_loss, "actor_loss": actor_loss, "q": self.total(q[:, 0]).mean(-1)}
         metrics = {name: value.detach() for name, value in values.items()}
         return loss, {**metrics, "entropy": entropy, "alpha": alpha}
+
+    def least(self, q: Tensor) -> Tensor:
+        """Return the smallest of the ensemble's values [S, B]; of rows [S, B, N] those of the smallest sum."""
+        if not self.config.row_values:
+            return q.amin(1)
+        member = q.sum(-1, keepdim=True).argmin(1, keepdim=True)
+        return q.gather(1, member.expand(-1, -1, -1, q.shape[-1]))[:, 0]
+
+    def total(self, x: Tensor) -> Tensor:
+        """Return the sum over rows, where there are values of rows."""
+        return x.sum(-1) if self.config.row_values else x
 
     def penalty(self) -> Tensor:
         """Sum of the distances of all networks from symmetry (for rpp, of their priors)."""
@@ -199,10 +230,16 @@ class SAC:
                 self._update_by_graph(batch, count)
                 return
             for part in batch.split(count):
+                self._set_average_rate()
                 self.gradient(self.augment(part), self.update_noise(part))
                 self.descend()
                 self.updates += 1
         self._latest = self.gradient
+
+    def _set_average_rate(self) -> None:
+        """Set the rate of the averaged actor: of the plain mean, until that is slower than the setting."""
+        if self.average is not None:
+            self._average_rate.fill_(max(1.0 - self.config.actor_average, 1.0 / (1.0 + self.updates)))
 
     def metrics(self) -> Metrics:
         """Return the metrics of the last gradient step, each ``[S]``; empty before the first.
@@ -219,6 +256,7 @@ class SAC:
 
     def _update_by_graph(self, batch: Batch, count: int) -> None:
         """Take all steps as one CUDA graph, captured for each shape of batch."""
+        self._set_average_rate()
         parts, noises = [], []
         for part in batch.split(count):
             parts.append(self.augment(part))
@@ -239,6 +277,8 @@ class SAC:
         self.optimizer.step()
         self._decay_relaxed_weights()
         self.target_values.lerp_(self.critic_values, self.config.tau)
+        if self.average is not None:
+            self.average_values.lerp_(self.actor_values, self._average_rate)
         self.refresh()
 
     def _decay_relaxed_weights(self) -> None:
@@ -276,7 +316,7 @@ class SAC:
 
     def refresh(self) -> None:
         """Drop values derived from the parameters; call after changing them from outside."""
-        self._acting = None
+        self._acting.clear()
 
     def update_noise(self, batch: Batch) -> Tensor:
         """Return the noise ``[S, 2, B, A]`` of the coming update."""

@@ -13,7 +13,9 @@ __all__ = ["HALF_LOG_TWO_PI", "sample"]
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
-def sample(output: Tensor, noise: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
+def sample(
+    output: Tensor, noise: Tensor, low: float, high: float, *, by_entry: bool = False
+) -> tuple[Tensor, Tensor]:
     """Return actions in (−1, 1) and their log-probabilities.
 
     Parameters
@@ -24,11 +26,13 @@ def sample(output: Tensor, noise: Tensor, low: float, high: float) -> tuple[Tens
         Standard normal [..., A].
     low, high
         Bounds of the log standard deviation.
+    by_entry
+        Return the log-probability of each entry of the action.
 
     Returns
     -------
     tuple
-        tanh of the Gaussian's sample [..., A], and its log-probability [...].
+        tanh of the Gaussian's sample [..., A], and its log-probability [...], or of each entry [..., A].
     """
     mean, log_std = output.chunk(2, dim=-1)
     log_std = log_std.clamp(low, high)
@@ -36,4 +40,4 @@ def sample(output: Tensor, noise: Tensor, low: float, high: float) -> tuple[Tens
     # log(1 − tanh²u) = 2 (log 2 − u − softplus(−2u)), which does not underflow.
     slope = 2 * (math.log(2) - before - functional.softplus(-2 * before))
     density = -0.5 * noise.square() - log_std - HALF_LOG_TWO_PI - slope
-    return torch.tanh(before), density.sum(-1)
+    return torch.tanh(before), density if by_entry else density.sum(-1)

@@ -1,7 +1,8 @@
 """The training loop: any batched environment, all seeds at once, resumable bit for bit.
 
 A step is one vectorised step of the environments (n_envs transitions of each seed) and
-`SACConfig.updates_per_step` gradient updates. With a directory, training writes ``progress.jsonl`` (a line a logging
+`SACConfig.updates_per_step` gradient updates. With `SACConfig.transitions` = made, a step has the updates alone, on
+transitions that the environment computes. With a directory, training writes ``progress.jsonl`` (a line a logging
 step and seed), TensorBoard events and checkpoints; killed at any moment, it resumes from the newest checkpoint to what
 it would have been.
 """
@@ -26,9 +27,10 @@ from rl_core.env import ActionRepeat, BatchedEnv, check_encoding, check_reset, c
 from rl_core.errors import ConfigError
 from rl_core.evaluation import Evaluator
 from rl_core.random import Noise
-from rl_core.replay import Replay
+from rl_core.replay import Batch, Replay
 from rl_core.sac import SAC
 from rl_core.training_log import EpisodeReturns, TrainingLog
+from rl_core.transitions import MakesTransitions, fit_rewards
 
 __all__ = ["Progress", "TrainResult", "train"]
 
@@ -181,8 +183,9 @@ class _Loop:
             gamma=config.gamma,
             n_step=config.n_step,
         )
+        self.source = _transitions(env, config)
         kept = self.replay.capacity * env.n_envs
-        if kept < config.learning_starts:
+        if self.source is None and kept < config.learning_starts:
             raise ConfigError(
                 f"capacity is {config.capacity}, below learning_starts = {config.learning_starts}: the replay would "
                 "never hold enough transitions to learn; raise capacity or lower learning_starts"
@@ -251,6 +254,10 @@ class _Loop:
     def advance(self) -> None:
         """Take one step of the environments and its updates."""
         c = self.config
+        if self.source is not None:
+            for _ in range(c.updates_per_step):
+                self.agent.update(self.made(self.source))
+            return
         shape = (self.env.n_envs, self.env.action_size)
         if len(self.replay) < c.learning_starts:
             action = self.noise.uniform("explore", self.step, shape) * 2 - 1
@@ -280,6 +287,14 @@ class _Loop:
         )
         self.agent.update(encoded, count)
 
+    def made(self, source: MakesTransitions) -> Batch:
+        """Make the transitions of the next update."""
+        config, agent = self.config, self.agent
+        batch = source.make_transitions(agent.act, agent.updates, config.batch_size, discount=config.gamma)
+        batch = fit_rewards(batch, rows=config.row_values)
+        self.probe = self.probe + 0.0 * (batch.reward.sum() + batch.next_observation.sum())
+        return batch
+
     def encode(self, observation: Tensor, draw: int) -> Tensor:
         """Encode sampled observations; an environment may augment them by an `encode_sampled` of its own."""
         augmenting = getattr(self.env, "encode_sampled", None)
@@ -300,6 +315,8 @@ class _Loop:
         source = nonfinite_source(self.env, self.replay) if faults or spoiled else None
         if source is not None:
             return source
+        if spoiled and self.source is not None:
+            return "environment: a made transition is not finite; correct the environment"
         if not faults:
             return None
         self.result.diverged = tuple(seed for seed in self.agent.seeds if seed in faults)
@@ -307,6 +324,25 @@ class _Loop:
         healthy = [str(seed) for seed in self.agent.seeds if seed not in faults]
         others = f"; healthy and unaffected: seed {', '.join(healthy)}" if healthy else ""
         return f"{reason}; lower the learning rate or scale the rewards{others}"
+
+
+def _transitions(env: BatchedEnv, config: SACConfig) -> MakesTransitions | None:
+    """Return the environment where its made transitions are asked for.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot make any.
+    """
+    if config.transitions == "stored":
+        return None
+    if isinstance(env, ActionRepeat):
+        raise ConfigError('action_repeat: made transitions take each action once; use transitions = "stored"')
+    if not isinstance(env, MakesTransitions):
+        raise ConfigError(
+            f"transitions is 'made', but {type(env).__name__} has no make_transitions; use 'stored'"
+        )
+    return env
 
 
 def _check_relaxed(agent: SAC) -> None:

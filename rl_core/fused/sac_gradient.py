@@ -23,7 +23,7 @@ from rl_core.tanh_normal import HALF_LOG_TWO_PI
 if TYPE_CHECKING:
     from rl_core.sac import SAC
 
-__all__ = ["FusedGradient", "LossGradient", "SampledActions", "Step"]
+__all__ = ["FusedGradient", "LossGradient", "RowLossGradient", "SampledActions", "Step"]
 
 
 class Step(Protocol):
@@ -95,6 +95,8 @@ class SampledActions:
     action : Tensor [S, B, A]
     entropy : Tensor [S, B]
         −log π of each action.
+    entropies : Tensor [S, B, A]
+        The same of each entry.
     stretch : Tensor [S, B, A]
         exp(log_std) · noise, which is ∂u/∂log_std.
     """
@@ -110,8 +112,12 @@ class SampledActions:
         slope = tape(torch.add, u, tape(functional.softplus, u, beta=-2), alpha=-2)
         terms = tape(torch.sub, self._log_std, slope, alpha=2)
         terms = tape(torch.addcmul, terms, noise, noise, value=0.5)
-        constant = noise.shape[2] * (HALF_LOG_TWO_PI + 2 * math.log(2))
-        self.entropy = tape(torch.add, tape.total(terms, 2), terms.new_tensor(constant))
+        constant = HALF_LOG_TWO_PI + 2 * math.log(2)
+        if config.row_values:
+            self.entropies = tape(torch.add, terms, terms.new_tensor(constant))
+            self.entropy = tape.total(self.entropies, 2)
+        else:
+            self.entropy = tape(torch.add, tape.total(terms, 2), terms.new_tensor(noise.shape[2] * constant))
 
     def unclamped(self, count: int) -> Tensor:
         """1 where the bounds let the gradient of log_std pass and 0 elsewhere, for the first samples [S, count, A]."""
@@ -181,11 +187,37 @@ class LossGradient:
 
     def metrics(self) -> Metrics:
         """Metrics of the last run, computed when asked for: they take a tenth as long as a small step."""
-        least = self._least.mean((1, 2))
+        least, q = self._least.mean((1, 2)), self._q[:, 0].mean(-1)
         return {
-            "critic_loss": self._error.square().sum((1, 2)) * (0.5 / self._size),
+            "critic_loss": self._error.square().sum(tuple(range(1, self._error.ndim))) * (0.5 / self._size),
             "actor_loss": -torch.addcmul(least, self.alpha, self._entropy),
-            "q": self._q[:, 0].mean(1),
+            "q": q if q.ndim == 1 else q.sum(1),
             "entropy": self._entropy.clone(),
             "alpha": self.alpha.clone(),
         }
+
+
+class RowLossGradient(LossGradient):
+    """The same for critics with values of rows [S, E, N, B], trained on rewards of rows."""
+
+    def targets(self, q_next: Tensor, entropy_next: Tensor) -> Tensor:
+        """y [S, N, B] of each row, from the member of the ensemble with the smallest sum; entropies are [S, B, N]."""
+        tape, batch = self._tape, self._batch
+        least = tape(torch.gather, q_next, 1, self._smallest(q_next))[:, 0]
+        value = tape(torch.addcmul, least, self.alpha[:, None, None], entropy_next.transpose(1, 2))
+        return tape(torch.addcmul, batch.reward.transpose(1, 2), batch.discount[:, None], value)
+
+    def of_actor(self, q: Tensor, out: Tensor | None = None) -> Tensor:
+        """∂/∂Q of −min Q at the policy's actions, averaged over the batch [S, E, N, B]."""
+        tape = self._tape
+        member = self._smallest(q)
+        self._least = tape(torch.sum, tape(torch.gather, q, 1, member), 2)
+        gradient = torch.zeros_like(q) if out is None else out
+        tape.do(gradient.zero_)
+        tape.do(gradient.scatter_, 1, member, -1.0 / self._size)
+        return gradient
+
+    def _smallest(self, q: Tensor) -> Tensor:
+        """Index of the member with the smallest sum over rows, [S, 1, N, B]."""
+        member = self._tape(torch.argmin, self._tape.total(q, 2), 1, keepdim=True)
+        return member[:, :, None].expand(-1, -1, q.shape[2], -1)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rl_core.fused.recorder import Tape
-from rl_core.fused.sac_gradient import LossGradient, SampledActions
+from rl_core.fused.sac_gradient import LossGradient, RowLossGradient, SampledActions
 from rl_core.fused.set_entry import Entry, LiftingPass
 from rl_core.fused.set_layers import LayerPass, layer_pass
 from rl_core.layers.sets import SetLifting
@@ -43,7 +43,7 @@ class SetPass:
     """
 
     def __init__(self, tape: Tape, network: SetNetwork) -> None:
-        self.tape, self.ensemble = tape, network.ensemble
+        self.tape, self.ensemble, self.row_values = tape, network.ensemble, network.row_values
         self.passes = layer_passes(tape, network)
         lifting = self.passes[0]
         assert isinstance(lifting, LiftingPass)
@@ -69,17 +69,26 @@ class SetPass:
         self.lifting.enter(weights[0], entry)
 
     def forward(self, weights: Weights, action: Tensor | None = None) -> Tensor:
-        """Values [S, E, B] of the observation and actions [S, B, N], or an actor's output [S, N, B, 2]."""
+        """Values [S, E, B] (of rows [S, E, N, B]) of the observation and actions [S, B, N], or an actor's output.
+
+        The latter is [S, N, B, 2].
+        """
         action = None if action is None else action.transpose(1, 2)
         h = self.lifting.activate(self.lifting.forward(weights[0], action))
         for one, own in zip(self.passes[1:], weights[1:], strict=True):
             h = one.activate(one.forward(own, h))
-        return h if self.ensemble is None else h.view(-1, self.ensemble, h.shape[1])
+        if self.ensemble is None:
+            return h
+        return (
+            h.squeeze(-1).unflatten(0, (-1, self.ensemble))
+            if self.row_values
+            else h.view(-1, self.ensemble, h.shape[1])
+        )
 
     def backward(self, weights: Weights, g: Tensor, buffers: Weights | None) -> Tensor:
         """Write the gradients of weights into buffers; without any, return that of the actions [S, B, N]."""
         if self.ensemble is not None:
-            g = g.view(-1, g.shape[2], 1)
+            g = g.flatten(0, 1).unsqueeze(-1)
         for place in range(len(self.passes) - 1, -1, -1):
             one = self.passes[place]
             g = one.backward(weights[place], one.deactivate(g), None if buffers is None else buffers[place])
@@ -187,13 +196,17 @@ class SetStep:
     ) -> LossGradient:
         tape, dtype = self.tape, self.agent.dtype
         batch, noise = Batch(*(x[seeds] for x in self.batch)), self.noise[seeds]
-        loss = LossGradient(tape, self.agent, batch, seeds)
+        rows = self.critic.row_values
+        loss = (RowLossGradient if rows else LossGradient)(tape, self.agent, batch, seeds)
         now = Entry.of(tape, tape.cast(batch.observation, dtype))
         following = Entry.of(tape, tape.cast(batch.next_observation, dtype))
 
         sampled = self._sample(actor, following, noise[:, 1])
         self.critic.enter(target, following)
-        y = loss.targets(self._values(target, sampled.action), sampled.entropy)
+        y = loss.targets(
+            self._values(target, sampled.action),
+            sampled.entropies if rows else sampled.entropy,
+        )
 
         self.critic.enter(critic, now)
         # Copied, as the next pass through the critics reuses the memory of their values.
@@ -215,7 +228,7 @@ class SetStep:
         return SampledActions(self.tape, self.agent.config, mean, log_std, noise)
 
     def _values(self, weights: Weights, action: Tensor) -> Tensor:
-        """Q values [S, E, B] of actions at the observation that was entered."""
+        """Q values [S, E, B] or [S, E, N, B] of actions at the observation that was entered."""
         values = self.critic.forward(weights, self.tape.cast(action, self.agent.dtype))
         return self.tape.cast(values, torch.float32)
 

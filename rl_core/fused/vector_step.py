@@ -34,7 +34,7 @@ def supports_vectors(network: Network) -> bool:
     if type(network) not in (VectorNetwork, FourierNetwork) or not supports_layers(network):
         return False
     assert isinstance(network, VectorNetwork)
-    return network.rectified and not network.norm
+    return network.rectified and not network.norm and not network.row_values
 
 
 class VectorStep:

@@ -52,6 +52,8 @@ class Shape:
         Initial variance of hidden layers' expanded weights times their fan-in.
     relax_layers : {"all", "first", "inner", "last"}
         Which layers of a relaxed network are relaxed; the others are exact.
+    row_values : bool
+        With rows: whether a critic returns a value of each row.
     """
 
     width: int = 256
@@ -63,6 +65,7 @@ class Shape:
     activation: str = "relu"
     gain: float = HE_GAIN
     relax_layers: str = "all"
+    row_values: bool = False
 
     def __post_init__(self) -> None:
         for name in ("width", "depth", "banks", "heads"):
@@ -90,6 +93,7 @@ class Shape:
             config.activation,
             config.initial_gain,
             config.relax_layers,
+            config.row_values,
         )
 
     def relaxes(self, place: str) -> bool:
@@ -122,7 +126,8 @@ class Network(nn.Module, ABC):
     copies : int
         K.
     ensemble : int or None
-        E for critics, whose output is [S, E, B]; None for actors, whose output is [S, B, 2A].
+        E for critics, whose output is [S, E, B] (with values of rows [S, E, B, N]); None for actors, whose output is
+        [S, B, 2A].
 
     Attributes
     ----------
@@ -131,6 +136,8 @@ class Network(nn.Module, ABC):
     """
 
     layers: nn.ModuleDict
+    row_values = False
+    """Whether a critic returns a value of each row."""
 
     def __init__(self, symmetry: Symmetry, copies: int, ensemble: int | None) -> None:
         super().__init__()
@@ -212,10 +219,13 @@ class Network(nn.Module, ABC):
 
     def transform_output(self, g: int | Element, y: Tensor) -> Tensor:
         """g acts on outputs: an actor's mean by ρ_a and its log-std by |ρ_a|; a critic's value stays."""
+        unsigned = replace(self.symmetry, action=self.symmetry.action.absolute())
+        if self.row_values:
+            values = [unsigned.transform_action(g, value) for value in y.unbind(1)]
+            return torch.stack(values, dim=1)
         if self.ensemble is not None:
             return y
         mean, log_std = y.chunk(2, dim=-1)
-        unsigned = replace(self.symmetry, action=self.symmetry.action.absolute())
         moved = self.symmetry.transform_action(g, mean), unsigned.transform_action(g, log_std)
         return torch.cat(moved, dim=-1)
 

@@ -63,6 +63,8 @@ def build_critic(
 ) -> Network:
     """Return E critics for each seed: ``pack(observation, action)`` to values [S, E, B], invariant under the group.
 
+    With `Shape.row_values` they return values of rows [S, E, B, N], which move with the rows.
+
     Parameters
     ----------
     ensemble : int
@@ -122,6 +124,8 @@ def _build(
         raise ConfigError(f"agent: must be one of {', '.join(KINDS)}, got {kind!r}")
     if not generators:
         raise ConfigError("generators: one is needed for each seed")
+    if shape.row_values and symmetry.rows is None:
+        raise ConfigError("row_values: the symmetry has no rows; use a critic with one value")
     kind = "dense" if kind == "augmented" else kind
     if symmetry.plane is not None:
         return ImageNetwork(kind, symmetry, encoder or EncoderShape(), shape, ensemble, generators)

@@ -26,7 +26,8 @@ class SetNetwork(Network):
     """An actor or critic on rows; activations lie as [K, N, B, G·F].
 
     An actor returns each row's mean and log-std. A critic takes each row's action as a further feature, pools
-    the rows (relaxed: with weights for each row) and ends in a regular → regular layer and an invariant head.
+    the rows (relaxed: with weights for each row) and ends in a regular → regular layer and an invariant head; one
+    with values of rows has an invariant head for each row instead.
 
     Parameters
     ----------
@@ -66,7 +67,8 @@ class SetNetwork(Network):
         first, last = ({**options[place], "rows": symmetry.rows} for place in ("first", "last"))
         lifting = SetLifting(source, fields, last_apart=ensemble is not None, gain=shape.gain, **first)
         self._add_hidden(shape, {**options["inner"], "rows": symmetry.rows}, lifting)
-        if ensemble is None:
+        self.row_values = shape.row_values and ensemble is not None
+        if ensemble is None or self.row_values:
             self._add("head", SetHead(target, fields, **last), generators)
         else:
             flat = {**options["last"], "banks": min(last["banks"], group.order)}
@@ -116,6 +118,8 @@ class SetNetwork(Network):
                 y = self.activate(y)
         if self.ensemble is None:
             return y.permute(0, 2, 3, 1).flatten(2)
+        if self.row_values:
+            return y.squeeze(-1).transpose(1, 2).unflatten(0, (-1, self.ensemble))
         return y.view(-1, self.ensemble, y.shape[1])
 
     def pack(self, x: Tensor, a: Tensor) -> Packed:

@@ -45,6 +45,8 @@ class VectorNetwork(Network):
     ) -> None:
         super().__init__(symmetry, len(generators), ensemble)
         self.input_size, self.output_size = end_sizes(symmetry, ensemble)
+        if shape.row_values and ensemble is not None and symmetry.rows is not None:
+            self.row_values, self.output_size = True, symmetry.rows
         self.norm = shape.layer_norm
         self.rectified = shape.activation == "relu"
         # Rectifying in place saves a pass over memory.
@@ -112,7 +114,10 @@ class VectorNetwork(Network):
         return entry if ensemble == 1 else entry.repeat_interleave(ensemble, dim=0)
 
     def _exit(self, y: Tensor) -> Tensor:
-        return y if self.ensemble is None else y.view(-1, self.ensemble, y.shape[1])
+        if self.ensemble is None:
+            return y
+        values = y.view(-1, self.ensemble, *y.shape[1:])
+        return values if self.row_values else values.squeeze(-1)
 
     def pack(self, x: Tensor, a: Tensor) -> Packed:
         """Observation (rows flattened) and action side by side, [S, B, in]."""

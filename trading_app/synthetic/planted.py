@@ -76,7 +76,7 @@ class PlantedMarket:
         """Take positions [S, n_envs, N] in units of `max_position` and earn a period's reward."""
         config, time = self.config, self._time
         position = config.max_position * action.clamp(-1.0, 1.0)
-        returns = self._beta * self._signal + self._drift
+        returns = self._beta * self._signal + self._drift * config.drift_applies(self._signal)
         if config.return_noise:
             returns = returns + config.return_noise * self._noise.normal("planted return", time, self._shape)
         change = position - self._position

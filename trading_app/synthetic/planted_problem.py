@@ -12,7 +12,8 @@ symmetry S_N × Z2: assets can be exchanged, and negated signals and positions m
 β and λ break the exchange of assets, a drift μ breaks the mirror, each by a known amount. An agent's score
 is a share of the optimum.
 
-`trading_app.synthetic.planted` has the market as an environment, `trading_app.synthetic.planted_score` the score.
+`trading_app.synthetic.planted` has the market as an environment, `planted_history` the same with a finite history,
+`planted_score` the score and `planted_plug_in` the reference that estimates the market from a history.
 
 Axes: N assets.
 """
@@ -20,6 +21,7 @@ Axes: N assets.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +29,9 @@ import torch
 from torch import Tensor
 
 from rl_core.errors import ConfigError
+from trading_app.synthetic.planted_local import LocalFeedback, local_feedback
 
-__all__ = ["Feedback", "PlantedConfig", "average_reward", "optimum"]
+__all__ = ["Feedback", "PlantedConfig", "average_reward", "feedback_of", "optimum"]
 
 Array = npt.NDArray[np.float64]
 
@@ -60,6 +63,10 @@ class PlantedConfig:
     """0 … 1; at 1, β_i spreads by ±75 % and λ_i by ±45 % over the assets."""
     mirror_breaking: float = 0.0
     """0 … 1; at 1, the largest drift μ_i is 0.15."""
+    exchange_share: float = 1.0
+    """Share of the assets whose β_i and λ_i deviate; the others stay exchangeable (local breaking below 1)."""
+    mirror_threshold: float | None = None
+    """Drift is earned only while the asset's signal is above this (local breaking); None: always."""
     episode_length: int = 200
 
     def __post_init__(self) -> None:
@@ -70,7 +77,7 @@ class PlantedConfig:
         ConfigError
             Naming the parameter.
         """
-        for name in ("exchange_breaking", "mirror_breaking"):
+        for name in ("exchange_breaking", "mirror_breaking", "exchange_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1")
         if self.assets < 1 or self.episode_length < 1:
@@ -94,13 +101,19 @@ class PlantedConfig:
         """
         n = self.assets
         spaced = np.linspace(-1.0, 1.0, n) if n > 1 else np.zeros(1)
+        deviating = np.zeros(n, dtype=bool)
+        deviating[np.linspace(0, n - 1, round(self.exchange_share * n)).round().astype(int)] = True
         evens_first = np.concatenate([spaced[0::2], spaced[1::2]])
         odds_first = np.concatenate([spaced[1::2][::-1], spaced[0::2]])
-        e = self.exchange_breaking
+        e = self.exchange_breaking * deviating
         beta = self.predictability * (1 + BETA_SPREAD * e * spaced)
         cost = self.trading_cost * (1 + COST_SPREAD * e * evens_first)
         drift = LARGEST_DRIFT * self.mirror_breaking * (1 + e * odds_first) / (1 + e)
         return beta, cost, drift
+
+    def drift_applies(self, signal: Any) -> Any:
+        """Return 1 where an asset with this signal earns its drift and 0 elsewhere, for arrays or tensors."""
+        return 1.0 if self.mirror_threshold is None else signal > self.mirror_threshold
 
     def reward_gaps(self) -> dict[str, float]:
         """Return ε_R of the mirror and of an exchange of two assets: the largest |R(gs, ga) − R(s, a)|.
@@ -113,7 +126,9 @@ class PlantedConfig:
         spread_beta, spread_cost, spread_drift = (np.abs(c[:, None] - c) for c in (beta, cost, drift))
         # Attained by opposite positions with signals of the same sign.
         pairs = 2 * x * (3 * spread_beta + spread_drift + x * spread_cost)
-        return {"mirror": float(2 * x * np.abs(drift).sum()), "exchange": float(pairs.max())}
+        # With local breaking only one of a state and its mirror image earns the drift.
+        sides = 2 if self.mirror_threshold is None else 1
+        return {"mirror": float(sides * x * np.abs(drift).sum()), "exchange": float(pairs.max())}
 
     def broken(self, *, exchange: float = 0.0, mirror: float = 0.0) -> PlantedConfig:
         """Return the same market with its symmetries broken by these strengths."""
@@ -134,6 +149,8 @@ class Feedback:
         Average reward a period over the stationary law, summed over assets.
     persistence
         φ of the signals that it was computed for.
+    local
+        With local breaking of the mirror, what the drift adds to the feedback as a function of the signal.
     """
 
     signal: Array
@@ -142,14 +159,18 @@ class Feedback:
     curvature: Array
     reward: float
     persistence: float
+    local: LocalFeedback | None = None
 
     def __call__(self, observation: Tensor) -> Tensor:
         """Return positions [..., N] for observations [..., N, 2]."""
         a, b, c = (torch.as_tensor(v).to(observation) for v in (self.signal, self.position, self.constant))
-        return a * observation[..., 0] + b * observation[..., 1] + c
+        linear = a * observation[..., 0] + b * observation[..., 1] + c
+        return linear if self.local is None else linear + self.local(observation[..., 0])
 
     def moments(self) -> tuple[Array, Array]:
         """Return the stationary mean and standard deviation of each asset's position [N]."""
+        if self.local is not None:
+            return self.local.mean, self.local.deviation
         a, b, phi = self.signal, self.position, self.persistence
         # x = a f + b x_previous with f an AR(1) of variance 1, so E[f x] = a / (1 − φ b).
         variance = a**2 * (1 + b * phi) / ((1 - b**2) * (1 - phi * b))
@@ -182,6 +203,28 @@ def optimum(config: PlantedConfig, discount: float = 1.0) -> Feedback:
     if not 0 < discount <= 1:
         raise ConfigError(f"discount is {discount}; it must lie in (0, 1]")
     beta, cost, drift = config.coefficients()
+    if config.mirror_threshold is None:
+        feedback = feedback_of(config, beta, cost, drift, discount)
+        return replace(feedback, reward=average_reward(config, feedback))
+    linear = feedback_of(config, beta, cost, np.zeros_like(drift), discount)
+    found = local_feedback(
+        beta,
+        drift,
+        cost,
+        linear.curvature,
+        config.drift_applies,
+        risk=config.risk_aversion,
+        persistence=config.persistence,
+        discount=discount,
+        signal=linear.signal,
+    )
+    return replace(linear, reward=found.reward, local=found)
+
+
+def feedback_of(
+    config: PlantedConfig, beta: Array, cost: Array, drift: Array, discount: float = 1.0
+) -> Feedback:
+    """Return the best feedback of a market with these coefficients [N]; its `reward` is left at 0."""
     risk, phi = config.risk_aversion, config.persistence
     # γ p² + (γ_r + λ − γ λ) p − λ γ_r = 0
     linear = risk + cost * (1 - discount)
@@ -189,11 +232,8 @@ def optimum(config: PlantedConfig, discount: float = 1.0) -> Feedback:
     curvature = risk + cost + discount * p
     q = cost * beta / (curvature - discount * cost * phi)
     d = cost * drift / (curvature - discount * cost)
-    signal = (beta + discount * phi * q) / curvature
-    position = cost / curvature
-    constant = (drift + discount * d) / curvature
-    feedback = Feedback(signal, position, constant, curvature, 0.0, phi)
-    return replace(feedback, reward=average_reward(config, feedback))
+    signal, constant = (beta + discount * phi * q) / curvature, (drift + discount * d) / curvature
+    return Feedback(signal, cost / curvature, constant, curvature, 0.0, phi)
 
 
 def average_reward(config: PlantedConfig, feedback: Feedback) -> float:

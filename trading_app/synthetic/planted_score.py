@@ -109,7 +109,8 @@ class PlantedScore:
             if t >= self.warmup:
                 off = position - self.best(state)
                 shortfall = shortfall + (0.5 * curvature * off**2).sum(dim=-1).mean(dim=-1)
-                gain = position * (beta * self.signals[t] + drift) - 0.5 * config.risk_aversion * position**2
+                expected = beta * self.signals[t] + drift * config.drift_applies(self.signals[t])
+                gain = position * expected - 0.5 * config.risk_aversion * position**2
                 gain = gain - 0.5 * cost * (position - previous) ** 2
                 reward = reward + gain.sum(dim=-1).mean(dim=-1)
             previous = position

@@ -40,13 +40,13 @@ def disturbed(kind: str, symmetry: Symmetry, **settings: object) -> SAC:
     return agent
 
 
-def batch(symmetry: Symmetry, seeds: tuple[int, ...] = (0, 1), step: int = 0) -> Batch:
+def batch(symmetry: Symmetry, seeds: tuple[int, ...] = (0, 1), step: int = 0, *, rows: bool = False) -> Batch:
     noise = Noise(seeds)
     shape = (B, N, symmetry.observation.dimension)
     return Batch(
         noise.normal("observation", step, shape),
         noise.normal("action", step, (B, N)).tanh(),
-        noise.normal("reward", step, (B,)),
+        noise.normal("reward", step, (B, N) if rows else (B,)),
         noise.uniform("discount", step, (B,)),
         noise.normal("next", step, shape),
     )
@@ -70,15 +70,17 @@ def gradient_of_losses(
         {"activation": "relu", "depth": 3, "banks": 3, "ensemble": 1},
         {"activation": "silu", "depth": 2, "banks": 2, "ensemble": 3},
         {"activation": "silu", "depth": 3, "banks": 3},
+        {"activation": "silu", "depth": 2, "banks": 2, "row_values": True, "transitions": "made"},
+        {"activation": "relu", "depth": 1, "ensemble": 3, "row_values": True, "transitions": "made"},
     ],
-    ids=lambda settings: f"{settings['activation']}-{settings['depth']}",
+    ids=lambda settings: "-".join(str(value) for value in settings.values()),
 )
 def test_fused_gradient_is_that_of_autograd(kind: str, name: str, settings: dict[str, object]) -> None:
     symmetry = symmetries()[name]
     agent = disturbed(kind, symmetry, **settings)
     assert supports_sets(agent.actor)
     assert supports_sets(agent.critic)
-    sample = batch(symmetry)
+    sample = batch(symmetry, rows=agent.config.row_values)
     noise = agent.update_noise(sample)
     gradients, expected = gradient_of_losses(agent, sample, noise)
     fused = FusedGradient(agent, SetStep)

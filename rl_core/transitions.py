@@ -1,0 +1,150 @@
+"""Made transitions: batches computed from a known history instead of replayed from what was done.
+
+Prices do not depend on what an agent does: a market is a Markov decision process with an exogenous part that is known
+(Sinclair et al., "Hindsight learning for MDPs with exogenous inputs", ICML 2023). The reward and the next observation
+of any day, holdings and action can be computed. Each update therefore draws days from the whole history, holdings near
+those that the policy would have had, and actions of the policy, and nothing is stored or stepped.
+
+The first half of a batch comes from other blocks of the history than the second half, so that `rl_core.relaxation`
+can compare gradients of data that do not overlap.
+
+Axes: S seeds, B batch, N numbers held, T days.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from rl_core.errors import ConfigError
+from rl_core.random import Noise
+from rl_core.replay import Batch
+
+__all__ = ["BLOCK", "HeldByDay", "MakesTransitions", "day_of", "disturb", "fit_rewards"]
+
+BLOCK = 21
+"""Days of a block; blocks belong to the two halves of a batch in turn."""
+ANYTHING = 0.1
+"""Share of holdings, and of actions, that are drawn from the whole range."""
+DISTURBANCE = 0.1
+"""Standard deviation of the noise on the other holdings."""
+
+
+@runtime_checkable
+class MakesTransitions(Protocol):
+    """An environment with a known exogenous part."""
+
+    def make_transitions(
+        self, act: Callable[[Tensor], Tensor], draw: int, size: int, *, discount: float
+    ) -> Batch:
+        """Make the transitions of an update.
+
+        Parameters
+        ----------
+        act
+            The policy: network inputs [S, B, …] to actions [S, B, A].
+        draw
+            Number of the update: equal numbers draw the same days and noise.
+        size
+            B.
+        discount
+            γ of the learner.
+
+        Returns
+        -------
+        Batch
+            Encoded; rewards [S, B], or of each row [S, B, N].
+        """
+        ...
+
+
+def fit_rewards(batch: Batch, *, rows: bool) -> Batch:
+    """Return the batch with rewards of rows, or with their sum where the critics have one value.
+
+    Raises
+    ------
+    ConfigError
+        Where rewards of rows are needed and there are none.
+    """
+    if rows and batch.reward.shape != batch.action.shape:
+        raise ConfigError(
+            f"environment.make_transitions: reward has shape {list(batch.reward.shape)}, but row_values needs rewards "
+            f"of rows, {list(batch.action.shape)}; set row_values = false"
+        )
+    return batch if rows or batch.reward.ndim == 2 else batch._replace(reward=batch.reward.sum(-1))
+
+
+class HeldByDay:
+    """What the policy held at the beginning of each day, as far as transitions were made.
+
+    A transition of day t stores its result for day t + 1, from where a later transition of day t + 1 goes on: after a
+    few passes over the history, holdings are those of the policy.
+
+    Parameters
+    ----------
+    seeds, days, size
+        S, T and N.
+    device
+        Device of the tensors.
+    """
+
+    def __init__(self, seeds: int, days: int, size: int, device: torch.device) -> None:
+        self.values = torch.zeros(seeds, days, size, device=device)
+        self._seed = torch.arange(seeds, device=device)[:, None]
+
+    def at(self, day: Tensor) -> Tensor:
+        """Return the holdings [S, B, N] of days [S, B]."""
+        return self.values[self._seed, day]
+
+    def store(self, day: Tensor, held: Tensor) -> None:
+        """Store holdings [S, B, N] of days [S, B]; of equal days one of them."""
+        self.values[self._seed, day] = held
+
+
+def day_of(uniform: Tensor, days: int) -> Tensor:
+    """Return days [S, B] from uniform numbers: of odd blocks in the second half of the batch, else of even ones.
+
+    A history shorter than two blocks is cut in the middle.
+    """
+    half = uniform.shape[1] // 2
+    block = min(BLOCK, max(1, days // 2))
+    pairs, rest = divmod(days, 2 * block)
+    first = pairs * block + min(rest, block)
+    second = pairs * block + max(rest - block, 0)
+    counts = torch.full((uniform.shape[1],), first, device=uniform.device)
+    counts[half:] = second if second else first
+    place = torch.minimum((uniform * counts).long(), counts - 1)
+    day = place.div(block, rounding_mode="floor") * (2 * block) + place.remainder(block)
+    if second:
+        day[:, half:] += block
+    return day
+
+
+def disturb(noise: Noise, draw: int, held: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Return holdings in [−1, 1] near those of the policy, and a function that does the same to its actions.
+
+    Parameters
+    ----------
+    noise
+        Random numbers.
+    draw
+        Number of the update.
+    held
+        What the policy held [S, B, N], in [−1, 1].
+
+    Returns
+    -------
+    tuple
+        Holdings, most disturbed and some from the whole range; the function replaces some actions by ones from the
+        whole range.
+    """
+    size, n = held.shape[1:]
+    chosen = noise.uniform("made kind", draw, (2, size, 1)) < ANYTHING
+    anything = noise.uniform("made anything", draw, (2, size, n)) * 2 - 1
+    near = (held + DISTURBANCE * noise.normal("made disturbance", draw, (size, n))).clamp(-1.0, 1.0)
+    return torch.where(chosen[:, 0], anything[:, 0], near), lambda action: torch.where(
+        chosen[:, 1], anything[:, 1], action
+    )

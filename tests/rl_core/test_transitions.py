@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from rl_core.config import SACConfig
+from rl_core.errors import ConfigError
+from rl_core.random import Noise
+from rl_core.replay import Batch
+from rl_core.transitions import BLOCK, HeldByDay, MakesTransitions, day_of, disturb
+from rl_core.training import train
+from trading_app.synthetic.planted_history import PlantedHistory
+from trading_app.synthetic.planted_problem import PlantedConfig
+
+SEEDS = (0, 1)
+SETTINGS = {
+    "width": 8,
+    "batch_size": 32,
+    "activation": "silu",
+    "transitions": "made",
+    "row_values": True,
+    "actor_average": 0.9,
+}
+
+
+def market(seeds: tuple[int, ...] = SEEDS, **config: float) -> PlantedHistory:
+    return PlantedHistory(PlantedConfig(assets=3, **config), periods=90, seeds=seeds, reward_scale=0.1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("days", [2, 3, 40, 42, 63, 70, 90, 2500])
+def test_halves_of_a_batch_are_from_blocks_apart_and_cover_the_history(days: int) -> None:
+    uniform = torch.linspace(0, 1 - 1e-6, 20_000).repeat(2, 2)
+    day = day_of(uniform, days)
+    first, second = (set(half.flatten().tolist()) for half in day.chunk(2, dim=1))
+    assert first | second == set(range(days))
+    assert not first & second
+    if days >= 2 * BLOCK:
+        assert all((d // BLOCK) % 2 == 0 for d in first)
+
+
+def test_holdings_are_those_of_the_policy_the_day_before() -> None:
+    held = HeldByDay(2, 10, 3, torch.device("cpu"))
+    day = torch.tensor([[1, 4], [2, 2]])
+    held.store(day, torch.ones(2, 2, 3))
+    assert held.at(torch.tensor([[1, 0], [2, 9]]))[..., 0].tolist() == [[1.0, 0.0], [1.0, 0.0]]
+
+
+def test_most_holdings_are_near_the_policys_and_some_are_anything() -> None:
+    noise = Noise((0,))
+    held, action = torch.full((1, 4000, 2), 0.5), torch.full((1, 4000, 2), -0.5)
+    moved, change = disturb(noise, 0, held)
+    near = ((moved - held).abs() < 0.5).all(-1).float().mean()
+    assert 0.85 < near < 0.97
+    kept = (change(action) == action).all(-1).float().mean()
+    assert 0.88 < kept < 0.92
+    assert moved.abs().max() <= 1
+
+
+def test_made_transitions_are_those_that_the_environment_steps() -> None:
+    """The same day, holdings and action: reward and next observation agree."""
+    env = market(return_noise=2.0)
+    assert isinstance(env, MakesTransitions)
+
+    def act(observation: Tensor) -> Tensor:
+        return 0.3 * observation[..., 0].tanh() + 0.2
+
+    batch = env.make_transitions(act, 3, 64, discount=0.95)
+    day = (env.signals[:, :, None] == batch.observation[:, None, :, :, 0]).all(-1).float().argmax(1)
+    stepped = market(return_noise=2.0)
+    stepped.n_envs = 64
+    stepped._day, stepped._position, stepped._age = day, batch.observation[..., 1], 0
+    outcome = stepped.step(batch.action)
+    torch.testing.assert_close(outcome.reward, batch.reward.sum(-1))
+    torch.testing.assert_close(outcome.final_observation, batch.next_observation)
+    assert (batch.discount == 0.95).all()
+
+
+def test_a_seed_makes_alone_what_it_makes_in_a_batch() -> None:
+    def act(observation: Tensor) -> Tensor:
+        return observation[..., 0].tanh()
+
+    both, alone = market(), market((1,))
+    for draw in range(3):
+        together = both.make_transitions(act, draw, 16, discount=0.9)
+        own = alone.make_transitions(act, draw, 16, discount=0.9)
+    for part, expected in zip(together, own, strict=True):
+        torch.testing.assert_close(part[1:], expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("agent", ["relaxed", "exact", "dense"])
+def test_training_on_made_transitions_resumes_bit_for_bit(agent: str, tmp_path: Path) -> None:
+    config = SACConfig.from_dict({**SETTINGS, "agent": agent})
+    whole = train(market(), config, seeds=SEEDS, steps=8)
+    train(market(), config, seeds=SEEDS, steps=5, directory=tmp_path, checkpoint_every=5)
+    resumed = train(market(), config, seeds=SEEDS, steps=8, directory=tmp_path, resume=True)
+    assert torch.equal(whole.agent.flat.values, resumed.agent.flat.values)
+    assert whole.agent.average is not None
+    assert torch.equal(whole.agent.average_values, resumed.agent.average_values)
+    assert whole.agent.updates == 8
+
+
+def test_an_agent_with_one_value_learns_from_the_sum_of_rows() -> None:
+    config = SACConfig.from_dict({**SETTINGS, "row_values": False})
+    result = train(market(), config, seeds=SEEDS, steps=2)
+    assert result.agent.updates == 2
+
+
+class TotalRewards(PlantedHistory):
+    def make_transitions(
+        self, act: Callable[[Tensor], Tensor], draw: int, size: int, *, discount: float
+    ) -> Batch:
+        batch = super().make_transitions(act, draw, size, discount=discount)
+        return batch._replace(reward=batch.reward.sum(-1))
+
+
+def test_values_of_rows_need_rewards_of_rows() -> None:
+    env = TotalRewards(PlantedConfig(assets=3), periods=90, seeds=SEEDS)
+    with pytest.raises(ConfigError, match="row_values needs rewards of rows"):
+        train(env, SACConfig.from_dict(SETTINGS), seeds=SEEDS, steps=1)
+
+
+def test_what_made_transitions_need_is_said() -> None:
+    from trading_app.synthetic.planted import PlantedMarket
+
+    config = SACConfig.from_dict(SETTINGS)
+    with pytest.raises(ConfigError, match="PlantedMarket has no make_transitions"):
+        train(PlantedMarket(seeds=SEEDS), config, seeds=SEEDS, steps=1)
+    with pytest.raises(ConfigError, match="action_repeat: made transitions"):
+        train(market(), config, seeds=SEEDS, steps=1, action_repeat=2)
+    with pytest.raises(ConfigError, match="n_step is 3"):
+        config.replace(n_step=3)
+    with pytest.raises(ConfigError, match="row_values needs rewards by row"):
+        config.replace(transitions="stored")
+
+
+def test_a_made_transition_that_is_not_finite_stops_training() -> None:
+    env = market()
+    env.returns[0, 5] = float("nan")
+    result = train(env, SACConfig.from_dict(SETTINGS), seeds=SEEDS, steps=20, log_every=1)
+    assert result.stopped == "environment: a made transition is not finite; correct the environment"
+
+
+def test_deterministic_actions_are_those_of_the_averaged_actor() -> None:
+    config = SACConfig.from_dict(SETTINGS)
+    agent = train(market(), config, seeds=SEEDS, steps=6).agent
+    x = torch.randn(2, 4, 3, 2)
+    averaged = agent.act(x, deterministic=True)
+    agent.average_values.copy_(agent.actor_values)
+    agent.refresh()
+    assert not torch.equal(agent.act(x, deterministic=True), averaged)

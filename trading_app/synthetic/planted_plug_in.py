@@ -1,0 +1,67 @@
+"""The plug-in policy of the planted market: estimate the market from a history, then solve it.
+
+Each asset's returns are regressed on its signal; slopes and means are shrunk over the assets by empirical Bayes (Efron
+and Morris, "Data Analysis Using Stein's Estimator and its Generalizations", JASA 1975); the Riccati equation of the
+estimated market gives the policy. It knows the form of the market, its costs and the persistence of its signals, so it
+is a reference for what a history allows, not a competitor.
+
+Axes: N assets, T time.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from trading_app.synthetic.planted_problem import Feedback, PlantedConfig, feedback_of
+
+__all__ = ["plug_in", "regress", "shrink"]
+
+Array = npt.NDArray[np.float64]
+
+
+def plug_in(config: PlantedConfig, signals: Array, returns: Array, *, shrunk: bool = True) -> Feedback:
+    """Return the feedback of the market that a history shows.
+
+    Parameters
+    ----------
+    config
+        Costs, risk aversion and persistence are taken from it; slopes and drifts are not.
+    signals, returns
+        The history [T, N]; a return follows the signal of its row.
+    shrunk
+        Shrink slopes and drifts over the assets.
+    """
+    slopes, drifts, slope_variances, drift_variances = regress(signals, returns)
+    if shrunk:
+        slopes, drifts = shrink(slopes, slope_variances), shrink(drifts, drift_variances)
+        drifts = drifts - drifts.mean() * (1 - reliability_of_mean(drifts.mean(), drift_variances))
+    return feedback_of(config, slopes, config.coefficients()[1], drifts)
+
+
+def regress(signals: Array, returns: Array) -> tuple[Array, Array, Array, Array]:
+    """Return slope and intercept of each asset's returns on its signal, and their sampling variances, each [N]."""
+    periods = len(signals)
+    centred = signals - signals.mean(axis=0)
+    squares = (centred**2).sum(axis=0)
+    slopes = (centred * returns).sum(axis=0) / squares
+    intercepts = returns.mean(axis=0) - slopes * signals.mean(axis=0)
+    residuals = returns - intercepts - slopes * signals
+    variance = (residuals**2).sum(axis=0) / (periods - 2)
+    intercept_variances = variance * (1 / periods + signals.mean(axis=0) ** 2 / squares)
+    return slopes, intercepts, variance / squares, intercept_variances
+
+
+def shrink(estimates: Array, variances: Array) -> Array:
+    """Return estimates [N] shrunk towards their mean by the share of their spread that sampling explains."""
+    if len(estimates) < 2:
+        return estimates
+    between = max(0.0, float(estimates.var(ddof=1) - variances.mean()))
+    mean = estimates.mean()
+    return mean + (estimates - mean) * between / (between + variances)
+
+
+def reliability_of_mean(mean: float, variances: Array) -> float:
+    """Return the share of a mean's square that its sampling variance does not explain."""
+    sampling = float(variances.mean()) / len(variances)
+    return max(0.0, 1.0 - sampling / max(mean**2, 1e-300))
