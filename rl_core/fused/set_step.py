@@ -79,11 +79,7 @@ class SetPass:
             h = one.activate(one.forward(own, h))
         if self.ensemble is None:
             return h
-        return (
-            h.squeeze(-1).unflatten(0, (-1, self.ensemble))
-            if self.row_values
-            else h.view(-1, self.ensemble, h.shape[1])
-        )
+        return h.view(-1, self.ensemble, *h.shape[1:-1])
 
     def backward(self, weights: Weights, g: Tensor, buffers: Weights | None) -> Tensor:
         """Write the gradients of weights into buffers; without any, return that of the actions [S, B, N]."""

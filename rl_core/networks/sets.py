@@ -119,7 +119,8 @@ class SetNetwork(Network):
         if self.ensemble is None:
             return y.permute(0, 2, 3, 1).flatten(2)
         if self.row_values:
-            return y.squeeze(-1).transpose(1, 2).unflatten(0, (-1, self.ensemble))
+            by_row = y.view(-1, self.ensemble, *y.shape[1:3])
+            return by_row.transpose(2, 3)
         return y.view(-1, self.ensemble, y.shape[1])
 
     def pack(self, x: Tensor, a: Tensor) -> Packed:

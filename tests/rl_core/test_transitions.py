@@ -11,8 +11,8 @@ from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
 from rl_core.random import Noise
 from rl_core.replay import Batch
-from rl_core.transitions import BLOCK, HeldByDay, MakesTransitions, day_of, disturb
 from rl_core.training import train
+from rl_core.transitions import BLOCK, HeldByDay, MakesTransitions, day_of, disturb
 from trading_app.synthetic.planted_history import PlantedHistory
 from trading_app.synthetic.planted_problem import PlantedConfig
 

@@ -58,7 +58,8 @@ def shrink(estimates: Array, variances: Array) -> Array:
         return estimates
     between = max(0.0, float(estimates.var(ddof=1) - variances.mean()))
     mean = estimates.mean()
-    return mean + (estimates - mean) * between / (between + variances)
+    shrunk: Array = mean + (estimates - mean) * between / (between + variances)
+    return shrunk
 
 
 def reliability_of_mean(mean: float, variances: Array) -> float:
