@@ -33,7 +33,8 @@ Repairs = Annotated[
     typer.Option("--repair", help=f"Repair this and record the changes (repeatable): {_REPAIRS}."),
 ]
 Allowed = Annotated[
-    list[str] | None, typer.Option("--allow", help=f"Accept this error (repeatable): {', '.join(ALLOWABLE)}.")
+    list[str] | None,
+    typer.Option("--allow", help=f"Accept this kind of finding (repeatable): {', '.join(ALLOWABLE)}."),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse prices with warnings too.")]
 Mapping = Annotated[

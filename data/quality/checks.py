@@ -55,7 +55,7 @@ def check_table(
     calendar, stale_sessions
         As in `validate`.
     allow
-        Kinds of errors to accept; see `data.quality.findings.ALLOWABLE`.
+        Kinds of findings to accept; see `data.quality.findings.ALLOWABLE`.
 
     Raises
     ------

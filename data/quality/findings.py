@@ -45,8 +45,9 @@ WARNINGS: dict[str, str] = {
     "late-adjustment": "adjusted closes begin later than closes, at another price",
     "stale-run": "the close stays the same for many sessions",
 }
-#: Errors that a user may accept. With the others the prices would have no meaning.
-ALLOWABLE = ("mixed-currency", "high-below-low")
+#: Findings that a user may accept: two errors, and all that a strict import refuses. With the other errors the prices
+#: would have no meaning.
+ALLOWABLE = ("mixed-currency", "high-below-low", *WARNINGS)
 #: Kind of finding → repairs that remove it; see `data.quality.repairs.REPAIRS`.
 CURES: dict[str, tuple[str, ...]] = {
     "truncated-row": ("drop-bad-rows",),
@@ -114,7 +115,7 @@ class Report:
     calendar
         The exchange calendar that sessions were checked against (a code of exchange_calendars), or None.
     allowed
-        Kinds of errors that the user accepts.
+        Kinds of findings that the user accepts.
     notes
         Facts about the prices that are no findings.
     """

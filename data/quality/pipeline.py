@@ -35,7 +35,7 @@ class CheckOptions:
     repair
         Repairs to make; see `data.quality.repairs.REPAIRS`.
     allow
-        Kinds of errors to accept; see `data.quality.findings.ALLOWABLE`.
+        Kinds of findings to accept; see `data.quality.findings.ALLOWABLE`.
     strict
         Refuse prices with warnings too.
     """

@@ -84,13 +84,11 @@ class ReadOptions:
 
     def added(self, options: Sequence[Option]) -> ReadOptions:
         """Return the options with further ones of the command line; those of checks are left out."""
-        single = {
-            "--date-format": "date_format",
-            "--decimal": "decimal",
-            "--layout": "layout",
-            "--zone": "zone",
+        names = {
+            f"--{name.replace('_', '-')}": name
+            for name in ("date_format", "decimal", "layout", "zone", "sheet")
         }
-        changed: dict[str, Any] = {single[flag]: value for flag, value in options if flag in single}
+        changed: dict[str, Any] = {names[flag]: value for flag, value in options if flag in names}
         excluded = tuple(value for flag, value in options if flag == "--exclude")
         return replace(self, exclude=(*self.exclude, *excluded), **changed)
 

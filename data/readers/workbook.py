@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from data.errors import DataError
+from data.quality.advice import Refusal
 from data.readers.csv_text import TextTable
 from data.readers.header import HEAD_ROWS, column_names, find_header
 
@@ -83,7 +84,8 @@ def _choose(cells: dict[str, pd.DataFrame], name: str, sheet: str | None) -> str
     tables = [title for title, frame in cells.items() if find_header(_texts(frame[:HEAD_ROWS])) is not None]
     if len(tables) == 1 or len(cells) == 1:
         return (tables or list(cells))[0]
-    raise DataError(f"{name}: {len(tables)} of the sheets {listed} have prices; choose one with --sheet NAME")
+    choice = tuple(("--sheet", title) for title in tables)
+    raise Refusal(f"{name}: {len(tables)} of the sheets {listed} have prices", (choice,) if choice else ())
 
 
 def _table(cells: pd.DataFrame, place: str, skip_rows: int | None) -> TextTable:

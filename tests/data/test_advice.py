@@ -74,3 +74,23 @@ def test_each_repair_that_is_advised_gives_the_prices_back(
         assert result.exit_code == 0, result.output
         prices = load_prices(f"a{number}", home=tmp_path / "home")
         np.testing.assert_allclose(prices.close["A"], table["close"], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("case", "options", "lowest"),
+    [
+        ("true-crash.csv", "--allow large-move", -0.51),
+        ("price-spike.csv", "--repair blank-spikes (or --allow spike) --allow missing-value", -0.02),
+    ],
+)
+def test_strict_imports_of_large_moves_continue_with_the_advised_options(
+    cases: Path, tmp_path: Path, case: str, options: str, lowest: float
+) -> None:
+    home = tmp_path / "home"
+    command = ["import", str(cases / case), "--name", "a", "--strict", "--home", str(home)]
+    error = CliRunner().invoke(app, command).exception
+    assert str(error).endswith(f"; to continue, import with {options}")
+    result = CliRunner().invoke(app, [*command, *re.sub(r"\(.*?\)", "", options).split()])
+    assert result.exit_code == 0, result.output
+    returns = load_prices("a", home=home).adjusted().ffill().pct_change()
+    assert returns.min().min() == pytest.approx(lowest, abs=0.01)

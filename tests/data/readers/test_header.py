@@ -135,8 +135,9 @@ def test_advice_to_choose_a_sheet_is_followed(tmp_path: Path) -> None:
     command = ["import", str(path), "--name", "m", "--home", str(tmp_path / "home")]
     error = CliRunner().invoke(app, command).exception
     assert isinstance(error, DataError)
-    assert (
-        str(error) == "book.xlsx: 2 of the sheets AAPL, MSFT, Notes have prices; choose one with --sheet NAME"
+    assert str(error) == (
+        "book.xlsx: 2 of the sheets AAPL, MSFT, Notes have prices; to continue, import with --sheet AAPL, or --sheet "
+        "MSFT"
     )
     result = CliRunner().invoke(app, [*command, "--sheet", "MSFT", "--symbol", "MSFT"])
     assert result.exit_code == 0, result.output
