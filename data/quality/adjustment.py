@@ -19,7 +19,8 @@ __all__ = ["CLOSES", "add_adjusted_closes", "check_adjustments"]
 
 #: Readings of the closes: found from the data, as traded, or adjusted for splits and dividends already.
 CLOSES = ("auto", "raw", "adjusted")
-# A smaller split, as a log ratio, is within the moves of a usual day: the larger ones of the symbol decide.
+# A smaller split, as a log ratio, is within the moves of a usual day: the larger ones of the symbol decide, or those of
+# the others.
 _CLEAR_SPLIT = np.log(1.25)
 # Log likelihood ratio from which on the closes decide if they are adjusted for dividends.
 _CLEAR_EVIDENCE = 2.0
@@ -136,15 +137,8 @@ class _Events:
         first = np.r_[True, codes[1:] != codes[:-1]][: len(at)]
         before = np.where(first, np.inf, np.r_[np.nan, closes[:-1]][: len(at)])
         moves = np.where(first, 0.0, np.log(closes) - np.log(before))
-        return cls(
-            rows,
-            codes,
-            closes,
-            moves,
-            np.where(first, 1.0, splits),
-            dividends / before,
-            table.closes,
-        )
+        splits = np.where(first, 1.0, splits)
+        return cls(rows, codes, closes, moves, splits, dividends / before, table.closes)
 
     def unadjusted_splits(self) -> np.ndarray:
         """Return True at the splits that the closes are not adjusted for."""
@@ -155,6 +149,7 @@ class _Events:
         fits = np.abs(self.moves) - np.abs(self.moves + size)
         clear = np.abs(size) >= _CLEAR_SPLIT
         weight = pd.Series(np.where(clear, fits, 0.0)).groupby(self.codes).transform("sum").to_numpy()
+        weight = np.where(weight == 0.0, fits[clear].sum() or fits.sum(), weight)
         unadjusted: np.ndarray = (size != 0.0) & (np.where(clear, fits, weight) > 0.0)
         return unadjusted
 

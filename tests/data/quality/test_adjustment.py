@@ -237,6 +237,25 @@ def test_event_on_a_day_without_a_close_belongs_to_the_next_close(write: Write) 
     np.testing.assert_array_equal(adjusted, [100, np.nan, 100, 102])
 
 
+@pytest.mark.parametrize("adjusted", [False, True])
+def test_small_splits_follow_the_large_ones_of_other_symbols(
+    write: Write, sessions: Any, adjusted: bool
+) -> None:
+    days = sessions("2022-01-03", "2022-12-30")
+    whole = {"A": walk(len(days), 1), "B": walk(len(days), 2)}
+    parts = []
+    for symbol, ratio in (("A", 4.0), ("B", 1.02)):
+        close = whole[symbol] / np.where((np.arange(len(days)) >= 100) & (not adjusted), ratio, 1.0)
+        frame = pd.DataFrame(
+            {"date": days.strftime("%Y-%m-%d"), "symbol": symbol, "close": close, "splits": 0.0}
+        )
+        frame.loc[100, "splits"] = ratio
+        parts.append(frame)
+    prices = read_prices([write(pd.concat(parts).to_csv(index=False))]).prices
+    for symbol in whole:
+        np.testing.assert_allclose(prices.adjusted()[symbol], whole[symbol], rtol=1e-9)
+
+
 def test_dividends_above_the_close_are_not_used_and_noted(write: Write) -> None:
     path = write("date,close,dividends\n2024-01-02,100,0\n2024-01-03,101,150\n2024-01-04,102,0\n")
     prices = read_prices([path], checks=CheckOptions("none")).prices
