@@ -16,8 +16,10 @@ from data.quality.bars import check_intraday, duplicates
 from data.quality.day_month import are_exchanged, exchanged_finding, is_as_written
 from data.quality.findings import ALLOWABLE, Finding, Report
 from data.quality.jumps import STALE_SESSIONS, check_jumps, check_stale
+from data.quality.meaning import check_meaning
 from data.quality.raw_table import RawTable, raw_table
 from data.quality.sessions import check_sessions
+from data.quality.shifted import check_shifted
 
 # Rounding to two decimals is 1e-4 of a price of 50: a smaller excess over high or low is rounding.
 _RANGE_TOLERANCE = 1e-4
@@ -67,17 +69,25 @@ def check_table(
     findings += _missing_symbols(table)
     findings += _zones(table)
     findings += _currencies(table)
-    findings += _values(table)
+    meaning = list(check_meaning(table))
+    findings += meaning
+    doubtful = _doubtful(table, meaning, allowed)
+    findings += [
+        item for item in _values(table) if item.kind != "non-positive" or item.symbol not in doubtful
+    ]
     findings += _missing_values(table)
     if are_exchanged(table):
         # With wrong dates, order, sessions and moves mean nothing.
         return Report((exchanged_finding(table), *findings), None, allowed)
     findings += _order(table)
+    findings += check_shifted(table)
     dates = pd.DatetimeIndex(np.unique(table.frame["date"].dropna().to_numpy()))
     code = resolve_calendar(calendar, dates) if len(dates) else None
     findings += check_sessions(table, code, automatic=calendar == "auto")
     intraday = list(check_intraday(table))
     findings += intraday
+    if doubtful:
+        table = table.keep(~table.frame["symbol"].isin(doubtful).to_numpy(dtype=bool))
     if not intraday:
         findings += check_jumps(table)
         findings += check_adjustments(table)
@@ -147,6 +157,14 @@ def _of_reader(table: RawTable) -> list[Finding]:
     """Return the findings of the reader, less two formats of dates that are a regular calendar as they stand."""
     settled = is_as_written(table) or are_exchanged(table)
     return [item for item in table.findings if item.kind != "mixed-date-formats" or not settled]
+
+
+def _doubtful(table: RawTable, meaning: Iterable[Finding], allowed: Iterable[str]) -> set[str]:
+    """Return the symbols whose closes are no prices: their signs and moves mean nothing."""
+    found = [item for item in meaning if item.kind not in allowed]
+    if any(item.kind in ("returns", "relatives", "weights") for item in found):
+        return set(table.frame["symbol"])
+    return {str(item.symbol) for item in found}
 
 
 def _missing_symbols(table: RawTable) -> Iterator[Finding]:

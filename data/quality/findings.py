@@ -19,10 +19,16 @@ ERRORS: dict[str, str] = {
     "ambiguous-date": "dates may have the day or the month first",
     "mixed-date-formats": "dates are in two formats: a spreadsheet may have exchanged day and month",
     "exchanged-dates": "day and month are exchanged in dates up to day 12",
+    "shifted-dates": "dates are a day off: stamps are by the clock of another time zone",
     "ambiguous-number": "numbers may have decimal marks or separators of thousands",
     "unreadable-date": "a date cannot be read",
     "unreadable-value": "a value is not a number",
+    "unreadable-column": "most values of a column are no numbers",
     "missing-symbol": "a row names no symbol",
+    "not-a-price": "a column is a rate, a return, a counter or a part of the date",
+    "returns": "values are returns, no prices",
+    "relatives": "values are price relatives, no prices",
+    "weights": "values are weights, no prices",
     "mixed-time-zones": "time stamps are in more than one time zone",
     "mixed-currency": "prices are in more than one currency",
     "unsorted": "a symbol's dates go back and forth",
@@ -45,9 +51,11 @@ WARNINGS: dict[str, str] = {
     "late-adjustment": "adjusted closes begin later than closes, at another price",
     "stale-run": "the close stays the same for many sessions",
 }
-#: Findings that a user may accept: two errors, and all that a strict import refuses. With the other errors the prices
+# Errors that are accepted only if they are none: the message says when, and no advice proposes it.
+_IF_TRUE = ("shifted-dates", "not-a-price", "relatives", "weights")
+#: Findings that a user may accept: some errors, and all that a strict import refuses. With the other errors the prices
 #: would have no meaning.
-ALLOWABLE = ("mixed-currency", "high-below-low", *WARNINGS)
+ALLOWABLE = ("mixed-currency", "high-below-low", *_IF_TRUE, *WARNINGS)
 #: Kind of finding → repairs that remove it; see `data.quality.repairs.REPAIRS`.
 CURES: dict[str, tuple[str, ...]] = {
     "truncated-row": ("drop-bad-rows",),
@@ -56,6 +64,8 @@ CURES: dict[str, tuple[str, ...]] = {
     "missing-symbol": ("drop-bad-rows",),
     "exchanged-dates": ("swap-day-month",),
     "mixed-time-zones": ("local-dates",),
+    "returns": ("chain-returns", "chain-percent"),
+    "relatives": ("chain-relatives",),
     "unsorted": ("sort",),
     "duplicate": ("keep-first", "keep-last"),
     "intraday": ("aggregate-days",),
@@ -197,4 +207,4 @@ class Report:
 
 def _step(kind: str) -> Step:
     repairs = tuple(("--repair", name) for name in CURES.get(kind, ()))
-    return (*repairs, ("--allow", kind)) if kind in ALLOWABLE else repairs
+    return (*repairs, ("--allow", kind)) if kind in ALLOWABLE and kind not in _IF_TRUE else repairs

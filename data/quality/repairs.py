@@ -69,6 +69,11 @@ def apply_repairs(
 def _drop_bad_rows(table: RawTable, calendar: str) -> Result:
     frame = table.frame
     bad = (frame["date"].isna() | (frame["symbol"] == "") | frame["unreadable"]).to_numpy(dtype=bool)
+    if 2 * bad.sum() > len(bad):
+        raise DataError(
+            f"--repair drop-bad-rows: {bad.sum()} of {len(bad)} rows cannot be read; rather name their columns or "
+            "the format of their dates or numbers"
+        )
     changes = [f"{_where(table, row)}: row dropped" for row in np.flatnonzero(bad)]
     # Rows with a wrong number of columns never came into the table.
     changes += [f"{item.place}: row dropped" for item in table.findings if item.kind == "truncated-row"]
@@ -99,6 +104,27 @@ def _swap_day_month(table: RawTable, calendar: str) -> Result:
         for row in np.flatnonzero(known & (after != before))
     ]
     return replace(table, frame=table.frame.assign(date=after)), changes
+
+
+def _chain(factors: Callable[[np.ndarray], np.ndarray]) -> Callable[[RawTable, str], Result]:
+    def repair(table: RawTable, calendar: str) -> Result:
+        if table.price_fields != ["close"]:
+            raise DataError(
+                f"--repair chain-…: prices are made from closes alone, not from {', '.join(table.price_fields)}"
+            )
+        frame = table.frame.copy()
+        values, dates = frame["close"].to_numpy(dtype=float), frame["date"].to_numpy()
+        prices = values.copy()
+        changes = []
+        for symbol in frame["symbol"].unique():
+            rows = np.flatnonzero((frame["symbol"] == symbol).to_numpy())
+            ordered = rows[np.argsort(dates[rows], kind="stable")]
+            known = ordered[np.isfinite(values[ordered])]
+            prices[known] = 100.0 * np.cumprod(factors(values[known]))
+            changes.append(f"{symbol}: {len(known)} prices, from 100 before the first one")
+        return replace(table, frame=frame.assign(close=prices)), changes
+
+    return repair
 
 
 def _sort(table: RawTable, calendar: str) -> Result:
@@ -205,6 +231,13 @@ REPAIRS: dict[str, Repair] = {
     "sort": Repair("sort rows by date", _sort),
     "keep-first": Repair("of rows for the same symbol, date and time keep the first", _keep("first")),
     "keep-last": Repair("of rows for the same symbol, date and time keep the last", _keep("last")),
+    "chain-returns": Repair(
+        "make prices from returns in fractions, 0.01 for 1 %", _chain(lambda values: 1 + values)
+    ),
+    "chain-percent": Repair("make prices from returns in percent", _chain(lambda values: 1 + values / 100)),
+    "chain-relatives": Repair(
+        "make prices from price relatives, 1.01 for 1 %", _chain(lambda values: values)
+    ),
     "aggregate-days": Repair(
         "join intraday bars into daily ones", lambda table, calendar: aggregate_days(table)
     ),

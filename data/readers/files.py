@@ -367,6 +367,13 @@ class _Reader:
             yield self._unreadable("unreadable-date", row, date, symbol, "a date")
         symbol_of = {column: symbol for (symbol, _), column in self.layout.wide.items()}
         for column, numbers in self.numbers.items():
+            filled = self.frame[column].notna() & (self.frame[column] != "")
+            if 2 * numbers.unreadable.sum() > filled.sum():
+                row = int(np.argmax(numbers.unreadable))
+                message = f"{column} holds texts such as '{self.frame[column].iat[row]}', no numbers"
+                advice = (("--exclude", column),)
+                yield Finding("unreadable-column", message, place=self._place(row), advice=advice)
+                continue
             for row in np.flatnonzero(numbers.unreadable).tolist():
                 symbol = symbol_of[column] if self.layout.wide else self.symbols[row]
                 yield self._unreadable("unreadable-value", row, column, symbol, "a number")

@@ -59,7 +59,7 @@ def test_repairs_change_what_was_requested_and_record_it() -> None:
 
 
 @settings(max_examples=10, deadline=None)
-@given(st.sets(st.sampled_from(sorted(set(REPAIRS) - {"swap-day-month"}))))
+@given(st.sets(st.sampled_from([name for name in REPAIRS if not name.startswith(("swap", "chain"))])))
 def test_repair_changes_only_its_kinds_of_findings(names: set[str]) -> None:
     before = table(MESSY)
     after, records = apply_repairs(before, names, calendar="XNYS")
