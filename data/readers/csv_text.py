@@ -7,7 +7,6 @@ import gzip
 import io
 import re
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,33 +15,9 @@ import pandas as pd
 from data.errors import DataError
 from data.quality.findings import Finding
 from data.readers.header import HEAD_ROWS, column_names, find_header, names_date
+from data.readers.source_table import SourceTable
 
 _DELIMITERS = (",", ";", "\t", "|")
-
-
-@dataclass(frozen=True)
-class TextTable:
-    """The rows of a CSV file as strings.
-
-    Attributes
-    ----------
-    frame
-        Columns as named in the file, all strings [rows].
-    lines
-        Line of the file on which each row stands, the header on line 1 [rows].
-    findings
-        Rows with too few or too many columns; they are not in the frame.
-    delimiter
-        Separator of the columns; empty for a workbook.
-    skipped
-        Lines above the header.
-    """
-
-    frame: pd.DataFrame
-    lines: np.ndarray
-    findings: tuple[Finding, ...]
-    delimiter: str
-    skipped: int
 
 
 def read_bytes(path: Path) -> bytes:
@@ -66,7 +41,7 @@ def read_bytes(path: Path) -> bytes:
     return content
 
 
-def read_text(content: bytes, name: str, skip_rows: int | None = None) -> TextTable:
+def read_text(content: bytes, name: str, skip_rows: int | None = None) -> SourceTable:
     """Turn the bytes of a CSV file into columns of strings.
 
     Parameters
@@ -90,7 +65,7 @@ def read_text(content: bytes, name: str, skip_rows: int | None = None) -> TextTa
     if not body.strip():
         raise DataError(f"{name}: there is a header and no row")
     frame, lines, findings = _rows(body, names, delimiter, header_lines, name)
-    return TextTable(frame, lines, findings, delimiter, at)
+    return SourceTable(frame, lines, "line", findings, delimiter, at)
 
 
 def _find_table(head: list[str], skip_rows: int | None) -> tuple[str, int]:

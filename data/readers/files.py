@@ -7,9 +7,8 @@ from splits and dividends.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from data.errors import DataError, check_choices
+from data.errors import DataError
 from data.fields import FIELDS
-from data.quality.adjustment import CLOSES
 from data.quality.advice import Option, Refusal, advised
 from data.quality.findings import Finding
 from data.quality.pipeline import CheckOptions, ImportResult, build
 from data.quality.raw_table import RawTable, with_places
-from data.readers.columns import LAYOUTS, Layout, detect_layout, field_of
+from data.readers.columns import Layout, detect_layout
 from data.readers.csv_text import read_bytes, read_text
-from data.readers.dates import ParsedDates, check_zone, in_zone, parse_dates, parse_times
+from data.readers.dates import ParsedDates, in_zone, parse_dates, parse_times
 from data.readers.numbers import NumberFormat, ParsedNumbers, find_format, parse_numbers, parse_splits
+from data.readers.options import ReadOptions
+from data.readers.parquet_table import read_parquet
 from data.readers.workbook import is_workbook, read_workbook
 
 __all__ = ["ReadOptions", "read_prices", "read_table"]
@@ -35,62 +35,6 @@ __all__ = ["ReadOptions", "read_prices", "read_table"]
 _SUFFIXES = (".gz", ".csv", ".txt", ".tsv", ".parquet", ".pq", ".xlsx", ".xlsm")
 # Rows that show whether columns are open, high, low and close.
 _SAMPLE, _SMALLEST_SAMPLE = 200, 5
-
-
-@dataclass(frozen=True)
-class ReadOptions:
-    """Options of reading files.
-
-    Attributes
-    ----------
-    mapping
-        Role → column where the usual names are not used (``{"close": "Last price"}``).
-    symbol
-        Symbol of a file without a symbol column; the file's name by default.
-    date_format
-        A strptime format where the order of day and month is not clear.
-    decimal
-        Decimal mark, ``.`` or ``,``, where it is not clear.
-    layout
-        ``long``, ``wide`` or ``auto``.
-    closes
-        ``raw``, ``adjusted`` or ``auto``: see `data.quality.adjustment.CLOSES`.
-    sheet
-        Sheet of Excel workbooks; by default the only one with a table.
-    skip_rows
-        Lines above the header, where it is not found.
-    zone
-        Time zone in whose days the rows are dated, where the stamps are in UTC.
-    exclude
-        Columns and symbols to leave out.
-    """
-
-    mapping: Mapping[str, str] = field(default_factory=dict)
-    symbol: str | None = None
-    date_format: str | None = None
-    decimal: str | None = None
-    layout: str = "auto"
-    closes: str = "auto"
-    sheet: str | None = None
-    skip_rows: int | None = None
-    zone: str | None = None
-    exclude: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_choices([self.layout], LAYOUTS, "--layout")
-        check_choices([self.closes], CLOSES, "--closes")
-        check_zone(self.zone)
-        check_choices([self.decimal or "."], (".", ","), "--decimal")
-
-    def added(self, options: Sequence[Option]) -> ReadOptions:
-        """Return the options with further ones of the command line; those of checks are left out."""
-        names = {
-            f"--{name.replace('_', '-')}": name
-            for name in ("date_format", "decimal", "layout", "zone", "sheet")
-        }
-        changed: dict[str, Any] = {names[flag]: value for flag, value in options if flag in names}
-        excluded = tuple(value for flag, value in options if flag == "--exclude")
-        return replace(self, exclude=(*self.exclude, *excluded), **changed)
 
 
 def read_prices(
@@ -155,21 +99,15 @@ def _read_file(path: Path, options: ReadOptions) -> tuple[RawTable, dict[str, An
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
     content = read_bytes(path)
-    skipped = 0
-    findings: tuple[Finding, ...] = ()
+    if options.sheet is not None and not is_workbook(content, path.name):
+        raise DataError(f"{path}: only Excel workbooks have sheets; leave --sheet out")
     if content[:4] == b"PAR1":
-        frame = _read_parquet(content, path)
-        reader = _Reader(path.name, frame, np.arange(1, len(frame) + 1), "", options, "row")
+        source = read_parquet(content, path.name)
     elif is_workbook(content, path.name):
-        text = read_workbook(content, path.name, options.sheet, options.skip_rows)
-        reader = _Reader(path.name, text.frame, text.lines, "", options, "row")
-        skipped = text.skipped
+        source = read_workbook(content, path.name, options.sheet, options.skip_rows)
     else:
-        if options.sheet is not None:
-            raise DataError(f"{path}: only Excel workbooks have sheets; leave --sheet out")
-        text = read_text(content, path.name, options.skip_rows)
-        findings, skipped = text.findings, text.skipped
-        reader = _Reader(path.name, text.frame, text.lines, text.delimiter, options, "line")
+        source = read_text(content, path.name, options.skip_rows)
+    reader = _Reader(path.name, source.frame, source.lines, source.delimiter, options, source.word)
     excluded = [column for column in reader.frame.columns if column in options.exclude]
     reader = replace(reader, frame=reader.frame.drop(columns=excluded))
     table = reader.read()
@@ -177,13 +115,13 @@ def _read_file(path: Path, options: ReadOptions) -> tuple[RawTable, dict[str, An
         "path": path.name,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "rows": len(reader.frame),
-        "skipped": skipped,
+        "skipped": source.skipped,
         "layout": "wide" if reader.layout.wide else "long",
         "columns": dict(reader.layout.roles),
         "ignored": list(reader.layout.ignored),
         "excluded": excluded,
     }
-    return replace(table, findings=(*findings, *table.findings)), description
+    return replace(table, findings=(*source.findings, *table.findings)), description
 
 
 def _without(frame: pd.DataFrame, excluded: Sequence[str], columns: set[str]) -> pd.DataFrame:
@@ -195,35 +133,6 @@ def _without(frame: pd.DataFrame, excluded: Sequence[str], columns: set[str]) ->
     if symbols <= set(excluded):
         raise DataError("--exclude: every symbol is left out")
     return frame[~frame["symbol"].isin(excluded)].reset_index(drop=True) if excluded else frame
-
-
-def _read_parquet(content: bytes, path: Path) -> pd.DataFrame:
-    import pyarrow
-
-    try:
-        frame = pd.read_parquet(io.BytesIO(content))
-    except (OSError, pyarrow.ArrowException, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path}: the Parquet file is cut short or damaged ({reason})") from error
-    if not isinstance(frame.index, pd.RangeIndex):
-        index_names = [str(name) for name in frame.index.names if name is not None]
-        if not index_names:
-            frame.index.name = "date"
-        frame = frame.reset_index()
-    if isinstance(frame.columns, pd.MultiIndex):
-        frame.columns = pd.Index([_pair_name(column) for column in frame.columns])
-    frame.columns = pd.Index([str(column) for column in frame.columns])
-    if frame.empty:
-        raise DataError(f"{path}: there is no row")
-    return frame
-
-
-def _pair_name(column: tuple[Any, ...]) -> str:
-    parts = [str(part) for part in column if str(part)]
-    if len(parts) != 2:
-        return "_".join(parts)
-    field_first = field_of(parts[0]) is not None
-    return f"{parts[1]}|{parts[0]}" if field_first else f"{parts[0]}|{parts[1]}"
 
 
 @dataclass(frozen=True)

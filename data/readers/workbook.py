@@ -12,8 +12,8 @@ import pandas as pd
 
 from data.errors import DataError
 from data.quality.advice import Refusal
-from data.readers.csv_text import TextTable
 from data.readers.header import HEAD_ROWS, column_names, find_header
+from data.readers.source_table import SourceTable
 
 __all__ = ["is_workbook", "read_workbook"]
 
@@ -43,7 +43,7 @@ def is_workbook(content: bytes, name: str) -> bool:
 
 def read_workbook(
     content: bytes, name: str, sheet: str | None = None, skip_rows: int | None = None
-) -> TextTable:
+) -> SourceTable:
     """Return a sheet of a workbook: dates and numbers as such, columns of several kinds as text.
 
     Parameters
@@ -88,7 +88,7 @@ def _choose(cells: dict[str, pd.DataFrame], name: str, sheet: str | None) -> str
     raise Refusal(f"{name}: {len(tables)} of the sheets {listed} have prices", (choice,) if choice else ())
 
 
-def _table(cells: pd.DataFrame, place: str, skip_rows: int | None) -> TextTable:
+def _table(cells: pd.DataFrame, place: str, skip_rows: int | None) -> SourceTable:
     head = _texts(cells[:HEAD_ROWS])
     at = skip_rows if skip_rows is not None else find_header(head)
     if at is None:
@@ -103,7 +103,7 @@ def _table(cells: pd.DataFrame, place: str, skip_rows: int | None) -> TextTable:
     filled = (body != "").any(axis=1).to_numpy()
     columns = {title: _typed(body.iloc[filled, number]) for number, title in enumerate(names)}
     lines = np.flatnonzero(filled) + at + height + 1
-    return TextTable(pd.DataFrame(columns).reset_index(drop=True), lines, (), "", at)
+    return SourceTable(pd.DataFrame(columns).reset_index(drop=True), lines, "row", skipped=at)
 
 
 def _typed(cells: pd.Series) -> pd.Series:
