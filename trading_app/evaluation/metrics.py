@@ -1,8 +1,8 @@
 """Performance measures of return series, vectorised over strategies.
 
-Each measure reduces the first axis, so it takes one series [T] or many [T, K]. Returns are simple returns per
-period and fractions (0.01 is one percent); losses are negative, drawdowns and tail losses too. What is
-undefined (the Sharpe ratio of a constant series) is NaN, never infinite.
+`metrics` returns every measure of one series [T], `metrics_table` and `bootstrap_table` those of many [T, K]. Returns
+are simple returns per period and fractions (0.01 is one percent); losses are negative, drawdowns and tail losses too.
+What is undefined (the Sharpe ratio of a constant series) is NaN, never infinite.
 
 Axes: T time, K strategies.
 """
@@ -42,47 +42,10 @@ def sharpe(returns: Returns, *, periods: int = 252, risk_free: float = 0.0) -> A
     return _ratio((mean - risk_free / periods) * np.sqrt(periods), deviation, tiny)
 
 
-def sortino(returns: Returns, *, periods: int = 252, risk_free: float = 0.0) -> Array:
-    """Annualised mean excess over downside deviation, the latter over all periods (Sortino & Price 1994)."""
-    values = returns_array(returns)
-    return _sortino(values, periods, risk_free, _mean_and_variance(values)[2])
-
-
-def volatility(returns: Returns, *, periods: int = 252) -> Array:
-    """Annualised standard deviation (ddof 1)."""
-    values = returns_array(returns)
-    if len(values) < 2:
-        return np.full(values.shape[1:], np.nan)
-    return np.asarray(values.std(axis=0, ddof=1) * np.sqrt(periods))
-
-
-def nav(returns: Returns) -> Array:
-    """Compounded value [T + 1, …] that starts at 1; a loss of everything stays at 0."""
-    values = returns_array(returns)
-    growth = np.maximum(1.0 + values, 0.0)
-    return np.concatenate([np.ones((1, *values.shape[1:])), np.cumprod(growth, axis=0)])
-
-
-def cagr(returns: Returns, *, periods: int = 252) -> Array:
-    """Compound annual growth rate."""
-    values = nav(returns)
-    return np.asarray(values[-1] ** (periods / (len(values) - 1)) - 1.0)
-
-
-def max_drawdown(returns: Returns) -> Array:
-    """Largest fall from a running peak of the compounded value starting at 1, as a negative fraction."""
-    return np.asarray(drawdowns(nav(returns)).min(axis=0))
-
-
 def drawdowns(equity: npt.ArrayLike) -> Array:
     """Distance from the running peak [T, …], zero or negative."""
     values = np.asarray(equity, dtype=np.float64)
     return np.asarray(values / np.maximum.accumulate(values, axis=0) - 1.0)
-
-
-def calmar(returns: Returns, *, periods: int = 252) -> Array:
-    """Compound annual growth rate over the absolute maximum drawdown."""
-    return _ratio(cagr(returns, periods=periods), -max_drawdown(returns))
 
 
 def cvar(returns: Returns, *, tail: float = TAIL) -> Array:
@@ -91,12 +54,11 @@ def cvar(returns: Returns, *, tail: float = TAIL) -> Array:
     The period at the edge counts by the share of it that belongs to the tail, so that the value does not jump
     with T.
     """
-    return _cvar(returns_array(returns), tail)
-
-
-def hit_rate(returns: Returns) -> Array:
-    """Share of periods with a positive return."""
-    return np.asarray((returns_array(returns) > 0).mean(axis=0))
+    values = returns_array(returns)
+    count = tail * len(values)
+    whole = max(int(np.ceil(count)) - 1, 0)
+    ordered = np.partition(values, whole, axis=0)
+    return np.asarray((ordered[:whole].sum(axis=0) + ordered[whole] * (count - whole)) / count)
 
 
 def skew(returns: Returns) -> Array:
@@ -116,13 +78,12 @@ def break_even_bps(returns: Returns, turnover: Returns, trading_costs: Returns |
 
     Parameters
     ----------
-    returns : Series, DataFrame or ndarray
+    returns
         Net returns.
-    turnover : Series, DataFrame or ndarray
+    turnover
         ½ Σ|w⁺ − w_drifted| per period.
-    trading_costs : Series, DataFrame or ndarray, optional
-        Commission, spread and impact per period as fractions of value; zero when the returns are before
-        costs.
+    trading_costs
+        Commission, spread and impact per period as fractions of value; zero when the returns are before costs.
     """
     gross = returns_array(returns)
     if trading_costs is not None:
@@ -138,23 +99,18 @@ def metrics(
     turnover: Returns | None = None,
     trading_costs: Returns | None = None,
 ) -> dict[str, float]:
-    """Every measure of one return series.
+    """Every measure of one return series, by the names of `MEASURES`.
 
     Parameters
     ----------
-    returns : Series or ndarray
+    returns
         [T] simple net returns.
-    periods : int
+    periods
         Periods a year.
-    risk_free : float
+    risk_free
         Annual rate for the Sharpe and Sortino ratios.
-    turnover, trading_costs : Series or ndarray, optional
+    turnover, trading_costs
         As in `break_even_bps`; without them the two trading measures are left out.
-
-    Returns
-    -------
-    dict
-        Names as in `MEASURES`.
 
     Raises
     ------
@@ -164,12 +120,7 @@ def metrics(
     values = returns_array(returns)
     if values.ndim != 1:
         raise DataError(f"metrics() takes one series, not shape {values.shape}; use metrics_table for many")
-    table = _measure(values[:, None], periods, risk_free)
-    if turnover is not None:
-        traded = returns_array(turnover)
-        costs = None if trading_costs is None else returns_array(trading_costs)
-        table["turnover"] = traded.mean(keepdims=True) * periods
-        table["break_even_bps"] = np.atleast_1d(break_even_bps(values, traded, costs))
+    table = _measure(values[:, None], periods, risk_free, _column(turnover), _column(trading_costs))
     return {name: float(value[0]) for name, value in table.items()}
 
 
@@ -182,46 +133,10 @@ def metrics_table(
     trading_costs: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """`metrics` for many strategies at once: date × strategy frames in, strategy × measure out."""
-    table = _measure(returns_array(returns), periods, risk_free)
-    if turnover is not None:
-        traded = returns_array(turnover[returns.columns])
-        costs = None if trading_costs is None else returns_array(trading_costs[returns.columns])
-        table["turnover"] = traded.mean(axis=0) * periods
-        table["break_even_bps"] = break_even_bps(returns_array(returns), traded, costs)
+    traded = None if turnover is None else returns_array(turnover[returns.columns])
+    costs = None if trading_costs is None else returns_array(trading_costs[returns.columns])
+    table = _measure(returns_array(returns), periods, risk_free, traded, costs)
     return pd.DataFrame(table, index=pd.Index(returns.columns, name="strategy"))
-
-
-def bootstrap_intervals(
-    returns: pd.Series | Array,
-    *,
-    periods: int = 252,
-    risk_free: float = 0.0,
-    level: float = 0.95,
-    reps: int = 1000,
-    block: int | None = None,
-    seed: int = 0,
-) -> dict[str, tuple[float, float]]:
-    """Stationary-bootstrap percentile interval of each measure of one series.
-
-    Parameters
-    ----------
-    returns : Series or ndarray
-        [T] simple returns, at least 20.
-    periods, risk_free
-        As in `metrics`.
-    level : float
-        Coverage.
-    reps, block, seed
-        As in `trading_app.evaluation.bootstrap.resample`.
-    """
-    values = returns_array(returns)
-    frame = pd.DataFrame({"strategy": values})
-    table = bootstrap_table(
-        frame, periods=periods, risk_free=risk_free, level=level, reps=reps, block=block, seed=seed
-    )
-    bounds = table.loc["strategy"].to_numpy().reshape(-1, 2)
-    names = table.columns.unique(0)
-    return {str(name): (float(low), float(high)) for name, (low, high) in zip(names, bounds, strict=True)}
 
 
 def bootstrap_table(
@@ -234,7 +149,18 @@ def bootstrap_table(
     block: int | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """`bootstrap_intervals` for many strategies, resampled on the same dates.
+    """Stationary-bootstrap percentile intervals of `metrics` for many strategies, resampled on the same dates.
+
+    Parameters
+    ----------
+    returns
+        Date × strategy, at least 20 dates.
+    periods, risk_free
+        As in `metrics`.
+    level
+        Coverage.
+    reps, block, seed
+        As in `trading_app.evaluation.bootstrap.resample`.
 
     Returns
     -------
@@ -255,14 +181,7 @@ def bootstrap_table(
 
 
 def worst_drawdowns(equity: pd.Series, count: int = 5) -> pd.DataFrame:
-    """The deepest falls that do not overlap, deepest first.
-
-    Parameters
-    ----------
-    equity : Series
-        Portfolio value by date.
-    count : int
-        At most so many.
+    """The deepest falls that do not overlap, deepest first, at most `count`; equity is by date.
 
     Returns
     -------
@@ -318,7 +237,9 @@ def _where_not_finite(returns: Returns, values: Array) -> str:
     return f"return at {place} is {values[(row, *column)]}; fill or drop it before measuring"
 
 
-def _measure(values: Array, periods: int, risk_free: float) -> dict[str, Array]:
+def _measure(
+    values: Array, periods: int, risk_free: float, turnover: Array | None = None, costs: Array | None = None
+) -> dict[str, Array]:
     """Return every measure of returns [T, K]; intermediate results are shared, for the speed of the bootstrap."""
     # Time is contiguous in memory here, so that reductions over it run at full speed.
     values = np.asfortranarray(values)
@@ -331,19 +252,30 @@ def _measure(values: Array, periods: int, risk_free: float) -> dict[str, Array]:
     centred = values - mean
     squares = centred * centred
     spread = np.sqrt(variance)
-    return {
+    excess = values - risk_free / periods
+    losses = np.minimum(excess, 0.0)
+    downside = np.sqrt((losses * losses).mean(axis=0))
+    table = {
         "total_return": growth[-1] - 1.0,
         "cagr": annual,
         "volatility": deviation * np.sqrt(periods) if len(values) > 1 else np.full_like(mean, np.nan),
         "sharpe": _ratio((mean - risk_free / periods) * np.sqrt(periods), deviation, tiny),
-        "sortino": _sortino(values, periods, risk_free, tiny),
+        "sortino": _ratio(excess.mean(axis=0) * np.sqrt(periods), downside, tiny),
         "max_drawdown": deepest,
         "calmar": _ratio(annual, -deepest),
-        "cvar_5": _cvar(values, TAIL),
+        "cvar_5": cvar(values),
         "hit_rate": (values > 0).mean(axis=0),
         "skew": _ratio((squares * centred).mean(axis=0), spread**3, tiny**3),
         "kurtosis": _ratio((squares * squares).mean(axis=0), spread**4, tiny**4) - 3.0,
     }
+    if turnover is not None:
+        table["turnover"] = turnover.mean(axis=0) * periods
+        table["break_even_bps"] = break_even_bps(values, turnover, costs)
+    return table
+
+
+def _column(series: Returns | None) -> Array | None:
+    return None if series is None else returns_array(series)[:, None]
 
 
 def _moment(values: Array, order: int) -> Array:
@@ -357,20 +289,6 @@ def _mean_and_variance(values: Array) -> tuple[Array, Array, Array]:
     centred = values - mean
     tiny = 8 * np.finfo(np.float64).eps * np.maximum(values.max(axis=0), -values.min(axis=0))
     return mean, (centred * centred).mean(axis=0), tiny
-
-
-def _sortino(values: Array, periods: int, risk_free: float, tiny: Array) -> Array:
-    excess = values - risk_free / periods
-    losses = np.minimum(excess, 0.0)
-    downside = np.sqrt((losses * losses).mean(axis=0))
-    return _ratio(excess.mean(axis=0) * np.sqrt(periods), downside, tiny)
-
-
-def _cvar(values: Array, tail: float) -> Array:
-    count = tail * len(values)
-    whole = max(int(np.ceil(count)) - 1, 0)
-    ordered = np.partition(values, whole, axis=0)
-    return np.asarray((ordered[:whole].sum(axis=0) + ordered[whole] * (count - whole)) / count)
 
 
 def _ratio(numerator: Array, denominator: Array, tiny: Array | float = 0.0) -> Array:

@@ -34,25 +34,30 @@ def test_against_empyrical(returns: np.ndarray) -> None:
         assert m.sharpe(column, risk_free=0.02) == pytest.approx(
             empyrical.sharpe_ratio(column, 0.02 / 252), rel=1e-12
         )
-        assert m.sortino(column, risk_free=0.02) == pytest.approx(
-            empyrical.sortino_ratio(column, 0.02 / 252), rel=1e-12
-        )
-        assert m.max_drawdown(column) == pytest.approx(empyrical.max_drawdown(column), rel=1e-12)
-        assert m.cagr(column) == pytest.approx(empyrical.cagr(column), rel=1e-12)
-        assert m.volatility(column) == pytest.approx(empyrical.annual_volatility(column), rel=1e-12)
-        assert m.calmar(column) == pytest.approx(empyrical.calmar_ratio(column), rel=1e-12)
+        measured = m.metrics(column, risk_free=0.02)
+        expected = {
+            "sharpe": empyrical.sharpe_ratio(column, 0.02 / 252),
+            "sortino": empyrical.sortino_ratio(column, 0.02 / 252),
+            "max_drawdown": empyrical.max_drawdown(column),
+            "cagr": empyrical.cagr(column),
+            "volatility": empyrical.annual_volatility(column),
+            "calmar": empyrical.calmar_ratio(column),
+        }
+        assert {name: measured[name] for name in expected} == pytest.approx(expected, rel=1e-12)
 
 
 def test_against_skfolio_and_scipy(returns: np.ndarray) -> None:
     assert -m.cvar(returns) == pytest.approx(skfolio.cvar(returns, beta=0.95), rel=1e-12)
     compounded = skfolio.get_drawdowns(returns, compounded=True)
     # skfolio's peak begins with the first return; these series do not fall from the very start.
-    assert m.max_drawdown(returns) == pytest.approx(
-        np.minimum(m.nav(returns)[1:].min(axis=0) - 1, -skfolio.max_drawdown(compounded))
+    table = m.metrics_table(pd.DataFrame(returns))
+    assert table["max_drawdown"].to_numpy() == pytest.approx(
+        np.minimum(np.cumprod(1 + returns, axis=0).min(axis=0) - 1, -skfolio.max_drawdown(compounded))
     )
     assert m.skew(returns) == pytest.approx(scipy.stats.skew(returns), rel=1e-10)
     assert m.kurtosis(returns) == pytest.approx(scipy.stats.kurtosis(returns), rel=1e-10)
-    assert m.volatility(returns) == pytest.approx(skfolio.standard_deviation(returns) * np.sqrt(252))
+    deviation = skfolio.standard_deviation(returns) * np.sqrt(252)
+    assert table["volatility"].to_numpy() == pytest.approx(deviation)
 
 
 def test_golden_values() -> None:
@@ -88,7 +93,7 @@ def test_cvar_counts_a_share_of_the_edge() -> None:
 
 
 def test_drawdown_counts_the_fall_from_the_start() -> None:
-    assert m.max_drawdown(np.array([-0.3, 0.1])) == pytest.approx(-0.3)
+    assert m.metrics(np.array([-0.3, 0.1]))["max_drawdown"] == pytest.approx(-0.3)
 
 
 def test_table_agrees_with_single_series(frame: pd.DataFrame) -> None:
@@ -149,25 +154,25 @@ def test_scale_changes_size_not_ratio(values: list[float], scale: float) -> None
 
 
 def test_intervals_hold_the_estimate_and_repeat(frame: pd.DataFrame) -> None:
-    first = m.bootstrap_intervals(frame["a"], reps=200, seed=3)
-    again = m.bootstrap_intervals(frame["a"], reps=200, seed=3)
-    other = m.bootstrap_intervals(frame["a"], reps=200, seed=4)
-    assert first == again
-    assert first != other
+    first = m.bootstrap_table(frame[["a"]], reps=200, seed=3)
+    again = m.bootstrap_table(frame[["a"]], reps=200, seed=3)
+    other = m.bootstrap_table(frame[["a"]], reps=200, seed=4)
+    assert first.equals(again)
+    assert not first.equals(other)
     point = m.metrics(frame["a"])
     for name in ("cagr", "volatility", "sharpe", "cvar_5", "hit_rate"):
-        low, high = first[name]
+        low, high = first.loc["a", name]
         assert low < point[name] < high
     with pytest.raises(DataError, match="too few"):
-        m.bootstrap_intervals(frame["a"][:10])
+        m.bootstrap_table(frame[["a"]][:10])
     with pytest.raises(DataError, match="level"):
-        m.bootstrap_intervals(frame["a"], reps=10, level=95)
+        m.bootstrap_table(frame[["a"]], reps=10, level=95)
 
 
 def test_interval_width_is_that_of_theory() -> None:
     generator = np.random.default_rng(1)
     returns = generator.normal(0.0005, 0.01, 2520)
-    low, high = m.bootstrap_intervals(returns, reps=600)["sharpe"]
+    low, high = m.bootstrap_table(pd.DataFrame({"a": returns}), reps=600).loc["a", "sharpe"]
     assert high - low == pytest.approx(2 * 1.96 * np.sqrt(252 / 2520), rel=0.2)
 
 
