@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol, overload, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypedDict, Unpack, overload, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BacktestResult", "BatchResult", "PolicyLike", "backtest"]
 
-Matrix = "pd.DataFrame | NDArray[np.float64]"
 Strategy = Callable[["Prices", object, object], pd.DataFrame]
 
 
@@ -37,51 +36,34 @@ class PolicyLike(Protocol):
         ...
 
 
+class Options(TypedDict, total=False):
+    """Options of `backtest`, as described there."""
+
+    costs: CostModel | None
+    fill: str | None
+    start: object
+    end: object
+    names: Sequence[str] | None
+    gross_limit: float | None
+    delist_after: int
+    delisting_return: float
+
+
 @overload
 def backtest(
-    prices: Prices,
-    weights: pd.DataFrame | Strategy | PolicyLike,
-    *,
-    costs: CostModel = ...,
-    fill: str | None = ...,
-    start: object = ...,
-    end: object = ...,
-    names: Sequence[str] | None = ...,
-    gross_limit: float | None = ...,
-    delist_after: int = ...,
-    delisting_return: float = ...,
+    prices: Prices, weights: pd.DataFrame | Strategy | PolicyLike, **options: Unpack[Options]
 ) -> BacktestResult: ...
 
 
 @overload
 def backtest(
-    prices: Prices,
-    weights: Mapping[str, pd.DataFrame],
-    *,
-    costs: CostModel = ...,
-    fill: str | None = ...,
-    start: object = ...,
-    end: object = ...,
-    names: Sequence[str] | None = ...,
-    gross_limit: float | None = ...,
-    delist_after: int = ...,
-    delisting_return: float = ...,
+    prices: Prices, weights: Mapping[str, pd.DataFrame], **options: Unpack[Options]
 ) -> BatchResult: ...
 
 
 @overload
 def backtest(
-    prices: Prices,
-    weights: NDArray[np.float64],
-    *,
-    costs: CostModel = ...,
-    fill: str | None = ...,
-    start: object = ...,
-    end: object = ...,
-    names: Sequence[str] | None = ...,
-    gross_limit: float | None = ...,
-    delist_after: int = ...,
-    delisting_return: float = ...,
+    prices: Prices, weights: NDArray[np.float64], **options: Unpack[Options]
 ) -> BacktestResult | BatchResult: ...
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -36,13 +35,8 @@ WINDOW = 252
 MINIMUM = 63
 
 
-class Baseline(Protocol):
-    """A function from prices and a range of dates to target weights."""
-
-    def __call__(
-        self, prices: Prices, start: DateLike | None = None, end: DateLike | None = None
-    ) -> pd.DataFrame:
-        """Return target weights, date × symbol, NaN rows where nothing is decided."""
+# Prices and the range of the decisions, both ends included, to target weights.
+Baseline = Callable[[Prices, DateLike | None, DateLike | None], pd.DataFrame]
 
 
 def equal_weight(
@@ -55,7 +49,7 @@ def equal_weight(
 def buy_and_hold(prices: Prices, start: DateLike | None = None, end: DateLike | None = None) -> pd.DataFrame:
     """Equal weights in the symbols listed on the first date, without later trades."""
     targets = _scheduled(prices, start, end, lookback=0, needed=0, rule=_equal, name="buy-and-hold")
-    targets.iloc[_first_decision(targets) + 1 :] = np.nan
+    targets.iloc[int(targets.notna().any(axis=1).argmax()) + 1 :] = np.nan
     return targets
 
 
@@ -70,16 +64,7 @@ def inverse_volatility(
 ) -> pd.DataFrame:
     """Weights proportional to one over trailing volatility, chosen each month or each session.
 
-    Parameters
-    ----------
-    prices, start, end
-        Panel and range of the decisions, both ends included.
-    window : int
-        Trailing sessions of returns.
-    minimum : int
-        Returns that a symbol needs within the window.
-    daily : bool
-        Decide on each session, as an agent does, instead of once a month.
+    The volatility is that of `window` sessions, in which a symbol needs `minimum` returns.
     """
 
     def rule(closes: Array) -> Array | None:
@@ -104,11 +89,6 @@ def minimum_variance(
     The covariance is shrunk as Ledoit & Wolf (2004), through ``skfolio``; the optimum is exact, see
     `least_variance_weights`. It uses the sessions of the window on which every symbol that takes part has a
     return, or, where gaps leave fewer than `minimum` of them, all sessions with missing returns as zero.
-
-    Parameters
-    ----------
-    prices, start, end, window, minimum
-        As in `inverse_volatility`.
     """
     from skfolio.moments import LedoitWolf
 
@@ -144,17 +124,9 @@ def momentum(
 ) -> pd.DataFrame:
     """Equal weights in the third of symbols with the highest return from 12 months to 1 month ago, monthly.
 
-    Jegadeesh & Titman (1993) with the usual one month left out.
-
-    Parameters
-    ----------
-    prices, start, end
-        As in `inverse_volatility`.
-    long_short : bool
-        Half the portfolio long the top third and half short the bottom third, so that gross exposure is 1 and
-        net 0.
-    window, skip : int
-        Sessions from the start and from the end of the ranking period to the decision.
+    Jegadeesh & Titman (1993) with the usual one month left out. `window` and `skip` count sessions from the start and
+    from the end of the ranking period to the decision. With `long_short` half the portfolio is long the top third and
+    half short the bottom third, so that gross exposure is 1 and net 0.
     """
 
     def rule(closes: Array) -> Array | None:
@@ -188,13 +160,7 @@ BASELINES: dict[str, Baseline] = {
 
 
 def baseline(name: str) -> Baseline:
-    """Return the baseline called `name`.
-
-    Raises
-    ------
-    DataError
-        For an unknown name, with the known ones.
-    """
+    """Return the baseline called `name`; DataError with the known names for another one."""
     import difflib
 
     if name not in BASELINES:
@@ -205,21 +171,11 @@ def baseline(name: str) -> Baseline:
 
 
 def least_variance_weights(covariance: npt.ArrayLike) -> Array:
-    """Return the weights w ≥ 0, Σw = 1 of minimum variance wᵀΣw.
+    """Return the weights w ≥ 0, Σw = 1 of minimum variance wᵀΣw [N] of a positive definite covariance [N, N].
 
     With Σ = LLᵀ, the non-negative least-squares solution x of Lᵀx ≈ L⁻¹1 satisfies the optimality conditions
     of the portfolio up to scale, so w = x / Σx: an active-set method gives the exact optimum without an
     iterative cone solver.
-
-    Parameters
-    ----------
-    covariance : array_like
-        [N, N], positive definite.
-
-    Returns
-    -------
-    ndarray
-        [N]
     """
     from scipy.linalg import cholesky, solve_triangular
     from scipy.optimize import nnls
@@ -246,13 +202,15 @@ def _scheduled(
     closes, available = _closes(prices)
     offset = int(prices.dates.searchsorted(window.dates[0]))
     targets = np.full((len(window.dates), len(prices.symbols)), np.nan)
+    months = (window.dates.year * 12 + window.dates.month).to_numpy()
     waiting = True
     for row in range(len(window.dates)):
         # Until the first decision every session is tried; later monthly ones fall on the first session of a month.
-        if not (waiting or daily or _new_month(window.dates, row)):
+        if not (waiting or daily or months[row] != months[row - 1]):
             continue
         t = offset + row
-        weights = rule(_known(closes, available, t, lookback))
+        # Closes up to the decision [≤ lookback + 1, N], all NaN for symbols that are not available to it.
+        weights = rule(np.where(available[t], closes[max(t - lookback, 0) : t + 1], np.nan))
         if weights is not None:
             targets[row] = weights
             waiting = False
@@ -272,22 +230,6 @@ def _closes(prices: Prices) -> tuple[Array, npt.NDArray[np.bool_]]:
     status = trading_status(raw, volume)
     closes = pd.DataFrame(np.where(status.traded, raw, np.nan)).ffill().to_numpy()
     return closes, status.available
-
-
-def _known(closes: Array, available: npt.NDArray[np.bool_], t: int, lookback: int) -> Array:
-    """Closes up to a decision [≤ lookback + 1, N], all NaN for symbols that are not available to it."""
-    return np.where(available[t], closes[max(t - lookback, 0) : t + 1], np.nan)
-
-
-def _new_month(dates: pd.DatetimeIndex, row: int) -> bool:
-    if row == 0:
-        return True
-    now, before = dates[row], dates[row - 1]
-    return bool((now.year, now.month) != (before.year, before.month))
-
-
-def _first_decision(targets: pd.DataFrame) -> int:
-    return int(np.argmax(targets.notna().any(axis=1).to_numpy()))
 
 
 def _equal(closes: Array) -> Array | None:

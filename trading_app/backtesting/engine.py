@@ -32,14 +32,7 @@ if TYPE_CHECKING:
 def net_asset_values(panel: TradingPanel, targets: Floats, costs: CostModel) -> Floats:
     """Return the value of K accounts at each close [K, T].
 
-    Parameters
-    ----------
-    panel
-        Prices to trade on, T sessions.
-    targets
-        Target weights decided at each close [K, T, N]; a row of NaN is no trade.
-    costs
-        The cost model.
+    Targets are decided at each close of the panel [K, T, N]; a row of NaN is no trade.
     """
     rates, impact = Rates.of(costs), panel.impact(costs)
     squeeze = None if impact is None else impact[1:]

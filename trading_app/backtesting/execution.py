@@ -36,12 +36,10 @@ def executed_targets(
 
     Parameters
     ----------
-    panel
-        Prices to trade on, T sessions.
+    panel, costs
+        Prices to trade on, T sessions, and the cost model.
     targets
         Target weights decided at each close [K, T, N]; a row of NaN is no decision.
-    costs
-        The cost model.
     gross_limit
         Largest Σ |weight| after a fill in which some symbols do not trade. By default that of the target itself, at
         least 1: a long-only account does not borrow.

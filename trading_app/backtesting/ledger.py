@@ -81,15 +81,8 @@ class Ledger:
 def ledger(panel: TradingPanel, targets: Floats, costs: CostModel) -> Ledger:
     """Compute every movement of an account.
 
-    Parameters
-    ----------
-    panel
-        Prices to trade on, T sessions.
-    targets
-        Weights that the fill after each close reaches [T, N], a row of NaN where there is none; see
-        `trading_app.backtesting.execution.executed_targets`.
-    costs
-        The cost model.
+    `targets` are the weights that the fill after each close reaches [T, N], a row of NaN where there is none; see
+    `trading_app.backtesting.execution.executed_targets`.
     """
     rates, impact = Rates.of(costs), panel.impact(costs)
     filled = ~np.isnan(targets[:-1, 0])

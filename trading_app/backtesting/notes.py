@@ -23,19 +23,7 @@ def backtest_notes(
     book: Ledger,
     nav: NDArray[np.float64],
 ) -> tuple[str, ...]:
-    """Return the notes of one strategy's backtest.
-
-    Parameters
-    ----------
-    panel
-        The prices as traded on.
-    costs
-        The cost model.
-    book
-        The ledger of the strategy.
-    nav
-        Its net asset values [T].
-    """
+    """Return the notes of the backtest of one strategy, with its ledger and net asset values [T]."""
     alive = nav[:-1] > 0
     filled = book.filled & alive
     notes = list(panel.notes)

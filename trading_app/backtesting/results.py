@@ -33,18 +33,9 @@ _TRADE_FLOOR = 1e-12
 class BatchResult:
     """Backtests of K strategies on the same prices and costs.
 
-    Attributes
-    ----------
-    panel
-        The prices as traded on.
-    cost_model
-        The costs.
-    targets
-        Weights that fills reach [K, T, N], from `trading_app.backtesting.execution.executed_targets`.
-    names
-        Names of the strategies.
-    nav
-        Value of each account at each close, starting at 1 [K, T].
+    `targets` are the weights that fills reach [K, T, N] (`trading_app.backtesting.execution.executed_targets`),
+    `nav` is
+    the value of each account at each close, starting at 1 [K, T].
     """
 
     panel: TradingPanel = field(repr=False)
@@ -69,13 +60,7 @@ class BatchResult:
         return pd.DataFrame({name: self.strategy(name).turnover for name in self.names})
 
     def strategy(self, name: str) -> BacktestResult:
-        """Return one strategy's result.
-
-        Raises
-        ------
-        DataError
-            If there is no strategy of that name.
-        """
+        """Return the result of one strategy; DataError if there is none of that name."""
         if name not in self.names:
             raise DataError(f"strategy {name!r} not found; available: {', '.join(self.names[:30])}")
         position = self.names.index(name)
@@ -91,21 +76,7 @@ class BatchResult:
 
 @dataclass(frozen=True, eq=False)
 class BacktestResult:
-    """The backtest of one strategy.
-
-    Attributes
-    ----------
-    panel
-        The prices as traded on.
-    cost_model
-        The costs.
-    targets
-        Weights that fills reach [T, N].
-    name
-        Name of the strategy.
-    nav
-        Value of the account at each close, starting at 1 [T].
-    """
+    """Backtest of one strategy, with the fields of `BatchResult`: targets [T, N] and nav [T]."""
 
     panel: TradingPanel = field(repr=False)
     cost_model: CostModel
@@ -232,12 +203,7 @@ class BacktestResult:
 def trading_costs(costs: pd.DataFrame, equity: pd.Series) -> pd.Series:
     """Commission, spread and impact of each session as fractions of the account before it.
 
-    Parameters
-    ----------
-    costs : DataFrame
-        Date × component, in units of the account's start.
-    equity : Series
-        Value of the account at each close.
+    Costs are date × component in units of the account's start; equity is the value of the account at each close.
     """
     before = equity.shift(1, fill_value=float(equity.iloc[0])).to_numpy(dtype=np.float64)
     paid = costs[list(TRADING_COSTS)].sum(axis=1).to_numpy(dtype=np.float64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -107,18 +107,15 @@ class TradingPanel:
         """Return sessions first … stop − 1 (prices carried into the range stay carried)."""
         cut = slice(first, stop)
         status = TradingStatus(self.status.traded[cut], self.status.available[cut], self.status.closing[cut])
-        return TradingPanel(
-            self.name,
-            self.dates[cut],
-            self.symbols,
-            self.fill,
-            self.close[cut],
-            self.price[cut],
-            status,
-            self.always_traded or bool(status.traded.all()),
-            None if self.volume is None else self.volume[cut],
-            None if self.open_missing is None else self.open_missing[cut],
-            self.notes,
+        return replace(
+            self,
+            dates=self.dates[cut],
+            close=self.close[cut],
+            price=self.price[cut],
+            status=status,
+            always_traded=self.always_traded or bool(status.traded.all()),
+            volume=None if self.volume is None else self.volume[cut],
+            open_missing=None if self.open_missing is None else self.open_missing[cut],
         )
 
 
@@ -129,27 +126,19 @@ def trading_panel(
     delist_after: int = DELIST_AFTER,
     delisting_return: float = 0.0,
 ) -> TradingPanel:
-    """Turn prices into a `TradingPanel`.
-
-    Parameters
-    ----------
-    prices
-        The prices.
-    fill
-        ``next_open``, ``next_close``, or None: the open where there are opens.
-    delist_after
-        Sessions without a trade after which a symbol has ended.
-    delisting_return
-        Return from the last price of a symbol that has ended to the price at which positions in it are closed.
+    """Turn prices into a `TradingPanel`; the options are those of `trading_app.backtesting.backtest.backtest`.
 
     Raises
     ------
     DataError
-        If the rule is unknown, or is ``next_open`` without opens.
+        If the fill rule is unknown, or is ``next_open`` without opens.
     """
     rule = resolve_fill(prices, fill)
     raw = prices.adjusted("close").to_numpy(dtype=np.float64)
-    volume = prices.field("volume").to_numpy(dtype=np.float64) if "volume" in prices.fields else None
+    volume = dollar_volume = None
+    if "volume" in prices.fields:
+        volume = prices.field("volume").to_numpy(dtype=np.float64)
+        dollar_volume = prices.field("close").to_numpy(dtype=np.float64) * volume
     status = trading_status(raw, volume, delist_after)
     always_traded = bool(status.traded.all())
     close = raw if always_traded else _carried(raw, status.traded)
@@ -172,7 +161,7 @@ def trading_panel(
         price,
         status,
         always_traded,
-        _dollar_volume(prices),
+        dollar_volume,
         missing,
         prices.notes,
     )
@@ -250,12 +239,3 @@ def _carried(raw: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.f
 def ratio(value: NDArray[np.float64], price: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return value / price, 0 where a symbol was closed at a price of 0 and no position is left."""
     return np.divide(value, price, out=np.zeros_like(value), where=price > 0)
-
-
-def _dollar_volume(prices: Prices) -> NDArray[np.float64] | None:
-    if "volume" not in prices.fields:
-        return None
-    close = prices.field("close").to_numpy(dtype=np.float64)
-    volume = prices.field("volume").to_numpy(dtype=np.float64)
-    traded: NDArray[np.float64] = close * volume
-    return traded
