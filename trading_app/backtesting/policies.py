@@ -54,18 +54,10 @@ class _EncodedMarket(NamedTuple):
 
 @dataclass(frozen=True)
 class Rollout:
-    """Target weights decided on every session of a range.
+    """Target weights decided on every session of a range, with the prices, costs and settings of the account.
 
-    Attributes
-    ----------
-    prices
-        Prices up to the last session.
-    costs, config
-        Costs and settings of the account.
-    ensemble
-        Date × symbol: the mean over seeds, for an account that follows this mean.
-    per_seed
-        Target weights of each seed, for an account that follows this seed alone [S, T, N].
+    `ensemble` is the mean over seeds, for an account that follows this mean, date × symbol; `per_seed` has the target
+    weights of each seed, for an account that follows this seed alone [S, T, N].
     """
 
     prices: Prices
@@ -88,16 +80,10 @@ class Rollout:
 
 
 class AgentPolicy:
-    """Decisions of an agent on the symbols that it was trained on.
+    """Decisions of an agent, with all S seeds of a run, on the symbols that it was trained on.
 
-    Parameters
-    ----------
-    agent
-        The agent, with all S seeds of a run.
-    config, costs
-        Settings and costs of the market that it was trained in.
-    symbols
-        Its symbols. Prices must have exactly these, in this order.
+    `config` and `costs` are those of the market that it was trained in. Prices must have exactly its symbols, in this
+    order.
     """
 
     def __init__(self, agent: SAC, config: MarketConfig, costs: CostModel, symbols: tuple[str, ...]) -> None:
@@ -116,48 +102,25 @@ class AgentPolicy:
         return self.config.history
 
     def market(self, prices: Prices) -> Market:
-        """Return the market that encodes observations of these prices.
-
-        Raises
-        ------
-        DataError
-            If the prices have other symbols.
-        """
+        """Return the market that encodes observations of these prices; DataError if they have other symbols."""
         if tuple(prices.symbols) != self.symbols:
             raise DataError(_other_symbols(self.symbols, prices))
         return Market(prices, config=self.config, costs=self.costs, seeds=self.agent.seeds, n_envs=1)
 
     def targets(self, market: Market, day: int, held: Tensor) -> Tensor:
-        """Return the target weights of each seed [S, B, N] at the close of a day.
-
-        Parameters
-        ----------
-        market
-            From `market`.
-        day
-            Position of the session in the market's prices.
-        held
-            Weights held at that close [S, B, N].
-        """
+        """Return the target weights of each seed [S, B, N] at the close of a day, from weights held [S, B, N]."""
         stamp = torch.full_like(held[..., :1], float(day))
         x = market.encode(torch.cat([stamp, held], dim=-1).float())
         return market.targets(self.agent.act(x, deterministic=True), day)
 
     def decide(self, prices: Prices, session: DateLike, held: Floats) -> Floats:
-        """Return the target weights of each seed [S, B, N] for B accounts at one close.
+        """Return the target weights of each seed [S, B, N] for B accounts at the close of one session.
 
         The decision for an account depends neither on the other accounts nor on its place among them, to the bit.
         Prices after the session are cut off before anything is computed. The encoded prices of the last few sessions
-        asked for are cached. Several threads may call this at once.
-
-        Parameters
-        ----------
-        prices
-            Prices of the policy's symbols, in its order.
-        session
-            The session at whose close the accounts decide.
-        held
-            Weights held at that close [B, N]; what is not in assets is cash.
+        asked for are cached. Several threads may call this at once. `held` are the weights at that close [B, N];
+        what is
+        not in assets is cash.
 
         Raises
         ------
@@ -274,12 +237,8 @@ class AgentPolicy:
 class RelayPolicy(AgentPolicy):
     """Agents that decide one after another for the same account, as the folds of a walk-forward run do.
 
-    Parameters
-    ----------
-    policies
-        Policies in order of time, with the same seeds, settings and symbols.
-    starts
-        First date of each policy. Before the first date the first policy decides.
+    The policies are in order of time, with the same seeds, settings and symbols. `starts` is the first date of each;
+    before the first date the first policy decides.
     """
 
     def __init__(self, policies: Sequence[AgentPolicy], starts: pd.DatetimeIndex) -> None:

@@ -67,10 +67,8 @@ def evidence(
         Without an agent there are measures and intervals only.
     reference : str
         Baseline that headlines compare with; the first baseline where it is not there.
-    trials : int
-        Number of settings tried, the chosen one included.
-    trial_sharpes : sequence of float, optional
-        Annualised Sharpe ratios of these settings, if logged.
+    trials, trial_sharpes
+        Number of settings tried, the chosen one included, and their annualised Sharpe ratios, if logged.
     level, reps, seed
         Coverage of the intervals, number and seed of the resamples.
 
@@ -124,15 +122,7 @@ def evidence(
 def seed_spread(
     strategies: Mapping[str, Mapping[str, Any]], *, level: float = 0.95
 ) -> dict[str, dict[str, float]]:
-    """Interquartile mean of each measure over seeds, its bootstrap interval and the extremes.
-
-    Parameters
-    ----------
-    strategies : mapping
-        The part of the document of that name.
-    level : float
-        Coverage of the intervals.
-    """
+    """Interquartile mean of each measure over seeds, its bootstrap interval and the extremes."""
     seeds = [entry["metrics"] for name, entry in strategies.items() if kind_of(name) == "seed"]
     spread = {}
     for measure in seeds[0] if seeds else ():

@@ -57,14 +57,8 @@ def settings_of(
 ) -> RunConfig:
     """Return the configuration of a training command from its options, the environment and the file.
 
-    Parameters
-    ----------
-    config
-        The file.
-    data, agent, seeds, steps
-        The options; None where not given.
-    others
-        Further options by the path of their key, such as ``{"market.fill": fill}``.
+    Options that were not given are None. `others` are further options by the path of their key, as
+    ``{"market.fill": fill}``.
     """
     import os
 

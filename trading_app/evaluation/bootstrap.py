@@ -22,25 +22,11 @@ SHORTEST = 20
 
 
 def block_length(values: npt.ArrayLike) -> int:
-    """Mean block length for the stationary bootstrap, long enough for every column.
+    """Mean block length in periods for the stationary bootstrap of [T] or [T, K]: 1 to T / 3, for every column.
 
     The larger of the optimal lengths for the series and for its squares, since returns are nearly
-    uncorrelated but their volatility is not, and ratios such as Sharpe's depend on both.
-
-    Parameters
-    ----------
-    values : array_like
-        [T] or [T, K], without NaN.
-
-    Returns
-    -------
-    int
-        Between 1 and T / 3, in periods.
-
-    Raises
-    ------
-    DataError
-        With fewer than 20 periods.
+    uncorrelated but their volatility is not, and ratios such as Sharpe's depend on both. DataError with fewer than 20
+    periods.
     """
     from arch.bootstrap import optimal_block_length
 
@@ -63,25 +49,18 @@ def resample(
     reps: int = 1000,
     seed: int = 0,
 ) -> Array:
-    """Return a statistic over stationary-bootstrap resamples; columns are resampled on the same dates.
+    """Return a statistic over stationary-bootstrap resamples [R, …]; columns are resampled on the same dates.
 
     Parameters
     ----------
-    statistic : callable
+    statistic
         Maps [T, K] (time contiguous in memory) to an array of fixed shape.
-    values : array_like
+    values
         [T] or [T, K], without NaN.
-    block : int, optional
+    block
         Mean block length in periods; `block_length` by default.
-    reps : int
-        Number of resamples R.
-    seed : int
-        Seed of the resampling: the same seed gives the same draws.
-
-    Returns
-    -------
-    ndarray
-        [R, …]
+    reps, seed
+        Number of resamples R, and their seed: the same seed gives the same draws.
     """
     from arch.bootstrap import StationaryBootstrap
 

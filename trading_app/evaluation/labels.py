@@ -49,17 +49,7 @@ MEASURES: dict[str, Measure] = {
 
 
 def format_measure(name: str, value: float | None, *, digits: int | None = None) -> str:
-    """Return a value with its unit and the measure's precision; an en dash if it is undefined.
-
-    Parameters
-    ----------
-    name : str
-        Key of `MEASURES`.
-    value : float or None
-        As computed by `trading_app.evaluation.metrics`.
-    digits : int, optional
-        Decimals, instead of the measure's own.
-    """
+    """Return a value of a measure of `MEASURES` with its unit and precision; an en dash if it is undefined."""
     measure = MEASURES[name]
     return format_number(value, measure.unit, measure.digits if digits is None else digits)
 

@@ -36,14 +36,9 @@ def symmetry_tests(
     permutations: int = 499,
     points: int = 128,
 ) -> list[SymmetryTest]:
-    """Test mirror and exchange in each period, in order of the periods.
+    """Test mirror and exchange in each period, in order of the periods: a label of each time, for example its year.
 
-    Parameters
-    ----------
-    features, parity, returns, generator, block, permutations, points
-        As for `trading_app.evaluation.return_symmetry.mirror_test`.
-    periods
-        Label of each time, length T, for example the year.
+    The other arguments are those of `trading_app.evaluation.return_symmetry.mirror_test`.
     """
     x, r = np.asarray(features, dtype=np.float64), np.asarray(returns, dtype=np.float64)
     if len(periods) != len(r):
@@ -59,15 +54,10 @@ def symmetry_tests(
 
 
 def yearly_tests(prices: Prices, *, permutations: int = 199, seed: int = 0) -> list[dict[str, Any]]:
-    """Return the mirror and exchange tests of each calendar year.
+    """Return the mirror and exchange tests (`SymmetryTest` as mappings) of each calendar year.
 
     Features of the close of day t are paired with the log return from t to t + 1, scaled by the asset's volatility
     over the whole range, so that assets are compared at the same scale.
-
-    Returns
-    -------
-    list of dict
-        The fields of `trading_app.evaluation.return_symmetry.SymmetryTest`, with the period as a year.
     """
     table = compute_features(prices)
     log_close = np.log(prices.adjusted("close").to_numpy(dtype=np.float64))

@@ -32,10 +32,6 @@ class SymmetryTest:
 
     Attributes
     ----------
-    symmetry
-        ``"mirror"`` or ``"exchange"``.
-    period
-        Label of the period.
     statistic
         Conditional energy distance between the distribution and its transform.
     expected
@@ -126,15 +122,10 @@ def exchange_test(
     points: int = 128,
     period: Hashable = "all",
 ) -> SymmetryTest:
-    """Test whether an asset's return given its features has the same distribution for every asset.
+    """Test whether an asset's return given its features has the same distribution for every asset (two or more).
 
     The distance is between each asset's distribution and that of all assets together, averaged over assets. The
-    permutations exchange the assets within blocks.
-
-    Parameters
-    ----------
-    features, returns, generator, block, permutations, points, period
-        As for `mirror_test`, with at least two assets.
+    permutations exchange the assets within blocks. The arguments are those of `mirror_test`.
     """
     x, r, _ = _prepare(features, returns, None)
     assets = r.shape[1]

@@ -67,23 +67,12 @@ def compare(
     reps: int = 2000,
     seed: int = 0,
 ) -> list[Comparison]:
-    """Compare a strategy with each baseline by a paired stationary bootstrap.
+    """Compare a strategy with each baseline, columns of returns (date × strategy), by a paired stationary bootstrap.
 
     Days are resampled in blocks, all strategies together, so that what moves them all cancels. The
-    block length fits the differences from the baselines.
-
-    Parameters
-    ----------
-    returns : DataFrame
-        Date × strategy simple net returns; holds `strategy` and each of `baselines`.
-    strategy : str
-        Column to judge.
-    baselines : sequence of str
-        Columns to judge it against.
-    periods, risk_free
-        As in `trading_app.evaluation.metrics.sharpe`.
-    level, reps, seed
-        Coverage of the intervals, number and seed of the resamples.
+    block length fits the differences from the baselines. `level` is the coverage of the intervals; `reps` and
+    `seed` are
+    number and seed of the resamples.
 
     Raises
     ------
@@ -162,16 +151,14 @@ def spa(
 
     Parameters
     ----------
-    returns : DataFrame
+    returns
         Date × strategy simple net returns.
-    benchmark : str
+    benchmark
         Column that the null hypothesis calls unbeaten.
-    candidates : sequence of str
+    candidates
         Every strategy that was looked at, not the best of them only.
-    block : int, optional
-        Mean block length; `block_length` of the excess returns by default.
-    reps, seed
-        Number and seed of the resamples.
+    block, reps, seed
+        As in `trading_app.evaluation.bootstrap.resample`, of the excess returns.
     """
     from arch.bootstrap import SPA
 
@@ -209,16 +196,8 @@ def probabilistic_sharpe(
 ) -> float:
     """Probability that the true Sharpe ratio exceeds `benchmark` (Bailey & López de Prado 2012).
 
-    Allows for the length of the series, its skewness and its tails; assumes independent periods.
-
-    Parameters
-    ----------
-    returns : Series or ndarray
-        [T] simple returns.
-    benchmark, risk_free : float
-        Annualised Sharpe ratio and annual rate.
-    periods : int
-        Periods a year.
+    Allows for the length of the series [T] of simple returns, its skewness and its tails; assumes independent periods.
+    `benchmark` and `risk_free` are annual.
     """
     values = returns_array(returns)
     ratio = float(sharpe(values, periods=periods, risk_free=risk_free)) / np.sqrt(periods)
@@ -229,14 +208,9 @@ def probabilistic_sharpe(
 def expected_maximum_sharpe(trials: int, deviation: float) -> float:
     """Expected best Sharpe ratio among independent trials without skill.
 
-    Equation 1 of Bailey & López de Prado (2014).
-
-    Parameters
-    ----------
-    trials : int
-        Number of independent trials, at least 1.
-    deviation : float
-        Standard deviation of Sharpe ratios over the trials; the result has its unit.
+    Equation 1 of Bailey & López de Prado (2014); the result has the unit of `deviation`, the standard deviation of
+    Sharpe
+    ratios over the trials.
     """
     from scipy.stats import norm
 
@@ -258,19 +232,9 @@ def deflated_sharpe(
 ) -> float:
     """Probability that the true Sharpe ratio exceeds the expected maximum of so many trials without skill.
 
-    Bailey & López de Prado (2014). Give every trial's Sharpe ratio where they were logged. With a count alone
-    the spread over trials without skill is taken to be the sampling error of this series' own ratio.
-
-    Parameters
-    ----------
-    returns : Series or ndarray
-        [T] simple returns of the strategy that was selected.
-    trials : int, optional
-        How many strategies or settings were tried; the number of `trial_sharpes` by default.
-    trial_sharpes : array_like, optional
-        Their annualised Sharpe ratios.
-    periods, risk_free
-        As in `probabilistic_sharpe`.
+    Bailey & López de Prado (2014). Give the annualised Sharpe ratio of every trial where they were logged. With a count
+    alone (by default that of `trial_sharpes`) the spread over trials without skill is taken to be the sampling error of
+    this series' own ratio. The returns are those [T] of the strategy that was selected.
     """
     values = returns_array(returns)
     ratios = np.asarray([] if trial_sharpes is None else trial_sharpes, dtype=np.float64)

@@ -25,22 +25,15 @@ FEWEST = 20
 def compare_runs(
     runs: Sequence[Run], *, level: float = 0.95, reps: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
-    """Measure runs on their common dates, and test the others against the first.
-
-    Parameters
-    ----------
-    runs : sequence of Run
-        Backtested ones, the first being what the others are held against.
-    level, reps, seed
-        Coverage of the intervals, number and seed of the resamples.
+    """Measure backtested runs on their common dates, and test the others against the first.
 
     Returns
     -------
     dict
         ``start``, ``end``, ``sessions``; ``strategies``: name → ``metrics`` and ``intervals``, the runs first, then
         the baselines that all of them have; ``comparisons`` of the first with each other strategy
-        (a `Comparison`); ``spa``: whether any run is ahead of the first by more than luck,
-        None for one run alone; ``notes`` on what differs between the runs.
+        (a `Comparison`); ``spa``: test whether any run has a higher mean return than the first, None for one run alone;
+        ``notes`` on differences between the runs.
 
     Raises
     ------

@@ -97,10 +97,10 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """Settings tried before these were chosen, for the deflated Sharpe ratio.
+    """Settings tried before these were chosen, for the deflated Sharpe ratio; `equitrade tune` fills both in.
 
     ``trials`` counts all settings that were looked at, these included; ``sharpes`` are their annualised Sharpe ratios
-    where they were logged. `equitrade tune` fills both in.
+    where they were logged.
     """
 
     trials: int = 1
@@ -169,11 +169,11 @@ def load_config(
 
     Parameters
     ----------
-    file : Path, optional
+    file
         TOML with the sections ``data``, ``split``, ``market``, ``costs``, ``sac``, ``training``, ``search``.
-    environment : mapping, optional
+    environment
         Variables such as ``EQUITRADE_SAC__WIDTH=128``.
-    overrides : mapping, optional
+    overrides
         ``"section.key"`` to value; None values are ignored, so that absent options fall through.
 
     Raises

@@ -84,14 +84,8 @@ class RelaxedWeights:
 def relaxed_weights(run: Run) -> RelaxedWeights:
     """Read the relaxed weights of a run's newest checkpoint; empty for an agent that is not relaxed.
 
-    The newest checkpoint of a walk-forward run is that of its last fold with one.
-
-    Raises
-    ------
-    RunError
-        If the run has no checkpoint.
-    ConfigError
-        If the checkpoint is damaged.
+    The newest checkpoint of a walk-forward run is that of its last fold with one. RunError without a checkpoint,
+    ConfigError if it is damaged.
     """
     from rl_core.checkpoint_reader import latest_checkpoint, load_relaxed_weights
 
@@ -145,20 +139,8 @@ def deviations(agent: SAC) -> dict[str, Tensor]:
 def measure_equivariance(policy: AgentPolicy, path: Rollout, *, states: int = STATES) -> dict[str, Any]:
     """Measure the equivariance errors of a run's policy and critic on days of a backtest.
 
-    Parameters
-    ----------
-    policy
-        The run's policy.
-    path
-        Its decisions. A state is a day of it, evenly spread, with the weights that each seed had decided on the day
-        before; a critic's action is the policy's own.
-    states
-        Number of days at most.
-
-    Returns
-    -------
-    dict
-        The content of ``symmetry.json``.
+    A state is a day of its decisions (`path`), at most so many and evenly spread, with the weights that each seed had
+    decided on the day before; a critic's action is the policy's own. Returns the content of ``symmetry.json``.
     """
     import torch
 
@@ -209,13 +191,7 @@ def save_equivariance(run: Run, document: Mapping[str, Any]) -> Path:
 
 
 def load_equivariance(run: Run) -> dict[str, Any] | None:
-    """Read ``symmetry.json``; None before a backtest wrote it.
-
-    Raises
-    ------
-    RunError
-        If it cannot be read.
-    """
+    """Read ``symmetry.json``; None before a backtest wrote it; RunError if it cannot be read."""
     path = run.path / FILE
     return read_json(path) if path.exists() else None
 

@@ -40,7 +40,7 @@ def backtest_run(
     fill: str | None = None,
     trials: int | None = None,
 ) -> SavedBacktest:
-    """Backtest a run's ensemble, each of its seeds and the baselines under the same costs and fills.
+    """Backtest a finished run's ensemble, each of its seeds and the baselines under the same costs and fills.
 
     With other prices, dates, costs or fills than the run's this is a what-if backtest: it is saved in
     ``what-if/LABEL/`` of the run, and the run's own evidence stays.
@@ -50,21 +50,19 @@ def backtest_run(
 
     Parameters
     ----------
-    run : Run
-        A finished run.
-    home : Path
-        State directory.
-    data : str, optional
+    run, home
+        The run, and the state directory.
+    data
         Other prices of the same symbols; the run's own by default.
-    start, end : date, optional
+    start, end
         By default from the first test date to the last one; to the last price where rows were added since training or
         the prices are others. An earlier start is refused on any prices of the run's symbols: the agent was trained
         there.
-    costs_bps : float, optional
+    costs_bps
         Commission and half-spread together, instead of the run's.
-    fill : str, optional
+    fill
         Instead of the run's.
-    trials : int, optional
+    trials
         Number of settings tried, for the deflated Sharpe ratio. The largest number of the run's
         configuration and of all its backtests counts.
 

@@ -34,23 +34,14 @@ from trading_app.runs.run import Run
 if TYPE_CHECKING:
     import optuna
 
-    from rl_core.training import Progress
-
 __all__ = ["DEFAULT_SPACE", "Dimension", "parse_dimension", "tune"]
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """A setting to search: a range between two numbers, or a list of choices.
+    """A setting (`key`: ``section.name``) to search: a range from `low` to `high`, or a list of choices.
 
-    Attributes
-    ----------
-    key
-        ``section.name`` of the configuration.
-    low, high
-        Bounds of a range; searched on a logarithmic scale where they are a factor of ten apart.
-    choices
-        Values to choose from, instead of a range.
+    A range is searched on a logarithmic scale where its ends are a factor of ten apart.
     """
 
     key: str
@@ -83,13 +74,7 @@ DEFAULT_SPACE = (
 
 
 def parse_dimension(text: str) -> Dimension:
-    """Read ``section.key=LOW:HIGH`` or ``section.key=A,B,C``.
-
-    Raises
-    ------
-    ConfigurationError
-        For text of another form.
-    """
+    """Read ``section.key=LOW:HIGH`` or ``section.key=A,B,C``; ConfigurationError for text of another form."""
     key, equals, values = text.partition("=")
     low, colon, high = values.partition(":")
     try:
@@ -115,24 +100,21 @@ def tune(
     trials: int,
     space: Sequence[Dimension] = DEFAULT_SPACE,
     on_trial: Callable[[int, float | None], None] | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
 ) -> dict[str, Any]:
     """Run trials until the study has `trials` finished ones; an existing study is continued.
 
     Parameters
     ----------
-    config : RunConfig
+    config
         Everything that is not searched.
-    home : Path
-        State directory.
-    name : str
-        Of the study.
-    trials : int
+    home, name
+        State directory and name of the study.
+    trials
         How many in all.
-    space : sequence of Dimension
-        What is searched.
-    on_trial, on_progress : callable, optional
-        Told the number and Sharpe ratio of each trial (None for one that failed), and of its training's progress.
+    space
+        Settings that are searched.
+    on_trial
+        Called with the number and Sharpe ratio of each trial (None for one that failed).
 
     Returns
     -------
@@ -153,7 +135,7 @@ def tune(
     _begin(directory, config, space)
     study = _study(directory, name)
     while len(_ended(study)) < trials:
-        number, value = _one_trial(study, space, config, home, directory, on_progress)
+        number, value = _one_trial(study, space, config, home, directory)
         _write(directory, study, config)
         if on_trial is not None:
             on_trial(number, value)
@@ -192,12 +174,7 @@ def _study(directory: Path, name: str) -> optuna.Study:
 
 
 def _one_trial(
-    study: optuna.Study,
-    space: Sequence[Dimension],
-    config: RunConfig,
-    home: Path,
-    directory: Path,
-    on_progress: Callable[[Progress], None] | None,
+    study: optuna.Study, space: Sequence[Dimension], config: RunConfig, home: Path, directory: Path
 ) -> tuple[int, float | None]:
     """Train with settings that the sampler proposes; the value is the seeds' mean validation Sharpe ratio."""
     import optuna
@@ -210,7 +187,7 @@ def _one_trial(
     folder = directory / "trials" / str(ended)
     if folder.exists():  # of a trial that a kill cut short
         shutil.rmtree(folder)
-    run, result = train_run(changed(config, proposed), home=home, directory=folder, on_progress=on_progress)
+    run, result = train_run(changed(config, proposed), home=home, directory=folder)
     sharpe = [] if result.stopped else _validation(run)
     trial.set_user_attr("run", ended)
     trial.set_user_attr("sharpe", sharpe)

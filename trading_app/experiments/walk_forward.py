@@ -42,26 +42,10 @@ Watch = Callable[[int, int, int], AbstractContextManager[Callable[["Progress"], 
 def fold_splits(config: RunConfig, prices: Prices, folds: int, *, expanding: bool = False) -> list[Split]:
     """Split the sessions into folds: the test share of the configuration's split is divided into equal parts.
 
-    Parameters
-    ----------
-    config : RunConfig
-        ``split`` gives the shares of the first fold's training and validation, purge and embargo.
-    prices : Prices
-        Their sessions are cut.
-    folds : int
-        How many.
-    expanding : bool
-        Train from the first session on; otherwise on a window that keeps its length.
-
-    Returns
-    -------
-    list of Split
-        Test periods follow one another without a gap: an agent acts until the next one takes over.
-
-    Raises
-    ------
-    DataError
-        If there are too few sessions for so many folds.
+    The configuration's shares of training and validation are those of the first fold. With `expanding` each fold trains
+    from the first session on; otherwise on a window that keeps its length. Test periods follow one another without
+    a gap:
+    an agent acts until the next one takes over. DataError if there are too few sessions for so many folds.
     """
     s, count = config.split, len(prices.dates)
     train = round(count * s.train)
@@ -100,17 +84,15 @@ def walk_forward_run(
 
     Parameters
     ----------
-    config : RunConfig
+    config
         Of each fold. Ignored where a run is resumed, as are `folds` and `expanding`: its own count.
-    home : Path
-        State directory; the run goes to ``home/runs/NAME``.
+    home, name
+        State directory and name of the run (``home/runs/NAME``); one is made up by default.
     folds, expanding
         As for `fold_splits`.
-    name : str, optional
-        Name of the run; one is made up otherwise.
-    resume : bool
+    resume
         Go on with the run of that name: folds that are done are kept.
-    watch : callable, optional
+    watch
         Opens a view of each fold's progress.
 
     Raises

@@ -42,16 +42,9 @@ _NUMPY = (np.ndarray, np.generic)
 class Rates:
     """Cost rates of one session as plain numbers, for the inner loop.
 
-    Attributes
-    ----------
-    trade
-        Commission + half-spread, a fraction of the value traded.
-    borrow
-        A fraction of the value sold short.
-    lending
-        Earned by positive cash.
-    financing
-        Paid by negative cash.
+    ``trade`` is commission + half-spread, a fraction of the value traded; ``borrow`` a fraction of the value sold
+    short;
+    ``lending`` is earned by positive cash, ``financing`` paid by negative cash.
     """
 
     trade: float
@@ -90,16 +83,10 @@ class Session(NamedTuple):
 
 
 def trading_cost(change: Array, rate: float, impact: Array | None = None) -> Array:
-    """Cost of weight changes, a fraction of the account: Σ_i rate |x_i| + impact_i |x_i|^{3/2} [...].
+    """Cost of weight changes [..., N], a fraction of the account: Σ_i rate |x_i| + impact_i |x_i|^{3/2} [...].
 
-    Parameters
-    ----------
-    change
-        Weight changes [..., N].
-    rate
-        Commission + half-spread.
-    impact
-        Impact coefficient × √(capital / value traded in the market), 0 where unknown [..., N].
+    `rate` is commission + half-spread; `impact` is coefficient × √(capital / value traded in the market), 0 where
+    unknown [..., N].
     """
     size = abs(change)
     if impact is None:
@@ -218,19 +205,8 @@ def _newton(target: Array, held: Array, rate: float, impact: Array | None, toler
 def financing(cash: Array, values: Array, rates: Rates) -> tuple[Array, Array]:
     """Interest on cash and borrow fee on shorts for one night.
 
-    Parameters
-    ----------
-    cash
-        Cash at the close [...], any unit.
-    values
-        Values of the positions at the close [..., N], same unit.
-    rates
-        The rates.
-
-    Returns
-    -------
-    tuple
-        Interest (negative where cash is) and borrow fee (not negative), each [...].
+    Cash [...] and values of the positions [..., N] are those at the close, in any unit. Returns the interest (negative
+    where cash is) and the borrow fee (not negative), each [...].
     """
     interest = at_most(cash, 0.0) * (rates.financing - rates.lending)
     if rates.lending:
@@ -287,18 +263,7 @@ def advance(
 ) -> Session:
     """Fill a target, hold it to the close, pay for the night, and hold on to the next fill.
 
-    Parameters
-    ----------
-    target
-        Target weights a [..., N].
-    held
-        Weights just before the fill w′ [..., N].
-    rates
-        Cost rates.
-    intraday, overnight
-        As in `hold`.
-    impact, gross, tolerance
-        As in `solve_fill`.
+    `held` are the weights just before the fill w′ [..., N]; the other arguments are those of `solve_fill` and `hold`.
     """
     kept = solve_fill(target, held, rates.trade, impact, gross=gross, tolerance=tolerance)
     close, values, following, next_values = hold(target, rates, intraday, overnight)

@@ -21,22 +21,10 @@ from trading_app.market.rewards import Rewards
 
 
 class Accounts:
-    """Accounts of any leading shape that trade one panel.
+    """Accounts of any leading shape (`shape`; () is a single account) that trade one panel.
 
-    Parameters
-    ----------
-    panel
-        Prices to trade on.
-    config, costs
-        Settings of the market and its costs.
-    shape
-        Leading shape of the batch; () is a single account.
-    length
-        Steps of an episode.
-    backend
-        The module ``numpy`` or ``torch``.
-    options
-        ``dtype`` and, for torch, ``device`` of what is created.
+    `length` is that of an episode, `backend` the module ``numpy`` or ``torch``, `options` are ``dtype`` and, for torch,
+    ``device`` of what is created.
     """
 
     def __init__(
@@ -77,15 +65,7 @@ class Accounts:
     def step(self, action: Array) -> tuple[Array, Array, Array]:
         """Decide, fill, hold to the next close.
 
-        Parameters
-        ----------
-        action
-            In [−1, 1], [..., N].
-
-        Returns
-        -------
-        tuple
-            Reward, terminated and truncated, each of the batch's shape.
+        The action is in [−1, 1], [..., N]. Returns reward, terminated and truncated, each of the batch's shape.
         """
         state, tables = self.state, self._tables
         day = state["day"]

@@ -9,25 +9,12 @@ from trading_app.market.config import MarketConfig
 
 
 def target_weights(action: Array, config: MarketConfig, available: Array | None = None) -> Array:
-    """Map actions to target weights.
+    """Map actions in [−1, 1] (clipped to it) [..., N] to target weights [..., N]; the rest is cash.
 
     Both maps commute with permutations of the assets (and of what is available), and the long–short one with the
-    mirror.
-
-    Parameters
-    ----------
-    action
-        In [−1, 1]; clipped to it [..., N].
-    config
-        The market's settings.
-    available
-        1 where an asset is available to the decision, 0 elsewhere; the weight of the others is 0 [..., N]. None where
-        all are.
-
-    Returns
-    -------
-    Array
-        Target weights [..., N]; the rest is cash.
+    mirror. `available` is 1 where an asset is available to the decision and 0 elsewhere, where its weight is 0
+    [..., N];
+    None where all are.
     """
     limit = config.weight_limit(action.shape[-1])
     bounded = at_least(at_most(action, 1.0), -1.0)

@@ -23,14 +23,8 @@ class FeatureWindows:
 
     A row of an observation belongs to one asset and holds, in this order: the window's features, oldest
     session first [W · C]; the asset's own weight; the market-wide features of the day [M]; the net exposure
-    Σ w, which is 1 less cash and, unlike cash, odd under the mirror.
-
-    Parameters
-    ----------
-    prices
-        The prices; features of a day use nothing later than its close.
-    config
-        The market's settings.
+    Σ w, which is 1 less cash and, unlike cash, odd under the mirror. Features of a day use nothing later than its
+    close.
 
     Attributes
     ----------
@@ -40,7 +34,7 @@ class FeatureWindows:
     market
         Market-wide features, float32 [T, M].
     parity
-        −1 or +1 for each entry of a row: how it answers to the mirror [d].
+        −1 or +1 for each entry of a row: its sign under the mirror [d].
     """
 
     def __init__(self, prices: Prices, config: MarketConfig) -> None:
@@ -81,15 +75,7 @@ class FeatureWindows:
 
 
 class Encoder:
-    """The same on tensors of a device, for batches.
-
-    Parameters
-    ----------
-    windows
-        The features.
-    device
-        Device of the tensors.
-    """
+    """`FeatureWindows` on tensors of a device, for batches."""
 
     def __init__(self, windows: FeatureWindows, device: torch.device) -> None:
         self.features = torch.from_numpy(windows.features).to(device)

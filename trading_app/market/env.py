@@ -47,20 +47,14 @@ class Market:
     ----------
     prices
         Prices, history before `start` included: it fills the first windows.
-    config
-        Settings.
-    costs
-        The cost model.
-    seeds
-        The S seeds.
-    n_envs
-        Accounts of each seed.
+    config, costs
+        Settings and the cost model.
+    seeds, n_envs
+        The S seeds, and the accounts of each.
     start, end
         First and last session that an episode touches, both included; no price after `end` enters a reward.
-    device
-        Device of the tensors.
-    dtype
-        float32 for training; float64 where accounts have to be exact.
+    device, dtype
+        Of the tensors: float32 for training; float64 where accounts have to be exact.
 
     Raises
     ------
@@ -171,13 +165,7 @@ class Market:
         return weights
 
     def reset(self) -> Tensor:
-        """Start new episodes everywhere, in cash; observations [S, n_envs, 1 + N].
-
-        Raises
-        ------
-        DataError
-            If the prices are too short for an episode.
-        """
+        """Start new episodes everywhere, in cash; observations [S, n_envs, 1 + N]. DataError for short prices."""
         self._accounts.start(self._start_days())
         self._draws += 1
         return self._tensor(self._accounts.observation())

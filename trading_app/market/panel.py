@@ -185,10 +185,7 @@ def session_range(
 ) -> tuple[int, int]:
     """Return positions [first, stop) of the sessions from `start` to `end`, both included.
 
-    Raises
-    ------
-    DataError
-        If a bound is no date or fewer than two sessions lie between them.
+    DataError if a bound is no date or fewer than two sessions lie between them.
     """
     from data.fields import parse_date
 
@@ -208,15 +205,10 @@ def session_range(
 def decision_range(
     prices: Prices, config: MarketConfig, start: object = None, end: object = None
 ) -> tuple[int, int]:
-    """First and last day (positions) on which an episode may decide.
+    """First and last day (positions) on which an episode may decide; DataError if there is none.
 
     The first has the history that its window of features needs; the last still has its fill and the next one
     inside the range.
-
-    Raises
-    ------
-    DataError
-        If there is none.
     """
     low, stop = session_range(prices.dates, prices.name, start, end)
     first, last = max(low, config.history - 1), stop - 3

@@ -29,34 +29,23 @@ def executed_weights(
     *,
     tolerance: float = 1e-13,
 ) -> Array:
-    """Return the weights right after a fill in which only some assets trade [..., N].
+    """Return the weights right after a fill in which only some assets trade [..., N]; 0 for a ruined account.
 
     With pre-trade weights w′, the share μ of the account that costs leave, and F the assets that trade, an asset in F
     gets s·a_i (a fraction of the account after costs) and every other one keeps w′_i/μ. The common factor s ≤ 1 is the
     largest for which Σ_F s|a_i| + Σ_{not F} |w′_i|/μ ≤ gross limit (0 where even that is too much).
+    `trading_app.market.accounting.solve_fill` with these targets returns μ.
 
     Parameters
     ----------
-    target
-        Target weights a [..., N].
-    held
-        Pre-trade weights w′ [..., N].
+    target, held
+        Target weights a and pre-trade weights w′ [..., N].
     trades
         1 where an asset trades and has a target, 0 elsewhere [..., N].
-    rate
-        Commission + half-spread.
     gross_limit
         Largest Σ |weight| after the fill, a number or [...].
-    impact
-        As in `trading_app.market.accounting.trading_cost`.
-    tolerance
-        Largest error of μ.
-
-    Returns
-    -------
-    Array
-        Executed weights, 0 for a ruined account; `trading_app.market.accounting.solve_fill` with these targets
-        returns μ.
+    rate, impact, tolerance
+        As in `trading_app.market.accounting.solve_fill`.
     """
     wanted = target * trades
     fixed = held * (trades == 0)

@@ -20,15 +20,7 @@ _SMALLEST_VARIANCE = 1e-10
 class Rewards:
     """Rewards of growth factors; the differential Sharpe ratio has two moments for each account as state.
 
-    Parameters
-    ----------
-    config
-        Which reward, and its parameters.
-
-    Attributes
-    ----------
-    constants
-        The moments that an episode starts with, by name.
+    ``constants`` are the moments that an episode starts with, by name.
     """
 
     def __init__(self, config: MarketConfig) -> None:
@@ -40,16 +32,11 @@ class Rewards:
     def __call__(
         self, growth: Array, alive: Array, state: Mapping[str, Array]
     ) -> tuple[Array, dict[str, Array]]:
-        """Reward of growth factors [...], and the moments after them.
+        """Reward of growth factors [...], and the moments after them; `state` holds the moments before.
 
-        Parameters
-        ----------
-        growth
-            Value just before the next fill over the value just before this one.
-        alive
-            Whether the account survived; the reward of one that did not is that of a growth of 0.001.
-        state
-            Holds the moments before.
+        Growth is the value just before the next fill over the value just before this one. The reward of an account
+        that did
+        not survive (`alive`) is that of a growth of 0.001.
         """
         config = self._config
         survived = at_least(growth * alive, _RUIN_GROWTH)

@@ -9,21 +9,11 @@ from rl_core.symmetry.representations import signed_permutation
 
 
 def market_symmetry(parity: Sequence[int], assets: int, *, mirror: bool) -> Symmetry:
-    """S_N on the assets and, with `mirror`, Z2: returns and positions change sign together.
+    """S_N on the N assets (rows) and, with `mirror`, Z2: returns and positions change sign together.
 
-    Parameters
-    ----------
-    parity
-        −1 or +1 for each input of an asset's row: how it answers to the mirror.
-    assets
-        N.
-    mirror
-        Whether Z2 is included.
-
-    Returns
-    -------
-    Symmetry
-        With N rows; an asset's action, its position, is odd.
+    `parity` is −1 or +1 for each input of an asset's row: its sign under the mirror. An asset's action, its
+    position, is
+    odd.
     """
     group = cyclic(2 if mirror else 1)
     size = len(parity)

@@ -27,14 +27,9 @@ DELIST_AFTER = 10
 class TradingStatus:
     """Flags [T, N] of each session and symbol.
 
-    Attributes
-    ----------
-    traded
-        Whether the symbol trades.
-    available
-        Whether a decision at the close may give it weight: known from this and earlier sessions alone.
-    closing
-        Whether a position in it is closed in this session because the symbol has ended.
+    ``traded``: the symbol trades. ``available``: a decision at the close may give it weight, known from this and
+    earlier
+    sessions alone. ``closing``: a position in it is closed in this session because the symbol has ended.
     """
 
     traded: Flags

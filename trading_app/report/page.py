@@ -99,15 +99,7 @@ def training_metrics(progress: pd.DataFrame, limit: int | None = CURVES) -> list
 
 
 def render_report(data: ReportData, *, plotly_js: str | None = None) -> str:
-    """Return the page as text.
-
-    Parameters
-    ----------
-    data : ReportData
-        The run, see `trading_app.report.load_report_data`.
-    plotly_js : str, optional
-        Source of plotly.js; the bundle in ``static/`` by default.
-    """
+    """Return the page of a run as text; with the bundle in ``static/`` unless the source of plotly.js is given."""
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
     from markupsafe import Markup
 

@@ -169,14 +169,7 @@ def drawdowns_table(equity: pd.Series, count: int = 5) -> Table:
 def costs_table(costs: pd.DataFrame, equity: pd.Series, periods: int) -> Table:
     """Return each component of the profit: over the whole period and for one year.
 
-    Parameters
-    ----------
-    costs : DataFrame
-        Date × component, in units of the account's start.
-    equity : Series
-        Value of the account at each close.
-    periods : int
-        Sessions a year.
+    Costs are date × component in units of the account's start; equity is the value of the account at each close.
     """
     before = equity.shift(1).iloc[1:].to_numpy(dtype=np.float64)
     rows = []

@@ -88,13 +88,7 @@ THEMES = {theme.name: theme for theme in (LIGHT, DARK)}
 
 
 def theme_named(name: str) -> Theme:
-    """Return the theme called ``light`` or ``dark``.
-
-    Raises
-    ------
-    DataError
-        For another name.
-    """
+    """Return the theme called ``light`` or ``dark``; DataError for another name."""
     if name not in THEMES:
         raise DataError(f"theme {name!r} not found; available: {', '.join(THEMES)}")
     return THEMES[name]
@@ -164,36 +158,18 @@ def template(theme: Theme) -> go.layout.Template:
 
 
 def figure(title: str, subtitle: str, theme: Theme, *, height: int = HEIGHT, **layout: Any) -> go.Figure:
-    """An empty figure in a theme.
-
-    Parameters
-    ----------
-    title, subtitle : str
-        Main result of the figure, and its explanation.
-    theme : Theme
-        Colours and template.
-    height : int
-        Pixels.
-    **layout
-        Further settings of Plotly's layout.
-    """
+    """An empty figure in a theme; `title` and `subtitle` are its main result and explanation, `layout` is Plotly's."""
     # All at once: a figure made without a layout first gets Plotly's own template, which takes as long again.
     start = {"template": template(theme), "title": {"text": title, "subtitle": {"text": subtitle}}}
     return go.Figure(layout={**start, "height": height, **layout})
 
 
 def strategy_colours(names: Sequence[str], theme: Theme, reference: str | None = None) -> dict[str, str]:
-    """A colour for each strategy: the agent blue, its seeds too, the reference grey, the others from the
-    palette.
+    """A colour for each strategy: agent and seeds blue, the reference grey, the others from the palette.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Strategies in the order of the report, so that a colour stays the same from figure to figure.
-    theme : Theme
-        Colours and template.
-    reference : str, optional
-        Baseline in grey; the first one by default.
+    The reference is the first baseline by default. Give the names in the order of the report, so that a colour
+    stays the
+    same from figure to figure.
     """
     baselines = [name for name in names if kind_of(name) == "baseline"]
     grey = reference if reference in baselines else next(iter(baselines), None)
@@ -235,22 +211,10 @@ def days(index: pd.Index) -> list[str]:
 
 
 def thin(values: npt.ArrayLike, limit: int = 900) -> npt.NDArray[np.int64]:
-    """Return the rows of a long series to draw, so that the figure looks the same.
+    """Return the rows (increasing) of a long series [T] or [T, K] to draw, so that the figure looks the same.
 
     Of each of `limit` / 2 stretches the rows of the lowest and the highest value of the first column are
     kept, and the first and the last row: peaks and troughs survive.
-
-    Parameters
-    ----------
-    values : array_like
-        [T] or [T, K].
-    limit : int
-        Keep about so many rows; all where there are no more.
-
-    Returns
-    -------
-    ndarray
-        Increasing row numbers.
     """
     array = np.asarray(values, dtype=np.float64)
     series = array if array.ndim == 1 else array[:, 0]
@@ -276,8 +240,7 @@ def focused(frame: pd.DataFrame, focus: Focus) -> pd.DataFrame:
 
 
 def averaged(frame: pd.DataFrame, limit: int = 400) -> pd.DataFrame:
-    """Means over equal stretches of rows, each dated by its last row; the frame itself where it is short
-    enough."""
+    """Means over equal stretches of rows, each dated by its last row; the frame itself where it is short."""
     if len(frame) <= limit:
         return frame
     groups = np.arange(len(frame)) * limit // len(frame)

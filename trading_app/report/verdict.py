@@ -22,18 +22,10 @@ class Verdict:
 
 
 def verdict(document: Mapping[str, Any]) -> Verdict:
-    """Judge the agent by the evidence.
+    """Judge the agent by the evidence (`trading_app.backtesting.summary.evidence`).
 
-    Parameters
-    ----------
-    document : mapping
-        As from `trading_app.backtesting.summary.evidence`.
-
-    Returns
-    -------
-    Verdict
-        *Better* only where the interval of the Sharpe ratio's difference from the reference excludes zero and
-        the SPA test, which allows for every strategy that was looked at, agrees.
+    *Better* only where the interval of the Sharpe ratio's difference from the reference excludes zero and
+    the SPA test, which allows for every strategy that was looked at, agrees.
     """
     comparisons = {entry["baseline"]: entry for entry in document.get("comparisons", [])}
     reference = document.get("reference")

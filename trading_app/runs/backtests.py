@@ -29,12 +29,8 @@ FILES = ("metrics.json", "equity.parquet", "weights.parquet", "trades.parquet", 
 class SavedBacktest:
     """A backtest written by `save_backtest`; frames are read on access.
 
-    Attributes
-    ----------
-    path : Path
-        The directory: the run's, or that of a what-if backtest.
-    document : mapping
-        Content of ``metrics.json``, see `trading_app.backtesting.summary`.
+    ``path`` is the run's directory or that of a what-if backtest; ``document`` is the content of ``metrics.json``
+    (`trading_app.backtesting.summary`).
     """
 
     path: Path
@@ -87,12 +83,7 @@ def save_backtest(
     folder: Path | None = None,
     data_hash: str | None = None,
     notes: Sequence[str] = (),
-    reference: str = "equal-weight",
-    trials: int = 1,
-    trial_sharpes: Sequence[float] | None = None,
-    level: float = 0.95,
-    reps: int = 1000,
-    seed: int = 0,
+    **options: Any,
 ) -> SavedBacktest:
     """Write the backtest of a run: the agent, each seed and the baselines.
 
@@ -100,28 +91,18 @@ def save_backtest(
 
     Parameters
     ----------
-    run : Run
-        Where to.
-    results : BatchResult
-        Strategies ``agent``, ``seed-0`` … and baselines, under the same prices, dates and costs.
-    folder : Path, optional
+    run, results
+        The run, and the backtests of ``agent``, ``seed-0`` … and baselines, under the same prices, dates and costs.
+    folder
         Another directory, for a what-if backtest; the run's by default.
-    data_hash : str, optional
+    data_hash
         Hash of the prices.
-    notes : sequence of str
+    notes
         Notes to add to those of the backtest.
-    reference, trials, trial_sharpes, level, reps, seed
+    options
         As in `trading_app.backtesting.summary.evidence`.
     """
-    document = evidence(
-        results,
-        reference=reference,
-        trials=trials,
-        trial_sharpes=trial_sharpes,
-        level=level,
-        reps=reps,
-        seed=seed,
-    )
+    document = evidence(results, **options)
     document["data"]["hash"] = data_hash
     document["notes"] += notes
     document["created_at"] = now()

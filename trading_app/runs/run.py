@@ -112,13 +112,7 @@ class Run:
         return "backtested" if (self.path / "metrics.json").exists() else "complete"
 
     def require_finished(self) -> None:
-        """Refuse a run whose training has not ended.
-
-        Raises
-        ------
-        RunError
-            With the command that continues it.
-        """
+        """Refuse a run whose training has not ended: RunError with the command that continues it."""
         status = self.status
         if status == "training":
             raise RunError(f"run {self.name!r} is being trained; wait until its training has ended")
@@ -131,13 +125,7 @@ class Run:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Lock the run while training it; the lock ends with the process.
-
-        Raises
-        ------
-        RunError
-            If another process is training it.
-        """
+        """Lock the run while training it, at most until the process ends. RunError if another process trains it."""
         lock = FileLock(self._lock)
         try:
             lock.acquire(blocking=False)
@@ -170,14 +158,9 @@ class Run:
         return Run(self.path, manifest)
 
     def finish(self, wall_time: float, **changes: Any) -> Run:
-        """Mark training as ended.
+        """Mark training as ended, with further fields of the manifest.
 
-        Parameters
-        ----------
-        wall_time : float
-            Seconds that training took; adds to those of earlier, interrupted calls.
-        **changes
-            Further fields of the manifest.
+        `wall_time` are the seconds that training took; they add to those of earlier, interrupted calls.
         """
         spent = float(self.manifest.get("wall_time_seconds", 0.0)) + wall_time
         return self.with_manifest(finished_at=now(), wall_time_seconds=round(spent, 3), **changes)
@@ -213,17 +196,15 @@ def create_run(
 
     Parameters
     ----------
-    manifest : mapping
+    manifest
         ``config``, ``data``, ``split``, ``seeds`` and further fields; ``schema``, ``name``,
         ``created_at``, ``code``, ``versions`` and ``machine`` are added.
-    config_toml : str
+    config_toml
         The configuration as read back by `trading_app.experiments.config.load_config`.
-    home : Path
-        State directory.
-    name : str
-        Letters, digits, ``.``, ``_`` and ``-``; not in use.
-    path : Path, optional
-        Put the run there instead of ``home/runs/NAME``; its last part is the name then.
+    home, name
+        The run goes to ``home/runs/NAME``. A name has letters, digits, ``.``, ``_`` and ``-``.
+    path
+        Put the run there instead; its last part is the name then.
 
     Raises
     ------
@@ -255,13 +236,7 @@ def unused_name(home: Path, stem: str) -> str:
 
 
 def open_run(name_or_path: str | Path, home: Path) -> Run:
-    """Open a run by its name or its path.
-
-    Raises
-    ------
-    RunError
-        If the run is not found (the message has the nearest names) or its manifest cannot be read.
-    """
+    """Open a run by its name or its path; RunError with the nearest names if it is not found or cannot be read."""
     given = Path(name_or_path)
     directory = runs_directory(home)
     for path in (directory / given, given):
