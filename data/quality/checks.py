@@ -81,8 +81,7 @@ def check_table(
         return Report((exchanged_finding(table), *findings), None, allowed)
     findings += _order(table)
     findings += check_shifted(table)
-    dates = pd.DatetimeIndex(np.unique(table.frame["date"].dropna().to_numpy()))
-    code = resolve_calendar(calendar, dates) if len(dates) else None
+    code = resolve_calendar(calendar, table.dates) if len(table.dates) else None
     findings += check_sessions(table, code, automatic=calendar == "auto")
     intraday = list(check_intraday(table))
     findings += intraday
@@ -163,7 +162,7 @@ def _doubtful(table: RawTable, meaning: Iterable[Finding], allowed: Iterable[str
     """Return the symbols whose closes are no prices: their signs and moves mean nothing."""
     found = [item for item in meaning if item.kind not in allowed]
     if any(item.kind in ("returns", "relatives", "weights") for item in found):
-        return set(table.frame["symbol"])
+        return set(table.frame["symbol"].unique())
     return {str(item.symbol) for item in found}
 
 

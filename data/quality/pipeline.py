@@ -115,7 +115,7 @@ def build(
     table: RawTable, name: str, source: dict[str, Any], options: CheckOptions, notes: Iterable[str] = ()
 ) -> ImportResult:
     """Do what `check_and_build` does, and raise `Refusal` without advice if a finding stops the import."""
-    order = list(dict.fromkeys(table.frame["symbol"].to_numpy(dtype=object)))
+    order = table.frame["symbol"].unique().tolist()
     read, table = table, oldest_first(table)
     direction = "oldest first" if table is read else "newest first"
     table, repairs = apply_repairs(table, options.repair, calendar=options.calendar)
@@ -127,7 +127,7 @@ def build(
     if table.frame.empty:
         raise DataError(f"{name}: no rows are left")
     table, volume_notes = _without_empty_volumes(table)
-    left = set(table.frame["symbol"])
+    left = set(table.frame["symbol"].unique())
     prices = Prices.from_long(
         table.frame[["date", "symbol", *table.fields]],
         name,

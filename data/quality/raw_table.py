@@ -50,6 +50,11 @@ class RawTable:
         return [name for name in PRICE_FIELDS if name in self.frame.columns]
 
     @cached_property
+    def dates(self) -> pd.DatetimeIndex:
+        """Dates of the rows, each once, in order."""
+        return pd.DatetimeIndex(np.sort(self.frame["date"].dropna().unique()))
+
+    @cached_property
     def codes(self) -> np.ndarray:
         """Number of the symbol of each row, in order of first appearance [rows]."""
         codes: np.ndarray = pd.factorize(self.frame["symbol"])[0]

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from data.calendars import resolve_calendar, sessions_of
 from data.errors import DataError, check_choices
@@ -175,7 +174,7 @@ def _blank_high_low(table: RawTable, calendar: str) -> Result:
 
 
 def _drop_closed_days(table: RawTable, calendar: str) -> Result:
-    dates = pd.DatetimeIndex(np.unique(table.frame["date"].dropna().to_numpy()))
+    dates = table.dates
     code = resolve_calendar(calendar, dates) if len(dates) else None
     if code is None:
         return table, []

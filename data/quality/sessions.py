@@ -23,7 +23,7 @@ def check_sessions(table: RawTable, calendar: str | None, *, automatic: bool) ->
     frame = table.frame[table.frame["date"].notna()]
     if frame.empty:
         return
-    dates = pd.DatetimeIndex(np.unique(frame["date"].to_numpy()))
+    dates = table.dates
     if calendar is None and automatic:
         yield Finding(
             "no-calendar",
@@ -36,12 +36,13 @@ def check_sessions(table: RawTable, calendar: str | None, *, automatic: bool) ->
         for first, last in _runs(absent):
             yield _gap(None, sessions[first : last + 1], f"no symbol has a row, {calendar} was open")
         yield from _closed_days(table, frame, dates, sessions, calendar)
-    position = pd.Series(np.arange(len(dates)), index=dates)
-    for symbol, rows in frame.groupby("symbol", sort=False)["date"]:
-        own = np.unique(position[rows.to_numpy()].to_numpy())
-        for before in np.flatnonzero(np.diff(own) > 1):
-            missing = dates[own[before] + 1 : own[before + 1]]
-            yield _gap(str(symbol), missing, "no row, other symbols have one")
+    codes, symbols = pd.factorize(frame["symbol"])
+    present = np.zeros((len(symbols), len(dates)), dtype=bool)
+    present[codes, dates.get_indexer(pd.DatetimeIndex(frame["date"]))] = True
+    owner, at = np.nonzero(present)
+    for before in np.flatnonzero((np.diff(at) > 1) & (np.diff(owner) == 0)).tolist():
+        missing = dates[at[before] + 1 : at[before + 1]]
+        yield _gap(str(symbols[owner[before]]), missing, "no row, other symbols have one")
 
 
 def _closed_days(

@@ -276,6 +276,8 @@ class _Reader:
             yield self._unreadable("unreadable-date", row, date, symbol, "a date")
         symbol_of = {column: symbol for (symbol, _), column in self.layout.wide.items()}
         for column, numbers in self.numbers.items():
+            if not numbers.unreadable.any():
+                continue
             filled = self.frame[column].notna() & (self.frame[column] != "")
             if 2 * numbers.unreadable.sum() > filled.sum():
                 row = int(np.argmax(numbers.unreadable))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,11 +160,18 @@ def _plain_numbers(column: pd.Series, form: NumberFormat) -> np.ndarray:
     """Return the cells that are digits and the decimal mark alone; NaN for the others, which are rare."""
     mark = re.escape(form.decimal)
     text = pyarrow.compute.utf8_trim_whitespace(_arrow(column))
+    if form.decimal == ".":
+        # Most columns have nothing else.
+        with suppress(pyarrow.ArrowInvalid):
+            return _values(text.cast(pyarrow.float64()))
     plain = pyarrow.compute.match_substring_regex(text, rf"^[-+]?(\d+({mark}\d*)?|{mark}\d+)([eE][-+]?\d+)?$")
     if form.decimal == ",":
         text = pyarrow.compute.replace_substring(text, ",", ".")
-    numbers = pyarrow.compute.if_else(plain, text, None).cast(pyarrow.float64())
-    values: np.ndarray = numbers.to_pandas().to_numpy(dtype=np.float64, na_value=np.nan).copy()
+    return _values(pyarrow.compute.if_else(plain, text, None).cast(pyarrow.float64()))
+
+
+def _values(numbers: Any) -> np.ndarray:
+    values: np.ndarray = np.array(numbers.to_numpy(), dtype=np.float64)
     return values
 
 
