@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from service.auth.keys import Keyring
 from service.auth.rate_limits import RateLimits
+from service.auth.scopes import Principal
 from service.auth.users import Users
 from service.core.database import Database
 from service.core.problems import Problem
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
-_CHECK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 
 
 def utc_now() -> datetime:
@@ -103,6 +104,17 @@ class State:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._large_executor, lambda: function(*args, **kwargs))
 
+    async def authenticate(self, token: str) -> Principal:
+        """Return the owner of a key.
+
+        Raises
+        ------
+        Problem
+            ``invalid-key``, ``expired-key`` or ``revoked-key``.
+        """
+        known = self.keys.authenticate_from_memory(token)
+        return known if known is not None else await self.run(self.keys.authenticate, token)
+
     async def decide(self, request: DecisionRequest, *, key_id: str, request_id: str) -> DecisionResult:
         """Decide on a request, together with concurrent ones; return once the answer is in the audit.
 
@@ -111,8 +123,11 @@ class State:
         Problem
             If the request cannot be decided.
         """
-        run = self.run if request.prices is None else self.run_large
-        prepared = await run(self.decisions.prepare, request, key_id=key_id, request_id=request_id)
+        # Handing a request to a thread takes longer than preparing it, once everything is in memory.
+        prepared = self.decisions.prepare_from_memory(request, key_id=key_id, request_id=request_id)
+        if prepared is None:
+            run = self.run if request.prices is None else self.run_large
+            prepared = await run(self.decisions.prepare, request, key_id=key_id, request_id=request_id)
         return await self._batcher.decide(prepared)
 
     def check_database(self) -> None:
@@ -124,7 +139,7 @@ class State:
             If it cannot.
         """
         with self._check_lock:
-            if time.monotonic() - self._checked_at > _CHECK_SECONDS:
+            if time.monotonic() - self._checked_at > CHECK_SECONDS:
                 self.database.check_writable()
                 self._checked_at = time.monotonic()
 

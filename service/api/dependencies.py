@@ -37,7 +37,7 @@ async def identify(request: Request, state: State) -> Principal:
         return principal
     try:
         token = bearer_token(request.headers.get("authorization"))
-        principal = await state.run(state.keys.authenticate, token)
+        principal = await state.authenticate(token)
     except Problem:
         # Only failures are counted by address: behind a proxy, one bad client must not shut out the others.
         state.rate_limits.spend("failures", request.client.host if request.client else "-")

@@ -26,11 +26,12 @@ logger = logging.getLogger("equitrade.database")
 # Longest wait for the lock of a SQLite file; requests that find it held are answered with 503.
 BUSY_SECONDS = 2.0
 # After such a wait, other writers fail at once for this long instead of waiting one after another.
-_PAUSE_SECONDS = 1.0
+PAUSE_SECONDS = 1.0
 _MIGRATION_SECONDS = 30.0
 # One migration at a time over all processes of a PostgreSQL cluster; the number only has to be ours.
 MIGRATION_LOCK = 0x6571_7472
 _REVISION = select(revision.c.value)
+_REVISION_TEXT = str(_REVISION)
 # FULL: a committed transaction survives a power cut, not only a killed process.
 _PRAGMAS = ("PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON")
 
@@ -70,6 +71,7 @@ class Database:
         )
         self._file = Path(self.url.database or "") if self.sqlite else None
         self._file_id: tuple[int, int] | None = None
+        self._instant: sqlite3.Connection | None = None
         self._paused_until = 0.0
 
     @property
@@ -125,6 +127,21 @@ class Database:
         with self.read() as connection:
             return int(connection.execute(_REVISION).scalar_one())
 
+    def instant_revision(self) -> int | None:
+        """Return `revision` if it can be read without waiting, else None; for the event loop.
+
+        It is read before almost every answer, by a connection of the driver in a tenth of SQLAlchemy's time.
+        """
+        if self._file is None:
+            return None
+        try:
+            self._check_file()
+            if self._instant is None:
+                self._instant = sqlite3.connect(self._file, timeout=0.0, check_same_thread=False)
+            return int(self._instant.execute(_REVISION_TEXT).fetchone()[0])
+        except (DatabaseError, sqlite3.Error):
+            return None  # the caller asks again on a thread, which reports the fault
+
     def migrate(self) -> None:
         """Migrate the tables to this version; safe when several processes start at once.
 
@@ -151,7 +168,7 @@ class Database:
         except (SQLAlchemyError, sqlite3.Error) as error:
             reason = _reason(error)
             if reason == _LOCKED:
-                self._paused_until = time.monotonic() + _PAUSE_SECONDS
+                self._paused_until = time.monotonic() + PAUSE_SECONDS
             logger.warning("database %s: %s (%s)", self.name, reason, _cause(error))
             raise DatabaseError(self.name, reason, retry_after=1 if reason == _LOCKED else 10) from error
 
@@ -162,16 +179,19 @@ class Database:
         try:
             status = self._file.stat()
         except OSError:
-            self.engine.dispose()
+            self.close()
             raise DatabaseError(self.name, "its file does not exist; restore it from a backup") from None
         file_id = (status.st_dev, status.st_ino)
         if file_id != self._file_id:
-            self.engine.dispose()
+            self.close()
             self._file_id = file_id
 
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+        instant, self._instant = self._instant, None
+        if instant is not None:
+            instant.close()
 
 
 def bump_revision(connection: Connection) -> None:

@@ -154,6 +154,32 @@ class DecisionService:
         held = held_weights(context, request)
         return PreparedDecision(new_id(), request, context, held, now, key_id, request_id)
 
+    def prepare_from_memory(
+        self, request: DecisionRequest, *, key_id: str, request_id: str
+    ) -> PreparedDecision | None:
+        """Prepare a request if model, prices and context are in memory, else return None; for the event loop.
+
+        Raises
+        ------
+        Problem
+            If the request cannot be decided.
+        """
+        promoted = self._registry.current_from_memory(request.model)
+        if promoted is None or request.prices is not None:
+            return None
+        source = request.data or promoted.evidence.data
+        prices = self._snapshots.from_memory(source)
+        if prices is None:
+            return None
+        now = self._clock()
+        age = PriceAgePolicy.of(request, now.date(), self._max_age_days)
+        with self._lock:
+            context = self._contexts.get((promoted.id, promoted.version, prices.hash, source, age))
+        if context is None:
+            return None
+        held = held_weights(context, request)
+        return PreparedDecision(new_id(), request, context, held, now, key_id, request_id)
+
     def decide_together(self, prepared: Sequence[PreparedDecision]) -> list[DecisionResult | Exception]:
         """Decide on several requests of one context; return once the answers are in the audit.
 

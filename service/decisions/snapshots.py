@@ -48,6 +48,18 @@ class Snapshots:
                 panel = self._panels[reference] = self._load(reference)
             return panel
 
+    def from_memory(self, name: str) -> Prices | None:
+        """Return prices if that takes no waiting, else None; for the event loop."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            reference = self._references.get(name)
+            if reference is None or self._folder_stamp() != self._stamp:
+                return None
+            return self._panels.get(reference)
+        finally:
+            self._lock.release()
+
     def by_hash(self, name: str, content: str) -> Prices:
         """Return the version of a snapshot with this content hash, whether newer ones exist or not.
 
@@ -65,10 +77,7 @@ class Snapshots:
         raise Problem("unknown-data", f"no version of {base!r} has the content hash {content[:16]}…")
 
     def _resolve(self, name: str) -> str:
-        try:
-            stamp = os.stat(self._path).st_mtime_ns
-        except OSError:
-            stamp = 0
+        stamp = self._folder_stamp()
         if stamp != self._stamp:
             self._references.clear()
             self._stamp = stamp
@@ -77,6 +86,12 @@ class Snapshots:
             reference = self._find(name)
             self._references[name] = reference
         return reference
+
+    def _folder_stamp(self) -> int:
+        try:
+            return os.stat(self._path).st_mtime_ns
+        except OSError:
+            return 0
 
     def _find(self, name: str) -> str:
         from data.providers.bundled import bundled_names

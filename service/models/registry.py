@@ -170,6 +170,11 @@ class Registry:
             self._known.put(model_id, promoted, revision)
         return promoted
 
+    def current_from_memory(self, model_id: str) -> Promoted | None:
+        """Return the served version of a model if that takes no waiting, else None; for the event loop."""
+        revision = self._database.instant_revision()
+        return None if revision is None else self._known.get(model_id, revision)
+
     def version(self, model_id: str, version: str) -> Promoted:
         """Return any version that was ever promoted.
 

@@ -40,6 +40,7 @@ def test_large_body_without_a_length_is_refused_as_it_comes(
 
 def test_slow_answer_is_cut_off(make_service: Any, service: Any, settings: Any, kind_of: Any) -> None:
     hasty = make_service(changed(settings, request_seconds=0.2))
+    hasty.state.decisions.prepare_from_memory = lambda *_args, **_kwargs: None
     hasty.state.decisions.prepare = lambda *_args, **_kwargs: time.sleep(1)
     answer = hasty.client.post(URL, json={"model": "toy"}, headers=hasty.key())
     assert (answer.status_code, kind_of(answer)) == (503, "time-limit")
@@ -113,7 +114,7 @@ def test_unforeseen_error_tells_the_log_and_not_the_client(
     def fail(*_args: Any, **_kwargs: Any) -> None:
         raise RuntimeError("inner workings")
 
-    service.state.decisions.prepare = fail
+    service.state.decisions.prepare_from_memory = fail
     answer = service.client.post(URL, json={"model": "toy"}, headers=service.key())
     assert (answer.status_code, kind_of(answer)) == (500, "internal-error")
     assert "inner workings" not in answer.text

@@ -22,13 +22,11 @@ class Asked:
         self._headers = service.key()
         self.file = Path(service.state.database.url.database)
         assert self.allocate().status_code == 200
-        service.state._checked_at = -1e9  # readiness is checked once a second
 
     def allocate(self) -> Any:
         return self.service.client.post(URL, json={"model": "toy"}, headers=self._headers)
 
     def ready(self) -> Any:
-        self.service.state._checked_at = -1e9
         return self.service.client.get("/ready")
 
     def check_fault(self, reason: str, *, ready: bool = False) -> None:
@@ -43,13 +41,14 @@ class Asked:
         assert self.service.client.get("/health").status_code == 200
 
     def check_recovery(self) -> None:
-        self.service.state.database._paused_until = 0.0
         assert self.allocate().status_code == 200
         assert self.ready().status_code == 200
 
 
 @pytest.fixture
-def asked(service: Any, kind_of: Any) -> Asked:
+def asked(service: Any, kind_of: Any, monkeypatch: pytest.MonkeyPatch) -> Asked:
+    monkeypatch.setattr("service.state.CHECK_SECONDS", 0.0)
+    monkeypatch.setattr("service.core.database.PAUSE_SECONDS", 0.0)
     return Asked(service, kind_of)
 
 
@@ -62,8 +61,9 @@ def test_a_locked_database(asked: Asked) -> None:
     asked.check_recovery()
 
 
-def test_waiting_writers_fail_together(asked: Asked) -> None:
+def test_waiting_writers_fail_together(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each would wait for the lock as long as the first did, one after another."""
+    monkeypatch.setattr("service.core.database.PAUSE_SECONDS", 60.0)
     with sqlite3.connect(asked.file, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
         started = time.monotonic()
@@ -72,7 +72,6 @@ def test_waiting_writers_fail_together(asked: Asked) -> None:
         other.execute("ROLLBACK")
     other.close()
     assert {answer.status_code for answer in answers} == {503}
-    asked.check_recovery()
 
 
 def pragma(service: Any, statement: str) -> Callable[[], None]:

@@ -133,3 +133,21 @@ def test_a_pinned_market_encodes_its_day_to_the_same_bits(trained: Path) -> None
             held = torch.from_numpy(rng.uniform(-scale, scale, (2, 8, 4))).float()
             observation = torch.cat([torch.full((2, 8, 1), float(day)), held], dim=-1)
             assert torch.equal(pinned.encode(observation), plain.encode(observation))
+
+
+def test_clients_that_ask_again_at_once_are_decided_together() -> None:
+    async def run() -> list[list[int]]:
+        decisions, context = Decisions(), object()
+        decisions.go_on.set()
+        batcher = Batcher(decisions)
+
+        async def client(number: int) -> None:
+            for _ in range(10):
+                await batcher.decide(prepared(context, number))
+
+        await asyncio.gather(*(client(number) for number in range(4)))
+        return decisions.batches
+
+    batches = asyncio.run(run())
+    assert sum(map(len, batches)) == 40
+    assert len(batches) <= 15

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,11 +24,16 @@ from service.jobs.worker import EXIT_TEMPORARY, perform
 
 
 @pytest.fixture
-def queue(settings: Settings) -> Any:
-    database = Database(settings.database_url)
-    database.migrate()
-    yield JobQueue(database, settings.jobs)
-    database.close()
+def database(settings: Settings) -> Iterator[Database]:
+    opened = Database(settings.database_url)
+    opened.migrate()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def queue(settings: Settings, database: Database) -> JobQueue:
+    return JobQueue(database, settings.jobs)
 
 
 class Process:
@@ -165,11 +170,13 @@ def test_jobs_of_a_dead_supervisor_are_taken_over(queue: JobQueue, watched: Any)
     assert (queue.get(job).status, queue.get(job).attempt, len(started)) == ("running", 2, 1)
 
 
-def test_jobs_of_a_silent_machine_are_taken_over(settings: Settings, queue: JobQueue, watched: Any) -> None:
+def test_jobs_of_a_silent_machine_are_taken_over(
+    settings: Settings, database: Database, queue: JobQueue, watched: Any
+) -> None:
     supervisor, _ = watched
     job = submit(queue)
     past = datetime.now(UTC) - timedelta(minutes=5)
-    JobQueue(queue._database, settings.jobs, clock=lambda: past).claim("elsewhere:1:abc")
+    JobQueue(database, settings.jobs, clock=lambda: past).claim("elsewhere:1:abc")
     supervisor.step()
     assert (queue.get(job).status, queue.get(job).attempt) == ("running", 2)
 
@@ -331,13 +338,13 @@ def test_results_are_not_in_the_database(settings: Settings, queue: JobQueue) ->
     assert sum(path.stat().st_size for path in settings.home.glob("service.db*")) < 1_000_000
 
 
-def test_results_of_earlier_versions_are_read_from_the_database(queue: JobQueue) -> None:
+def test_results_of_earlier_versions_are_read_from_the_database(database: Database, queue: JobQueue) -> None:
     from sqlalchemy import update
 
     from service.core.tables import jobs
 
     job = submit(queue)
-    with queue._database.write() as connection:
+    with database.write() as connection:
         connection.execute(update(jobs).values(status="succeeded", result='{"answer": 42}'))
     assert queue.result(queue.get(job)) == {"answer": 42}
 
