@@ -112,3 +112,16 @@ def test_unusable_prices_dates_and_holdings_are_refused() -> None:
         own.decide(prices, prices.dates[5], cash)
     with pytest.raises(DataError, match="held weights"):
         own.decide(prices, prices.dates[-1], np.zeros((1, 4)))
+
+
+def test_own_holdings_get_no_target_in_what_does_not_trade() -> None:
+    prices = made_prices(sessions=400, assets=20, opens=False)
+    close = prices.close.copy()
+    gone = list(prices.symbols[10:])
+    close.loc[close.index[-300:], gone] = np.nan
+    holed = Prices.from_frames("holed", close=close)
+    held = np.zeros((1, 20))
+    held[0, 10:] = 0.05
+    targets = policy(holed).decide(holed, holed.dates[-1], held)
+    assert (targets[..., 10:] == 0).all()
+    assert (targets[..., :10] != 0).any()
