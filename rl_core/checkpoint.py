@@ -93,6 +93,7 @@ def save_training(
     _save_rows(directory, replay)
     tensors = {f"env.{name}": value for name, value in env.state_dict().items()}
     tensors |= {f"replay.{name}": value for name, value in replay.state_dict().items()}
+    tensors |= {f"relaxation.{name}": value for name, value in agent.relaxation.state_dict().items()}
     for index, (_, leaf) in enumerate(agent.flat.leaves):
         state = agent.optimizer.state.get(leaf, {})
         tensors |= {f"adam.{index}.{name}": value for name, value in state.items()}
@@ -134,6 +135,7 @@ def load_training(folder: Path, agent: SAC, env: BatchedEnv, replay: Replay) -> 
             replay.load_rows(first, stop, _tensors(path))
     # Again: rows older than the ring lie where the latest observation does.
     replay.load_state_dict(counters)
+    agent.relaxation.load_state_dict(_part(tensors, "relaxation."))
     for index, (_, leaf) in enumerate(agent.flat.leaves):
         state = agent.optimizer.state[leaf]
         for name, value in _part(tensors, f"adam.{index}.").items():

@@ -46,6 +46,8 @@ class SACConfig:
     relax_layers: Literal["all", "first", "inner", "last"] = "all"
     """Which layers of these networks are relaxed: the first (with images, the encoder), those between, or the last
     (of critics on rows, all from the pooling of rows on)."""
+    relaxation: str = "evidence"
+    """Rule that decides how far relaxed weights leave their symmetry (`rl_core.relaxation`): by evidence, or free."""
     relaxed_noise: float = 0.0
     """Standard deviation of relaxed weights around their start; above 0 the agent does not start symmetric."""
     layer_norm: bool = False
@@ -103,6 +105,9 @@ class SACConfig:
     relaxed_penalty: float = 0.0
     """λ of λ Σ (w − mean w)², a penalty on the distance of relaxed weights from symmetry (scales the priors of rpp)."""
 
+    anneal_updates: int = 0
+    """Updates over which the learning rates fall linearly to zero; 0: they stay. Noise of the last updates then does
+    not remain in the weights."""
     actor_average: float = 0.0
     """Share of the averaged actor that is kept at each update; above 0, deterministic actions are those of the average
     of actors (Polyak & Juditsky 1992), which has less noise than the last one."""
@@ -166,7 +171,7 @@ class SACConfig:
             "capacity",
         ):
             _whole(name, getattr(self, name), 1)
-        for name in ("learning_starts", "updates_per_step"):
+        for name in ("learning_starts", "updates_per_step", "anneal_updates"):
             _whole(name, getattr(self, name), 0)
         for name in (
             "actor_lr",

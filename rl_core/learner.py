@@ -151,4 +151,5 @@ class GraphedUpdates:
     def _steps(self) -> None:
         for part, noise in zip(self.batch.split(len(self.noise)), self.noise, strict=True):
             self._gradient(part, noise)
+            self.agent.relaxation.correct()
             self.agent.descend()

@@ -95,6 +95,8 @@ class FlatAdam:
     def __init__(self, leaves: Sequence[tuple[float, nn.Parameter]]) -> None:
         self.state: dict[nn.Parameter, dict[str, Tensor]] = {}
         self._steps: list[Callable[[], object]] = []
+        # Tensors, so that a CUDA graph reads the rates anew.
+        self._rates: list[tuple[float, Tensor]] = []
         self._swept: list[Tensor] = []
         for rate, leaf in leaves:
             assert leaf.grad is not None
@@ -105,13 +107,22 @@ class FlatAdam:
             }
             self.state[leaf] = averages
             step, first, second = averages.values()
-            settings = {"lr": rate, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0}
+            # The kernel reads a double on CPUs and a float elsewhere.
+            dtype = torch.float64 if leaf.device.type == "cpu" else torch.float32
+            lr = torch.tensor(rate, dtype=dtype, device=leaf.device)
+            self._rates.append((rate, lr))
+            settings = {"lr": lr, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0}
             kernel = partial(torch._fused_adam_, **settings, amsgrad=False, maximize=False)
             lists = ([x] for x in (leaf.detach(), leaf.grad, first, second))
             self._steps += [partial(step.add_, 1), partial(kernel, *lists, [], [step])]
             if leaf.device.type == "cpu":
                 self._swept += [first, second]
                 self._count = step  # that of all leaves
+
+    def scale(self, factor: float) -> None:
+        """Set the learning rates to this multiple of those given at first."""
+        for rate, lr in self._rates:
+            lr.fill_(rate * factor)
 
     @torch.no_grad()
     def step(self) -> None:

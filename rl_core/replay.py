@@ -8,12 +8,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rl_core.blocks import day_of
 from rl_core.errors import ConfigError
 
 __all__ = ["Batch", "Metrics", "Replay"]
 
 # Initial share of extra rows, for observations cut off by a time limit: one for this many rows.
 ROWS_PER_CUT = 64
+# Steps of a block of `halves`: longer than most dynamics remember.
+STEP_BLOCK = 100
 
 
 Metrics = dict[str, Tensor]
@@ -68,16 +71,26 @@ class Replay:
         Transitions stored for each seed, rounded up to whole steps of the n_envs environments.
     gamma, n_step
         Discount of a step, and rewards summed.
+    halves
+        Sample the halves of a batch from steps that do not overlap (`rl_core.blocks`), so that `rl_core.relaxation`
+        can compare their gradients.
     """
 
     def __init__(
-        self, observation: Tensor, action_size: int, *, capacity: int, gamma: float, n_step: int = 1
+        self,
+        observation: Tensor,
+        action_size: int,
+        *,
+        capacity: int,
+        gamma: float,
+        n_step: int = 1,
+        halves: bool = False,
     ) -> None:
         s, n = observation.shape[:2]
         device = observation.device
         self.capacity = max(-(-capacity // n), n_step)
         self.rows = self.capacity + 1
-        self.gamma, self.n_step = gamma, n_step
+        self.gamma, self.n_step, self.halves = gamma, n_step, halves
         self.steps = 0
         self._extra = min(self.rows, self.rows // ROWS_PER_CUT + 8)
         self._extra_bound = 0
@@ -148,7 +161,7 @@ class Replay:
         if starts < 1:
             raise ConfigError(f"the replay holds {self.steps} steps, fewer than n_step = {self.n_step}")
         seeds, size = numbers.shape
-        chosen = numbers.remainder(starts * n)
+        chosen = self._in_halves(numbers, starts) if self.halves else numbers.remainder(starts * n)
         # Where a step and an environment lie among the rows of a seed.
         place = (chosen + self.oldest * n).remainder(self.rows * n) if self.oldest else chosen
         here = place if seeds == 1 else self._seed * (self.rows * n) + place
@@ -164,6 +177,12 @@ class Replay:
             both += self._seed * (self.observation.shape[1] * n)
         observations = _take(self.observation, both)
         return Batch(observations[:, :size], action, reward, discount, observations[:, size:])
+
+    def _in_halves(self, numbers: Tensor, starts: int) -> Tensor:
+        """Step times n plus environment [S, B], the steps of both halves from blocks apart."""
+        n = self.action.shape[2]
+        step = day_of(numbers.double() / 2.0**62, starts, STEP_BLOCK)
+        return step * n + numbers.remainder(n)
 
     def _place(self, row: Tensor) -> Tensor:
         """Positions of rows ``[…, n]``, counted environment by environment."""

@@ -21,6 +21,7 @@ from rl_core.networks.images import EncoderShape
 from rl_core.optimizer import FlatParameters
 from rl_core.precision import cast_to, product_precision
 from rl_core.random import Noise, generators
+from rl_core.relaxation import Rule, make_rule
 from rl_core.replay import Batch, Metrics
 from rl_core.symmetry import Symmetry
 from rl_core.tanh_normal import sample
@@ -77,6 +78,7 @@ class SAC:
         self.updates = 0
         self.acts = 0
         self._acting: dict[bool, list[Tensor]] = {}
+        self.relaxation: Rule = make_rule(self)
         self._graphs: dict[tuple[int, torch.Size], GraphedUpdates] = {}
         self._latest: Gradient | GraphedUpdates | None = None
 
@@ -230,14 +232,23 @@ class SAC:
                 self._update_by_graph(batch, count)
                 return
             for part in batch.split(count):
-                self._set_average_rate()
-                self.gradient(self.augment(part), self.update_noise(part))
+                self._set_rates()
+                part, noise = self.augment(part), self.update_noise(part)
+                self.relaxation.prepare(part, noise)
+                self.gradient(part, noise)
+                self.relaxation.correct()
                 self.descend()
                 self.updates += 1
         self._latest = self.gradient
 
-    def _set_average_rate(self) -> None:
-        """Set the rate of the averaged actor: of the plain mean, until that is slower than the setting."""
+    def _set_rates(self) -> None:
+        """Set the rates of the coming update.
+
+        That of the averaged actor is that of the plain mean, until the setting is slower.
+        """
+        length = self.config.anneal_updates
+        if length:
+            self.optimizer.scale(max(0.0, 1.0 - self.updates / length))
         if self.average is not None:
             self._average_rate.fill_(max(1.0 - self.config.actor_average, 1.0 / (1.0 + self.updates)))
 
@@ -256,7 +267,7 @@ class SAC:
 
     def _update_by_graph(self, batch: Batch, count: int) -> None:
         """Take all steps as one CUDA graph, captured for each shape of batch."""
-        self._set_average_rate()
+        self._set_rates()
         parts, noises = [], []
         for part in batch.split(count):
             parts.append(self.augment(part))
@@ -264,6 +275,7 @@ class SAC:
             self.updates += 1
         if self.config.agent == "augmented":
             batch = Batch(*(torch.cat(pieces, 1) for pieces in zip(*parts, strict=True)))
+        self.relaxation.prepare(parts[0], noises[0])
         noise = torch.stack(noises)
         key = (count, batch.observation.shape)
         if key not in self._graphs:

@@ -27,6 +27,7 @@ from rl_core.env import ActionRepeat, BatchedEnv, check_encoding, check_reset, c
 from rl_core.errors import ConfigError
 from rl_core.evaluation import Evaluator
 from rl_core.random import Noise
+from rl_core.relaxation import needs_halves
 from rl_core.replay import Batch, Replay
 from rl_core.sac import SAC
 from rl_core.training_log import EpisodeReturns, TrainingLog
@@ -182,6 +183,7 @@ class _Loop:
             capacity=config.capacity,
             gamma=config.gamma,
             n_step=config.n_step,
+            halves=needs_halves(config),
         )
         self.source = _transitions(env, config)
         kept = self.replay.capacity * env.n_envs

@@ -5,8 +5,8 @@ Prices do not depend on what an agent does: a market is a Markov decision proces
 of any day, holdings and action can be computed. Each update therefore draws days from the whole history, holdings near
 those that the policy would have had, and actions of the policy, and nothing is stored or stepped.
 
-The first half of a batch comes from other blocks of the history than the second half, so that `rl_core.relaxation`
-can compare gradients of data that do not overlap.
+The first half of a batch comes from other blocks of the history than the second half (`rl_core.blocks`), so that
+`rl_core.relaxation` can compare gradients of data that do not overlap.
 
 Axes: S seeds, B batch, N numbers held, T days.
 """
@@ -23,10 +23,8 @@ from rl_core.errors import ConfigError
 from rl_core.random import Noise
 from rl_core.replay import Batch
 
-__all__ = ["BLOCK", "HeldByDay", "MakesTransitions", "day_of", "disturb", "fit_rewards"]
+__all__ = ["HeldByDay", "MakesTransitions", "disturb", "fit_rewards"]
 
-BLOCK = 21
-"""Days of a block; blocks belong to the two halves of a batch in turn."""
 ANYTHING = 0.1
 """Share of holdings, and of actions, that are drawn from the whole range."""
 DISTURBANCE = 0.1
@@ -102,25 +100,6 @@ class HeldByDay:
     def store(self, day: Tensor, held: Tensor) -> None:
         """Store holdings [S, B, N] of days [S, B]; of equal days one of them."""
         self.values[self._seed, day] = held
-
-
-def day_of(uniform: Tensor, days: int) -> Tensor:
-    """Return days [S, B] from uniform numbers: of odd blocks in the second half of the batch, else of even ones.
-
-    A history shorter than two blocks is cut in the middle.
-    """
-    half = uniform.shape[1] // 2
-    block = min(BLOCK, max(1, days // 2))
-    pairs, rest = divmod(days, 2 * block)
-    first = pairs * block + min(rest, block)
-    second = pairs * block + max(rest - block, 0)
-    counts = torch.full((uniform.shape[1],), first, device=uniform.device)
-    counts[half:] = second if second else first
-    place = torch.minimum((uniform * counts).long(), counts - 1)
-    day = place.div(block, rounding_mode="floor") * (2 * block) + place.remainder(block)
-    if second:
-        day[:, half:] += block
-    return day
 
 
 def disturb(noise: Noise, draw: int, held: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from rl_core import relaxation
+from rl_core.config import SACConfig
+from rl_core.errors import ConfigError
+from rl_core.relaxation import Evidence, Free, effects, register_rule, rule_names
+from rl_core.replay import Batch
+from rl_core.sac import SAC
+from rl_core.symmetry import Symmetry, cyclic, sign, trivial
+from rl_core.training import train
+from trading_app.synthetic.planted_history import PlantedHistory
+from trading_app.synthetic.planted_problem import PlantedConfig
+
+SEEDS = (0, 1)
+SETTINGS = {
+    "width": 16,
+    "batch_size": 64,
+    "activation": "silu",
+    "transitions": "made",
+    "row_values": True,
+    "actor_lr": 1e-3,
+    "critic_lr": 1e-3,
+    "initial_alpha": 0.1,
+}
+
+
+def market(breaking: float, noise: float, seeds: tuple[int, ...] = SEEDS) -> PlantedHistory:
+    config = PlantedConfig(assets=4, return_noise=noise).broken(exchange=breaking, mirror=breaking)
+    return PlantedHistory(config, periods=1000, seeds=seeds, reward_scale=0.1)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 3, 5, 4)])
+def test_effects_add_up_to_the_deviation_and_are_orthogonal(shape: tuple[int, ...]) -> None:
+    values = torch.randn(shape, dtype=torch.float64)
+    parts = effects(values)
+    deviation = values - values.flatten(2).mean(2).view(*shape[:2], *[1] * (len(shape) - 2))
+    torch.testing.assert_close(parts.sum(0), deviation)
+    for i in range(len(parts)):
+        for j in range(i):
+            assert (parts[i] * parts[j]).sum().abs() < 1e-10
+
+
+@pytest.mark.parametrize("kind", ["free", "evidence"])
+def test_training_with_a_rule_resumes_bit_for_bit(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relaxation, "EVERY", 2)
+    monkeypatch.setattr(relaxation, "FIRST", 2)
+    config = SACConfig.from_dict({**SETTINGS, "relaxation": kind})
+    env = lambda: market(1.0, 1.0)  # noqa: E731
+    whole = train(env(), config, seeds=SEEDS, steps=9)
+    train(env(), config, seeds=SEEDS, steps=5, directory=tmp_path, checkpoint_every=5)
+    resumed = train(env(), config, seeds=SEEDS, steps=9, directory=tmp_path, resume=True)
+    assert torch.equal(whole.agent.flat.values, resumed.agent.flat.values)
+
+
+def test_rules_differ_and_the_actor_is_corrected_only_through_its_critics(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(relaxation, "FIRST", 1)
+    env = market(1.0, 1.0)
+    agents = [
+        SAC(env.symmetry, SACConfig.from_dict({**SETTINGS, "relaxation": k}), SEEDS)
+        for k in ("free", "evidence")
+    ]
+    batch = env.make_transitions(agents[0].act, 0, 64, discount=0.99)
+    for agent in agents:
+        agent.update(batch)
+    free, evidence = agents
+    assert torch.equal(free.actor_values, evidence.actor_values)
+    differing = [
+        n
+        for (n, a), b in zip(free.critic.named_parameters(), evidence.critic.parameters(), strict=True)
+        if not torch.equal(a, b)
+    ]
+    assert differing
+    assert all(name.endswith(".w") for name in differing)
+
+
+def reliability_after(env: PlantedHistory, updates: int) -> list[Tensor]:
+    config = SACConfig.from_dict(SETTINGS)
+    agent = SAC(env.symmetry, config, env.seeds)
+    for k in range(updates):
+        agent.update(env.make_transitions(agent.act, k, 64, discount=0.99))
+    assert isinstance(agent.relaxation, Evidence)
+    return agent.relaxation.reliability
+
+
+def test_evidence_is_strong_where_exchange_is_broken_and_weak_where_it_holds() -> None:
+    seeds = (0, 1, 2)
+    broken, intact = (reliability_after(market(b, 1.0, seeds), 120) for b in (1.0, 0.0))
+    rows_broken, rows_intact = (torch.stack([layer[0] for layer in r]).mean() for r in (broken, intact))
+    assert rows_broken > 0.9
+    assert rows_intact < 0.6
+
+
+def test_the_symmetric_look_leaves_the_weights_where_they_were() -> None:
+    env = market(1.0, 1.0)
+    agent = SAC(env.symmetry, SACConfig.from_dict(SETTINGS), SEEDS)
+    with torch.no_grad():
+        for w in agent.critic.relaxed_parameters():
+            w.add_(torch.randn_like(w))
+    before = agent.flat.values.clone()
+    batch = env.make_transitions(agent.act, 0, 64, discount=0.99)
+    agent.relaxation.prepare(batch, agent.update_noise(batch))
+    assert torch.equal(agent.flat.values, before)
+
+
+def test_quadratic_loss_comes_to_rest_at_the_reliable_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradient H (δ − δ̂) less (1 − s) H (0 − δ̂) is zero at δ = s δ̂."""
+    monkeypatch.setattr(relaxation, "FIRST", 1)
+    c2 = cyclic(2)
+    symmetry = Symmetry(c2, sign(c2) + trivial(c2, 1), sign(c2))
+    agent = SAC(symmetry, SACConfig(agent="relaxed", width=8, batch_size=4), (0,))
+    best = [torch.randn_like(w) for w in agent.critic.relaxed_parameters()]
+
+    def quadratic(batch: Batch, noise: Tensor) -> None:
+        side = 0.2 * float(batch.reward.sum().sign())
+        for w, b in zip(agent.critic.relaxed_parameters(), best, strict=True):
+            deviation = effects(w.detach()).sum(0)
+            w.grad.copy_(deviation - (1 + side) * effects(b).sum(0))  # type: ignore[union-attr]
+
+    agent.__dict__["gradient"] = quadratic
+    one = torch.ones(1, 4)
+    sample = Batch(
+        torch.zeros(1, 4, 2),
+        torch.zeros(1, 4, 1),
+        torch.tensor([[1.0, 1, -1, -1]]),
+        one,
+        torch.zeros(1, 4, 2),
+    )
+    for _ in range(400):
+        agent.relaxation.prepare(sample, torch.zeros(1, 2, 4, 1))
+        quadratic(sample._replace(reward=torch.zeros(1, 4)), torch.zeros(1))
+        agent.relaxation.correct()
+        for w in agent.critic.relaxed_parameters():
+            w.data.sub_(0.1 * w.grad)  # type: ignore[operator]
+    rule = agent.relaxation
+    assert isinstance(rule, Evidence)
+    a = (1.2 * 0.8) / ((1.2**2 + 0.8**2) / 2)
+    for w, b, s in zip(agent.critic.relaxed_parameters(), best, rule.reliability, strict=True):
+        torch.testing.assert_close(s, torch.full_like(s, 2 * a / (1 + a)))
+        torch.testing.assert_close(
+            effects(w.detach()).sum(0), s[0, 0] * effects(b).sum(0), atol=1e-3, rtol=1e-3
+        )
+
+
+class Halving(Free):
+    """Halves the gradient of relaxed weights: a rule from outside."""
+
+    def __init__(self, agent: SAC) -> None:
+        self._weights = list(agent.critic.relaxed_parameters())
+
+    def correct(self) -> None:
+        for w in self._weights:
+            assert w.grad is not None
+            w.grad.mul_(0.5)
+
+
+def test_a_rule_from_outside_is_used_by_its_name() -> None:
+    register_rule("halving", Halving)
+    assert "halving" in rule_names()
+    env = market(1.0, 1.0)
+    agent = SAC(env.symmetry, SACConfig.from_dict({**SETTINGS, "relaxation": "halving"}), SEEDS)
+    assert isinstance(agent.relaxation, Halving)
+    agent.update(env.make_transitions(agent.act, 0, 64, discount=0.99))
+    with pytest.raises(ConfigError, match="relaxation is 'unheard'"):
+        SAC(env.symmetry, SACConfig.from_dict({**SETTINGS, "relaxation": "unheard"}), SEEDS)
