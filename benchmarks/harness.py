@@ -16,7 +16,7 @@ from equitrade.atomic import atomic_write
 from equitrade.machine import describe_machine, package_versions
 
 if TYPE_CHECKING:
-    from rl_core.replay import Batch
+    from rl_core.experience.replay import Batch
     from rl_core.sac import SAC
 
 RESULTS = Path(__file__).parent / "results"

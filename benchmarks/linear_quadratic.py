@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from rl_core.env import Step
+from rl_core.experience.replay import Replay
 from rl_core.random import Noise
-from rl_core.replay import Replay
 from rl_core.symmetry import Symmetry, cyclic, sign, trivial
 
 OBSERVATION, ACTION, ODD = 17, 6, 9

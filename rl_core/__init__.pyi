@@ -7,9 +7,9 @@ from .errors import ConfigError as ConfigError
 from .errors import SymmetryError as SymmetryError
 from .evaluation import Evaluator as Evaluator
 from .evaluation import evaluate as evaluate
+from .experience.replay import Batch as Batch
+from .experience.replay import Replay as Replay
 from .random import Noise as Noise
-from .replay import Batch as Batch
-from .replay import Replay as Replay
 from .sac import SAC as SAC
 from .sac import load_agent as load_agent
 from .symmetry import Group as Group

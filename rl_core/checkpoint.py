@@ -28,7 +28,7 @@ from rl_core.symmetry import Group, Representation, Symmetry
 
 if TYPE_CHECKING:
     from rl_core.env import BatchedEnv
-    from rl_core.replay import Replay
+    from rl_core.experience.replay import Replay
     from rl_core.sac import SAC
 
 __all__ = [

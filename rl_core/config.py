@@ -113,7 +113,7 @@ class SACConfig:
     of actors (Polyak & Juditsky 1992), which has less noise than the last one."""
     transitions: Literal["stored", "made"] = "stored"
     """Source of batches: the replay of what was done, or (made) transitions computed from a known history, where the
-    environment can compute them (`rl_core.transitions`); nothing is stepped then."""
+    environment can compute them (`rl_core.experience.transitions`); nothing is stepped then."""
 
     batch_size: int = 256
     capacity: int = 1_000_000

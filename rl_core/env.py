@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
-from rl_core.replay import Replay
+from rl_core.experience.replay import Replay
 from rl_core.symmetry import Symmetry
 
 __all__ = [

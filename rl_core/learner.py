@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from rl_core.errors import ConfigError
+from rl_core.experience.replay import Batch, Metrics
 from rl_core.fused.sac_gradient import FusedGradient
 from rl_core.fused.set_step import SetStep, supports_sets
 from rl_core.fused.vector_step import VectorStep, supports_vectors
-from rl_core.replay import Batch, Metrics
 
 if TYPE_CHECKING:
     from rl_core.sac import SAC

@@ -3,7 +3,7 @@
 Relaxed weights fit noise of the data as if it were a broken symmetry. `Evidence` tells the two apart: at the symmetric
 point, where relaxed weights are equal over the group, the expected gradient of the critics' loss along every direction
 that breaks the symmetry is zero if the symmetry holds, whatever the other weights are. It is computed on two parts of
-the data that do not overlap (the two halves of a batch, see `rl_core.blocks`). As much of it
+the data that do not overlap (the two halves of a batch, see `rl_core.experience.blocks`). As much of it
 as the two parts agree on is evidence, the rest is sampling noise: with the Spearman–Brown formula the agreement a of
 the halves gives the reliability s = 2a / (1 + a) of the whole, which is the factor by which empirical Bayes shrinks
 (Efron & Morris 1975). The part 1 − s of the gradient at the symmetric point is taken off the gradient that trains:
@@ -24,8 +24,8 @@ from torch import Tensor
 
 from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
+from rl_core.experience.replay import Batch
 from rl_core.layers.base import group_mean
-from rl_core.replay import Batch
 
 if TYPE_CHECKING:
     from rl_core.sac import SAC
@@ -95,7 +95,7 @@ class Evidence:
     def __init__(self, agent: SAC) -> None:
         self._agent = agent
         self._weights = list(agent.critic.relaxed_parameters())
-        self._ensemble = agent.config.ensemble
+        self._seeds = len(agent.seeds)
         self._means = [torch.zeros(2, *w.shape, device=w.device) for w in self._weights]
         self._corrections = [torch.zeros_like(w) for w in self._weights]
         self._looks = torch.zeros((), dtype=torch.int64)
@@ -129,9 +129,10 @@ class Evidence:
             first, second = effects(mean[0]), effects(mean[1])
             agreed, size = (first * second).flatten(2).sum(2), (first**2 + second**2).flatten(2).sum(2) / 2
             # All critics of a seed have seen the same data.
-            both = torch.stack([agreed, size]).view(2, len(first), -1, self._ensemble).sum(3)
-            share = (both[0] / both[1].clamp_min(1e-30)).clamp(0.0, 1.0)
-            reliability = (2 * share / (1 + share)).repeat_interleave(self._ensemble, dim=1)
+            both = torch.stack([agreed, size]).view(2, len(first), self._seeds, -1)
+            agreement = both[0].sum(2) / both[1].sum(2).clamp_min(1e-30)
+            share = agreement.clamp(0.0, 1.0).repeat_interleave(both.shape[3], dim=1)
+            reliability = 2 * share / (1 + share)
             self.reliability.append(reliability)
             if looks >= FIRST:
                 doubt = (1 - reliability).view(*reliability.shape, *[1] * (correction.ndim - 1))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from rl_core.checkpoint import load_parameters, load_symmetry, open_checkpoint, save_agent
 from rl_core.config import SACConfig
+from rl_core.experience.replay import Batch, Metrics
 from rl_core.learner import Gradient, GraphedUpdates, choose_gradient
 from rl_core.networks.base import Shape
 from rl_core.networks.build import build_actor, build_critic
@@ -22,7 +23,6 @@ from rl_core.optimizer import FlatParameters
 from rl_core.precision import cast_to, product_precision
 from rl_core.random import Noise, generators
 from rl_core.relaxation import Rule, make_rule
-from rl_core.replay import Batch, Metrics
 from rl_core.symmetry import Symmetry
 from rl_core.tanh_normal import sample
 

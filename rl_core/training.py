@@ -26,12 +26,12 @@ from rl_core.config import SACConfig
 from rl_core.env import ActionRepeat, BatchedEnv, check_encoding, check_reset, check_step, nonfinite_source
 from rl_core.errors import ConfigError
 from rl_core.evaluation import Evaluator
+from rl_core.experience.replay import Batch, Replay
+from rl_core.experience.transitions import MakesTransitions, fit_rewards
 from rl_core.random import Noise
 from rl_core.relaxation import needs_halves
-from rl_core.replay import Batch, Replay
 from rl_core.sac import SAC
 from rl_core.training_log import EpisodeReturns, TrainingLog
-from rl_core.transitions import MakesTransitions, fit_rewards
 
 __all__ = ["Progress", "TrainResult", "train"]
 

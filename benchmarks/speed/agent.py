@@ -90,7 +90,7 @@ def _agent(symmetry: Any, settings: Any, seeds: int) -> tuple[Any, Any]:
     """Return an agent and a batch of normally distributed numbers."""
     import torch
 
-    from rl_core.replay import Batch
+    from rl_core.experience.replay import Batch
     from rl_core.sac import SAC
 
     agent = SAC(symmetry, settings, range(seeds))

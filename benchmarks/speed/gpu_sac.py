@@ -17,8 +17,8 @@ from benchmarks.harness import write
 from benchmarks.linear_quadratic import ACTION, OBSERVATION, filled_replay, symmetry
 from equitrade.console import say
 from rl_core.config import Agent, MatmulDtype, SACConfig
+from rl_core.experience.replay import Batch
 from rl_core.random import Noise
-from rl_core.replay import Batch
 from rl_core.sac import SAC
 
 KINDS: tuple[Agent, ...] = ("dense", "exact", "relaxed")

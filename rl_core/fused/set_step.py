@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from rl_core.experience.replay import Batch, Metrics
 from rl_core.fused.recorder import Tape
 from rl_core.fused.sac_gradient import LossGradient, RowLossGradient, SampledActions
 from rl_core.fused.set_entry import Entry, LiftingPass
@@ -18,7 +19,6 @@ from rl_core.fused.set_layers import LayerPass, layer_pass
 from rl_core.layers.sets import SetLifting
 from rl_core.networks.base import Network
 from rl_core.networks.sets import SetNetwork
-from rl_core.replay import Batch, Metrics
 
 if TYPE_CHECKING:
     from rl_core.sac import SAC

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from rl_core.experience.replay import Batch, Metrics
 from rl_core.fused.recorder import Tape
 from rl_core.fused.sac_gradient import LossGradient, SampledActions
 from rl_core.fused.vector_network import VectorPass
@@ -18,7 +19,6 @@ from rl_core.fused.vector_weights import Expansion, supports_layers
 from rl_core.networks.base import Network
 from rl_core.networks.vectors import FourierNetwork, VectorNetwork
 from rl_core.precision import lower_precision
-from rl_core.replay import Batch, Metrics
 
 if TYPE_CHECKING:
     from rl_core.sac import SAC

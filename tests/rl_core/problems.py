@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rl_core.config import SACConfig
+from rl_core.experience.replay import Batch
 from rl_core.random import Noise
-from rl_core.replay import Batch
 from rl_core.sac import SAC
 from rl_core.symmetry import Symmetry, cyclic, dihedral, sign, standard, trivial
 

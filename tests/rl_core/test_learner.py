@@ -9,12 +9,12 @@ import torch
 
 from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
+from rl_core.experience.replay import Batch
 from rl_core.fused.sac_gradient import FusedGradient
 from rl_core.layers import RegularLinear
 from rl_core.learner import Autograd, choose_gradient
 from rl_core.networks.vectors import VectorNetwork
 from rl_core.random import Noise
-from rl_core.replay import Batch
 from rl_core.sac import SAC
 from rl_core.symmetry import Symmetry, cyclic, sign
 from tests.rl_core.problems import KINDS, batch, make, symmetries

@@ -9,8 +9,8 @@ from torch import Tensor
 from rl_core import relaxation
 from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
+from rl_core.experience.replay import Batch
 from rl_core.relaxation import Evidence, Free, effects, register_rule, rule_names
-from rl_core.replay import Batch
 from rl_core.sac import SAC
 from rl_core.symmetry import Symmetry, cyclic, sign, trivial
 from rl_core.training import train

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
+from rl_core.experience.replay import Batch
 from rl_core.optimizer import SWEEP, FlatParameters
 from rl_core.random import Noise
-from rl_core.replay import Batch
 from rl_core.sac import SAC
 from rl_core.symmetry import Symmetry, cyclic, dihedral, sign, standard, trivial
 

@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from rl_core.blocks import day_of
 from rl_core.env import Step
 from rl_core.errors import ConfigError
+from rl_core.experience.blocks import day_of
+from rl_core.experience.replay import Batch
+from rl_core.experience.transitions import HeldByDay, disturb
 from rl_core.random import Noise
-from rl_core.replay import Batch
-from rl_core.transitions import HeldByDay, disturb
 from trading_app.synthetic.planted import planted_symmetry
 from trading_app.synthetic.planted_problem import PlantedConfig
 
@@ -129,7 +129,7 @@ class PlantedHistory:
     def make_transitions(
         self, act: Callable[[Tensor], Tensor], draw: int, size: int, *, discount: float
     ) -> Batch:
-        """Make transitions of random days from what the policy would have held; see `rl_core.transitions`.
+        """Make transitions of random days from what the policy would have held; see `rl_core.experience.transitions`.
 
         Returns
         -------

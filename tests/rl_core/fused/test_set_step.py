@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from rl_core.config import SACConfig
+from rl_core.experience.replay import Batch
 from rl_core.fused import set_step as set_step
 from rl_core.fused.sac_gradient import FusedGradient
 from rl_core.fused.set_step import SetStep, supports_sets
 from rl_core.random import Noise
-from rl_core.replay import Batch
 from rl_core.sac import SAC
 from rl_core.symmetry import Symmetry, cyclic, dihedral, sign, standard, trivial
 

@@ -5,8 +5,8 @@ Prices do not depend on what an agent does: a market is a Markov decision proces
 of any day, holdings and action can be computed. Each update therefore draws days from the whole history, holdings near
 those that the policy would have had, and actions of the policy, and nothing is stored or stepped.
 
-The first half of a batch comes from other blocks of the history than the second half (`rl_core.blocks`), so that
-`rl_core.relaxation` can compare gradients of data that do not overlap.
+The first half of a batch comes from other blocks of the history than the second half, so that `rl_core.relaxation` can
+compare gradients of data that do not overlap.
 
 Axes: S seeds, B batch, N numbers held, T days.
 """
@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from rl_core.errors import ConfigError
+from rl_core.experience.replay import Batch
 from rl_core.random import Noise
-from rl_core.replay import Batch
 
 __all__ = ["HeldByDay", "MakesTransitions", "disturb", "fit_rewards"]
 

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from rl_core.errors import ConfigError
+from rl_core.experience.replay import Replay
 from rl_core.random import Noise
-from rl_core.replay import Replay
 
 S, N, A = 2, 3, 2
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rl_core.blocks import day_of
 from rl_core.errors import ConfigError
+from rl_core.experience.blocks import day_of
 
 __all__ = ["Batch", "Metrics", "Replay"]
 
@@ -72,8 +72,8 @@ class Replay:
     gamma, n_step
         Discount of a step, and rewards summed.
     halves
-        Sample the halves of a batch from steps that do not overlap (`rl_core.blocks`), so that `rl_core.relaxation`
-        can compare their gradients.
+        Sample the halves of a batch from steps that do not overlap, so that `rl_core.relaxation` can compare their
+        gradients.
     """
 
     def __init__(

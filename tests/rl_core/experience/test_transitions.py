@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from rl_core.blocks import BLOCK, day_of
 from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
+from rl_core.experience.blocks import BLOCK, day_of
+from rl_core.experience.replay import Batch
+from rl_core.experience.transitions import HeldByDay, MakesTransitions, disturb
 from rl_core.random import Noise
-from rl_core.replay import Batch
 from rl_core.training import train
-from rl_core.transitions import HeldByDay, MakesTransitions, disturb
 from trading_app.synthetic.planted_history import PlantedHistory
 from trading_app.synthetic.planted_problem import PlantedConfig
 
