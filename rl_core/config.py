@@ -23,6 +23,8 @@ FORMER_NAMES = {
     "gain_noise": "relaxed_noise",
 }
 """Settings under the names that files written earlier have."""
+FORMER_DEFAULTS = {"relaxation": "free"}
+"""Settings that are younger than some files, with the value that describes what was done then."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,11 @@ class SACConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain values, for JSON or TOML."""
         return dataclasses.asdict(self)
+
+    @classmethod
+    def from_stored(cls, values: Mapping[str, Any]) -> SACConfig:
+        """Return the configuration of values that an earlier version may have written."""
+        return cls.from_dict({**FORMER_DEFAULTS, **values})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SACConfig:

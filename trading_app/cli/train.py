@@ -51,7 +51,7 @@ def train(
 
     Order of precedence: command line, environment (EQUITRADE_SAC__WIDTH=128), --config file, defaults.
     """
-    from trading_app.experiments.config import load_config
+    from trading_app.experiments.config import stored_config
     from trading_app.runs.run import open_run
 
     state = home_directory(home)
@@ -61,7 +61,7 @@ def train(
         if any(value is not None for value in (config, data, agent, seeds, steps, actions, fill, device)):
             raise typer.BadParameter("a resumed run uses its own settings; give only --name or --out")
         run = open_run(out if out is not None else str(name), home=state)
-        settings = load_config(run.path / "config.toml")
+        settings = stored_config(run.path)
     else:
         others = {"sac.device": device, "market.actions": actions, "market.fill": fill}
         settings = settings_of(config, data, agent, seeds, steps, **others)

@@ -17,7 +17,7 @@ from typing import Any, get_type_hints
 
 from data.errors import DataError
 from equitrade.errors import EquitradeError
-from rl_core.config import FORMER_NAMES, SACConfig
+from rl_core.config import FORMER_DEFAULTS, FORMER_NAMES, SACConfig
 from trading_app.market.costs import CostModel
 from trading_app.market.env import MarketConfig
 
@@ -188,6 +188,15 @@ def load_config(
         ("command line", _from_overrides(overrides or {})),
     ):
         _merge(layers, values, source)
+    return from_dict(layers)
+
+
+def stored_config(folder: Path) -> RunConfig:
+    """Return the configuration of a stored run, ``config.toml`` in its folder, whatever version wrote it."""
+    file = folder / "config.toml"
+    values = _read_toml(file)
+    layers = _defaults()
+    _merge(layers, {**values, "sac": {**FORMER_DEFAULTS, **values.get("sac", {})}}, str(file))
     return from_dict(layers)
 
 

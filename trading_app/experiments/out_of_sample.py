@@ -16,7 +16,7 @@ from data.loading import load_prices
 from data.prices import Prices
 from trading_app.backtesting.backtest import backtest
 from trading_app.backtesting.baselines import BASELINES
-from trading_app.experiments.config import RunConfig, load_config
+from trading_app.experiments.config import RunConfig, stored_config
 from trading_app.experiments.equivariance import measure_equivariance, save_equivariance
 from trading_app.experiments.policies import load_policy
 from trading_app.files import RunError, read_json
@@ -71,7 +71,7 @@ def backtest_run(
     DataError
         For a run whose training is not finished, other symbols, an empty range or dates that the agent was trained on.
     """
-    config = load_config(run.path / "config.toml")
+    config = stored_config(run.path)
     data = None if data == config.data.name else data
     prices, first, last = unseen_period(run, home=home, data=data, start=start, end=end)
     label = _what_if_label(data, start, end, costs_bps, fill)
@@ -125,7 +125,7 @@ def unseen_period(
         For a run whose training is not finished, an empty range or dates that the agent was trained on.
     """
     run.require_finished()
-    d = load_config(run.path / "config.toml").data
+    d = stored_config(run.path).data
     prices = load_prices(
         data or d.name,
         home=home,

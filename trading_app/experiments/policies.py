@@ -11,7 +11,7 @@ import pandas as pd
 from data.errors import DataError
 from rl_core.sac import load_agent
 from trading_app.backtesting.policies import AgentPolicy, RelayPolicy
-from trading_app.experiments.config import load_config
+from trading_app.experiments.config import stored_config
 from trading_app.runs.run import fold_path
 
 __all__ = ["load_policy"]
@@ -37,7 +37,7 @@ def load_policy(path: str | Path) -> AgentPolicy:
         raise DataError(f"{folder}: no run found (manifest.json is missing or damaged)") from None
     if manifest.get("folds"):
         return _load_folds(folder, manifest["folds"])
-    config = load_config(folder / "config.toml")
+    config = stored_config(folder)
     recorded, named = manifest.get("features"), config.market.feature_names
     if recorded is not None and tuple(recorded) != named:
         raise DataError(

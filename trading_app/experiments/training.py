@@ -20,7 +20,7 @@ from data.splits import Split, chronological_split
 from rl_core.sac import SAC
 from rl_core.training import Progress, TrainResult, train
 from trading_app.backtesting.policies import AgentPolicy
-from trading_app.experiments.config import ConfigurationError, RunConfig, load_config, to_dict, to_toml
+from trading_app.experiments.config import ConfigurationError, RunConfig, stored_config, to_dict, to_toml
 from trading_app.experiments.equivariance import deviations
 from trading_app.market.env import Market
 from trading_app.runs.run import Run, create_run, open_run, unused_name
@@ -117,7 +117,7 @@ def train_run(
     """
     if resume:
         run = open_run(name or directory or "", home=home)
-        config = load_config(run.path / "config.toml")
+        config = stored_config(run.path)
     check_device(config)
     prices = prices_of(config, home)
     if resume and run.manifest["data"]["hash"] != prices.hash:

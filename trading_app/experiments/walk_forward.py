@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.errors import DataError
 from data.splits import Split, WalkForwardSplitter
-from trading_app.experiments.config import RunConfig, load_config, to_toml
+from trading_app.experiments.config import RunConfig, stored_config, to_toml
 from trading_app.experiments.training import (
     check_device,
     check_training,
@@ -106,7 +106,7 @@ def walk_forward_run(
             raise RunError(
                 f"run {run.name!r} is not a walk-forward run; continue it with `equitrade train --resume`"
             )
-        config = load_config(run.path / "config.toml")
+        config = stored_config(run.path)
         splits = [recorded_dates(fold) for fold in run.manifest["folds"]]
     else:
         run, splits = _begin(config, home, folds, expanding, name)

@@ -28,6 +28,8 @@ SETTINGS: dict[str, Any] = {
     "capacity": 100_000,
     "learning_starts": 256,
     "relaxed_lr_multiplier": 20.0,
+    # Data are unlimited here: what evidence is worth is the question of the hard market.
+    "relaxation": "free",
 }
 # By strength of breaking: somewhat more than the updates in which a symmetric agent should get there.
 UPDATES = {0.0: 2000, 1.0: 3000}
@@ -104,6 +106,7 @@ USED_BY = {
     "relax_layers": ("relaxed",),
     "relaxed_noise": ("relaxed",),
     "relaxed_lr_multiplier": ("relaxed",),
+    "relaxation": ("relaxed",),
     "relaxed_decay": ("relaxed",),
     "relaxed_penalty": ("relaxed", "rpp"),
 }
@@ -164,7 +167,7 @@ def decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that a cell's shares depend on, without the number of updates."""
     agent = settings["agent"]
     # A setting that is younger than a record was at its default.
-    every = {**SACConfig().to_dict(), **settings["agent_settings"]}
+    every = SACConfig.from_stored(settings["agent_settings"]).to_dict()
     used = {k: v for k, v in every.items() if k != "device" and agent in USED_BY.get(k, (agent,))}
     rest = {k: v for k, v in settings.items() if k != "updates"}
     return {"first_seed": 0, **rest, "agent_settings": used}
