@@ -118,9 +118,8 @@ class AgentPolicy:
 
         The decision for an account depends neither on the other accounts nor on its place among them, to the bit.
         Prices after the session are cut off before anything is computed. The encoded prices of the last few sessions
-        asked for are cached. Several threads may call this at once. `held` are the weights at that close [B, N];
-        what is
-        not in assets is cash.
+        asked for are cached. Several threads may call this at once. `held` are the weights at that close [B, N]; the
+        rest is cash.
 
         Raises
         ------

@@ -34,8 +34,7 @@ class BatchResult:
     """Backtests of K strategies on the same prices and costs.
 
     `targets` are the weights that fills reach [K, T, N] (`trading_app.backtesting.execution.executed_targets`),
-    `nav` is
-    the value of each account at each close, starting at 1 [K, T].
+    `nav` is the value of each account at each close, starting at 1 [K, T].
     """
 
     panel: TradingPanel = field(repr=False)

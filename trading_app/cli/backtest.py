@@ -15,6 +15,7 @@ from trading_app.cli.common import (
     StartOption,
     TrialsOption,
     home_directory,
+    measure_cells,
     settings_of,
 )
 
@@ -135,20 +136,10 @@ def show(document: dict[str, Any], as_json: bool) -> None:
         print_json(document)
         return
     from trading_app.backtesting.summary import AGENT
-    from trading_app.evaluation.labels import MEASURES, format_measure
+    from trading_app.evaluation.labels import MEASURES
     from trading_app.report.verdict import verdict
 
-    rows = []
-    for name, entry in document["strategies"].items():
-        cells = []
-        for measure in COLUMNS:
-            text = format_measure(measure, entry["metrics"].get(measure))
-            interval = entry["intervals"].get(measure)
-            if interval and measure == "sharpe":
-                low, high = (format_measure(measure, bound) for bound in interval)
-                text += f" ({low} … {high})"
-            cells.append(text)
-        rows.append([name, *cells])
+    rows = [[name, *measure_cells(entry, COLUMNS)] for name, entry in document["strategies"].items()]
     title = (
         f"{document['data']['name']}, {document['start']} to {document['end']}, fill {document['fill']}, "
         f"{document['periods']} sessions a year"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -66,6 +66,17 @@ def settings_of(
 
     named = {"data.name": data, "sac.agent": agent, "training.seeds": seeds, "training.steps": steps}
     return load_config(config, os.environ, {**named, **others})
+
+
+def measure_cells(entry: Mapping[str, Any], measures: Sequence[str]) -> list[str]:
+    """Return measures of a strategy as text, the Sharpe ratio with its interval."""
+    from trading_app.evaluation.labels import format_measure
+
+    cells = {measure: format_measure(measure, entry["metrics"].get(measure)) for measure in measures}
+    if entry["intervals"].get("sharpe"):
+        low, high = (format_measure("sharpe", bound) for bound in entry["intervals"]["sharpe"])
+        cells["sharpe"] += f" ({low} … {high})"
+    return list(cells.values())
 
 
 def signed(value: float) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from equitrade.console import HomeOption, JsonOption, print_json, print_table
-from trading_app.cli.common import home_directory, signed
+from trading_app.cli.common import home_directory, measure_cells, signed
 
 app = typer.Typer(help=__doc__)
 
@@ -37,20 +37,17 @@ def compare(
 
 def show(document: dict[str, Any]) -> None:
     """Print a comparison as a table: measures, and the difference in Sharpe ratio from the first run."""
-    from trading_app.evaluation.labels import MEASURES, format_measure
+    from trading_app.evaluation.labels import MEASURES
 
     against = {row["baseline"]: row for row in document["comparisons"]}
     measures = ("cagr", "volatility", "sharpe", "max_drawdown")
     first = next(iter(document["strategies"]))
     rows = []
     for name, entry in document["strategies"].items():
-        cells = [format_measure(m, entry["metrics"][m]) for m in measures]
-        low, high = (format_measure("sharpe", bound) for bound in entry["intervals"]["sharpe"])
-        cells[measures.index("sharpe")] += f" ({low} … {high})"
         row = against.get(name)
         # The stored comparison is first minus this one; shown is this one minus first.
         ahead = "" if row is None else signed(-row["sharpe_high"]) + " … " + signed(-row["sharpe_low"])
-        rows.append([name, *cells, ahead])
+        rows.append([name, *measure_cells(entry, measures), ahead])
     caption = list(document["notes"])
     if document["spa"]:
         p = document["spa"]["consistent"]

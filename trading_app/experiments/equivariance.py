@@ -7,10 +7,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,17 +103,8 @@ def relaxed_weights(run: Run) -> RelaxedWeights:
 
 def recorded_deviations(run: Run) -> pd.DataFrame:
     """Return the rows of ``progress.jsonl`` with `deviations`; empty if there are none."""
-    mark = f'"eval_{RELAXATION}'
-    try:
-        text = (_trained_path(run) / "progress.jsonl").read_text(encoding="utf-8")
-    except OSError:
-        return pd.DataFrame()
-    rows = []
-    for line in text.splitlines():
-        if mark in line:  # few lines have them, and reading all as JSON would take seconds
-            with suppress(json.JSONDecodeError):
-                rows.append(json.loads(line))
-    return pd.DataFrame(rows)
+    # Few lines have them, and reading all as JSON would take seconds.
+    return replace(run, path=_trained_path(run)).progress(f'"eval_{RELAXATION}')
 
 
 def deviations(agent: SAC) -> dict[str, Tensor]:

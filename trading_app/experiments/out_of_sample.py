@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -220,22 +219,16 @@ def _changes_of_prices(run: Run, prices: Prices) -> list[str]:
     trained = run.manifest["data"]
     if prices.hash == trained["hash"]:
         return []
-    known = prices.between(trained["start"], trained["end"]) if _overlap(prices, trained) else None
-    if known is not None and known.hash == trained["hash"]:
-        added = len(prices.dates) - len(known.dates)
-        return [
-            f"{prices.name} has {added} more session{'s' if added > 1 else ''} than at training; "
-            "the earlier prices are unchanged."
-        ]
+    first, last = (pd.Timestamp(trained.get(end)) for end in ("start", "end"))
+    if prices.dates[0] <= first and last <= prices.dates[-1]:  # False for a date that was not recorded
+        known = prices.between(first, last)
+        if known.hash == trained["hash"]:
+            added = len(prices.dates) - len(known.dates)
+            return [
+                f"{prices.name} has {added} more session{'s' if added > 1 else ''} than at training; "
+                "the earlier prices are unchanged."
+            ]
     return [
         f"The prices of {prices.name} up to {trained.get('end', 'the end of training')} differ from those that the run "
         "was trained on; the test period may rest on other prices than the training."
     ]
-
-
-def _overlap(prices: Prices, trained: Mapping[str, Any]) -> bool:
-    """Whether the recorded dates of the run's prices lie within those of the prices."""
-    if "start" not in trained or "end" not in trained:
-        return False
-    first, last = pd.Timestamp(trained["start"]), pd.Timestamp(trained["end"])
-    return bool(prices.dates[0] <= first and last <= prices.dates[-1])

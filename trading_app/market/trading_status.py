@@ -28,8 +28,7 @@ class TradingStatus:
     """Flags [T, N] of each session and symbol.
 
     ``traded``: the symbol trades. ``available``: a decision at the close may give it weight, known from this and
-    earlier
-    sessions alone. ``closing``: a position in it is closed in this session because the symbol has ended.
+    earlier sessions alone. ``closing``: a position in it is closed in this session because the symbol has ended.
     """
 
     traded: Flags

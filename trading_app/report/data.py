@@ -19,26 +19,12 @@ from trading_app.runs.run import Run, fold_path
 class ReportData:
     """Content of a report.
 
-    Attributes
-    ----------
-    name : str
-        The run's name.
-    manifest : mapping
-        The run's manifest, see `trading_app.runs.run`.
-    document : mapping
-        The evidence document, see `trading_app.backtesting.summary`.
-    equity : DataFrame
-        Value of each account, date × strategy, the agent first, then its seeds, then the baselines.
-    weights : DataFrame
-        Holdings of the strategy reported on, date × symbol.
-    costs : DataFrame
-        Components of its profit and its turnover, by date.
-    progress : DataFrame
-        Lines of the training's progress, with a column ``fold`` where it was trained anew; empty where there was none.
-    config_text : str
-        The configuration as TOML.
-    trades : DataFrame, optional
-        Trades of the strategy reported on, a row each.
+    ``manifest`` is that of the run (`trading_app.runs.run`), ``document`` its evidence
+    (`trading_app.backtesting.summary`), ``config_text`` its configuration as TOML. ``equity`` is the value of each
+    account, date × strategy, the agent first, then its seeds, then the baselines. ``weights`` (date × symbol),
+    ``costs``
+    (profit components and turnover, by date) and ``trades`` are those of the subject. ``progress`` has the lines of the
+    training's progress, with a column ``fold`` for a walk-forward run.
     """
 
     name: str
@@ -62,11 +48,6 @@ class ReportData:
         """The baseline that the headlines compare with; None without one."""
         reference = self.document.get("reference")
         return None if reference == self.subject else reference
-
-    @property
-    def returns(self) -> pd.DataFrame:
-        """Returns from close to close, date × strategy; 0 after ruin."""
-        return self.equity.pct_change().iloc[1:].fillna(0.0)
 
     @property
     def folds(self) -> list[Mapping[str, Any]]:
@@ -108,13 +89,7 @@ def training_progress(run: Run) -> pd.DataFrame:
 
 
 def load_report_data(run: Run) -> ReportData:
-    """Read a backtested run.
-
-    Raises
-    ------
-    RunError
-        If it has no backtest, or a file is missing or damaged.
-    """
+    """Read a backtested run; RunError if it has no backtest, or a file is missing or damaged."""
     saved = load_backtest(run)
     subject = AGENT if AGENT in saved.strategies else saved.strategies[0]
     return ReportData(

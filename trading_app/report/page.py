@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,7 +56,7 @@ SECTIONS = (
     Section(
         "evidence",
         "Evidence",
-        "Uncertainty of the results, and tests against luck.",
+        "Uncertainty of the results, and tests of significance.",
         ("sharpe-intervals", "sharpe-differences"),
     ),
     Section("risk", "Risk through time", "", ("rolling",)),
@@ -115,7 +115,9 @@ def render_report(data: ReportData, *, plotly_js: str | None = None) -> str:
         data=data,
         verdict=verdict(data.document),
         sections=_sections(list(light)),
-        captions={name: _caption(figure) for name, figure in light.items()},
+        captions={
+            name: (shown.layout.title.text, shown.layout.title.subtitle.text) for name, shown in light.items()
+        },
         heights={name: figure.layout.height for name, figure in light.items()},
         narrow_figures={*HALF, *(name for name in light if name.startswith("training-"))},
         tables=_tables(data),
@@ -146,20 +148,9 @@ def static(name: str) -> str:
 def _sections(made: list[str]) -> list[Section]:
     training = tuple(name for name in made if name.startswith(("folds", "training-")))
     return [
-        Section(
-            section.anchor,
-            section.title,
-            section.lead,
-            training
-            if section.anchor == "training"
-            else tuple(name for name in section.figures if name in made),
-        )
+        replace(section, figures=tuple(name for name in section.figures or training if name in made))
         for section in SECTIONS
     ]
-
-
-def _caption(figure: go.Figure) -> tuple[str, str]:
-    return str(figure.layout.title.text), str(figure.layout.title.subtitle.text)
 
 
 def _tables(data: ReportData) -> dict[str, tables.Table]:

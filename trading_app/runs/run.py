@@ -32,7 +32,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -165,17 +165,14 @@ class Run:
         spent = float(self.manifest.get("wall_time_seconds", 0.0)) + wall_time
         return self.with_manifest(finished_at=now(), wall_time_seconds=round(spent, 3), **changes)
 
-    def progress(self) -> pd.DataFrame:
-        """Return the lines of ``progress.jsonl`` as rows; a last line truncated by a crash is left out."""
+    def progress(self, containing: str = "") -> pd.DataFrame:
+        """Return the lines of ``progress.jsonl`` (that contain a text) as rows, without one truncated by a crash."""
         path = self.path / "progress.jsonl"
-        if not path.exists():
-            return pd.DataFrame()
         rows = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+            if containing in line:
+                with suppress(json.JSONDecodeError):
+                    rows.append(json.loads(line))
         return pd.DataFrame(rows)
 
 

@@ -27,27 +27,12 @@ __all__ = ["BACKTEST_FIGURES", "BacktestFigure", "BacktestView"]
 
 @dataclass(frozen=True)
 class BacktestView:
-    """One strategy of a backtest in a range of dates, as figures show it.
+    """One strategy of a backtest and its reference, in a range of dates, as figures show it.
 
-    Attributes
-    ----------
-    document : mapping
-        Metrics and tests of the backtest, see `trading_app.backtesting.summary`.
-    strategy : str
-        The strategy shown.
-    reference : str or None
-        The baseline beside it.
-    equity : DataFrame
-        Date × strategy, each starting at 1.
-    weights, costs, gains : DataFrame
-        Holdings, profit components and contributions (`trading_app.report.figures.contributions`) of the strategy;
-        empty where they were not saved.
-    totals : mapping
-        Profit components summed over the range, in units of the account's value at its start.
-    folds : sequence of mapping
-        Dates of training, validation and test.
-    log : bool
-        Logarithmic axis for growth.
+    ``document`` is the evidence (`trading_app.backtesting.summary`). ``equity`` is date × strategy, each starting at 1.
+    ``weights``, ``costs`` and ``gains`` (`trading_app.report.figures.contribution.contributions`) are those of the
+    strategy, empty where they were not saved; ``totals`` are profit components summed over the range, in units of the
+    account's value at its start. ``folds`` are dates of training, validation and test. ``log`` is the axis of growth.
     """
 
     document: Mapping[str, Any]
@@ -77,18 +62,10 @@ Draw = Callable[[BacktestView, Theme, Focus], go.Figure]
 
 @dataclass(frozen=True)
 class BacktestFigure:
-    """A figure of a backtest.
+    """A figure of a backtest with a short title, for navigation and tables.
 
-    Attributes
-    ----------
-    title : str
-        Short title, for navigation and tables.
-    draw : callable
-        Draws it from a view, a theme and the dates in focus.
-    needs : callable
-        Returns the part of the view that the figure needs; without it the figure is left out.
-    focusable : bool
-        Whether zooming in redraws it with more detail.
+    ``draw`` makes it from a view, a theme and the dates in focus. ``needs`` returns the part of the view without
+    which the figure is left out. ``focusable``: zooming in redraws it with more detail.
     """
 
     title: str
@@ -110,22 +87,14 @@ def _drawdown(view: BacktestView, theme: Theme, focus: Focus) -> go.Figure:
 
 
 def _intervals(view: BacktestView, theme: Theme, focus: Focus) -> go.Figure:
-    document = view.document
-    reference = document.get("reference")
-    return measure_intervals(
-        document["strategies"], level=document["level"], reference=reference, theme=theme
-    )
+    found = view.document
+    reference = found.get("reference")
+    return measure_intervals(found["strategies"], level=found["level"], reference=reference, theme=theme)
 
 
 def _rolling(view: BacktestView, theme: Theme, focus: Focus) -> go.Figure:
-    return rolling(
-        view.returns,
-        strategy=view.strategy,
-        reference=view.reference,
-        periods=view.document["periods"],
-        focus=focus,
-        theme=theme,
-    )
+    pair = {"strategy": view.strategy, "reference": view.reference}
+    return rolling(view.returns, **pair, periods=view.document["periods"], focus=focus, theme=theme)
 
 
 def _turnover(view: BacktestView, theme: Theme, focus: Focus) -> go.Figure:
