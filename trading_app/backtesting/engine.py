@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trading_app.backtesting.ledger import end_at_ruin, ledger
-from trading_app.market.accounting import Rates, hold, positive, solve_fill
+from trading_app.market.accounting import hold, positive, solve_fill
 from trading_app.market.costs import CostModel
 from trading_app.market.panel import ratio
 
@@ -34,7 +34,7 @@ def net_asset_values(panel: TradingPanel, targets: Floats, costs: CostModel) -> 
 
     Targets are decided at each close of the panel [K, T, N]; a row of NaN is no trade.
     """
-    rates, impact = Rates.of(costs), panel.impact(costs)
+    impact = panel.impact(costs)
     squeeze = None if impact is None else impact[1:]
     intraday = None if panel.at_close else ratio(panel.close[1:], panel.price[1:])
     overnight = np.ones_like(panel.close[1:])
@@ -44,7 +44,7 @@ def net_asset_values(panel: TradingPanel, targets: Floats, costs: CostModel) -> 
         # A sum is NaN if any of its terms is.
         if not np.isfinite(target[:-1].sum()):
             return ledger(panel, target, costs).nav
-        return _daily_trading(np.ascontiguousarray(target[:-1]), rates, intraday, overnight, squeeze)
+        return _daily_trading(np.ascontiguousarray(target[:-1]), costs, intraday, overnight, squeeze)
 
     if len(targets) == 1:  # a thread of its own would take longer than the account
         return account(targets[0])[None]
@@ -53,15 +53,15 @@ def net_asset_values(panel: TradingPanel, targets: Floats, costs: CostModel) -> 
 
 
 def _daily_trading(
-    target: Floats, rates: Rates, intraday: Floats | None, overnight: Floats, impact: Floats | None
+    target: Floats, costs: CostModel, intraday: Floats | None, overnight: Floats, impact: Floats | None
 ) -> Floats:
     """Return the value [T] of an account that trades on every session; target, factors and impact are [D, N]."""
-    close, _, following, leaving = hold(target, rates, intraday, overnight)
+    close, _, following, leaving = hold(target, costs, intraday, overnight)
     held = np.zeros_like(target)
     held[1:] = leaving[:-1] / positive(following[:-1])[:, None]
-    kept = solve_fill(target, held, rates.trade, impact)
+    kept = solve_fill(target, held, costs.rate, impact)
     # The first session's cash earns interest over the night before it.
-    opening = np.concatenate([[1.0 + rates.lending], following[:-1]])
+    opening = np.concatenate([[1.0 + costs.lending_rate], following[:-1]])
     nav = np.concatenate([[1.0], np.cumprod(opening * kept) * close])
     return end_at_ruin(nav, (opening <= 0) | (kept <= 0) | (close <= 0))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trading_app.market.accounting import Rates, hold, positive, total
+from trading_app.market.accounting import hold, positive, total
 from trading_app.market.costs import CostModel
 from trading_app.market.panel import ratio
 from trading_app.market.partial_fills import executed_weights
@@ -47,7 +47,7 @@ def executed_targets(
     if panel.always_traded:
         return targets
     strategies, sessions, assets = targets.shape
-    rates, impact = Rates.of(costs), panel.impact(costs)
+    impact = panel.impact(costs)
     trades = panel.status.traded | panel.status.closing
     intraday = None if panel.at_close else ratio(panel.close, panel.price)
     overnight = np.ones_like(panel.close)
@@ -76,14 +76,14 @@ def executed_targets(
             goal, fills = wanted[rows], filling[rows]
             if not fills.all():
                 squeeze = None if impact is None else impact[day]
-                part = executed_weights(goal, held[rows], fills, rates.trade, limit[rows], squeeze)
+                part = executed_weights(goal, held[rows], fills, costs.rate, limit[rows], squeeze)
                 goal = np.where(fills.all(axis=2, keepdims=True), goal, part)
             # A ruined account, which stays at 0, is left in cash.
             after[rows] = goal * alive[rows, :, None]
             executed[rows, day - 1] = after[rows, 0]
             due[rows] &= ~fills
         close_growth, _, growth, values = hold(
-            after, rates, None if intraday is None else intraday[day], overnight[day]
+            after, costs, None if intraday is None else intraday[day], overnight[day]
         )
         alive &= (close_growth > 0) & (growth > 0)
         held = values / positive(growth)[..., None] * alive[..., None]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trading_app.market.accounting import Rates, financing, positive, solve_fill, total
+from trading_app.market.accounting import financing, positive, solve_fill, total
 from trading_app.market.costs import CostModel
 from trading_app.market.panel import ratio
 
@@ -84,21 +84,21 @@ def ledger(panel: TradingPanel, targets: Floats, costs: CostModel) -> Ledger:
     `targets` are the weights that the fill after each close reaches [T, N], a row of NaN where there is none; see
     `trading_app.backtesting.execution.executed_targets`.
     """
-    rates, impact = Rates.of(costs), panel.impact(costs)
+    impact = panel.impact(costs)
     filled = ~np.isnan(targets[:-1, 0])
     target = np.where(filled[:, None], targets[:-1], 0.0)
     held = _units(panel, target, filled)
     values = held * panel.close[1:]
     earlier = np.concatenate([np.zeros_like(held[:1]), held[:-1]])
     before = earlier * panel.price[1:]
-    cash, interest, borrow = _cash(target, filled, earlier * panel.close[:-1], rates)
+    cash, interest, borrow = _cash(target, filled, earlier * panel.close[:-1], costs)
     cash_before = np.concatenate([[1.0], cash[:-1]]) + interest - borrow
     account = cash_before + total(before)
     kept = np.ones_like(cash)
     if filled.any():
         weights = before / positive(account)[:, None]
         rows = None if impact is None else impact[1:][filled]
-        kept[filled] = solve_fill(target[filled], weights[filled], rates.trade, rows)
+        kept[filled] = solve_fill(target[filled], weights[filled], costs.rate, rows)
     base = np.cumprod(np.where(filled, account * kept, 1.0), dtype=np.float64)
     at_close = total(values) + cash
     nav = np.concatenate([[1.0], base * at_close])
@@ -113,21 +113,23 @@ def _units(panel: TradingPanel, target: Floats, filled: Flags) -> Floats:
     return units
 
 
-def _cash(target: Floats, filled: Flags, positions: Floats, rates: Rates) -> tuple[Floats, Floats, Floats]:
+def _cash(
+    target: Floats, filled: Flags, positions: Floats, costs: CostModel
+) -> tuple[Floats, Floats, Floats]:
     """Return cash at each close, and interest and borrow fee of the night before [D].
 
     `positions` are values at the close before each session. Everything is in units of V, so that a fill sets
     cash to 1 − Σ target whatever came before, and the recursion runs over sessions without a fill alone.
     """
-    _, borrow = financing(np.zeros(len(filled)), positions, rates)
+    _, borrow = financing(np.zeros(len(filled)), positions, costs)
     level, levels = 1.0, (1.0 - total(target)).tolist()
-    lending, paying = 1.0 + rates.lending, 1.0 + rates.financing
+    lending, paying = 1.0 + costs.lending_rate, 1.0 + costs.financing_rate
     for day, (fill, fee) in enumerate(zip(filled.tolist(), borrow.tolist(), strict=True)):
         level = levels[day] if fill else level * (paying if level < 0 else lending) - fee
         levels[day] = level
     cash = np.asarray(levels)
     earlier = np.concatenate([[1.0], cash[:-1]])
-    return cash, earlier * np.where(earlier < 0, rates.financing, rates.lending), borrow
+    return cash, earlier * np.where(earlier < 0, costs.financing_rate, costs.lending_rate), borrow
 
 
 def end_at_ruin(nav: Floats, lost: Flags) -> Floats:

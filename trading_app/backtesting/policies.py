@@ -26,7 +26,7 @@ from data.prices import Prices
 from rl_core.sac import SAC
 from trading_app.backtesting.backtest import backtest
 from trading_app.evaluation.metrics import sharpe
-from trading_app.market.accounting import Rates, advance
+from trading_app.market.accounting import advance
 from trading_app.market.costs import CostModel
 from trading_app.market.env import Market, MarketConfig
 from trading_app.market.panel import ratio
@@ -157,7 +157,7 @@ class AgentPolicy:
 
     def _path(self, market: Market, first: int) -> Floats:
         """Return target weights [S, T, 2, N]: each seed with its own holdings, and the ensemble with its own."""
-        panel, rates = market.panel, Rates.of(market.costs)
+        panel, costs = market.panel, market.costs
         impact = panel.impact(self.costs)
         count, n = len(panel.dates), len(self.symbols)
         held = torch.zeros(len(self.agent.seeds), 2, n, dtype=torch.float64)
@@ -180,14 +180,14 @@ class AgentPolicy:
                     np.where(closing, 0.0, executed),
                     before_fill,
                     panel.status.traded[fill] | closing,
-                    rates.trade,
+                    costs.rate,
                     self.config.gross_bound,
                     squeeze,
                 )
             session = advance(
                 executed,
                 before_fill,
-                rates,
+                costs,
                 None if panel.at_close else ratio(panel.close[fill], panel.price[fill]),
                 after / panel.close[fill],
                 squeeze,

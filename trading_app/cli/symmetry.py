@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -43,14 +43,14 @@ def symmetry(
     if as_json:
         print_json({"data": prices.name, "hash": prices.hash, "tests": tests})
         return
-    rows: list[list[str]] = [
+    rows = [
         [
             str(t["period"]),
             t["symmetry"],
             f"{t['statistic']:.4f}",
             f"{t['expected']:.4f}",
             f"{t['p_value']:.3f}",
-            _verdict(t),
+            "rejected" if t["p_value"] <= 0.05 else "",
         ]
         for t in tests
     ]
@@ -59,7 +59,3 @@ def symmetry(
         ["year", "symmetry", "distance", "by chance", "p", ""],
         rows,
     )
-
-
-def _verdict(test: dict[str, Any]) -> str:
-    return "broken" if test["p_value"] <= 0.05 else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -71,15 +71,13 @@ def tune(
             "" if row["sharpe"] is None else signed(row["sharpe"]),
             *_cells(row["settings"], keys),
         ]
-        for row in sorted(document["trials"], key=_failed_last)
+        for row in sorted(
+            document["trials"], key=lambda row: (row["sharpe"] is None, -(row["sharpe"] or 0.0))
+        )
     ]
     print_table(f"Study {name}, best first", ["trial", "Sharpe", *keys], rows)
     if document["config"]:
         say(f"next: equitrade train --config {document['config']}")
-
-
-def _failed_last(row: dict[str, Any]) -> tuple[bool, float]:
-    return (True, 0.0) if row["sharpe"] is None else (False, -row["sharpe"])
 
 
 def _cells(settings: dict[str, float | str], keys: list[str]) -> list[str]:

@@ -18,7 +18,7 @@ import pandas as pd
 
 from data.errors import DataError
 from trading_app.evaluation.bootstrap import block_length, percentile_interval, resample
-from trading_app.evaluation.metrics import returns_array, sharpe
+from trading_app.evaluation.metrics import kurtosis, returns_array, sharpe, skew
 
 Array = npt.NDArray[np.float64]
 
@@ -199,10 +199,12 @@ def probabilistic_sharpe(
     Allows for the length of the series [T] of simple returns, its skewness and its tails; assumes independent periods.
     `benchmark` and `risk_free` are annual.
     """
+    from scipy.stats import norm
+
     values = returns_array(returns)
     ratio = float(sharpe(values, periods=periods, risk_free=risk_free)) / np.sqrt(periods)
     error = _sharpe_error(values, ratio)
-    return _normal_cdf((ratio - benchmark / np.sqrt(periods)) / error) if error > 0 else float("nan")
+    return float(norm.cdf((ratio - benchmark / np.sqrt(periods)) / error)) if error > 0 else float("nan")
 
 
 def expected_maximum_sharpe(trials: int, deviation: float) -> float:
@@ -245,24 +247,16 @@ def deflated_sharpe(
     else:
         ratio = float(sharpe(values, periods=periods, risk_free=risk_free)) / np.sqrt(periods)
         deviation = _sharpe_error(values, ratio) * float(np.sqrt(periods))
-    best_of_luck = expected_maximum_sharpe(count, deviation)
-    return probabilistic_sharpe(values, benchmark=best_of_luck, periods=periods, risk_free=risk_free)
+    benchmark = expected_maximum_sharpe(count, deviation)
+    return probabilistic_sharpe(values, benchmark=benchmark, periods=periods, risk_free=risk_free)
 
 
 def _sharpe_error(values: Array, ratio: float) -> float:
     """Standard error of a per-period Sharpe ratio (Mertens 2002)."""
-    from trading_app.evaluation.metrics import kurtosis, skew
-
     if len(values) < 3 or not np.isfinite(ratio):
         return float("nan")
     variance = 1 - float(skew(values)) * ratio + (float(kurtosis(values)) + 2) / 4 * ratio**2
     return float(np.sqrt(variance / (len(values) - 1))) if variance > 0 else float("nan")
-
-
-def _normal_cdf(value: float) -> float:
-    from scipy.stats import norm
-
-    return float(norm.cdf(value))
 
 
 def _long_run_deviation(values: Array, block: int) -> Array:

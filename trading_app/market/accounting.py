@@ -11,7 +11,6 @@ next fill is counted in units of V. So what happens between two fills depends on
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,26 +35,6 @@ _NEWTON_STEPS = 60
 _SMALLEST_GROWTH = 1e-12
 # A tuple, since building a union of types on each call costs more than the arithmetic of a small batch.
 _NUMPY = (np.ndarray, np.generic)
-
-
-@dataclass(frozen=True)
-class Rates:
-    """Cost rates of one session as plain numbers, for the inner loop.
-
-    ``trade`` is commission + half-spread, a fraction of the value traded; ``borrow`` a fraction of the value sold
-    short;
-    ``lending`` is earned by positive cash, ``financing`` paid by negative cash.
-    """
-
-    trade: float
-    borrow: float
-    lending: float
-    financing: float
-
-    @classmethod
-    def of(cls, costs: CostModel) -> Rates:
-        """Return the rates of a cost model."""
-        return cls(costs.rate, costs.borrow_rate, costs.lending_rate, costs.financing_rate)
 
 
 class Session(NamedTuple):
@@ -202,20 +181,20 @@ def _newton(target: Array, held: Array, rate: float, impact: Array | None, toler
     )
 
 
-def financing(cash: Array, values: Array, rates: Rates) -> tuple[Array, Array]:
+def financing(cash: Array, values: Array, costs: CostModel) -> tuple[Array, Array]:
     """Interest on cash and borrow fee on shorts for one night.
 
     Cash [...] and values of the positions [..., N] are those at the close, in any unit. Returns the interest (negative
     where cash is) and the borrow fee (not negative), each [...].
     """
-    interest = at_most(cash, 0.0) * (rates.financing - rates.lending)
-    if rates.lending:
-        interest = interest + cash * rates.lending
-    return interest, (total(abs(values)) - total(values)) * (0.5 * rates.borrow)
+    interest = at_most(cash, 0.0) * (costs.financing_rate - costs.lending_rate)
+    if costs.lending_rate:
+        interest = interest + cash * costs.lending_rate
+    return interest, (total(abs(values)) - total(values)) * (0.5 * costs.borrow_rate)
 
 
 def hold(
-    target: Array, rates: Rates, intraday: Array | None, overnight: Array
+    target: Array, costs: CostModel, intraday: Array | None, overnight: Array
 ) -> tuple[Array, Array, Array, Array]:
     """Hold a filled target to the close, pay for the night, and hold on to the next fill.
 
@@ -223,8 +202,8 @@ def hold(
     ----------
     target
         Weights right after the fill a [..., N]; the rest is cash.
-    rates
-        Cost rates.
+    costs
+        The cost model.
     intraday
         Close / fill price of the session [..., N]; None where fills are at the close.
     overnight
@@ -244,8 +223,8 @@ def hold(
     close_growth = net + cash
     next_values = values * overnight
     next_growth = total(next_values) + cash
-    if rates.borrow or rates.lending or rates.financing:
-        interest, borrow = financing(cash, values, rates)
+    if costs.borrow_rate or costs.lending_rate or costs.financing_rate:
+        interest, borrow = financing(cash, values, costs)
         next_growth = next_growth + (interest - borrow)
     return close_growth, values, next_growth, next_values
 
@@ -253,7 +232,7 @@ def hold(
 def advance(
     target: Array,
     held: Array,
-    rates: Rates,
+    costs: CostModel,
     intraday: Array | None,
     overnight: Array,
     impact: Array | None = None,
@@ -265,8 +244,8 @@ def advance(
 
     `held` are the weights just before the fill w′ [..., N]; the other arguments are those of `solve_fill` and `hold`.
     """
-    kept = solve_fill(target, held, rates.trade, impact, gross=gross, tolerance=tolerance)
-    close, values, following, next_values = hold(target, rates, intraday, overnight)
+    kept = solve_fill(target, held, costs.rate, impact, gross=gross, tolerance=tolerance)
+    close, values, following, next_values = hold(target, costs, intraday, overnight)
     weights = values if intraday is None else values / positive(close)[..., None]
     return Session(kept, close, weights, following, next_values / positive(following)[..., None])
 

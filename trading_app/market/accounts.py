@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from trading_app.market.accounting import Array, Rates, advance
+from trading_app.market.accounting import Array, advance
 from trading_app.market.actions import target_weights
 from trading_app.market.config import MarketConfig
 from trading_app.market.costs import CostModel
@@ -41,7 +41,7 @@ class Accounts:
         self.config, self.shape, self.length = config, shape, length
         self.state: dict[str, Array] = {}
         self._backend, self._options = backend, options
-        self._rates, self._rewards = Rates.of(costs), Rewards(config)
+        self._costs, self._rewards = costs, Rewards(config)
         self._assets, self._at_close = len(panel.symbols), panel.at_close
         double = options.get("dtype") in (np.float64, getattr(backend, "float64", None))
         self._tolerance = 1e-13 if double else 1e-6
@@ -57,7 +57,7 @@ class Accounts:
             "age": days * 0,
             "weights": nothing,
             "held": nothing,
-            "value": ones * (1.0 + self._rates.lending),
+            "value": ones * (1.0 + self._costs.lending_rate),
             "nav": ones,
             **{name: ones * value for name, value in self._rewards.constants.items()},
         }
@@ -77,7 +77,7 @@ class Accounts:
         session = advance(
             target,
             state["held"],
-            self._rates,
+            self._costs,
             None if self._at_close else _rows(tables["intraday"], day),
             _rows(tables["overnight"], day),
             impact,
@@ -113,7 +113,7 @@ class Accounts:
             target * (1 - closing),
             self.state["held"],
             trades,
-            self._rates.trade,
+            self._costs.rate,
             self.config.gross_bound,
             impact,
             tolerance=self._tolerance,
@@ -124,7 +124,7 @@ class Accounts:
         """Start new episodes at the close of these days where `done`."""
         fresh: dict[str, Any] = {
             "day": days,
-            "value": 1.0 + self._rates.lending,
+            "value": 1.0 + self._costs.lending_rate,
             "nav": 1.0,
             **self._rewards.constants,
         }

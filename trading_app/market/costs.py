@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from data.errors import DataError
@@ -119,22 +120,22 @@ class CostModel:
         """Half-spread as a fraction of the value traded."""
         return self.half_spread_bps * BASIS_POINT
 
-    @property
+    @cached_property
     def rate(self) -> float:
         """Commission and half-spread together, a fraction of the value traded."""
         return self.commission + self.half_spread
 
-    @property
+    @cached_property
     def borrow_rate(self) -> float:
         """Borrow fee of one session, a fraction of the value sold short."""
         return self.borrow_bps * BASIS_POINT / self.sessions_a_year
 
-    @property
+    @cached_property
     def lending_rate(self) -> float:
         """Interest on positive cash in one session, as a fraction."""
         return self.risk_free / self.sessions_a_year
 
-    @property
+    @cached_property
     def financing_rate(self) -> float:
         """Interest on negative cash in one session, as a fraction."""
         return (self.risk_free + self.financing_spread_bps * BASIS_POINT) / self.sessions_a_year

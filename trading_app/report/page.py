@@ -59,7 +59,7 @@ SECTIONS = (
         "Uncertainty of the results, and tests of significance.",
         ("sharpe-intervals", "sharpe-differences"),
     ),
-    Section("risk", "Risk through time", "", ("rolling",)),
+    Section("risk", "Rolling risk and return", "", ("rolling",)),
     Section("calendar", "Calendar", "", ("monthly", "yearly", "distribution")),
     Section(
         "portfolio",

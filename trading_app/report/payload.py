@@ -38,17 +38,8 @@ def payload(light: Mapping[str, go.Figure], dark: Mapping[str, go.Figure]) -> di
 def document(figure: go.Figure, theme: Theme) -> dict[str, Any]:
     """Return one figure in one theme, for a page that loads figures one by one."""
     pool = _Pool()
-    content = pool.share(_parts(figure))
-    title = content["layout"].pop("title")
-    meta = content["layout"].pop("meta", {})
-    return {
-        **content,
-        "arrays": pool.arrays,
-        "title": title["text"],
-        "subtitle": title["subtitle"]["text"],
-        "narrow": meta.get("narrow", {}),
-        "template": _plain(template(theme)),
-    }
+    content = _entry(pool.share(_parts(figure)))
+    return {**content, "arrays": pool.arrays, "template": _plain(template(theme))}
 
 
 def embed(document: Mapping[str, Any]) -> str:
@@ -84,16 +75,21 @@ class _Pool:
 
 
 def _figure(light: go.Figure, dark: go.Figure, pool: _Pool) -> dict[str, Any]:
-    base, other = pool.share(_parts(light)), pool.share(_parts(dark))
-    title = base["layout"].pop("title")
-    other["layout"].pop("title")
-    meta = base["layout"].pop("meta", {})
-    other["layout"].pop("meta", None)
+    base, other = _entry(pool.share(_parts(light))), _entry(pool.share(_parts(dark)))
+    parts = ("data", "layout")
+    differences = _differences(
+        {part: base[part] for part in parts}, {part: other[part] for part in parts}, ()
+    )
+    return {**base, "dark": list(differences)}
+
+
+def _entry(content: dict[str, Any]) -> dict[str, Any]:
+    """Take title, subtitle and settings of a narrow screen out of a layout."""
+    title, meta = content["layout"].pop("title"), content["layout"].pop("meta", {})
     return {
-        **base,
+        **content,
         "title": title["text"],
         "subtitle": title["subtitle"]["text"],
-        "dark": list(_differences(base, other, ())),
         "narrow": meta.get("narrow", {}),
     }
 

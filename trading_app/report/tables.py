@@ -149,7 +149,7 @@ def seeds_table(document: Mapping[str, Any]) -> Table | None:
 
 
 def drawdowns_table(equity: pd.Series, count: int = 5) -> Table:
-    """The deepest falls: depth, dates and length."""
+    """Deepest drawdowns: depth, dates and length."""
     rows = []
     for number, fall in enumerate(worst_drawdowns(equity, count).to_dict("records"), start=1):
         recovery = "not yet" if pd.isna(fall["recovery"]) else f"{fall['recovery']:%d %b %Y}"
@@ -161,9 +161,7 @@ def drawdowns_table(equity: pd.Series, count: int = 5) -> Table:
             Cell(f"{fall['periods']:,}".replace(",", "\u202f")),
         )
         rows.append((str(number), cells))
-    return Table(
-        "The deepest falls from a peak", ("Depth", "Peak", "Trough", "Recovery", "Sessions"), tuple(rows)
-    )
+    return Table("Deepest drawdowns", ("Depth", "Peak", "Trough", "Recovery", "Sessions"), tuple(rows))
 
 
 def costs_table(costs: pd.DataFrame, equity: pd.Series, periods: int) -> Table:

@@ -35,7 +35,7 @@ def verdict(document: Mapping[str, Any]) -> Verdict:
     test = next((test for test in document["spa"] if test["benchmark"] == reference), None)
     tone, sentence = _sentence(entry, test)
     details = [_all_baselines(comparisons), *_spa(document, test)]
-    details += [_luck(document), _costs(document)]
+    details += [_deflated(document), _costs(document)]
     details += _seeds(document)
     return Verdict(tone, sentence, tuple(detail for detail in details if detail))
 
@@ -117,8 +117,8 @@ def _spa(document: Mapping[str, Any], test: Mapping[str, Any] | None) -> list[st
     return lines
 
 
-def _luck(document: Mapping[str, Any]) -> str:
-    """Probability that the return above the reference is more than luck."""
+def _deflated(document: Mapping[str, Any]) -> str:
+    """Deflated (or probabilistic) Sharpe ratio of the return above the reference, as a sentence."""
     above = document.get("above_reference") or document
     trials, probability = document.get("trials", 1), above.get("deflated_sharpe")
     if probability is None:

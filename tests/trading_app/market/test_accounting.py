@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 
 from data.errors import DataError
-from trading_app.market.accounting import Rates, financing, hold, solve_fill, total, trading_cost
+from trading_app.market.accounting import financing, hold, solve_fill, total, trading_cost
 from trading_app.market.costs import CostModel
 
 
@@ -56,17 +56,17 @@ def test_torch_and_numpy_agree_over_leading_axes() -> None:
     rng = np.random.default_rng(0)
     target, held = shares(rng, 24, 7, 1.5), shares(rng, 24, 7, 1.5)
     ratio, night = 1 + 0.02 * rng.normal(size=(24, 7)), 1 + 0.02 * rng.normal(size=(24, 7))
-    rates = Rates.of(CostModel(borrow_bps=900, risk_free=0.03))
+    costs = CostModel(borrow_bps=900, risk_free=0.03)
     for impact in (None, 0.1 * rng.random((24, 7))):
-        kept = solve_fill(target, held, rates.trade, impact)
+        kept = solve_fill(target, held, costs.rate, impact)
         as_torch = [
             None if array is None else torch.from_numpy(array).reshape(2, 3, 4, 7)
             for array in (target, held, impact)
         ]
-        other = solve_fill(as_torch[0], as_torch[1], rates.trade, as_torch[2])
+        other = solve_fill(as_torch[0], as_torch[1], costs.rate, as_torch[2])
         assert torch.allclose(other.reshape(-1), torch.from_numpy(kept), atol=1e-14, rtol=0)
-    ours = hold(target, rates, ratio, night)
-    theirs = hold(*(torch.from_numpy(target), rates, torch.from_numpy(ratio), torch.from_numpy(night)))
+    ours = hold(target, costs, ratio, night)
+    theirs = hold(*(torch.from_numpy(target), costs, torch.from_numpy(ratio), torch.from_numpy(night)))
     for one, another in zip(ours, theirs, strict=True):
         assert torch.allclose(another, torch.from_numpy(one), atol=1e-14, rtol=0)
 
@@ -98,9 +98,9 @@ def test_a_trade_dearer_than_the_account_leaves_nothing() -> None:
 
 
 def test_financing_charges_shorts_and_negative_cash_and_pays_cash() -> None:
-    rates = Rates(trade=0.0, borrow=0.01, lending=0.001, financing=0.002)
+    costs = CostModel(periods=1, borrow_bps=100.0, risk_free=0.001, financing_spread_bps=10.0)
     cash, values = np.array([0.5, -1.0]), np.array([[0.7, -0.2], [1.5, 0.5]])
-    interest, borrow = financing(cash, values, rates)
+    interest, borrow = financing(cash, values, costs)
     assert interest == pytest.approx([0.0005, -0.002])
     assert borrow == pytest.approx([0.002, 0.0])
 

@@ -1,4 +1,4 @@
-"""Figures of performance through time: growth, drawdowns, rolling measures."""
+"""Figures of performance over time: growth, drawdowns, rolling measures."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def drawdown(
     focus: Focus = None,
     theme: Theme = LIGHT,
 ) -> go.Figure:
-    """Distance from the peak, with the worst falls numbered.
+    """Drawdown: loss since the peak, with the deepest ones numbered.
 
     Parameters
     ----------
@@ -101,9 +101,9 @@ def drawdown(
     falls = worst_drawdowns(equity[strategy], worst)
     depth = format_measure("max_drawdown", falls["depth"].iloc[0] if len(falls) else 0.0)
     result = figure(
-        f"Drawdown: worst fall {depth}",
-        "Distance from the highest value so far."
-        + (f" The {len(falls)} deepest falls are shaded and numbered." if len(falls) > 1 else ""),
+        f"Maximum drawdown: {depth}",
+        "Loss since the highest value so far."
+        + (f" The {len(falls)} deepest drawdowns are shaded and numbered." if len(falls) > 1 else ""),
         theme,
         height=320,
         yaxis={"ticksuffix": PERCENT},
@@ -189,8 +189,8 @@ def _rolling_panels(
 ) -> go.Figure:
     """Panels from the top down on one time axis: (heading, values, hover text, unit)."""
     result = figure(
-        f"Rolling {window} sessions: risk and reward through time",
-        "Each point looks back over the window; the line at zero is no reward for risk.",
+        f"Rolling risk and return over {window} sessions",
+        "Each point is computed from the sessions of the window that ends there.",
         theme,
         height=150 * len(panels) + 90,
         legend={"y": 1.05},

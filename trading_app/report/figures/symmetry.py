@@ -30,10 +30,10 @@ def market_distance(tests: Sequence[Mapping[str, Any]], symmetry: str, *, theme:
     The tests are those of `trading_app.evaluation.market_tests`; the symmetry is ``mirror`` or ``exchange``.
     """
     own = [test for test in tests if test["symmetry"] == symmetry]
-    broken = [test["p_value"] <= LEVEL for test in own]
+    rejected = [test["p_value"] <= LEVEL for test in own]
     expected = LEVEL * len(own)
     result = figure(
-        f"{SYMMETRIES[symmetry]}: broken in {sum(broken)} of {len(own)} years",
+        f"{SYMMETRIES[symmetry]}: rejected in {sum(rejected)} of {len(own)} years",
         "Energy distance between the distribution of next-day returns and its transform. Dotted: expected by chance. "
         f"Filled: p ≤ {LEVEL:g}; chance alone fills about {format_number(expected, 'ratio', 1)}.",
         theme,
@@ -50,7 +50,7 @@ def market_distance(tests: Sequence[Mapping[str, Any]], symmetry: str, *, theme:
         customdata=[[test["statistic"], test["p_value"]] for test in own],
         name="Measured",
         marker={
-            "color": [translucent(colour, 0.6 if low else 0.12) for low in broken],
+            "color": [translucent(colour, 0.6 if low else 0.12) for low in rejected],
             "line": {"color": colour, "width": 1.2},
         },
         hovertemplate="%{customdata[0]:.4f}, p = %{customdata[1]:.3f}",

@@ -56,7 +56,7 @@ ERRORS = {
 def test_years_that_broke_a_symmetry_are_filled_and_counted() -> None:
     # 0.05 is the least that 19 permutations can give, and breaks it at that level.
     found = f.market_distance([*years_of(0.01, 0.2, 0.05), *years_of(0.01, symmetry="exchange")], "mirror")
-    assert found.layout.title.text == "Mirror: broken in 2 of 3 years"
+    assert found.layout.title.text == "Mirror: rejected in 2 of 3 years"
     bars, chance = found.data
     assert list(bars.x) == [2000, 2001, 2002]
     assert [colour.endswith(",0.6)") for colour in bars.marker.color] == [True, False, True]
