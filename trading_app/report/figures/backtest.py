@@ -93,7 +93,7 @@ def _intervals(view: BacktestView, theme: Theme, focus: Focus) -> go.Figure:
 
 
 def _rolling(view: BacktestView, theme: Theme, focus: Focus) -> go.Figure:
-    pair = {"strategy": view.strategy, "reference": view.reference}
+    pair: dict[str, Any] = {"strategy": view.strategy, "reference": view.reference}
     return rolling(view.returns, **pair, periods=view.document["periods"], focus=focus, theme=theme)
 
 
