@@ -195,7 +195,7 @@ def stored_config(folder: Path) -> RunConfig:
     """Return the configuration of a stored run, ``config.toml`` in its folder, whatever version wrote it."""
     file = folder / "config.toml"
     values = _read_toml(file)
-    layers = _defaults()
+    layers = asdict(RunConfig())
     _merge(layers, {**values, "sac": {**FORMER_DEFAULTS, **values.get("sac", {})}}, str(file))
     return from_dict(layers)
 
