@@ -186,7 +186,7 @@ def _weight_figures(run: Run, weights: RelaxedWeights | None, view: SymmetryView
         for network in ("actor", "critic")
         if any(layer.startswith(f"{network} ") for layer in weights.layers)
     ]
-    title = "How far each layer has left its symmetry"
+    title = "Deviation of each layer from equivariance"
     progress = recorded_deviations(run)
     trained = len(progress) > 0 and progress["step"].nunique() > 1
     drawn, table = (
@@ -205,7 +205,7 @@ def _weight_figures(run: Run, weights: RelaxedWeights | None, view: SymmetryView
 def _error_figures(errors: Mapping[str, Any] | None) -> list[PageFigure]:
     if errors is None:
         return []
-    title = "How far policy and critic are from equivariance"
+    title = "Equivariance errors of policy and critic"
     drawn = themed(symmetry_figures.equivariance_errors, errors["errors"])
     table = partial(symmetry_figures.errors_table, errors["errors"], errors["seeds"])
     return [PageFigure("errors", title, drawn, table, height=280)]
