@@ -9,11 +9,14 @@ from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from rl_core.checkpoint import load_parameters, load_symmetry, open_checkpoint, save_agent
 from rl_core.config import SACConfig
+from rl_core.errors import ConfigError
 from rl_core.experience.replay import Batch, Metrics
 from rl_core.learner import Gradient, GraphedUpdates, choose_gradient
 from rl_core.networks.base import Shape
@@ -141,6 +144,42 @@ class SAC:
             noise = self.noise.normal("act", self.acts, (*x.shape[1:2], self.symmetry.action_size))
             self.acts += 1
             return self.squash(output, noise)[0]
+
+    def predict(self, observation: npt.ArrayLike, *, seed: int | None = None) -> npt.NDArray[np.float32]:
+        """Return the deterministic actions of one seed in [−1, 1] for network inputs, as arrays.
+
+        Parameters
+        ----------
+        observation
+            A network input, such as a vector [O], or a batch of them [B, O].
+        seed
+            One of the agent's seeds; the first by default.
+
+        Returns
+        -------
+        array
+            [A] for one input, [B, A] for a batch.
+
+        Raises
+        ------
+        ConfigError
+            If the agent has no such seed, or the observation another shape.
+        """
+        chosen = self.seeds[0] if seed is None else seed
+        if chosen not in self.seeds:
+            raise ConfigError(f"seed {chosen} was not trained; the agent has {list(self.seeds)}")
+        x = torch.as_tensor(np.asarray(observation, dtype=np.float32), device=self.device)
+        axes, size = self.symmetry.observation_ndim, self.symmetry.observation.dimension
+        axis = -1 if self.symmetry.plane is None else -axes
+        if x.ndim not in (axes, axes + 1) or x.shape[axis] != size:
+            raise ConfigError(
+                f"observation has shape {list(x.shape)}; {axes} axes are needed, or {axes + 1} for a batch, with "
+                f"{size} numbers along axis {axis}"
+            )
+        batch = x if x.ndim > axes else x[None]
+        actions = self.act(batch.expand(len(self.seeds), *batch.shape), deterministic=True)
+        action: npt.NDArray[np.float32] = actions[self.seeds.index(chosen)].cpu().numpy()
+        return action if x.ndim > axes else action[0]
 
     def precision(self) -> AbstractContextManager[None]:
         """Compute matrix products of float32 numbers as precisely as the settings ask."""

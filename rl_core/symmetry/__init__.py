@@ -15,8 +15,10 @@ from rl_core.symmetry.representations import (
     trivial,
 )
 from rl_core.symmetry.symmetry import Element, Symmetry
+from rl_core.symmetry.symmetry_file import DeclaredSymmetry, load_symmetry_file
 
 __all__ = [
+    "DeclaredSymmetry",
     "Element",
     "Group",
     "Representation",
@@ -24,6 +26,7 @@ __all__ = [
     "cyclic",
     "dihedral",
     "from_generators",
+    "load_symmetry_file",
     "permutation",
     "product",
     "quotient",

@@ -5,6 +5,7 @@ import importlib.util
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -354,3 +355,37 @@ def test_an_agent_with_steerable_convolutions_learns_and_is_saved(kind: str, tmp
     same = SAC.load(tmp_path)
     assert same.config == config
     assert torch.equal(same.act(observation, deterministic=True), agent.act(observation, deterministic=True))
+
+
+def test_predict_returns_the_deterministic_action_of_a_seed_as_an_array() -> None:
+    agent = make("relaxed", seeds=(3, 8), actor_average=0.9)
+    agent.update(batch((3, 8), 0))
+    observations = batch((3, 8), 1).observation[0].numpy()
+    wanted = agent.act(torch.from_numpy(observations).expand(2, -1, -1), deterministic=True)
+    np.testing.assert_array_equal(agent.predict(observations), wanted[0].numpy())
+    np.testing.assert_array_equal(agent.predict(observations, seed=8), wanted[1].numpy())
+    single = agent.predict(observations[0].astype(np.float64).tolist())
+    assert single.shape == (A,)
+    np.testing.assert_allclose(single, wanted[0, 0].numpy(), atol=1e-6)
+
+
+def test_predict_of_rows_and_after_loading(tmp_path: Path) -> None:
+    group = cyclic(2)
+    symmetry = Symmetry(group, sign(group) + trivial(group), sign(group), rows=4)
+    agent = SAC(symmetry, SACConfig(width=8, agent="exact"), (0,))
+    observation = np.random.default_rng(0).normal(size=(4, 2))
+    agent.save(tmp_path)
+    loaded = SAC.load(tmp_path)
+    assert agent.predict(observation).shape == (4,)
+    np.testing.assert_array_equal(loaded.predict(observation[None]), agent.predict(observation[None]))
+    np.testing.assert_allclose(agent.predict(observation * [-1, 1]), -agent.predict(observation), atol=1e-6)
+
+
+def test_predict_refuses_other_shapes_and_seeds() -> None:
+    agent = make()
+    with pytest.raises(
+        ConfigError, match=r"shape \[4\]; 1 axes are needed, or 2 for a batch, with 5 numbers"
+    ):
+        agent.predict(np.zeros(4))
+    with pytest.raises(ConfigError, match=r"seed 1 was not trained; the agent has \[3\]"):
+        agent.predict(np.zeros(SIZE), seed=1)
