@@ -24,7 +24,7 @@ TABLES = {
     "precision": "learning curves with products in bfloat16, against float32",
     "sac": "SAC gradient updates per second, against Stable-Baselines3, SBX and autograd",
     "service": "allocations per second and their latency, one worker",
-    "startup": "seconds of help, of imports, and of loading a large snapshot",
+    "startup": "seconds of help, of imports, of loading a large snapshot and of reading a wide file",
 }
 MODULES = {
     "planted": "benchmarks.learning.planted.cli",

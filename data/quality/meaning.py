@@ -18,8 +18,10 @@ _RATES = re.compile(
     re.IGNORECASE,
 )
 # RF is also the ticker of a bank: its price is above every rate.
-_RISK_FREE = re.compile(r"RF(R|REE)?|.*[ _.-]RF", re.IGNORECASE)
+_RISK_FREE = re.compile(r"RF(R|REE)?|.*[ _.]RF", re.IGNORECASE)
 _HIGHEST_RATE, _HIGHEST_RISK_FREE = 30.0, 1.0
+# A column far below the others with few values is a rate, whatever its name.
+_LOW, _FEW = 0.01, 0.2
 _CALENDAR = re.compile(r"YEAR|MONTH|DAY|WEEK|WEEKDAY|DAY.?OF.?WEEK|QUARTER", re.IGNORECASE)
 _LEAST_COUNTER = 10
 # Share of negative values of returns; a price is negative once in a century.
@@ -37,8 +39,10 @@ def check_meaning(table: RawTable) -> Iterator[Finding]:
     series = {table.symbol(int(rows[0])): (rows, values) for rows, values in _series(table)}
     wrong: dict[str, str] = {}
     returns, relatives = [], []
-    for symbol, (_, values) in series.items():
-        reason = _not_a_price(symbol, values)
+    levels = [float(np.median(np.abs(values))) for _, values in series.values()]
+    usual = float(np.median(levels)) if levels else 0.0
+    for (symbol, (_, values)), level in zip(series.items(), levels, strict=True):
+        reason = _not_a_price(symbol, values, level, usual)
         if reason is not None:
             wrong[symbol] = reason
         elif _are_returns(values):
@@ -76,13 +80,14 @@ def _series(table: RawTable) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             yield part, values[part]
 
 
-def _not_a_price(symbol: str, values: np.ndarray) -> str | None:
-    """Return the reason why a symbol is a rate or a counter, or None."""
-    level = float(np.median(np.abs(values)))
+def _not_a_price(symbol: str, values: np.ndarray, level: float, usual: float) -> str | None:
+    """Return the reason why a symbol is a rate or a counter, or None; levels are medians of absolute values."""
     if _RATES.fullmatch(symbol) and level < _HIGHEST_RATE:
         return f"a rate or yield by its name and level ({level:g} at the median)"
     if _RISK_FREE.fullmatch(symbol) and level < _HIGHEST_RISK_FREE:
         return f"a risk-free rate by its name and level ({level:g} at the median)"
+    if level < _LOW and usual > 1 and len(np.unique(values)) < _FEW * len(values):
+        return f"a rate by its level ({level:g} at the median) and its few values"
     if len(values) >= _LEAST_COUNTER and values[0] in (0, 1) and bool((np.diff(values) == 1).all()):
         return f"a counter from {values[0]:g} to {values[-1]:g}"
     if _CALENDAR.fullmatch(symbol) and bool((values % 1 == 0).all()):

@@ -23,6 +23,7 @@ _ALIASES: dict[str, tuple[str, ...]] = {
         "timestamp",
         "tradedate",
         "tradingdate",
+        "observationdate",
         "day",
         "time",
         "local_time",

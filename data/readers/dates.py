@@ -142,6 +142,11 @@ def _parse_texts(texts: pd.Series, date_format: str | None) -> ParsedDates:
     if date_format is not None:
         stamps = pd.to_datetime(texts, format=date_format, errors="coerce", utc="%z" in date_format)
         return _of_stamps(stamps)
+    if texts.str.fullmatch(r"\d{10}(\d{3})?").all():
+        # Seconds or milliseconds since 1970 in UTC, as interfaces of data providers answer.
+        numbers = texts.astype("int64")
+        seconds = numbers.where(texts.str.len() == 10, numbers // 1000)
+        return _of_stamps(pd.to_datetime(seconds, unit="s", utc=True))
     problems: list[DateProblem] = []
     classes = []
     for pattern, formats in _CLASSES:

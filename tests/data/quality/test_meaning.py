@@ -41,6 +41,7 @@ RATES = {
     "DGS10": 4 + np.cumsum(moves(3)),
     "US10Y Yield": 4 + np.cumsum(moves(4)),
     "risk_free": np.full(len(DAYS), 0.0002),
+    "CASH": np.full(len(DAYS), 0.0001),
     "FEDFUNDS": np.full(len(DAYS), 5.33),
     "spread": moves(5, 1.0),
     "Market return": moves(6),

@@ -57,6 +57,16 @@ def test_a_column_of_times_is_part_of_the_stamp(write: Any) -> None:
     assert list(read_prices([path], options=ReadOptions(zone="Asia/Tokyo")).prices.dates) == list(days)
 
 
+@pytest.mark.parametrize("factor", [1, 1000])
+def test_seconds_since_1970(write: Any, factor: int) -> None:
+    days, utc = stamps("Asia/Tokyo", "0h")
+    rows = (f"{int(at.timestamp()) * factor},{v}\n" for at, v in zip(utc, walk(len(days)), strict=True))
+    path = write("timestamp,close\n" + "".join(rows))
+    with pytest.raises(DataError, match=r"--zone Asia/Tokyo"):
+        read_prices([path])
+    assert list(read_prices([path], options=ReadOptions(zone="Asia/Tokyo")).prices.dates) == list(days)
+
+
 def test_closing_times_of_new_york_by_a_clock_in_tokyo(write: Any) -> None:
     days, tokyo = stamps("America/New_York", "16h", "Asia/Tokyo")
     rows = (f"{at.isoformat()},{v}\n" for at, v in zip(tokyo, walk(len(days)), strict=True))
