@@ -7,13 +7,30 @@ import time
 from typing import Literal
 
 from limits import RateLimitItem, parse
-from limits.storage import storage_from_string
+from limits.storage import MemoryStorage, storage_from_string
 from limits.strategies import MovingWindowRateLimiter
 
 from service.core.problems import Problem
 from service.core.settings import ServiceSettings
 
 Budget = Literal["requests", "jobs", "failures"]
+_EXPIRY_SECONDS = 5.0
+
+
+class _Memory(MemoryStorage):
+    """Counts in this process; expired ones are deleted every few seconds.
+
+    The library starts a thread for that at almost every request, and waits until it runs.
+    """
+
+    STORAGE_SCHEME = ["equitrade-memory"]  # its base class keeps "memory"
+    _next_expiry = 0.0
+
+    def _MemoryStorage__schedule_expiry(self) -> None:  # noqa: N802
+        now = time.monotonic()
+        if now >= self._next_expiry:
+            self._next_expiry = now + _EXPIRY_SECONDS
+            super()._MemoryStorage__schedule_expiry()  # type: ignore[misc]  # private to the library
 
 
 class RateLimits:
@@ -26,7 +43,9 @@ class RateLimits:
     """
 
     def __init__(self, settings: ServiceSettings) -> None:
-        self._limiter = MovingWindowRateLimiter(storage_from_string(settings.rate_limit_storage))
+        uri = settings.rate_limit_storage
+        storage = _Memory() if uri.startswith("memory:") else storage_from_string(uri)
+        self._limiter = MovingWindowRateLimiter(storage)
         self._items: dict[Budget, RateLimitItem] = {
             "requests": parse(settings.rate_limit),
             "jobs": parse(settings.job_rate_limit),
