@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Literal
+from typing import ClassVar, Literal
 
 from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage, storage_from_string
@@ -23,10 +23,10 @@ class _Memory(MemoryStorage):
     The library starts a thread for that at almost every request, and waits until it runs.
     """
 
-    STORAGE_SCHEME = ["equitrade-memory"]  # its base class keeps "memory"
+    STORAGE_SCHEME: ClassVar[list[str]] = ["equitrade-memory"]  # its base class keeps "memory"
     _next_expiry = 0.0
 
-    def _MemoryStorage__schedule_expiry(self) -> None:  # noqa: N802
+    def _MemoryStorage__schedule_expiry(self) -> None:
         now = time.monotonic()
         if now >= self._next_expiry:
             self._next_expiry = now + _EXPIRY_SECONDS

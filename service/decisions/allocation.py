@@ -13,6 +13,7 @@ from service.decisions.context import DecisionContext
 from service.decisions.order_sizing import size_orders
 from service.models.serving import Floats
 from service.schemas.decisions import AllocationRequest, DecisionRequest, Holdings, Sizing
+from trading_app.market.partial_fills import executed_weights
 
 MAX_GROSS = 100.0
 _FLAT = 1e-9
@@ -32,12 +33,17 @@ def held_weights(context: DecisionContext, request: DecisionRequest) -> Floats:
         return np.zeros(len(context.symbols))
     given = holdings.weights if holdings.weights is not None else holdings.shares
     held = _by_symbol(given or {}, context)
+    unpriced = np.flatnonzero((held != 0) & np.isnan(context.closes))
+    if len(unpriced):
+        symbol = context.symbols[unpriced[0]]
+        raise Problem("invalid-holdings", f"{symbol} has no price yet; it cannot be held", symbol=symbol)
     if holdings.weights is None:
-        nav = (holdings.cash or 0.0) + float(held @ context.closes)
+        closes = np.nan_to_num(context.closes)
+        nav = (holdings.cash or 0.0) + float(held @ closes)
         if nav <= 0:
             detail = f"shares and cash are worth {nav:g}; the value of the account must be positive"
             raise Problem("invalid-holdings", detail)
-        held = held * context.closes / nav
+        held = held * closes / nav
     gross = sum(map(abs, held.tolist()))
     if gross > MAX_GROSS:
         raise Problem("invalid-holdings", f"holdings of {gross:g} times the account; at most {MAX_GROSS:g}")
@@ -84,10 +90,11 @@ def _allocation(
 ) -> dict[str, Any]:
     target = _mean_over_seeds(per_seed)
     spread = np.sqrt(_mean_over_seeds(np.square(per_seed - target)))
-    orders = _orders(context.symbols, target, held)
+    reachable = _reachable(context, target, held)
+    orders = _orders(context.symbols, reachable, held)
     cash_after = None
     if request.sizing is not None:
-        cash_after = _size(context, target, held, orders, request.holdings, request.sizing)
+        cash_after = _size(context, reachable, held, orders, request.holdings, request.sizing)
     weights = target.tolist()
     return {
         "weights": dict(zip(context.symbols, weights, strict=True)),
@@ -105,6 +112,14 @@ def _mean_over_seeds(values: Floats) -> Floats:
         total += seed
     mean: Floats = total / len(values)
     return mean
+
+
+def _reachable(context: DecisionContext, target: Floats, held: Floats) -> Floats:
+    """Return the weights that orders lead to [N]: those of idle symbols stay, as in a backtest's fill."""
+    if not context.idle.any():
+        return target
+    reachable: Floats = executed_weights(target, held, ~context.idle, 0.0, context.policy.config.gross_bound)
+    return reachable
 
 
 def _orders(symbols: tuple[str, ...], target: Floats, held: Floats) -> list[dict[str, Any]]:
@@ -135,9 +150,12 @@ def _size(
     shares, cash = _positions(context, held, holdings, sizing.nav)
     lots = _by_symbol(sizing.lot_sizes, context, sizing.lot_size)
     rate = context.promoted.evidence.cost_rate
-    sized = size_orders(target, shares, cash, context.closes, lots, cost_rate=rate)
-    for order, number, price in zip(orders, sized.shares.tolist(), context.closes.tolist(), strict=True):
-        order |= {"shares": number, "price": price, "value": number * price}
+    # What has no price yet is neither held nor ordered.
+    prices = np.where(np.isnan(context.closes), 1.0, context.closes)
+    sized = size_orders(target, shares, cash, prices, lots, cost_rate=rate)
+    rows = zip(orders, sized.shares.tolist(), prices.tolist(), context.closes.tolist(), strict=True)
+    for order, number, price, close in rows:
+        order |= {"shares": number, "price": close, "value": number * price}
     return sized.cash
 
 
@@ -152,7 +170,7 @@ def _positions(
         return _by_symbol(holdings.shares, context), holdings.cash or 0.0
     if nav is None:
         raise Problem("invalid-holdings", "orders in shares need sizing.nav, or holdings.shares and cash")
-    return held * nav / context.closes, nav * (1.0 - float(held.sum()))
+    return np.where(held == 0, 0.0, held * nav / context.closes), nav * (1.0 - float(held.sum()))
 
 
 def _signals(context: DecisionContext, per_seed: Floats) -> list[dict[str, Any]]:

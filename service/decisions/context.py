@@ -18,8 +18,9 @@ from data.calendars import next_session
 from data.errors import DataError
 from service.core.problems import Problem
 from service.models.registry import Promoted
-from service.models.serving import Floats, Policy
+from service.models.serving import Flags, Floats, Policy
 from service.schemas.decisions import DecisionRequest, PricePanel
+from trading_app.market.trading_status import trading_status
 
 FROM_REQUEST = "request"
 _FIELDS = ("open", "high", "low", "close", "adj_close", "volume")
@@ -38,7 +39,9 @@ class DecisionContext:
     session : Timestamp
         The session.
     closes : array [N]
-        Closes of that session, as quoted.
+        Closes of the last session in which each symbol traded, as quoted; NaN before its first trade.
+    idle : array [N]
+        Whether a symbol did not trade in that session and may trade again: its orders must wait.
     warnings : tuple of str
         Warnings for the user of the answer.
     common : dict
@@ -50,6 +53,7 @@ class DecisionContext:
     prices: Prices
     session: pd.Timestamp
     closes: Floats
+    idle: Flags
     warnings: tuple[str, ...]
     common: Mapping[str, Any]
 
@@ -142,7 +146,7 @@ def build_context(
     Raises
     ------
     Problem
-        ``missing-symbol``, ``insufficient-history``, ``stale-data`` or ``invalid-prices``.
+        ``missing-symbol``, ``insufficient-history`` or ``stale-data``.
     """
     prices = _selected(prices, promoted.evidence.symbols)
     position = _sessions_until(prices.dates, age.as_of)
@@ -157,7 +161,7 @@ def build_context(
     staleness = (age.as_of - session.date()).days
     warnings = _warnings(prices, session.date(), staleness, age)
     trade = next_session(prices.dates, session, calendar)
-    common = {
+    common: dict[str, Any] = {
         "model": promoted.id,
         "version": promoted.version,
         "as_of": str(session.date()),
@@ -170,8 +174,12 @@ def build_context(
         "staleness_days": staleness,
         "max_age_days": age.max_age_days,
     }
-    closes = _closes(prices, position - 1)
-    return DecisionContext(promoted, policy, prices, session, closes, tuple(warnings), common)
+    closes, idle, ended = _trading(prices, position, policy.config.delist_after)
+    untraded = [symbol for symbol, waits in zip(prices.symbols, idle | ended, strict=True) if waits]
+    if untraded:
+        common["untraded"] = untraded
+        warnings += _untraded_warnings(prices.symbols, idle, ended, session.date())
+    return DecisionContext(promoted, policy, prices, session, closes, idle, tuple(warnings), common)
 
 
 def _sessions_until(dates: pd.DatetimeIndex, day: date) -> int:
@@ -192,14 +200,29 @@ def _selected(prices: Prices, symbols: tuple[str, ...]) -> Prices:
     return prices.select(symbols)
 
 
-def _closes(prices: Prices, position: int) -> Floats:
-    closes: Floats = prices.fields["close"].to_numpy()[position]
-    if not np.isfinite(closes).all():
-        symbol = prices.symbols[int(np.flatnonzero(~np.isfinite(closes))[0])]
-        day = prices.dates[position].date()
-        detail = f"close of {symbol} is missing on {day}; it cannot be decided on"
-        raise Problem("invalid-prices", detail, symbol=symbol, date=str(day))
-    return closes
+def _trading(prices: Prices, sessions: int, delist_after: int) -> tuple[Floats, Flags, Flags]:
+    """Return the last close of each symbol, whether it is idle, and whether it has ended, after so many sessions."""
+    closes: Floats = prices.fields["close"].to_numpy()[:sessions]
+    volume = prices.fields["volume"].to_numpy()[:sessions] if "volume" in prices.fields else None
+    status = trading_status(closes, volume, delist_after)
+    # The row of the last trade; of a symbol that has not traded yet, the last row.
+    row = sessions - 1 - status.traded[::-1].argmax(axis=0)
+    started = status.traded.any(axis=0)
+    last = np.where(started, closes[row, np.arange(closes.shape[1])], np.nan)
+    ended = started & ~status.available[-1]
+    return last, ~status.traded[-1] & ~ended, ended
+
+
+def _untraded_warnings(symbols: tuple[str, ...], idle: Flags, ended: Flags, session: date) -> list[str]:
+    def named(which: Flags) -> str:
+        return ", ".join(np.array(symbols)[which])
+
+    warnings = []
+    if idle.any():
+        warnings.append(f"untraded: no trade in {named(idle)} on {session}: last price used, no order")
+    if ended.any():
+        warnings.append(f"ended: {named(ended)} traded too long ago: positions are closed at the last price")
+    return warnings
 
 
 def _warnings(prices: Prices, session: date, staleness: int, age: PriceAgePolicy) -> list[str]:

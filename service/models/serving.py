@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from data import Prices
+    from trading_app.market.config import MarketConfig
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 
 class Policy(Protocol):
@@ -27,6 +29,10 @@ class Policy(Protocol):
     @property
     def history(self) -> int:
         """Sessions of prices that a decision needs, the session decided on included."""
+
+    @property
+    def config(self) -> MarketConfig:
+        """Settings of the market that it was trained in."""
 
     def decide(self, prices: Prices, session: pd.Timestamp, held: Floats) -> Floats:
         """Return target weights of each seed [S, B, N] at the close of a session for held weights [B, N].

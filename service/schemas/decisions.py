@@ -155,7 +155,7 @@ class TradeAt(Answer):
 
 
 class Order(Answer):
-    """One order: target minus held."""
+    """One order: target minus held; the target of a symbol that does not trade is the weight held."""
 
     symbol: str
     target_weight: float
@@ -181,10 +181,16 @@ class Decision(Answer):
     )
     max_age_days: int = Field(ge=0, description="Staleness that is accepted without `allow_stale`.")
     warnings: list[str]
+    untraded: list[str] = Field([], description="Symbols that did not trade in `as_of`; absent if all did.")
 
 
 class Allocation(Decision):
-    """Target weights; weights and cash sum to one."""
+    """Target weights; weights and cash sum to one.
+
+    A symbol in `untraded` is valued at its last price and has no order until it trades, so that its order's target is
+    the weight held; the other targets are scaled down where the account could not pay for them. The position in a
+    symbol that has ended is closed at its last price.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -26,6 +26,8 @@ from service.core.problems import PREFIX
 from service.core.settings import Settings, load_settings
 from service.models.admission import Evidence
 from service.state import State
+from trading_app.market.config import MarketConfig
+from trading_app.market.panel import trading_panel
 
 SYMBOLS = ("AAA", "BBB", "CCC")
 HISTORY = 5
@@ -39,9 +41,10 @@ class TiltPolicy:
     symbols: tuple[str, ...]
     base: tuple[float, ...]
     history: int = HISTORY
+    config: MarketConfig = MarketConfig()
 
     def decide(self, prices: Prices, session: pd.Timestamp, held: np.ndarray) -> np.ndarray:
-        closes = prices.fields["close"].to_numpy()
+        closes = trading_panel(prices).close
         day = int(prices.dates.searchsorted(session))
         tilt = np.clip(closes[day] / closes[day - 1] - 1, -0.05, 0.05)
         return np.stack([0.5 * np.array(self.base) + 0.5 * held + k * tilt for k in (1, 2)])

@@ -171,6 +171,36 @@ def swapped() -> dict[str, Any]:
     return given
 
 
+def test_symbol_without_a_trade_is_valued_at_its_last_price_and_has_no_order(service: Any) -> None:
+    account = {"shares": {"AAA": 4, "BBB": 5}, "cash": 100.0}
+    body = {"model": "toy", "prices": replaced("BBB", -1, None), "holdings": account, "sizing": {}}
+    answer = service.client.post(URL, json=body, headers=service.key())
+    assert answer.status_code == 200, answer.text
+    members = answer.json()
+    orders = {order["symbol"]: order for order in members["orders"]}
+    last = body["prices"]["close"]["BBB"][-2]
+    worth = 100.0 + 4 * body["prices"]["close"]["AAA"][-1] + 5 * last
+    assert members["untraded"] == ["BBB"]
+    assert any("BBB" in warning for warning in members["warnings"])
+    assert orders["BBB"]["held_weight"] == orders["BBB"]["target_weight"] == pytest.approx(5 * last / worth)
+    assert (orders["BBB"]["weight_change"], orders["BBB"]["shares"], orders["BBB"]["price"]) == (0, 0, last)
+    assert sum(order["target_weight"] for order in orders.values()) <= 1 + 1e-12
+    assert members["cash_after"] >= 0
+    record = service.state.audit.get(members["id"])
+    assert service.state.decisions.recompute(record) == answer.content
+
+
+def test_symbol_without_any_price_yet_cannot_be_held(service: Any, kind_of: Any) -> None:
+    prices = panel()
+    prices["close"]["CCC"] = [None] * len(prices["dates"])
+    body = {"model": "toy", "prices": prices, "sizing": {"nav": 1000.0}}
+    answer = service.client.post(URL, json=body, headers=service.key()).json()
+    order = answer["orders"][2]
+    assert (answer["untraded"], order["target_weight"], order["shares"]) == (["CCC"], 0, 0)
+    held = body | {"holdings": {"weights": {"CCC": 0.1}}}
+    assert kind_of(service.client.post(URL, json=held, headers=service.key())) == "invalid-holdings"
+
+
 WRONG = {
     "unknown model": ({"model": "nope"}, 404, "unknown-model"),
     "unknown data": ({"data": "nope"}, 404, "unknown-data"),
@@ -182,7 +212,6 @@ WRONG = {
     "negative price": ({"prices": replaced("AAA", 3, -1.0)}, 422, "invalid-prices"),
     "zero price": ({"prices": replaced("AAA", 3, 0)}, 422, "invalid-prices"),
     "text price": ({"prices": replaced("AAA", 3, "1.5")}, 422, "invalid-prices"),
-    "missing last price": ({"prices": replaced("BBB", -1, None)}, 422, "invalid-prices"),
     "unsorted dates": ({"prices": swapped()}, 422, "invalid-prices"),
     "a date twice": ({"prices": panel(dates=["2024-03-28"] * 8)}, 422, "invalid-prices"),
     "ragged": ({"prices": panel(days=8) | {"dates": panel(7)["dates"]}}, 422, "invalid-prices"),

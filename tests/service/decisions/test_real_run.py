@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from data import Prices, SnapshotStore
 from data.errors import DataError
 from service.app import create_app
 from service.core.settings import load_settings
@@ -94,12 +95,26 @@ def test_model_folder_holds_what_inference_needs_and_no_training_state(real: Any
     assert not names & {"training.safetensors", "progress.jsonl", "equity.parquet", "report.html"}
 
 
-def test_replaying_the_backtest_through_the_service_gives_its_weights(real: Any, trained_home: Path) -> None:
+def gaps(prices: Prices) -> Prices:
+    """The prices without KO in single sessions, without GE for a while, and without IBM for good."""
+    close = prices.field("close").copy()
+    for symbol, rows in {"KO": [-20, -15, -1], "GE": range(-18, -3), "IBM": range(-8, 0)}.items():
+        close.iloc[list(rows), close.columns.get_loc(symbol)] = np.nan
+    return Prices.from_frames("gaps", close=close)
+
+
+@pytest.mark.parametrize("gappy", [False, True])
+def test_replaying_the_backtest_through_the_service_gives_its_weights(
+    real: Any, trained_home: Path, gappy: bool
+) -> None:
     """Asked on each day with what the backtest held at that close, the service decides what it decided."""
     from trading_app.backtesting.backtest import backtest
 
     client, state = real
     prices = state.snapshots.get("small")
+    if gappy:
+        prices = gaps(prices)
+        SnapshotStore(trained_home).save(prices, "gaps", provider={"name": "test"})
     policy = load_trained(trained_home / "runs" / "first")
     start, end = prices.dates[-25], prices.dates[-1]
     targets, _ = policy.weights(prices, start, end)
@@ -109,10 +124,13 @@ def test_replaying_the_backtest_through_the_service_gives_its_weights(real: Any,
     for day in targets.index[:-1]:
         body = {
             "model": "live",
+            "data": "gaps" if gappy else "small",
             "as_of": str(day.date()),
             "holdings": {"weights": dict(zip(prices.symbols, held.loc[day].tolist(), strict=True))},
         }
         answer = client.post("/api/v1/allocations", json=body).json()
+        traded = prices.field("close").loc[day].notna()
+        assert answer.get("untraded", []) == list(traded.index[~traded])
         np.testing.assert_allclose(
             list(answer["weights"].values()), targets.loc[day].to_numpy(), rtol=0, atol=2e-6
         )
