@@ -24,6 +24,8 @@ __all__ = ["SURVIVORSHIP_NOTE", "bundled_manifest", "bundled_names", "load_bundl
 
 # Packages that ship the prices, or that decide what the checks find in them.
 _SOURCES = ("equitrade", "skfolio", "arch", "exchange_calendars")
+# Form of the stored manifests: to be raised with every change of their members.
+_FORMAT = "2"
 
 SURVIVORSHIP_NOTE = (
     "Survivor-biased: these 20 constituents were chosen with hindsight among companies that were still "
@@ -129,11 +131,11 @@ def bundled_manifest(name: str, home: Path | None = None) -> dict[str, Any]:
         If there is no dataset of this name.
     """
     file = (home if home is not None else home_directory()) / "cache" / f"{name}.json"
-    sources = {**package_versions(_SOURCES), "findings": ", ".join((*ERRORS, *WARNINGS))}
-    with suppress(OSError, ValueError, KeyError):
+    sources = {**package_versions(_SOURCES), "findings": ", ".join((*ERRORS, *WARNINGS)), "format": _FORMAT}
+    with suppress(OSError, ValueError, KeyError, TypeError):
         stored = json.loads(file.read_text(encoding="utf-8"))
-        if stored["sources"] == sources:
-            manifest: dict[str, Any] = stored["manifest"]
+        manifest: dict[str, Any] = stored["manifest"]
+        if stored["sources"] == sources and isinstance(manifest, dict):
             return manifest
     manifest = _manifest(name)
     with suppress(OSError):  # a read-only home: computed again by the next process

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import ClassVar, Literal
+from typing import Literal
 
 from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage, storage_from_string
@@ -23,7 +23,7 @@ class _Memory(MemoryStorage):
     The library starts a thread for that at almost every request, and waits until it runs.
     """
 
-    STORAGE_SCHEME: ClassVar[list[str]] = ["equitrade-memory"]  # its base class keeps "memory"
+    STORAGE_SCHEME = ["equitrade-memory"]  # noqa: RUF012  # its base class keeps "memory"
     _next_expiry = 0.0
 
     def _MemoryStorage__schedule_expiry(self) -> None:

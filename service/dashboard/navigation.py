@@ -24,10 +24,11 @@ async def nowhere(path: str, request: Request, _session: LoggedIn) -> Response:
 
 
 def warm_pages(state: State) -> None:
-    """Read what the first view of a page would wait for: the templates and the newest backtest."""
+    """Read what the first view of a page would wait for: templates, the newest backtest, checks of bundled data."""
     for name in environment().list_templates(extensions=["html"]):
         environment().get_template(name)
     run.warm(state)
+    data.warm(state)
 
 
 def add_dashboard(app: FastAPI) -> None:

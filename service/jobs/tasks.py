@@ -167,15 +167,24 @@ def _backtest_baseline(parameters: Mapping[str, Any], job: JobContext) -> Backte
     from trading_app.backtesting.backtest import backtest as run_backtest
     from trading_app.backtesting.baselines import baseline
     from trading_app.backtesting.summary import evidence
+    from trading_app.experiments.config import load_config
     from trading_app.experiments.out_of_sample import with_costs
-    from trading_app.market.costs import CostModel
 
     name, start, end = str(parameters["strategy"]), parameters.get("start"), parameters.get("end")
     weigh = baseline(name)
     prices = Snapshots(job.settings.home).get(parameters["data"])
     weights = weigh(prices, start, end)
-    costs = with_costs(CostModel(), parameters.get("costs_bps"))
-    results = run_backtest(prices, {name: weights}, costs=costs, start=start, end=end)
+    config = load_config(None, os.environ)
+    results = run_backtest(
+        prices,
+        {name: weights},
+        costs=with_costs(config.costs, parameters.get("costs_bps")),
+        start=start,
+        end=end,
+        fill=config.market.fill,
+        delist_after=config.market.delist_after,
+        delisting_return=config.market.delisting_return,
+    )
     result = results.strategy(name)
     paid = result.costs.assign(turnover=result.turnover)
     return BacktestResult(evidence(results), results.equity, name, result.weights, paid, result.trades)

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ class TiltPolicy:
     symbols: tuple[str, ...]
     base: tuple[float, ...]
     history: int = HISTORY
-    config: MarketConfig = MarketConfig()
+    config: MarketConfig = field(default_factory=MarketConfig)
 
     def decide(self, prices: Prices, session: pd.Timestamp, held: np.ndarray) -> np.ndarray:
         closes = trading_panel(prices).close

@@ -24,7 +24,7 @@ from trading_app.files import RunError
 from trading_app.report.figures import comparison as figures
 from trading_app.report.tables import Cell, Table, interval_text
 from trading_app.report.theme import label_of
-from trading_app.report.verdict import p_value, percent_chance
+from trading_app.report.verdict import p_value, percent_chance, verdict
 from trading_app.runs.backtests import SavedBacktest, load_backtest
 
 if TYPE_CHECKING:
@@ -151,6 +151,7 @@ def _context(state: State, choice: Choice) -> dict[str, Any]:
         "table": _table(compared),
         "against": label_of(_against(compared) or "").lower(),
         "differences": _differences(compared),
+        "verdicts": {name: verdict(saved.document).sentence for name, saved in compared.backtests.items()},
     }
 
 

@@ -58,6 +58,11 @@ async def data_figure(
     return await state.run(answer)
 
 
+def warm(state: State) -> None:
+    """Check the bundled datasets, so that the first view of the page does not wait for it; once in a home."""
+    datasets(SnapshotStore(state.settings.home))
+
+
 def _context(state: State, name: str) -> dict[str, Any]:
     found = datasets(SnapshotStore(state.settings.home))
     chosen = choose(found, name)

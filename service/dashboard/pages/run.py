@@ -15,7 +15,13 @@ from service.dashboard.figures import Gallery, figure_file, gallery
 from service.dashboard.layout import page_router
 from service.dashboard.pages.login import LoggedIn
 from service.dashboard.render import page
-from service.dashboard.views.run import backtest_figures, load_shown, progress_figures, training_figures
+from service.dashboard.views.run import (
+    backtest_figures,
+    load_shown,
+    progress_figures,
+    training_figures,
+    without_backtest,
+)
 from service.dashboard.views.selection import View, ViewDep, Zoom, presets
 from trading_app.evaluation.labels import MEASURES
 from trading_app.report import tables
@@ -91,7 +97,7 @@ def _context(state: State, name: str, view: View) -> dict[str, Any]:
         "manifest_json": json.dumps(dict(run.manifest), indent=2, ensure_ascii=False, default=str),
     }
     if run.metrics is None:
-        return context
+        return context | {"next_step": without_backtest(run)}
     shown = load_shown(run, view.strategy, view.start, view.end)
     return context | {"shown": shown, **_words(shown, view)}
 

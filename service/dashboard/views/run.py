@@ -118,9 +118,16 @@ def backtested_at(run: Run) -> int:
     try:
         return (run.path / "metrics.json").stat().st_mtime_ns
     except FileNotFoundError:
-        raise RunError(
-            f"run {run.name!r} has no backtest yet; `equitrade backtest {run.name}` makes one"
-        ) from None
+        raise RunError(without_backtest(run)) from None
+
+
+def without_backtest(run: Run) -> str:
+    """Return the sentence on a run without a backtest: the command that comes next."""
+    try:
+        run.require_finished()
+    except RunError as error:
+        return str(error)
+    return f"run {run.name!r} has no backtest yet; `equitrade backtest {run.name}` makes one"
 
 
 def in_range(whole: ShownBacktest, start: date | None, end: date | None) -> ShownBacktest:

@@ -13,6 +13,7 @@ import numpy as np
 from data.errors import DataError
 from rl_core.errors import ConfigError
 from service.dashboard.figures import PageFigure, themed
+from service.dashboard.views.run import without_backtest
 from trading_app.evaluation.labels import format_number
 from trading_app.experiments.equivariance import (
     RelaxedWeights,
@@ -116,9 +117,7 @@ def read_agent(run: Run, view: SymmetryView) -> AgentSymmetry:
     except DataError as error:
         errors, missing["errors"] = None, _without_path(error, run)
     if errors is None:
-        missing.setdefault(
-            "errors", f"`equitrade backtest {run.name}` measures them on the dates of the backtest."
-        )
+        missing.setdefault("errors", f"They are measured by a backtest: {without_backtest(run)}.")
     elif not errors["errors"]:
         errors, missing["errors"] = None, "With one asset and no mirror there is no symmetry to measure."
     figures = [*_weight_figures(run, weights, view), *_error_figures(errors)]

@@ -112,7 +112,17 @@ def test_manifest_of_other_package_versions_is_computed_again(tmp_path: Path) ->
     stored["sources"]["skfolio"] = "0"
     file.write_text(json.dumps({**stored, "manifest": {}}))
     assert bundled_manifest("factors-5", tmp_path) == manifest
-    file.write_text("{")
+    for damaged in ("{", "[]", "null", json.dumps({**stored, "manifest": None})):
+        file.write_text(damaged)
+        assert bundled_manifest("factors-5", tmp_path) == manifest
+
+
+def test_manifest_of_another_form_is_computed_again(tmp_path: Path) -> None:
+    manifest = bundled_manifest("factors-5", tmp_path)
+    file = tmp_path / "cache" / "factors-5.json"
+    stored = json.loads(file.read_text())
+    del stored["sources"]["format"]
+    file.write_text(json.dumps({**stored, "manifest": {"findings": []}}))
     assert bundled_manifest("factors-5", tmp_path) == manifest
 
 

@@ -220,6 +220,14 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
+def test_baseline_pays_the_configured_costs(service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EQUITRADE_COSTS__COMMISSION_BPS", "7")
+    state = service.state
+    job = submit(state.jobs, strategy="equal-weight", data="toy")
+    perform(state.settings, state.jobs, state.jobs.claim("here"))
+    assert state.jobs.result(state.jobs.get(job))["metrics"]["costs"]["commission_bps"] == 7
+
+
 def test_baseline_runs_in_a_process_and_gives_its_result_by_link(service: Any) -> None:
     header = service.key("run")
     body = {"strategy": "equal-weight", "data": "toy", "costs_bps": 3}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 from typing import Any
 
 import pandas as pd
 import pytest
+
+from trading_app.report.verdict import verdict
 
 
 def test_newest_runs_are_shown_beside_the_reference(desk: Any) -> None:
@@ -33,6 +36,13 @@ def test_table_has_intervals_p_values_and_trials(desk: Any) -> None:
     assert f"{metrics['strategies']['agent']['metrics']['sharpe']:.2f}".replace("-", "−") in text
     assert '<th scope="col">Trials</th>' in text
     assert "alpha</label>" not in text.split("<table")[1]
+
+
+def test_verdict_of_each_run_is_shown(desk: Any) -> None:
+    text = html.unescape(desk.get("/dashboard/compare?run=alpha&run=beta"))
+    for run in ("alpha", "beta"):
+        document = json.loads((desk.home / f"runs/{run}/metrics.json").read_text())
+        assert verdict(document).sentence in text
 
 
 @pytest.mark.parametrize("measure", ["sharpe", "cagr", "break_even_bps", "turnover"])

@@ -118,6 +118,17 @@ def test_run_without_a_backtest_shows_its_training(desk: Any) -> None:
     assert desk.figure("/dashboard/run/fresh/figures/training-alpha.json")["data"]
 
 
+def test_unfinished_run_is_to_be_continued_not_backtested(desk: Any) -> None:
+    assert "equitrade backtest fresh" in desk.get("/dashboard/run?run=fresh")
+    run = open_run("fresh", desk.home)
+    manifest = {name: value for name, value in run.manifest.items() if name != "finished_at"}
+    (run.path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    for page in ("run", "symmetry", "compare"):
+        text = desk.get(f"/dashboard/{page}?run=fresh")
+        assert "equitrade train --resume --name fresh" in text, page
+        assert "equitrade backtest fresh" not in text, page
+
+
 def test_walk_forward_run_shows_the_training_of_its_folds(desk: Any) -> None:
     run = open_run("fresh", desk.home)
     manifest = dict(run.manifest) | {"folds": [run.manifest["split"]] * 2}

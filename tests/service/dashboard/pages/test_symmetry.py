@@ -30,7 +30,7 @@ def write_run(home: Path, name: str = "first", kind: str = "relaxed", created: s
     folder = home / "runs" / name
     folder.mkdir(parents=True)
     manifest = {
-        "name": name, "created_at": created, "agent": kind, "seeds": [4, 7], "config": {},
+        "name": name, "created_at": created, "finished_at": created, "agent": kind, "seeds": [4, 7], "config": {},
         "data": {"name": "toy", "hash": "a" * 64, "symbols": SYMBOLS},
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(manifest))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from datetime import timedelta
 from typing import Any
 
@@ -37,6 +37,17 @@ def test_model_without_an_allocation_offers_to_ask(desk: Any) -> None:
     assert {record.key_id for record in records} == {"user:ann"}
     desk.post("/dashboard/ask", model="toy")
     assert len(desk.service.state.audit.latest()) == 3
+
+
+def test_verdict_is_shown_or_how_to_store_it(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "equitrade models promote toy-run" in desk.get("/dashboard")
+    sentence = "Earned less than equal weight after costs."
+    served = [
+        replace(promoted, evidence=replace(promoted.evidence, verdict=sentence))
+        for promoted in desk.service.state.registry.served()
+    ]
+    monkeypatch.setattr(desk.service.state.registry, "served", lambda: served)
+    assert sentence in desk.get("/dashboard")
 
 
 def test_allocation_is_shown_with_its_spread_and_change(desk: Any) -> None:
