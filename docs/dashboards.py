@@ -94,7 +94,7 @@ def log_in(page: Any, url: str) -> None:
         page.get_by_label("What to backtest").select_option("strategy:momentum")
         page.get_by_label("Prices to backtest on").select_option("sp500-20")
         page.get_by_label("From").fill("2016-01-04")
-        page.get_by_label("Costs").fill("5")
+        page.get_by_label("Costs, bp").fill("5")
         page.get_by_role("button", name="Start backtest").click()
         page.get_by_text("succeeded").wait_for(timeout=180_000)
 
