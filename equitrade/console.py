@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import typer
 
@@ -21,6 +21,7 @@ __all__ = [
     "option_arguments",
     "print_json",
     "print_table",
+    "progress_bar",
     "run_command",
     "say",
     "text_table",
@@ -37,6 +38,15 @@ HomeOption = Annotated[
         show_default="./equitrade_home",
     ),
 ]
+
+
+class Progress(Protocol):
+    """Progress of a training: steps taken, and the latest evaluation by name."""
+
+    @property
+    def step(self) -> int: ...
+    @property
+    def evaluation(self) -> Mapping[str, Sequence[float]] | None: ...
 
 
 def say(text: str) -> None:
@@ -81,6 +91,35 @@ def working(text: str) -> Iterator[None]:
 
     with Console(stderr=True).status(text):
         yield
+
+
+@contextmanager
+def progress_bar(label: str, total: int) -> Iterator[Callable[[Progress], None]]:
+    """Show a progress bar on standard error; yields a callback for a training."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("steps,"),
+        TimeRemainingColumn(),
+        TextColumn("left  {task.fields[latest]}"),
+    )
+    bar = Bar(*columns, console=Console(stderr=True))
+    task = bar.add_task(label, total=total, latest="")
+
+    def update(progress: Progress) -> None:
+        # Started with the first step, so that an error of the input is printed without a bar.
+        bar.start()
+        bar.update(task, completed=progress.step, latest=_latest(progress.evaluation))
+
+    try:
+        yield update
+    finally:
+        bar.stop()
 
 
 def run_command(app: typer.Typer, arguments: Sequence[str] | None = None, name: str | None = None) -> int:
@@ -142,6 +181,17 @@ def option_arguments(context: typer.Context, **changes: Any) -> list[str]:
             elif item not in (None, ""):
                 arguments.append(f"{parameter.opts[0]}={item}")
     return arguments
+
+
+def _latest(evaluation: Mapping[str, Any] | None) -> str:
+    """Return a short text on the newest evaluation, averaged over seeds."""
+    if not evaluation:
+        return ""
+    parts = []
+    for name, values in evaluation.items():
+        mean = sum(float(v) for v in values) / len(values)
+        parts.append(f"{name.replace('_', ' ')} {mean:.3g}")
+    return ", ".join(parts[:2])
 
 
 def _line(text: str) -> str:

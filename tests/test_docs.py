@@ -1,9 +1,10 @@
-"""Every command that the README and the docs show in a console block runs, in order, on a fresh home."""
+"""Commands that the README and the docs show in console blocks run, in order, on a fresh home; so does the Python."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,10 @@ PAGES = (
     "docs/how-to/data.md",
     "docs/how-to/configure.md",
     "docs/how-to/evidence.md",
+    "docs/how-to/symmetry-file.md",
+    "docs/how-to/gymnasium.md",
 )
+PENDULUM = ROOT / "rl_core" / "gymnasium" / "symmetries" / "pendulum.toml"
 # The same commands on less work: a reader's run takes minutes, a test's seconds.
 SMALL = {
     "EQUITRADE_TRAINING__STEPS": "12",
@@ -35,6 +39,11 @@ def commands(text: str) -> list[str]:
     return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
 
 
+def python(text: str) -> str:
+    """All Python blocks as one program."""
+    return "\n".join(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL))
+
+
 def configuration(text: str) -> str | None:
     """The TOML block that names its file ``run.toml``, for pages whose commands use it."""
     found = re.search(r"```toml\n# run.toml\n(.*?)```", text, flags=re.DOTALL)
@@ -49,6 +58,7 @@ def test_commands_of_page_run(page: str, tmp_path: Path) -> None:
     toml = configuration(text)
     if toml is not None:
         (tmp_path / "run.toml").write_text(toml, encoding="utf-8")
+    shutil.copy(PENDULUM, tmp_path)
     bin_directory = Path(sys.executable).parent
     environment = {
         **os.environ,
@@ -63,6 +73,16 @@ def test_commands_of_page_run(page: str, tmp_path: Path) -> None:
             line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240
         )
         assert done.returncode == 0, f"{page}: `{line}` ended with {done.returncode}:\n{done.stderr[-2000:]}"
+    code = python(text).replace("10_000", "12")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{page}: {done.stderr[-2000:]}"
+
+
+def test_the_symmetry_file_of_the_docs_is_the_one_of_the_package() -> None:
+    text = (ROOT / "docs/how-to/symmetry-file.md").read_text(encoding="utf-8")
+    assert f"```toml\n{PENDULUM.read_text(encoding='utf-8')}```" in text
 
 
 def test_links_between_pages_resolve() -> None:
@@ -75,8 +95,7 @@ def test_links_between_pages_resolve() -> None:
 
 def test_python_of_the_groups_page_runs() -> None:
     text = (ROOT / "docs/how-to/groups.md").read_text(encoding="utf-8")
-    code = "\n".join(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run([sys.executable, "-c", python(text)], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
 
 

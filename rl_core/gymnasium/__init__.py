@@ -1,7 +1,8 @@
-"""Gymnasium environments with a declared symmetry: training in them, and tests of what was declared."""
+"""Gymnasium environments with a declared symmetry: training in them, and tests of what was declared.
 
-from __future__ import annotations
+Names are imported when they are first used, so that commands start quickly; `__init__.pyi` lists them.
+"""
 
-from rl_core.gymnasium.env import GymnasiumEnv
+import lazy_loader
 
-__all__ = ["GymnasiumEnv"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

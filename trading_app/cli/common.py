@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from rl_core.training import Progress
     from trading_app.experiments.config import RunConfig
 
 # Settings of training; a value that is not given comes from the environment, the file or the defaults.
@@ -82,43 +80,3 @@ def measure_cells(entry: Mapping[str, Any], measures: Sequence[str]) -> list[str
 def signed(value: float) -> str:
     """Return a number with its sign and two decimals."""
     return f"{value:+.2f}".replace("-", "−")
-
-
-@contextmanager
-def progress_bar(label: str, total: int) -> Iterator[Any]:
-    """Show a progress bar on standard error; yields a callback for `rl_core.training`."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("steps,"),
-        TimeRemainingColumn(),
-        TextColumn("left  {task.fields[latest]}"),
-    )
-    bar = Bar(*columns, console=Console(stderr=True))
-    task = bar.add_task(label, total=total, latest="")
-
-    def update(progress: Progress) -> None:
-        # Started with the first step, so that an error of the input is printed without a bar.
-        bar.start()
-        bar.update(task, completed=progress.step, latest=latest(progress.evaluation))
-
-    try:
-        yield update
-    finally:
-        bar.stop()
-
-
-def latest(evaluation: Mapping[str, Any] | None) -> str:
-    """Return a short text on the newest evaluation, averaged over seeds."""
-    if not evaluation:
-        return ""
-    parts = []
-    for name, values in evaluation.items():
-        mean = sum(float(v) for v in values) / len(values)
-        parts.append(f"{name.replace('_', ' ')} {mean:.3g}")
-    return ", ".join(parts[:2])

@@ -24,7 +24,7 @@ from equitrade.console import run_command
 from equitrade.errors import EquitradeError
 
 GROUP = "equitrade.commands"
-ORDER = ("demo", "data", "train", "backtest", "walk-forward", "compare", "report", "symmetry", "tune")
+ORDER = ("demo", "data", "train", "backtest", "walk-forward", "compare", "report", "symmetry", "tune", "gym")
 
 
 class LazyGroup(TyperGroup):

@@ -1,4 +1,4 @@
-"""Measure the distance of a market from the long/short mirror and from exchangeable assets."""
+"""Measure the distance of a market from its symmetries, or check a declared symmetry of an environment."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from typing import Annotated
 import typer
 
 from equitrade.console import HomeOption, JsonOption, print_json, print_table, say, working
+from rl_core.gymnasium.cli import check
 from trading_app.cli.common import EndOption, StartOption, home_directory
 
 app = typer.Typer(help=__doc__)
+app.command("check")(check)
 
 
-@app.command()
+@app.callback(invoke_without_command=True)
 def symmetry(
+    context: typer.Context,
     data: Annotated[str, typer.Option("--data", help="Bundled dataset, snapshot or file.")] = "sp500-20",
     start: StartOption = None,
     end: EndOption = None,
@@ -30,6 +33,8 @@ def symmetry(
 
     The p-value is that of a block-permutation test: a small one means that the symmetry did not hold in that year.
     """
+    if context.invoked_subcommand is not None:
+        return
     from data.loading import load_prices
     from trading_app.evaluation.market_tests import market_document, save_tests
 

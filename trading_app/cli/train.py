@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from equitrade.console import HomeOption, JsonOption, print_json, say
+from equitrade.console import HomeOption, JsonOption, print_json, progress_bar, say
 from trading_app.cli.common import (
     AgentOption,
     ConfigOption,
@@ -18,7 +18,6 @@ from trading_app.cli.common import (
     SeedsOption,
     StepsOption,
     home_directory,
-    progress_bar,
     settings_of,
 )
 

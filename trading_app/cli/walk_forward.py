@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from equitrade.console import HomeOption, JsonOption, say
+from equitrade.console import HomeOption, JsonOption, progress_bar, say
 from trading_app.cli.common import (
     AgentOption,
     ConfigOption,
@@ -18,7 +18,6 @@ from trading_app.cli.common import (
     StepsOption,
     TrialsOption,
     home_directory,
-    progress_bar,
     settings_of,
 )
 

@@ -139,6 +139,21 @@ def test_symmetry_answers_year_by_year(command: Command, tmp_path: Path) -> None
     assert not (tmp_path / "home" / "symmetry").exists()
 
 
+def test_symmetry_check_names_the_wrong_entry_of_an_environment(command: Command, tmp_path: Path) -> None:
+    text = 'group = "C2"\n[observation]\ncos = "cos"\nsin = "-sin"\nspeed = "-speed"\n[action]\ntorque = "-torque"\n'
+    (tmp_path / "mirror.toml").write_text(text, encoding="utf-8")
+    arguments = ("symmetry", "check", "--env", "Pendulum-v1", "--symmetry", "mirror.toml")
+    code, out, _ = command(*arguments)
+    assert code == 0
+    assert "64 pairs of transitions" in out
+    (tmp_path / "mirror.toml").write_text(text.replace('"-speed"', '"speed"'), encoding="utf-8")
+    code, out, err = command(*arguments, "--json")
+    assert code == 2
+    assert json.loads(out)["entries"][0]["wrong"]
+    assert 'mirror.toml: observation entry speed = "speed" is wrong, speed = "-speed" fits' in err
+    assert len(err.strip().splitlines()) == 1
+
+
 def test_symmetry_is_kept_where_the_dashboard_finds_it(command: Command, tmp_path: Path) -> None:
     arguments = ("symmetry", "--data", "factors-5", "--start", "2021-06-01", "--permutations", "19", "--save")
     code, out, err = command(*arguments)
