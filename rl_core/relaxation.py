@@ -9,7 +9,10 @@ the halves gives the reliability s = 2a / (1 + a) of the whole, which is the fac
 (Efron & Morris 1975). The part 1 − s of the gradient at the symmetric point is taken off the gradient that trains:
 where the loss is quadratic, relaxed weights then come to rest at s times the deviation that fits the data best.
 
-There is no strength to choose. A rule is one class; `register_rule` adds others.
+Steps are as large as the evidence, too: the step of each effect is multiplied by its s, so that noise of the gradient
+does not move what has no evidence, and a deviation that has lost its evidence decays. An agent thus starts symmetric,
+stays so while the data show nothing else, and has no strength to choose. A rule is one class; `register_rule` adds
+others.
 
 Axes: K copies, L banks, N rows, G group.
 """
@@ -47,7 +50,10 @@ class Rule(Protocol):
         """See the batch and the noise of the coming gradient."""
 
     def correct(self) -> None:
-        """Change the gradient buffer."""
+        """Change the gradient buffer, before the optimiser's step."""
+
+    def settle(self) -> None:
+        """Change the relaxed weights, after the optimiser's step."""
 
     def state_dict(self) -> Mapping[str, Tensor]:
         """Return the state."""
@@ -68,6 +74,9 @@ class Free:
     def correct(self) -> None:
         """Do nothing."""
 
+    def settle(self) -> None:
+        """Do nothing."""
+
     def state_dict(self) -> Mapping[str, Tensor]:
         """Return no state."""
         return {}
@@ -77,80 +86,108 @@ class Free:
 
 
 class Evidence:
-    """Shrinkage of the critics' relaxed weights by what two halves of the data agree on.
+    """Shrinkage of relaxed weights by what two halves of the data agree on.
 
-    The actor follows its critics, so its weights need no evidence of their own.
+    Gradients are looked at in the critics, which learn from the data; the actor learns from its critics, and its steps
+    are multiplied by the mean s of their layers.
 
     Parameters
     ----------
     agent
-        Its critics' relaxed weights are [K, L, G], or with rows [K, L, N, G].
+        Its relaxed weights are [K, L, G], or with rows [K, L, N, G].
 
     Attributes
     ----------
-    reliability : list of Tensor [effects, K]
-        s of each layer and effect (see `effects`); the same for all critics of a seed. Empty before the first look.
+    reliability : Tensor [layers, effects, S]
+        s of each layer of the critics and each effect (see `effects`), 0 before the first looks.
     """
 
     def __init__(self, agent: SAC) -> None:
-        self._agent = agent
-        self._weights = list(agent.critic.relaxed_parameters())
-        self._seeds = len(agent.seeds)
-        self._means = [torch.zeros(2, *w.shape, device=w.device) for w in self._weights]
-        self._corrections = [torch.zeros_like(w) for w in self._weights]
+        self._agent, self._seeds = agent, len(agent.seeds)
+        self._critic = list(agent.critic.relaxed_parameters())
+        self._all = [*self._critic, *agent.actor.relaxed_parameters()]
+        self._means = [torch.zeros(2, *w.shape, device=w.device) for w in self._critic]
+        self._corrections = [torch.zeros_like(w) for w in self._critic]
         self._looks = torch.zeros((), dtype=torch.int64)
-        self.reliability: list[Tensor] = []
+        kinds = len(effects(self._all[0].detach())) if self._all else 1
+        self.reliability = torch.zeros(len(self._critic), kinds, self._seeds, device=agent.device)
+        # Factors of steps [effects, K, 1, …], and the weights before a step.
+        self._factors = [torch.zeros(kinds, len(w), *[1] * (w.ndim - 1), device=w.device) for w in self._all]
+        self._before = [torch.zeros_like(w) for w in self._all]
+        rates = {"actor": agent.config.actor_lr, "critic": agent.config.critic_lr}
+        fast = agent.config.relaxed_lr_multiplier
+        critics = len(self._critic)
+        self._decays = [fast * rates["critic" if i < critics else "actor"] for i in range(len(self._all))]
 
     def prepare(self, batch: Batch, noise: Tensor) -> None:
         """Look at the gradient at the symmetric point, once in `EVERY` updates."""
-        if not self._weights or self._agent.updates % EVERY:
+        if not self._critic or self._agent.updates % EVERY:
             return
         self._looks += 1
         looks = int(self._looks)
-        with _symmetric(self._weights):
+        with _symmetric(self._critic):
             half = batch.action.shape[1] // 2
             for side, part in enumerate((slice(0, half), slice(half, 2 * half))):
                 self._agent.gradient(Batch(*(x[:, part] for x in batch)), noise[:, :, part])
-                for mean, weight in zip(self._means, self._weights, strict=True):
+                for mean, weight in zip(self._means, self._critic, strict=True):
                     assert weight.grad is not None
                     mean[side].lerp_(weight.grad, 1.0 / min(looks, HORIZON))
-        self._weigh(looks)
+        if looks >= FIRST:
+            self._weigh()
+
+    def _weigh(self) -> None:
+        """Compute the reliability of each layer's effects, corrections and factors."""
+        for i, (mean, correction) in enumerate(zip(self._means, self._corrections, strict=True)):
+            first, second = effects(mean[0]), effects(mean[1])
+            # All critics of a seed have seen the same data.
+            agreed = (first * second).view(len(first), self._seeds, -1).sum(2)
+            size = (first**2 + second**2).view(len(first), self._seeds, -1).sum(2) / 2
+            share = (agreed / size.clamp_min(1e-30)).clamp(0.0, 1.0)
+            self.reliability[i] = 2 * share / (1 + share)
+            factor = _of_copies(self.reliability[i], correction)
+            self._factors[i].copy_(factor)
+            correction.copy_(((1 - factor) * (first + second) / 2).sum(0))
+        typical = self.reliability.mean(0)
+        for factor, weight in zip(
+            self._factors[len(self._critic) :], self._all[len(self._critic) :], strict=True
+        ):
+            factor.copy_(_of_copies(typical, weight))
 
     def correct(self) -> None:
-        """Take the unreliable part of the gradient at the symmetric point off the gradient."""
-        for weight, correction in zip(self._weights, self._corrections, strict=True):
+        """Take the unreliable part of the gradient at the symmetric point off the critics' gradient."""
+        for weight, correction in zip(self._critic, self._corrections, strict=True):
             assert weight.grad is not None
             weight.grad.sub_(correction)
+        for before, weight in zip(self._before, self._all, strict=True):
+            before.copy_(weight.detach())
 
-    def _weigh(self, looks: int) -> None:
-        """Compute the reliability of each layer's effects, and the corrections."""
-        self.reliability = []
-        for mean, correction in zip(self._means, self._corrections, strict=True):
-            first, second = effects(mean[0]), effects(mean[1])
-            agreed, size = (first * second).flatten(2).sum(2), (first**2 + second**2).flatten(2).sum(2) / 2
-            # All critics of a seed have seen the same data.
-            both = torch.stack([agreed, size]).view(2, len(first), self._seeds, -1)
-            agreement = both[0].sum(2) / both[1].sum(2).clamp_min(1e-30)
-            share = agreement.clamp(0.0, 1.0).repeat_interleave(both.shape[3], dim=1)
-            reliability = 2 * share / (1 + share)
-            self.reliability.append(reliability)
-            if looks >= FIRST:
-                doubt = (1 - reliability).view(*reliability.shape, *[1] * (correction.ndim - 1))
-                correction.copy_((doubt * (first + second) / 2).sum(0))
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Shorten the steps to the reliable share, and let deviations without evidence decay."""
+        for weight, before, factor, rate in zip(
+            self._all, self._before, self._factors, self._decays, strict=True
+        ):
+            step = factor * effects(weight - before)
+            deviation = effects(before) * (1 - rate * (1 - factor) ** 4)
+            weight.copy_(group_mean(weight) + (deviation + step).sum(0))
 
     def state_dict(self) -> Mapping[str, Tensor]:
-        """Return averages, corrections and the number of looks."""
-        named = {f"mean.{i}": mean for i, mean in enumerate(self._means)}
-        return {
-            **named,
-            **{f"correction.{i}": c for i, c in enumerate(self._corrections)},
-            "looks": self._looks,
-        }
+        """Return averages, corrections, factors and the number of looks."""
+        named = {"looks": self._looks, "reliability": self.reliability}
+        for name in ("means", "corrections", "factors"):
+            named |= {f"{name}.{i}": value for i, value in enumerate(getattr(self, f"_{name}"))}
+        return named
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Continue from a `state_dict`."""
         for name, own in self.state_dict().items():
             own.copy_(state[name])
+
+
+def _of_copies(values: Tensor, weight: Tensor) -> Tensor:
+    """Spread values of seeds [effects, S] over the copies of a weight, [effects, K, 1, …]."""
+    spread = values.repeat_interleave(len(weight) // values.shape[1], dim=1)
+    return spread.view(*spread.shape, *[1] * (weight.ndim - 1))
 
 
 class _symmetric:

@@ -326,6 +326,7 @@ class SAC:
     def descend(self) -> None:
         """Step along the gradients in the buffer, and let the target follow the critic."""
         self.optimizer.step()
+        self.relaxation.settle()
         self._decay_relaxed_weights()
         self.target_values.lerp_(self.critic_values, self.config.tau)
         if self.average is not None:

@@ -25,10 +25,8 @@ from rl_core.random import Noise
 
 __all__ = ["HeldByDay", "MakesTransitions", "disturb", "fit_rewards"]
 
-ANYTHING = 0.1
-"""Share of holdings, and of actions, that are drawn from the whole range."""
 DISTURBANCE = 0.1
-"""Standard deviation of the noise on the other holdings."""
+"""Standard deviation of the noise on holdings, in units of the largest."""
 
 
 @runtime_checkable
@@ -102,8 +100,11 @@ class HeldByDay:
         self.values[self._seed, day] = held
 
 
-def disturb(noise: Noise, draw: int, held: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Return holdings in [−1, 1] near those of the policy, and a function that does the same to its actions.
+def disturb(noise: Noise, draw: int, held: Tensor) -> Tensor:
+    """Return holdings in [−1, 1] near those of the policy.
+
+    The policy's own noise explores actions. Holdings or actions drawn from the whole range now and then did harm on the
+    planted market: their costs, many times those of the policy, took most of what the critics can represent.
 
     Parameters
     ----------
@@ -113,17 +114,6 @@ def disturb(noise: Noise, draw: int, held: Tensor) -> tuple[Tensor, Callable[[Te
         Number of the update.
     held
         What the policy held [S, B, N], in [−1, 1].
-
-    Returns
-    -------
-    tuple
-        Holdings, most disturbed and some from the whole range; the function replaces some actions by ones from the
-        whole range.
     """
-    size, n = held.shape[1:]
-    chosen = noise.uniform("made kind", draw, (2, size, 1)) < ANYTHING
-    anything = noise.uniform("made anything", draw, (2, size, n)) * 2 - 1
-    near = (held + DISTURBANCE * noise.normal("made disturbance", draw, (size, n))).clamp(-1.0, 1.0)
-    return torch.where(chosen[:, 0], anything[:, 0], near), lambda action: torch.where(
-        chosen[:, 1], anything[:, 1], action
-    )
+    moved: Tensor = held + DISTURBANCE * noise.normal("made disturbance", draw, held.shape[1:])
+    return moved.clamp(-1.0, 1.0)

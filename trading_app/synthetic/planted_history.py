@@ -137,10 +137,9 @@ class PlantedHistory:
             Rewards are those of each asset [S, B, N].
         """
         day = day_of(self._noise.uniform("made day", draw, (size,)), self.periods)
-        position, change = disturb(self._noise, draw, self._held.at(day))
-        position = self.config.max_position * position
+        position = self.config.max_position * disturb(self._noise, draw, self._held.at(day))
         observation = self._observe(day, position)
-        action = change(act(observation))
+        action = act(observation)
         reward, following = self._earn(day, position, action)
         self._held.store(day + 1, action)
         discounts = torch.full(day.shape, discount, device=self.device)
