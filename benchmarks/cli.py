@@ -17,6 +17,7 @@ TABLES = {
     "backtest": "backtest of a daily target-weight matrix, against vectorbt and bt",
     "dashboards": "seconds until a dashboard page is visible and drawn, in a browser with an empty cache",
     "growth": "time and memory of trainings and backtests of four times the size",
+    "hard-planted": "share of the optimum where data are as few and noisy as daily prices",
     "layers": "relaxed group convolution, against plain and escnn convolutions",
     "market": "portfolio environment steps per second",
     "placebo": "net Sharpe ratios of agents trained where there is nothing to learn",
@@ -27,6 +28,7 @@ TABLES = {
     "startup": "seconds of help, of imports, of loading a large snapshot and of reading a wide file",
 }
 MODULES = {
+    "hard-planted": "benchmarks.learning.hard_planted",
     "planted": "benchmarks.learning.planted.cli",
     "precision": "benchmarks.learning.precision",
     "placebo": "benchmarks.learning.placebo",

@@ -169,7 +169,9 @@ class Evidence:
         ):
             step = factor * effects(weight - before)
             deviation = effects(before) * (1 - rate * (1 - factor) ** 4)
-            weight.copy_(group_mean(weight) + (deviation + step).sum(0))
+            # The mean over the group only scales a bank, as its filter does: at the rate of relaxed weights it would be
+            # noise in all that the layer has learned.
+            weight.copy_(group_mean(before) + (deviation + step).sum(0))
 
     def state_dict(self) -> Mapping[str, Tensor]:
         """Return averages, corrections, factors and the number of looks."""

@@ -1,0 +1,230 @@
+"""Share of the optimum on the hard planted market: finite histories with the noise of daily data.
+
+``equitrade bench hard-planted`` and ``python -P -m benchmarks.learning.hard_planted`` are the same command. Each cell
+(agent, market, noise, length of history) trains all its seeds at once and is stored as one JSON file when it is done.
+
+Settings were chosen on seeds 100 to 103 of the same markets; seeds from 1000 on are reported.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from benchmarks.harness import machine
+from equitrade.atomic import atomic_write
+from equitrade.console import JsonOption, print_json, run_command, say
+from rl_core.config import SACConfig
+from rl_core.sac import SAC
+from rl_core.statistics import Interval, bootstrap_interval
+from trading_app.synthetic.planted_history import PlantedHistory
+from trading_app.synthetic.planted_plug_in import plug_in
+from trading_app.synthetic.planted_problem import PlantedConfig
+from trading_app.synthetic.planted_score import PlantedScore
+
+__all__ = ["Cell", "app", "cells", "compare", "load", "run", "run_cell"]
+
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "hard_planted"
+FIRST_SEED = 1000
+FLOOR = -1.0
+"""A share below this counts as this, so that a diverged seed can be averaged."""
+# Exchange, mirror, share of assets that deviate, threshold of the drift.
+MARKETS: dict[str, tuple[float, float, float, float | None]] = {
+    "intact": (0.0, 0.0, 1.0, None),
+    "both": (1.0, 1.0, 1.0, None),
+    "exchange": (1.0, 0.0, 1.0, None),
+    "mirror": (0.0, 1.0, 1.0, None),
+    "local": (1.0, 1.0, 0.25, 1.0),
+}
+# Noise and length of history, the usual ones of daily data first.
+DATA = ((3.0, 2500), (1.0, 2500), (3.0, 1000), (3.0, 10_000), (1.0, 1000), (1.0, 10_000))
+COMMON: dict[str, Any] = {
+    "depth": 2,
+    "activation": "silu",
+    "alpha_lr": 3e-3,
+    "initial_alpha": 0.1,
+    "batch_size": 256,
+    "transitions": "made",
+    "row_values": True,
+    "actor_average": 0.99,
+    "anneal_updates": 1000,
+}
+AGENTS: dict[str, dict[str, Any]] = {
+    "relaxed": {
+        "agent": "relaxed",
+        "width": 64,
+        "banks": 2,
+        "actor_lr": 3e-3,
+        "critic_lr": 1e-2,
+        "relaxed_lr_multiplier": 5.0,
+    },
+    "exact": {"agent": "exact", "width": 64, "actor_lr": 3e-3, "critic_lr": 1e-2},
+    "dense": {"agent": "dense", "width": 256, "actor_lr": 1e-3, "critic_lr": 1e-3},
+    "free": {
+        "agent": "relaxed",
+        "relaxation": "free",
+        "width": 64,
+        "banks": 2,
+        "actor_lr": 3e-3,
+        "critic_lr": 1e-2,
+        "relaxed_lr_multiplier": 5.0,
+    },
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of all seeds."""
+
+    agent: str
+    market: str
+    noise: float
+    periods: int
+    updates: int = 1000
+    assets: int = 8
+
+    @property
+    def name(self) -> str:
+        """Name of the cell's file."""
+        return f"{self.agent}-{self.market}-sigma{self.noise:g}-T{self.periods}"
+
+    @property
+    def config(self) -> PlantedConfig:
+        """The market."""
+        exchange, mirror, share, threshold = MARKETS[self.market]
+        broken = PlantedConfig(assets=self.assets, return_noise=self.noise).broken(
+            exchange=exchange, mirror=mirror
+        )
+        return replace(broken, exchange_share=share, mirror_threshold=threshold)
+
+    def learner(self) -> SACConfig:
+        """The agent's settings."""
+        return SACConfig.from_dict({**COMMON, "anneal_updates": self.updates, **AGENTS[self.agent]})
+
+
+def run_cell(cell: Cell, seeds: Sequence[int]) -> dict[str, Any]:
+    """Train and score one cell; the plug-in is scored on the same histories.
+
+    Returns
+    -------
+    dict
+        ``share`` and ``plug_in``, the share of the optimum of each seed, and ``curve``, shares by updates.
+    """
+    env = PlantedHistory(cell.config, periods=cell.periods, seeds=tuple(seeds), reward_scale=0.1)
+    score = PlantedScore(cell.config, episodes=64, periods=60)
+    config, started = cell.learner(), time.perf_counter()
+    agent = SAC(env.symmetry, config, tuple(seeds))
+    curve: dict[str, list[float]] = {}
+    for update in range(1, cell.updates + 1):
+        agent.update(env.make_transitions(agent.act, agent.updates, config.batch_size, discount=config.gamma))
+        if update % 250 == 0:
+            curve[str(update)] = score.share(lambda x: agent.act(x, deterministic=True), len(seeds)).tolist()
+    unit = cell.config.max_position
+    plugged = []
+    for signals, returns in zip(env.signals.double().numpy(), env.returns.double().numpy(), strict=True):
+        policy = plug_in(cell.config, signals[:-1], returns)
+        plugged.append(float(score.share(lambda x, policy=policy: policy(x) / unit).squeeze()))
+    return {
+        "cell": asdict(cell),
+        "learner": config.to_dict(),
+        "seeds": list(seeds),
+        "curve": curve,
+        "share": curve[str(cell.updates)],
+        "plug_in": plugged,
+        "seconds": time.perf_counter() - started,
+        "machine": machine(),
+    }
+
+
+def cells(markets: Sequence[str] = tuple(MARKETS), agents: Sequence[str] = tuple(AGENTS)) -> Iterator[Cell]:
+    """Yield cells, those of the marks first: the usual noise and length, both symmetries intact and broken."""
+    for noise, periods in DATA:
+        for market in markets:
+            # Other markets and kinds of agents are held against each other at the usual noise and length only.
+            usual = (noise, periods) == DATA[0]
+            for agent in agents:
+                if usual or (market in ("intact", "both") and agent != "free"):
+                    yield Cell(agent, market, noise, periods)
+
+
+def run(out: Path, chosen: Sequence[Cell], seeds: int, *, budget: float | None = None) -> None:
+    """Run the cells that are not stored yet."""
+    started = time.monotonic()
+    for cell in chosen:
+        path = out / f"{cell.name}.json"
+        if path.exists() or (budget is not None and time.monotonic() - started > budget):
+            continue
+        result = run_cell(cell, range(FIRST_SEED, FIRST_SEED + seeds))
+        atomic_write(path, (json.dumps(result, indent=1) + "\n").encode())
+        say(f"{cell.name}: {interval(result['share'])} in {result['seconds']:.0f} s")
+
+
+def load(directory: Path = RESULTS) -> dict[str, dict[str, Any]]:
+    """Return stored cells by name."""
+    paths = sorted(directory.glob("*.json"))
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Return the interquartile mean over seeds with its 95 % interval."""
+    shares = np.maximum(np.nan_to_num(np.array(values), nan=FLOOR, neginf=FLOOR), FLOOR)
+    return bootstrap_interval(shares, generator=np.random.default_rng(0))
+
+
+def compare(records: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return a row for each stored cell: its share, the plug-in's, and the paired difference from the exact agent."""
+    rows = []
+    for name, record in records.items():
+        cell = record["cell"]
+        row = {
+            **{key: cell[key] for key in ("market", "noise", "periods", "agent")},
+            "share": interval(record["share"]),
+            "plug_in": interval(record["plug_in"]),
+        }
+        exact = records.get(name.replace(f"{cell['agent']}-", "exact-", 1))
+        if exact is not None and cell["agent"] != "exact" and exact["seeds"] == record["seeds"]:
+            difference = np.maximum(record["share"], FLOOR) - np.maximum(exact["share"], FLOOR)
+            row["above_exact"] = interval(difference.tolist())
+        rows.append(row)
+    return sorted(rows, key=lambda row: (row["market"], row["noise"], row["periods"], row["agent"]))
+
+
+app = typer.Typer(help=__doc__)
+
+
+@app.command()
+def hard_planted(
+    out: Annotated[Path, typer.Option(help="Folder of the results, a JSON file a cell.")] = RESULTS,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds trained together in each cell.")] = 10,
+    markets: Annotated[str, typer.Option(help="Only these markets, separated by commas.")] = ",".join(
+        MARKETS
+    ),
+    agents: Annotated[str, typer.Option(help="Only these agents, separated by commas.")] = ",".join(AGENTS),
+    budget: Annotated[float | None, typer.Option(help="Start no cell after this many seconds.")] = None,
+    table_only: Annotated[bool, typer.Option("--table-only", help="Only print what is stored.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Share of the optimum on the hard planted market."""
+    if not table_only:
+        run(out, list(cells(markets.split(","), agents.split(","))), seeds, budget=budget)
+    rows = compare(load(out))
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        above = f", above exact by {row['above_exact']}" if "above_exact" in row else ""
+        say(
+            f"{row['market']:9s} σ {row['noise']:g} T {row['periods']:6,d} {row['agent']:8s} {row['share']}"
+            f" (plug-in {row['plug_in']}){above}"
+        )
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(app))
