@@ -43,6 +43,10 @@ class SACConfig:
     """Filter banks of a relaxed layer, at most as many as the group has elements (times rows, where there are any): as
     many can represent any layer. On the planted market's eight assets four learn a broken symmetry in fewer updates
     than two."""
+    bank_start: Literal["equal", "first"] = "equal"
+    """Relaxed weights at the start: one in every bank, or one in the first bank and zero in the others. With `first`
+    a relaxed agent is the exact one until evidence moves it, with the same steps: several equal banks together take
+    steps several times as large."""
     relax: Literal["both", "actor", "critic"] = "both"
     """Which networks of a relaxed agent are relaxed; the other is exact. Relaxing only one network does not help."""
     relax_layers: Literal["all", "first", "inner", "last"] = "all"
@@ -151,6 +155,7 @@ class SACConfig:
         """
         _choice("agent", self.agent, get_args(Agent))
         _choice("relax", self.relax, ("both", "actor", "critic"))
+        _choice("bank_start", self.bank_start, ("equal", "first"))
         _choice("relax_layers", self.relax_layers, ("all", "first", "inner", "last"))
         _choice("activation", self.activation, ("relu", "silu"))
         _choice("encoder_layer", self.encoder_layer, ("group", "steerable"))

@@ -89,7 +89,7 @@ class Evidence:
     """Shrinkage of relaxed weights by what two halves of the data agree on.
 
     Gradients are looked at in the critics, which learn from the data; the actor learns from its critics, and its steps
-    are multiplied by the mean s of their layers.
+    are multiplied by the same s.
 
     Parameters
     ----------
@@ -98,8 +98,8 @@ class Evidence:
 
     Attributes
     ----------
-    reliability : Tensor [layers, effects, S]
-        s of each layer of the critics and each effect (see `effects`), 0 before the first looks.
+    reliability : Tensor [effects, S]
+        s of each effect (see `effects`), 0 before the first looks.
     """
 
     def __init__(self, agent: SAC) -> None:
@@ -110,7 +110,7 @@ class Evidence:
         self._corrections = [torch.zeros_like(w) for w in self._critic]
         self._looks = torch.zeros((), dtype=torch.int64)
         kinds = len(effects(self._all[0].detach())) if self._all else 1
-        self.reliability = torch.zeros(len(self._critic), kinds, self._seeds, device=agent.device)
+        self.reliability = torch.zeros(kinds, self._seeds, device=agent.device)
         # Factors of steps [effects, K, 1, …], and the weights before a step.
         self._factors = [torch.zeros(kinds, len(w), *[1] * (w.ndim - 1), device=w.device) for w in self._all]
         self._before = [torch.zeros_like(w) for w in self._all]
@@ -136,22 +136,23 @@ class Evidence:
             self._weigh()
 
     def _weigh(self) -> None:
-        """Compute the reliability of each layer's effects, corrections and factors."""
-        for i, (mean, correction) in enumerate(zip(self._means, self._corrections, strict=True)):
-            first, second = effects(mean[0]), effects(mean[1])
-            # All critics of a seed have seen the same data.
-            agreed = (first * second).view(len(first), self._seeds, -1).sum(2)
-            size = (first**2 + second**2).view(len(first), self._seeds, -1).sum(2) / 2
-            share = (agreed / size.clamp_min(1e-30)).clamp(0.0, 1.0)
-            self.reliability[i] = 2 * share / (1 + share)
-            factor = _of_copies(self.reliability[i], correction)
-            self._factors[i].copy_(factor)
-            correction.copy_(((1 - factor) * (first + second) / 2).sum(0))
-        typical = self.reliability.mean(0)
-        for factor, weight in zip(
-            self._factors[len(self._critic) :], self._all[len(self._critic) :], strict=True
+        """Compute reliability, corrections and factors from the averaged gradients."""
+        halves = [(effects(mean[0]), effects(mean[1])) for mean in self._means]
+        # All critics of a seed have seen the same data. One layer has few numbers for some effects, so that its
+        # agreement is noise to a large part: layers share one.
+        shares = [
+            (first * second).view(len(first), self._seeds, -1).sum(2)
+            / ((first**2 + second**2) / 2).view(len(first), self._seeds, -1).sum(2).clamp_min(1e-30)
+            for first, second in halves
+        ]
+        share = torch.stack(shares).mean(0).clamp(0.0, 1.0)
+        self.reliability.copy_(2 * share / (1 + share))
+        for factor, weight in zip(self._factors, self._all, strict=True):
+            factor.copy_(_of_copies(self.reliability, weight))
+        for correction, factor, (first, second) in zip(
+            self._corrections, self._factors[: len(self._critic)], halves, strict=True
         ):
-            factor.copy_(_of_copies(typical, weight))
+            correction.copy_(((1 - factor) * (first + second) / 2).sum(0))
 
     def correct(self) -> None:
         """Take the unreliable part of the gradient at the symmetric point off the critics' gradient."""

@@ -60,10 +60,11 @@ AGENTS: dict[str, dict[str, Any]] = {
     "relaxed": {
         "agent": "relaxed",
         "width": 64,
-        "banks": 2,
+        "banks": 3,
+        "bank_start": "first",
         "actor_lr": 3e-3,
         "critic_lr": 1e-2,
-        "relaxed_lr_multiplier": 5.0,
+        "relaxed_lr_multiplier": 2.0,
     },
     "exact": {"agent": "exact", "width": 64, "actor_lr": 3e-3, "critic_lr": 1e-2},
     "dense": {"agent": "dense", "width": 256, "actor_lr": 1e-3, "critic_lr": 1e-3},
@@ -71,10 +72,11 @@ AGENTS: dict[str, dict[str, Any]] = {
         "agent": "relaxed",
         "relaxation": "free",
         "width": 64,
-        "banks": 2,
+        "banks": 3,
+        "bank_start": "first",
         "actor_lr": 3e-3,
         "critic_lr": 1e-2,
-        "relaxed_lr_multiplier": 5.0,
+        "relaxed_lr_multiplier": 2.0,
     },
 }
 

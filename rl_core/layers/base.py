@@ -76,6 +76,19 @@ class Layer(nn.Module, ABC):
         for w in self.relaxed_parameters():
             w.lerp_(group_mean(w), share)
 
+    @torch.no_grad()
+    def start_in_first_bank(self) -> None:
+        """Set relaxed weights to one in the first bank and zero in the others, and filters to the scale of one bank."""
+        w = getattr(self, "w", None)
+        if w is None:
+            return
+        banks = w.shape[1]
+        w.zero_()
+        w[:, 0] = 1.0
+        for name, parameter in self.named_parameters():
+            if name.startswith(("psi", "phi")) and parameter.shape[1] == banks:
+                parameter.mul_(banks**0.5)
+
     @property
     def reference(self) -> Tensor:
         """A tensor of the layer's dtype and device."""

@@ -175,6 +175,11 @@ class Network(nn.Module, ABC):
         for _, layer in self.named_layers():
             layer.decay_relaxed_weights(share)
 
+    def start_in_first_bank(self) -> None:
+        """Start relaxed layers in their first bank, see `Layer.start_in_first_bank`."""
+        for _, layer in self.named_layers():
+            layer.start_in_first_bank()
+
     def penalty(self) -> Tensor:
         """Σ over layers of Σ_l Σ_g (w_l(g) − mean_g w_l)², [K]; zero for dense and exact, priors for rpp."""
         penalties = [layer.penalty() for _, layer in self.named_layers()]

@@ -95,7 +95,7 @@ def reliability_after(env: PlantedHistory, updates: int) -> Tensor:
     for k in range(updates):
         agent.update(env.make_transitions(agent.act, k, 64, discount=0.99))
     assert isinstance(agent.relaxation, Evidence)
-    return agent.relaxation.reliability.mean(dim=(0, 2))
+    return agent.relaxation.reliability.mean(dim=1)
 
 
 def test_evidence_is_strong_where_exchange_is_broken_and_weak_where_it_holds() -> None:
@@ -154,6 +154,26 @@ def test_quadratic_loss_comes_to_rest_at_the_reliable_share(monkeypatch: pytest.
     torch.testing.assert_close(rule.reliability, torch.full_like(rule.reliability, s))
     for w, b in zip(agent.critic.relaxed_parameters(), best, strict=True):
         torch.testing.assert_close(effects(w.detach()).sum(0), s * effects(b).sum(0), atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_relaxed_agent_that_starts_in_its_first_bank_is_the_exact_one(depth: int) -> None:
+    """Given the exact agent's filters, outputs and losses agree."""
+    env = market(1.0, 1.0)
+    settings = {**SETTINGS, "depth": depth, "banks": 3, "bank_start": "first"}
+    relaxed = SAC(env.symmetry, SACConfig.from_dict(settings), SEEDS)
+    exact = SAC(env.symmetry, SACConfig.from_dict({**settings, "agent": "exact"}), SEEDS)
+    for name in ("actor", "critic", "target"):
+        own, other = getattr(relaxed, name), getattr(exact, name)
+        for (_, layer), (_, plain) in zip(own.named_layers(), other.named_layers(), strict=True):
+            for key, value in plain.named_parameters():
+                if key.startswith("psi"):  # drawn at the same scale
+                    scale = float(getattr(layer, key).detach().std() / value.detach().std())
+                    assert 0.5 < scale < 2.0
+                value.data.copy_(getattr(layer, key).data[:, : value.shape[1]])
+    batch = env.make_transitions(relaxed.act, 0, 32, discount=0.99)
+    noise = relaxed.update_noise(batch)
+    torch.testing.assert_close(relaxed.losses(batch, noise)[0], exact.losses(batch, noise)[0])
 
 
 class Halving(Free):
