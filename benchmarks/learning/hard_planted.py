@@ -12,11 +12,13 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
+from torch import Tensor
 
 from benchmarks.harness import machine
 from equitrade.atomic import atomic_write
@@ -26,7 +28,7 @@ from rl_core.sac import SAC
 from rl_core.statistics import Interval, bootstrap_interval
 from trading_app.synthetic.planted_history import PlantedHistory
 from trading_app.synthetic.planted_plug_in import plug_in
-from trading_app.synthetic.planted_problem import PlantedConfig
+from trading_app.synthetic.planted_problem import Feedback, PlantedConfig
 from trading_app.synthetic.planted_score import PlantedScore
 
 __all__ = ["Cell", "app", "cells", "compare", "load", "run", "run_cell"]
@@ -128,21 +130,29 @@ def run_cell(cell: Cell, seeds: Sequence[int]) -> dict[str, Any]:
         agent.update(env.make_transitions(agent.act, agent.updates, config.batch_size, discount=config.gamma))
         if update % 250 == 0:
             curve[str(update)] = score.share(lambda x: agent.act(x, deterministic=True), len(seeds)).tolist()
-    unit = cell.config.max_position
-    plugged = []
-    for signals, returns in zip(env.signals.double().numpy(), env.returns.double().numpy(), strict=True):
-        policy = plug_in(cell.config, signals[:-1], returns)
-        plugged.append(float(score.share(lambda x, policy=policy: policy(x) / unit).squeeze()))
     return {
         "cell": asdict(cell),
         "learner": config.to_dict(),
         "seeds": list(seeds),
         "curve": curve,
         "share": curve[str(cell.updates)],
-        "plug_in": plugged,
+        "plug_in": plug_in_shares(env, score),
         "seconds": time.perf_counter() - started,
         "machine": machine(),
     }
+
+
+def plug_in_shares(env: PlantedHistory, score: PlantedScore) -> list[float]:
+    """Return the share of the plug-in policy of each seed's history."""
+    shares = []
+    for signals, returns in zip(env.signals.double().numpy(), env.returns.double().numpy(), strict=True):
+        best = plug_in(env.config, signals[:-1], returns)
+        shares.append(float(score.share(partial(_position_share, best, env.config.max_position)).squeeze()))
+    return shares
+
+
+def _position_share(policy: Feedback, unit: float, observation: Tensor) -> Tensor:
+    return policy(observation) / unit
 
 
 def cells(markets: Sequence[str] = tuple(MARKETS), agents: Sequence[str] = tuple(AGENTS)) -> Iterator[Cell]:
