@@ -17,7 +17,7 @@ app = typer.Typer(help=__doc__, no_args_is_help=True)
 EnvOption = Annotated[
     str, typer.Option("--env", help="Name of a Gymnasium environment, such as Pendulum-v1.")
 ]
-SymmetryOption = Annotated[Path | None, typer.Option("--symmetry", help="TOML or JSON file of the symmetry.")]
+SYMMETRY = typer.Option("--symmetry", help="TOML or JSON file of the symmetry.")
 
 EVALUATIONS = 10
 EPISODES = 5
@@ -36,7 +36,7 @@ def gym() -> None:
 @app.command()
 def train(
     env: EnvOption,
-    symmetry: SymmetryOption = None,
+    symmetry: Annotated[Path | None, SYMMETRY] = None,
     agent: Annotated[str, typer.Option(help="dense, exact, relaxed, rpp or augmented.")] = "relaxed",
     steps: Annotated[int, typer.Option(min=1, help="Steps of each environment.")] = 10_000,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, trained together.")] = 3,
@@ -55,12 +55,11 @@ def train(
     """Train several seeds and print the mean return of deterministic episodes of each."""
     from functools import partial
 
-    import gymnasium
-
     from rl_core import training
     from rl_core.errors import ConfigError
     from rl_core.evaluation import Evaluator
     from rl_core.gymnasium.env import GymnasiumEnv
+    from rl_core.gymnasium.spaces import make_env
     from rl_core.symmetry import load_symmetry_file
 
     if symmetry is None and agent != "dense":
@@ -68,14 +67,16 @@ def train(
     if resume and out is None:
         raise ConfigError("--resume needs --out of the training")
     declared = load_symmetry_file(symmetry).symmetry if symmetry is not None else None
-    make = partial(GymnasiumEnv, env, declared, seeds=range(seeds))
+    settings = _settings(config, agent)
+    make = partial(GymnasiumEnv, env, declared, seeds=range(seeds), device=settings.device)
     batch = make(n_envs=n_envs)
-    limit = gymnasium.spec(env).max_episode_steps or LONGEST_EPISODE
+    spec = make_env(env).spec
+    limit = (spec.max_episode_steps if spec is not None else None) or LONGEST_EPISODE
     evaluate = Evaluator(partial(make, n_envs=EPISODES, stream="evaluation"), limit)
     with progress_bar(f"{env}, {agent}, {seeds} seeds", steps) as update:
         result = training.train(
             batch,
-            _settings(config, agent),
+            settings,
             seeds=batch.seeds,
             steps=steps,
             directory=out,
@@ -98,7 +99,7 @@ def train(
 
 def check(
     env: EnvOption,
-    symmetry: SymmetryOption,
+    symmetry: Annotated[Path, SYMMETRY],
     transitions: Annotated[
         int | None,
         typer.Option(min=1, help="64 pairs, or 8,192 where the state cannot be set.", show_default=False),
@@ -114,8 +115,6 @@ def check(
     from rl_core.gymnasium.symmetry_check import check_symmetry
     from rl_core.symmetry import load_symmetry_file
 
-    if symmetry is None:
-        raise SymmetryError("--symmetry FILE is missing")
     declared = load_symmetry_file(symmetry)
     with working(f"stepping {env}"):
         found = check_symmetry(make_env(env), declared, transitions=transitions, seed=seed)

@@ -42,7 +42,8 @@ class GymnasiumEnv:
     An episode of a single environment, or of one in a `SyncVectorEnv` or `AsyncVectorEnv`, starts with a seed that is
     a function of the run's seed and the episode's number. A resumed training repeats the actions of the running
     episodes from their starts and so goes on bit for bit, if the environment depends on nothing but seed and actions.
-    Other environments cannot be resumed so: new episodes start.
+    Other environments cannot be resumed so: new episodes start. The actions of the running episodes are in memory for
+    this, so an environment whose episodes never end needs a `gymnasium.wrappers.TimeLimit`.
 
     Parameters
     ----------
@@ -57,6 +58,8 @@ class GymnasiumEnv:
         Environments of each seed; those of a vector environment by default.
     stream
         Name that separates the episodes of training from those of evaluation with the same seeds.
+    device
+        Device of the tensors; the environments are stepped on the CPU.
 
     Raises
     ------
@@ -73,6 +76,7 @@ class GymnasiumEnv:
         seeds: Sequence[int],
         n_envs: int | None = None,
         stream: str = "train",
+        device: torch.device | str = "cpu",
     ) -> None:
         self.seeds, self._stream = tuple(int(seed) for seed in seeds), stream
         if not self.seeds or (n_envs is not None and n_envs < 1):
@@ -93,7 +97,7 @@ class GymnasiumEnv:
         self.symmetry = symmetry if symmetry is not None else Symmetry.none(size, self.action_size)
         check_sizes(self.symmetry, size, self.action_size, self.name)
         self.observation_shape = shape if len(shape) == self.symmetry.observation_ndim else (size,)
-        self.device = torch.device("cpu")
+        self.device = torch.device(device)
         lead = (len(self.seeds), self.n_envs)
         self._episode, self._age = np.full(lead, -1), np.zeros(lead, dtype=np.int64)
         self._actions: deque[Array] = deque()
@@ -106,7 +110,7 @@ class GymnasiumEnv:
         self._age[:] = 0
         self._actions.clear()
         self._start()
-        return torch.from_numpy(self._observation.copy())
+        return self._tensor(self._observation)
 
     def step(self, action: Tensor, /) -> Step:
         """Step with actions [S, n_envs, A] in [−1, 1]; ended episodes restart by themselves."""
@@ -122,8 +126,8 @@ class GymnasiumEnv:
             self._actions.append(actions)
             while len(self._actions) > self._age.max():
                 self._actions.popleft()
-        outcome = (self._observation.copy(), reward, terminated, truncated, final)
-        return Step(*(torch.from_numpy(part) for part in outcome))
+        outcome = (self._observation, reward, terminated, truncated, final)
+        return Step(*(self._tensor(part) for part in outcome))
 
     def encode(self, observation: Tensor, /) -> Tensor:
         """Return observations as they are: they are the network's input."""
@@ -160,7 +164,7 @@ class GymnasiumEnv:
         """Repeat the actions since the oldest running episode began; return True if that led to these observations."""
         total = len(self._actions)
         self._start()
-        for left, actions in zip(range(total, 0, -1), list(self._actions), strict=True):
+        for left, actions in zip(range(total, 0, -1), self._actions, strict=True):
             for k, age in enumerate(self._age):
                 # Younger episodes begin later; until then, their environments do anything.
                 if left < total:
@@ -176,9 +180,9 @@ class GymnasiumEnv:
 
     def _begin_again(self) -> Step:
         """Start new episodes; the step is one that a limit cut, from the latest observation to itself."""
-        final = torch.from_numpy(self._observation.copy())
+        final = self._tensor(self._observation)
         self._broken = False
-        nothing = torch.zeros(final.shape[:2])
+        nothing = torch.zeros(final.shape[:2], device=self.device)
         return Step(self.reset(), nothing, nothing.bool(), ~nothing.bool(), final)
 
     def _start(self) -> None:
@@ -226,6 +230,9 @@ class GymnasiumEnv:
             stream_seed(self.seeds[k], "gymnasium", self._stream, index, int(episode)) % 2**31
             for index, episode in enumerate(self._episode[k])
         ]
+
+    def _tensor(self, array: Array) -> Tensor:
+        return torch.tensor(array, device=self.device)
 
     def _flat(self, observation: Any) -> Array:
         return np.asarray(observation, dtype=np.float32).reshape(self.n_envs, *self.observation_shape)

@@ -314,6 +314,17 @@ def test_missing_final_observations_are_named() -> None:
         rollout(env, 60)
 
 
+@pytest.mark.gpu
+def test_training_on_a_gpu_resumes_to_the_bit(tmp_path: Path) -> None:
+    make = partial(GymnasiumEnv, push, seeds=(0, 1), n_envs=2, device="cuda")
+    run = partial(train, config=SMALL.replace(device="cuda"), seeds=(0, 1))
+    whole = run(make(), steps=40).agent
+    run(make(), steps=20, directory=tmp_path)
+    resumed = run(make(), steps=40, directory=tmp_path, resume=True).agent
+    assert torch.equal(whole.actor_values, resumed.actor_values)
+    assert resumed.predict(np.zeros((3, 2))).shape == (3, 2)
+
+
 @pytest.mark.slow
 def test_pendulum_is_learned() -> None:
     """Mean return of the untrained agent is about −1,200; a controller that holds it upright has about −150."""
