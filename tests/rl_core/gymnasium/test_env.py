@@ -141,6 +141,10 @@ def test_processes_step_as_one_process_does(mode: AutoresetMode) -> None:
         assert torch.equal(alone.reset(), others.reset())
         for (_, a), (_, b) in zip(rollout(alone, 25), rollout(others, 25), strict=True):
             assert_equal(a, b)
+        others.reset()
+        others.load_state_dict(alone.state_dict())
+        for (_, a), (_, b) in zip(rollout(alone, 25, 25), rollout(others, 25, 25), strict=True):
+            assert_equal(a, b)
     finally:
         others.close()
 
