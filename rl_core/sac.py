@@ -244,6 +244,10 @@ class SAC:
         metrics = {name: value.detach() for name, value in values.items()}
         return loss, {**metrics, "entropy": entropy, "alpha": alpha}
 
+    def values(self, x: Tensor, action: Tensor) -> Tensor:
+        """Return Q values ``[S, E, B]`` of network inputs and actions ``[S, B, A]``, summed over rows."""
+        return self.total(self.critic(self.critic.pack(x, action)))
+
     def least(self, q: Tensor) -> Tensor:
         """Return the smallest of the ensemble's values [S, B]; of rows [S, B, N] those of the smallest sum."""
         if not self.config.row_values:

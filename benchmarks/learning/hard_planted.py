@@ -69,7 +69,7 @@ AGENTS: dict[str, dict[str, Any]] = {
         "relaxed_lr_multiplier": 2.0,
     },
     "exact": {"agent": "exact", "width": 64, "actor_lr": 3e-3, "critic_lr": 1e-2},
-    "dense": {"agent": "dense", "width": 256, "actor_lr": 1e-3, "critic_lr": 1e-3},
+    "dense": {"agent": "dense", "width": 256, "actor_lr": 3e-3, "critic_lr": 3e-3},
     "free": {
         "agent": "relaxed",
         "relaxation": "free",

@@ -203,8 +203,7 @@ def _errors(
         return agent.act(observation, deterministic=True)
 
     def critic(observation: Tensor, action: Tensor) -> Tensor:
-        values: Tensor = agent.critic(agent.critic.pack(observation, action))
-        return values
+        return agent.values(observation, action)
 
     return policy_errors(policy, symmetry, x), critic_errors(critic, symmetry, x, a)
 

@@ -147,8 +147,7 @@ def measure_equivariance(policy: AgentPolicy, path: Rollout, *, states: int = ST
         return agent.act(observation, deterministic=True)
 
     def evaluate(observation: Tensor, action: Tensor) -> Tensor:
-        values: Tensor = agent.critic(agent.critic.pack(observation, action))
-        return values
+        return agent.values(observation, action)
 
     def generator() -> torch.Generator:
         return torch.Generator().manual_seed(0)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from trading_app.market.accounting import Array, advance
+from trading_app.market.accounting import Array, advance, hold, positive
 from trading_app.market.actions import target_weights
 from trading_app.market.config import MarketConfig
 from trading_app.market.costs import CostModel
@@ -62,6 +62,20 @@ class Accounts:
             **{name: ones * value for name, value in self._rewards.constants.items()},
         }
 
+    def place(self, days: Array, weights: Array) -> None:
+        """Set every account to these weights at the close of these days, at least 1; for made transitions."""
+        overnight = _rows(self._tables["overnight"], days - 1)
+        *_, growth, values = hold(weights, self._costs, None, overnight)
+        ones = self._backend.ones(self.shape, **self._options)
+        self.state = {
+            "day": days,
+            "age": days * 0,
+            "weights": weights,
+            "held": values / positive(growth)[..., None],
+            "value": growth,
+            "nav": ones,
+        }
+
     def step(self, action: Array) -> tuple[Array, Array, Array]:
         """Decide, fill, hold to the next close.
 
@@ -89,6 +103,7 @@ class Accounts:
         if not self._at_close:
             closing = closing & (session.close_growth > 0)
         alive = closing & (session.next_growth > 0)
+        self._fill = (day, target, session.kept, state["held"])
         reward, moments = self._rewards(session.kept * session.next_growth, alive, state)
         value = state["value"] * session.kept
         age = state["age"] + 1
@@ -102,6 +117,18 @@ class Accounts:
             **moments,
         }
         return reward, alive == 0, (age >= self.length) & alive
+
+    def contributions(self) -> Array:
+        """Return what each asset earned in the last step less its trading cost, shares of the account [..., N]."""
+        day, target, kept, held = self._fill
+        growth = _rows(self._tables["overnight"], day)
+        if not self._at_close:
+            growth = growth * _rows(self._tables["intraday"], day)
+        size = abs(target * kept[..., None] - held)
+        cost = size * self._costs.rate
+        if "impact" in self._tables:
+            cost = cost + _rows(self._tables["impact"], day) * size**1.5
+        return target * (growth - 1) - cost
 
     def _executed(self, target: Array, day: Array, impact: Array | None) -> Array:
         """Weights that the fill after a decision reaches; the target itself where every asset trades."""

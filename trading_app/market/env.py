@@ -13,6 +13,7 @@ from torch import Tensor
 
 from data.errors import DataError
 from rl_core.env import Step
+from rl_core.experience.replay import Batch
 from rl_core.random import Noise
 from rl_core.symmetry import Symmetry
 from trading_app.market.accounting import Array
@@ -23,11 +24,14 @@ from trading_app.market.costs import CostModel
 from trading_app.market.encoding import Encoder, FeatureWindows
 from trading_app.market.panel import TradingPanel, decision_range, trading_panel
 from trading_app.market.symmetry import market_symmetry
+from trading_app.market.transitions import MadeTransitions
 
 if TYPE_CHECKING:
     from data.prices import Prices
 
 __all__ = ["Market", "MarketConfig"]
+
+_HELD = "held_by_day"
 
 
 class Market:
@@ -146,7 +150,7 @@ class Market:
     @property
     def nav(self) -> Tensor:
         """Value of each account at its last close, 1 at the start of its episode [S, n_envs]."""
-        return self._tensor(self._accounts.state["nav"])
+        return self.to_tensor(self._accounts.state["nav"])
 
     def encode(self, observation: Tensor) -> Tensor:
         """Turn compact observations [S, B, 1 + N] into network input [S, B, N, d], float32."""
@@ -156,42 +160,57 @@ class Market:
         """Encode only observations of one day from now on; see `Encoder.at`."""
         self._pinned = self.encoder.at(day)
 
-    def targets(self, action: Tensor, day: int | None = None) -> Tensor:
-        """Map actions [..., N] in [−1, 1] to target weights [..., N], 0 for assets not available on the day."""
-        available = None
+    def targets(self, action: Tensor, day: int | None = None, *, available: Tensor | None = None) -> Tensor:
+        """Map actions [..., N] in [−1, 1] to target weights [..., N], 0 for assets not available (on the day)."""
         if day is not None and not self.panel.always_traded:
             available = torch.from_numpy(self.panel.status.available[day]).to(action)
-        weights: Tensor = target_weights(action, self.config, available)
+        mask = None if available is None else available.to(action)
+        weights: Tensor = target_weights(action, self.config, mask)
         return weights
 
     def reset(self) -> Tensor:
         """Start new episodes everywhere, in cash; observations [S, n_envs, 1 + N]. DataError for short prices."""
         self._accounts.start(self._start_days())
         self._draws += 1
-        return self._tensor(self._accounts.observation())
+        return self.to_tensor(self._accounts.observation())
 
     def step(self, action: Tensor) -> Step:
         """Step with actions [S, n_envs, N] in [−1, 1]; finished episodes restart automatically."""
         accounts = self._accounts
-        reward, terminated, truncated = accounts.step(self._array(action))
-        final = observation = self._tensor(accounts.observation())
+        reward, terminated, truncated = accounts.step(self.to_array(action))
+        final = observation = self.to_tensor(accounts.observation())
         done = terminated | truncated
         if bool(done.any()):
             accounts.restart(done, self._start_days())
-            observation = self._tensor(accounts.observation())
+            observation = self.to_tensor(accounts.observation())
         self._draws += 1
-        tensors = (self._tensor(reward).float(), self._tensor(terminated), self._tensor(truncated))
+        tensors = (self.to_tensor(reward).float(), self.to_tensor(terminated), self.to_tensor(truncated))
         return Step(observation, *tensors, final)
+
+    @cached_property
+    def transitions(self) -> MadeTransitions:
+        """Maker of transitions of this market."""
+        return MadeTransitions(self)
+
+    def make_transitions(
+        self, act: Callable[[Tensor], Tensor], draw: int, size: int, *, discount: float
+    ) -> Batch:
+        """Make the transitions of an update, see `trading_app.market.transitions`."""
+        return self.transitions.make(act, draw, size, discount)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the complete state: with it the future is the same to the bit."""
-        state = {name: self._tensor(value).clone() for name, value in self._accounts.state.items()}
+        state = {name: self.to_tensor(value).clone() for name, value in self._accounts.state.items()}
+        if "transitions" in self.__dict__:
+            state[_HELD] = self.transitions.held.values.clone()
         return {**state, "draws": torch.tensor(self._draws)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Continue from a `state_dict`."""
         self._draws = int(state["draws"])
-        kept = {name: value.clone() for name, value in state.items() if name != "draws"}
+        if _HELD in state:
+            self.transitions.held.values = state[_HELD].clone()
+        kept = {name: value.clone() for name, value in state.items() if name not in ("draws", _HELD)}
         self._accounts.state = {
             name: value.numpy() if self._in_numpy else value.to(self._device) for name, value in kept.items()
         }
@@ -203,17 +222,22 @@ class Market:
         days = first + self._noise.integers("episode", self._draws, (self._n_envs,), span)
         return days.numpy() if self._in_numpy else days.to(self._device)
 
-    def _array(self, action: Tensor) -> Array:
-        action = action.detach().to(self._device, self.dtype)
-        return action.numpy() if self._in_numpy else action
+    def to_array(self, values: Tensor, *, whole: bool = False) -> Array:
+        """Return numbers (whole ones for days) as the accounts compute with them."""
+        values = values.detach().to(self._device, values.dtype if whole else self.dtype)
+        return values.numpy() if self._in_numpy else values
 
-    def _tensor(self, array: Array) -> Tensor:
+    def to_tensor(self, array: Array) -> Tensor:
+        """Return what the accounts computed as a tensor."""
         tensor: Tensor = torch.from_numpy(array) if self._in_numpy else array
         return tensor
 
     @cached_property
     def _accounts(self) -> Accounts:
-        shape = (len(self._seeds), self._n_envs)
+        return self.new_accounts((len(self._seeds), self._n_envs), self.episode_length)
+
+    def new_accounts(self, shape: tuple[int, ...], length: int) -> Accounts:
+        """Return accounts [*shape] that trade these prices in episodes of this length."""
         options: dict[str, Any] = {"dtype": self.dtype, "device": self._device}
         backend: ModuleType = torch
         if self._in_numpy:
@@ -223,7 +247,7 @@ class Market:
             self.config,
             self.costs,
             shape=shape,
-            length=self.episode_length,
+            length=length,
             backend=backend,
             **options,
         )

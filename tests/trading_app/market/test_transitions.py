@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+
+from data.errors import DataError
+from data.prices import Prices
+from rl_core.config import SACConfig
+from rl_core.experience.transitions import MakesTransitions
+from rl_core.training import train
+from trading_app.market.costs import CostModel
+from trading_app.market.env import Market, MarketConfig
+
+N, T = 4, 140
+LEARNER = SACConfig(
+    agent="relaxed",
+    width=8,
+    banks=2,
+    batch_size=16,
+    activation="silu",
+    transitions="made",
+    row_values=True,
+    actor_average=0.9,
+)
+
+
+def prices(*, gaps: bool = False, seed: int = 0, last: float = 1.0) -> Prices:
+    rng = np.random.default_rng(seed)
+    close = 100 * np.exp(np.cumsum(0.02 * rng.standard_normal((T, N)), axis=0))
+    close[-1] *= last
+    opens = close * np.exp(0.005 * rng.standard_normal((T, N)))
+    volume = rng.uniform(1e4, 1e6, (T, N))
+    if gaps:
+        for t, i in ((70, 0), (71, 0), (90, 1), (91, 2)):
+            close[t, i] = opens[t, i] = np.nan
+        volume[100, 3] = 0.0
+    dates = pd.bdate_range("2020-01-01", periods=T)
+    names = [f"A{i}" for i in range(N)]
+    frames = {"open": opens, "close": close, "volume": volume}
+    columns = {field: pd.DataFrame(values, dates, names) for field, values in frames.items()}
+    return Prices.from_frames("made", **columns)
+
+
+def market(panel: Prices | None = None, seeds: tuple[int, ...] = (0, 1), **config: Any) -> Market:
+    costs = config.pop("costs", CostModel(half_spread_bps=20, borrow_bps=300, risk_free=0.02))
+    settings = {"window": 2, "features": ("ret_1",), **config}
+    return Market(
+        prices() if panel is None else panel,
+        config=MarketConfig(**settings),
+        costs=costs,
+        seeds=seeds,
+        start="2020-03-02",
+        end="2020-06-30",
+        dtype=torch.float64,
+    )
+
+
+def act(observation: Tensor) -> Tensor:
+    return torch.tanh(20 * observation[..., 0] + observation[..., -2])
+
+
+@pytest.mark.parametrize("gaps", [False, True], ids=["every session", "gaps"])
+@pytest.mark.parametrize("fill", ["next_open", "next_close"])
+@pytest.mark.parametrize("actions", ["long-only", "long-short"])
+@pytest.mark.parametrize("impact", [0.0, 0.1])
+def test_made_transitions_are_those_of_accounts_that_were_stepped(
+    actions: str, fill: str, gaps: bool, impact: float
+) -> None:
+    """An account is stepped day by day; from its weights on each day the same action has the same outcome."""
+    costs = CostModel(half_spread_bps=20, borrow_bps=300, risk_free=0.02, impact_coefficient=impact)
+    env = market(prices(gaps=gaps), (0,), actions=actions, fill=fill, costs=costs, gross_limit=1.5)
+    stepped = env.new_accounts((1, 1), 200)
+    made = env.new_accounts((1, 1), 200)
+    first, last = env.decisions
+    stepped.start(np.full((1, 1), first))
+    rng = np.random.default_rng(1)
+    for day in range(first, last + 1):
+        if day > first:
+            made.place(np.full((1, 1), day), stepped.state["weights"].copy())
+            np.testing.assert_allclose(made.state["held"], stepped.state["held"], atol=1e-12)
+        action = rng.uniform(-1, 1, (1, 1, N))
+        reward, *_ = stepped.step(action)
+        if day > first:
+            own, *_ = made.step(action)
+            np.testing.assert_allclose(own, reward, atol=1e-12)
+            np.testing.assert_allclose(made.state["weights"], stepped.state["weights"], atol=1e-12)
+
+
+@pytest.mark.parametrize("reward", ["log", "mean-variance"])
+def test_rewards_of_assets_sum_to_the_reward_and_are_what_each_earned(reward: str) -> None:
+    env = market(reward=reward, reward_scale=100.0)
+    assert isinstance(env, MakesTransitions)
+    batch = env.make_transitions(act, 0, 32, discount=0.9)
+    assert batch.reward.shape == (2, 32, N)
+    accounts = env.transitions._accounts[32]
+    growth = 1 + accounts.contributions().sum(-1)
+    # Returns less costs explain the reward but for interest and terms of second order.
+    np.testing.assert_allclose(batch.reward.sum(-1) / 100, np.log(growth), atol=2e-3)
+    assert batch.observation.shape == batch.next_observation.shape
+    assert (batch.discount == 0.9).all()
+
+
+def test_holdings_follow_the_policy() -> None:
+    env = market(seeds=(0,))
+    for draw in range(60):
+        env.make_transitions(lambda x: torch.ones_like(x[..., 0]), draw, 64, discount=0.9)
+    target = env.targets(torch.ones(1, N, dtype=torch.float64))
+    held = env.transitions.held.values[0, 1:]
+    torch.testing.assert_close(held.mean(0), target[0].float(), atol=0.02, rtol=0.05)
+
+
+def test_no_price_after_the_end_is_read() -> None:
+    whole = prices()
+    frames = {field: whole.field(field).copy() for field in whole.fields}
+    after = whole.dates > "2020-06-30"
+    assert after.any()
+    for frame in frames.values():
+        frame.loc[after] *= 7.0
+    other = Prices.from_frames("made", **frames)
+    for k in range(4):
+        own = market(whole).make_transitions(act, k, 64, discount=0.9)
+        changed = market(other).make_transitions(act, k, 64, discount=0.9)
+        for a, b in zip(own, changed, strict=True):
+            assert torch.equal(a, b)
+
+
+def test_a_seed_makes_alone_what_it_makes_in_a_batch() -> None:
+    both, alone = market(), market(seeds=(1,))
+    for draw in range(3):
+        together = both.make_transitions(act, draw, 16, discount=0.9)
+        own = alone.make_transitions(act, draw, 16, discount=0.9)
+    for part, expected in zip(together, own, strict=True):
+        assert torch.equal(part[1:], expected)
+
+
+@pytest.mark.parametrize("actions", ["long-only", "long-short"])
+def test_training_on_made_transitions_resumes_bit_for_bit(actions: str, tmp_path: Path) -> None:
+    env = lambda: market(prices(gaps=True), actions=actions)  # noqa: E731
+    whole = train(env(), LEARNER, seeds=(0, 1), steps=6)
+    train(env(), LEARNER, seeds=(0, 1), steps=4, directory=tmp_path, checkpoint_every=4)
+    resumed = train(env(), LEARNER, seeds=(0, 1), steps=6, directory=tmp_path, resume=True)
+    assert torch.equal(whole.agent.flat.values, resumed.agent.flat.values)
+
+
+def test_a_reward_with_a_memory_is_refused() -> None:
+    with pytest.raises(DataError, match="differential-sharpe depends on the rewards before"):
+        market(reward="differential-sharpe").make_transitions(act, 0, 4, discount=0.9)
+    stored = replace(LEARNER, transitions="stored", row_values=False)
+    assert stored.transitions == "stored"
