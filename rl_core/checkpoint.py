@@ -9,18 +9,21 @@ written. Random numbers have no state (`rl_core.random`), so the counters are al
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from equitrade.atomic import atomic_directory, atomic_path
+from equitrade.atomic import atomic_directory, atomic_path, remove_leftovers
 from rl_core.checkpoint_reader import FORMAT, STEP, read_document
 from rl_core.checkpoint_reader import latest_checkpoint as latest_checkpoint
 from rl_core.errors import ConfigError
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from rl_core.sac import SAC
 
 __all__ = [
+    "exclusive",
     "latest_checkpoint",
     "load_parameters",
     "load_symmetry",
@@ -43,6 +47,31 @@ __all__ = [
 
 KEEP = 2
 _PIECE = re.compile(r"rows-(\d+)-(\d+)\.safetensors")
+
+
+@contextmanager
+def exclusive(directory: Path) -> Iterator[None]:
+    """Keep other processes from training in a directory; remove what killed ones left half-written there.
+
+    Raises
+    ------
+    ConfigError
+        If another process is training there.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(directory / ".training.lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise ConfigError(
+            f"{directory}: another process is training there; wait for it or choose another directory"
+        ) from None
+    try:
+        for folder in (directory / "checkpoints", directory / "checkpoints" / "replay"):
+            remove_leftovers(folder, older_than=math.inf)
+        yield
+    finally:
+        lock.release()
 
 
 def save_agent(agent: SAC, directory: Path) -> Path:

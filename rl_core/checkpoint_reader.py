@@ -23,7 +23,7 @@ Array = npt.NDArray[np.float64]
 
 FORMAT = 1
 STEP = re.compile(r"step-(\d+)")
-_RELAXED_WEIGHTS = re.compile(r"(actor|critic)\.layers\.(.+)\.w")
+_RELAXED_WEIGHTS = re.compile(r"(actor|critic)\.(?:(encoder|head)\.)?layers\.(.+)\.w")
 
 
 def load_relaxed_weights(directory: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -34,8 +34,9 @@ def load_relaxed_weights(directory: str | Path) -> tuple[dict[str, Any], dict[st
     dict
         The checkpoint's settings, seeds, counters and names of the symmetry.
     dict
-        Relaxed weights w by network and layer (``"actor lifting"``), [K, L, G] or with rows [K, L, N, G]; K counts the
-        seeds and, within each, the critics of an ensemble. Empty for an agent that is not relaxed.
+        Relaxed weights w by network and layer (``"actor lifting"``, of images ``"actor encoder_conv0"``), [K, L, G] or
+        with rows [K, L, N, G]; K counts the seeds and, within each, the critics of an ensemble, which share an encoder.
+        Empty for an agent that is not relaxed. Steerable convolutions have coefficients instead, which are left out.
 
     Raises
     ------
@@ -54,7 +55,9 @@ def load_relaxed_weights(directory: str | Path) -> tuple[dict[str, Any], dict[st
             for key in file.keys():  # noqa: SIM118  # it is no mapping
                 match = _RELAXED_WEIGHTS.fullmatch(key)
                 if match:
-                    found[f"{match[1]} {match[2]}"] = file.get_tensor(key).astype(np.float64)
+                    network, part, layer = match.groups()
+                    name = f"{network} {layer}" if part is None else f"{network} {part}_{layer}"
+                    found[name] = file.get_tensor(key).astype(np.float64)
     except (OSError, SafetensorError) as error:
         raise ConfigError(f"{path}: the checkpoint is damaged: {' '.join(str(error).split())}") from None
     return document, found

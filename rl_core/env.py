@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -264,32 +264,33 @@ def check_step(env: BatchedEnv, outcome: tuple[Tensor, ...]) -> None:
             _check_finite(place, value, env)
 
 
-def nonfinite_source(env: BatchedEnv, replay: Replay) -> str | None:
-    """First number of the environment in the replay that is not finite, as a message; None where there is none.
+def nonfinite_source(env: BatchedEnv, replay: Replay, places: Sequence[int]) -> str | None:
+    """First number of some seeds' environments in the replay that is not finite, as a message; None without any.
 
     An environment that was given an action that is not finite is not to blame for what follows.
     """
+    suspects = list(places)
     for start in range(replay.oldest, replay.steps, CHUNK):
         rows = replay.rows_between(start, min(start + CHUNK, replay.steps))
         bad = {name: _bad(rows[name]) for name in ("action", "reward", "observation")}
         bad["final_observation"] = torch.zeros_like(bad["action"])
         cut = rows["next_row"] >= replay.rows
         bad["final_observation"][cut] = _bad(rows["final"][:, None, None])[:, 0, 0]
-        # An observation precedes the action of its row, the others follow it.
-        order = ("observation", "action", "reward", "final_observation")
-        steps = {name: _first(bad[name]) for name in order if bool(bad[name].any())}
-        if not steps:
-            continue
-        name = min(steps, key=lambda name: steps[name])
-        if name == "action":
-            return None
-        seed, index = (int(i) for i in torch.nonzero(bad[name][:, steps[name]])[0])
-        return (
-            f"environment: {name} of seed {env.seeds[seed]}, environment {index} at step {start + steps[name]} is not "
-            "finite; correct the environment"
-        )
+        for k in list(suspects):
+            # An observation precedes the action of its row, the others follow it.
+            order = ("observation", "action", "reward", "final_observation")
+            steps = {name: _first(bad[name][k]) for name in order if bool(bad[name][k].any())}
+            name = min(steps, key=lambda name: steps[name], default=None)
+            if name == "action":
+                suspects.remove(k)
+            elif name is not None:
+                index = int(bad[name][k, steps[name]].int().argmax())
+                return (
+                    f"environment: {name} of seed {env.seeds[k]}, environment {index} at step {start + steps[name]} is "
+                    "not finite; correct the environment"
+                )
     latest = replay.observation[:, replay.steps % replay.rows]
-    if not bool(torch.isfinite(env.encode(latest)).all()):
+    if not bool(torch.isfinite(env.encode(latest)[suspects]).all()):
         return f"environment: observation after step {replay.steps} is not finite; correct the environment"
     return None
 
@@ -302,8 +303,8 @@ def _bad(values: Tensor) -> Tensor:
 
 
 def _first(bad: Tensor) -> int:
-    """First row of [S, rows, n] where any is set."""
-    return int(bad.any(dim=2).any(dim=0).int().argmax())
+    """First row of [rows, n] where any is set."""
+    return int(bad.any(dim=1).int().argmax())
 
 
 def _check_tensor(place: str, value: object, shape: tuple[int, ...]) -> None:

@@ -22,12 +22,12 @@ from rl_core.learner import Gradient, GraphedUpdates, choose_gradient
 from rl_core.networks.base import Shape
 from rl_core.networks.build import build_actor, build_critic
 from rl_core.networks.images import EncoderShape
+from rl_core.networks.tanh_normal import sample
 from rl_core.optimizer import FlatParameters
 from rl_core.precision import cast_to, product_precision
 from rl_core.random import Noise, generators
 from rl_core.relaxation import Rule, make_rule
 from rl_core.symmetry import Symmetry
-from rl_core.tanh_normal import sample
 
 __all__ = ["SAC", "Metrics", "load_agent"]
 

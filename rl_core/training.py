@@ -10,10 +10,9 @@ it would have been.
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rl_core.checkpoint import forget_rows, latest_checkpoint, load_training, save_training
+from rl_core.checkpoint import exclusive, forget_rows, latest_checkpoint, load_training, save_training
 from rl_core.config import SACConfig
+from rl_core.divergence import FrozenSeeds
 from rl_core.env import ActionRepeat, BatchedEnv, check_encoding, check_reset, check_step, nonfinite_source
 from rl_core.errors import ConfigError
 from rl_core.evaluation import Evaluator
@@ -76,17 +76,19 @@ class TrainResult:
         The agent after the last step.
     history
         The lines of ``progress.jsonl``: ``step``, ``seed``, ``updates`` and numbers; ``episode_return`` is the mean sum
-        of rewards of the episodes that finished since the line before, where there are any.
+        of rewards of the episodes that finished since the line before, where there are any. Once a seed has diverged,
+        ``diverged`` is 1 for it and 0 for the others.
     stopped
         Why training ended early, None where it did not.
     diverged
-        Seeds whose numbers ended it; the others are healthy in ``agent``.
+        For each seed whether it diverged. Such a seed keeps its last good parameters in ``agent``; the others trained
+        on unaffected.
     """
 
     agent: SAC
     history: list[dict[str, Any]] = field(default_factory=list)
     stopped: str | None = None
-    diverged: tuple[int, ...] = ()
+    diverged: tuple[bool, ...] = ()
 
 
 def train(
@@ -105,6 +107,11 @@ def train(
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TrainResult:
     """Train SAC in an environment.
+
+    A seed diverges when a loss, a value or a parameter of it is not finite or beyond `SACConfig.divergence_limit`,
+    checked when logging and before a checkpoint. It returns to its parameters at the check before and learns no more;
+    the others go on. Training stops when all have diverged, or when the environment returns numbers that are not
+    finite.
 
     Parameters
     ----------
@@ -135,7 +142,8 @@ def train(
     ------
     ConfigError
         For seeds other than the environment's, a checkpoint of other settings or another symmetry, settings that never
-        learn or relax nothing, or an environment that does not fit its declarations; the message names the part.
+        learn or relax nothing, an environment that does not fit its declarations (the message names the part), or a
+        directory in which another process is training.
     """
     if tuple(seeds) != tuple(env.seeds):
         raise ConfigError(f"seeds: the environment was made with {list(env.seeds)}, not {list(seeds)}")
@@ -147,7 +155,8 @@ def train(
             evaluate = replace(evaluate, action_repeat=action_repeat)
     if directory is not None and not resume and (directory / "checkpoints").exists():
         raise ConfigError(f"{directory}: a training already exists; resume it or choose another directory")
-    with _determinism(config.deterministic), TrainingLog(directory, resume) as log:
+    alone = nullcontext() if directory is None else exclusive(directory)
+    with _determinism(config.deterministic), alone, TrainingLog(directory, resume) as log:
         loop = _Loop(env, config, tuple(seeds), log)
         if resume and directory is not None:
             loop.restore(directory)
@@ -194,10 +203,12 @@ class _Loop:
             )
         self.episodes = EpisodeReturns(len(seeds), env.n_envs, env.device)
         self.checked = False
-        # Not finite once anything of the environment was not: read when logging only, since that waits for the device.
-        self.probe = torch.zeros((), device=env.device)
+        # Of a seed not finite once anything of its environments was not: read when logging only, since that waits for
+        # the device.
+        self.probe = torch.zeros(len(seeds), device=env.device)
+        self.frozen = FrozenSeeds(self.agent)
         self.step = 0
-        self.result = TrainResult(self.agent, log.lines)
+        self.result = TrainResult(self.agent, log.lines, diverged=self.frozen.mask)
         self.evaluation: dict[str, list[float]] | None = None
 
     def restore(self, directory: Path) -> None:
@@ -212,6 +223,8 @@ class _Loop:
         self.step = int(document["step"])
         self.evaluation = document["evaluation"]
         self.episodes.load(document.get("episodes"))
+        self.frozen.remember()
+        self.freeze(document.get("diverged", ()))
         self.observation = self.replay.observation[:, self.replay.steps % self.replay.rows].clone()
         self.log.cut(self.step)
 
@@ -225,17 +238,20 @@ class _Loop:
         started = time.perf_counter()
         while self.step < schedule.steps:
             self.advance()
+            self.frozen.hold()
             self.step += 1
             evaluated = evaluate is not None and schedule.due(schedule.evaluate, self.step)
+            logged = evaluated or schedule.due(schedule.log, self.step)
+            saved = directory is not None and schedule.due(schedule.checkpoint, self.step)
+            if logged or saved:
+                read = {name: _list(value) for name, value in self.agent.metrics().items()}
+                self.result.stopped = self.check(read)
             if evaluated and evaluate is not None:
                 self.evaluation = {
                     name: _list(value) for name, value in evaluate(self.agent, self.step).items()
                 }
-            if evaluated or schedule.due(schedule.log, self.step):
-                read = {name: _list(value) for name, value in self.agent.metrics().items()}
-                lines = {**read, **self.episodes.take()}
-                self.log.write(self.step, self.agent, lines, self.evaluation if evaluated else None)
-                self.result.stopped = self.fault(read)
+            if logged:
+                self.write(read, self.evaluation if evaluated else None)
                 if on_progress is not None:
                     seconds = time.perf_counter() - started
                     on_progress(
@@ -243,13 +259,17 @@ class _Loop:
                             self.step, schedule.steps, self.agent.updates, seconds, read, self.evaluation
                         )
                     )
-                if self.result.stopped:
-                    # The newest checkpoint stays the one before the fault.
-                    logger.warning("training stopped at step %d: %s", self.step, self.result.stopped)
-                    return self.result
-            if directory is not None and schedule.due(schedule.checkpoint, self.step):
+            if self.result.stopped:
+                # The newest checkpoint stays the one before the fault.
+                logger.warning("training stopped at step %d: %s", self.step, self.result.stopped)
+                return self.result
+            if saved and directory is not None:
                 self.log.flush()
-                extra = {"evaluation": self.evaluation, "episodes": self.episodes.state()}
+                extra = {
+                    "evaluation": self.evaluation,
+                    "episodes": self.episodes.state(),
+                    "diverged": self.frozen.diverged,
+                }
                 save_training(directory, self.step, self.agent, self.env, self.replay, extra)
         return self.result
 
@@ -274,7 +294,7 @@ class _Loop:
         self.episodes.add(reward, terminated, truncated)
         for part in (observation, reward, final):
             if part.is_floating_point():
-                self.probe = self.probe + 0.0 * part.sum()
+                self.probe = self.probe + 0.0 * part.flatten(1).sum(1)
         self.observation = observation
         if len(self.replay) < max(c.learning_starts, c.n_step * self.env.n_envs):
             return
@@ -294,7 +314,8 @@ class _Loop:
         config, agent = self.config, self.agent
         batch = source.make_transitions(agent.act, agent.updates, config.batch_size, discount=config.gamma)
         batch = fit_rewards(batch, rows=config.row_values)
-        self.probe = self.probe + 0.0 * (batch.reward.sum() + batch.next_observation.sum())
+        for part in (batch.reward, batch.next_observation):
+            self.probe = self.probe + 0.0 * part.flatten(1).sum(1)
         return batch
 
     def encode(self, observation: Tensor, draw: int) -> Tensor:
@@ -305,27 +326,45 @@ class _Loop:
         )
         return encoded
 
-    def fault(self, metrics: Mapping[str, list[float]]) -> str | None:
-        """Reason to stop: a metric that is not finite or beyond the limit; None where all is well."""
-        faults = {
-            seed: f"{name} of seed {seed} is {value:g}"
-            for name, values in reversed(list(metrics.items()))
-            for seed, value in zip(self.agent.seeds, values, strict=True)
-            if not math.isfinite(value) or abs(value) > self.config.divergence_limit
-        }
-        spoiled = not math.isfinite(float(self.probe))
-        source = nonfinite_source(self.env, self.replay) if faults or spoiled else None
+    def check(self, metrics: Mapping[str, list[float]]) -> str | None:
+        """Freeze seeds that have diverged; return why training must stop, None where it goes on."""
+        seeds, frozen = self.agent.seeds, self.frozen
+        faults = frozen.faults(metrics, self.config.divergence_limit)
+        alive = [k for k in range(len(seeds)) if k not in frozen.diverged]
+        spoiled = not bool(torch.isfinite(self.probe[alive]).all())
+        source = nonfinite_source(self.env, self.replay, alive) if faults or spoiled else None
         if source is not None:
             return source
         if spoiled and self.source is not None:
             return "environment: a made transition is not finite; correct the environment"
+        self.freeze(faults)
+        frozen.remember()
         if not faults:
             return None
-        self.result.diverged = tuple(seed for seed in self.agent.seeds if seed in faults)
-        reason = next(faults[seed] for seed in self.result.diverged)
-        healthy = [str(seed) for seed in self.agent.seeds if seed not in faults]
-        others = f"; healthy and unaffected: seed {', '.join(healthy)}" if healthy else ""
-        return f"{reason}; lower the learning rate or scale the rewards{others}"
+        reason = f"{next(iter(faults.values()))}; lower the learning rate or scale the rewards"
+        healthy = [str(seeds[k]) for k in alive if k not in faults]
+        if not healthy:
+            return reason if len(seeds) == 1 else f"all seeds diverged: {reason}"
+        logger.warning(
+            "seed %s diverged by step %d and stays at its last good parameters; healthy and unaffected: seed %s (%s)",
+            ", ".join(str(seeds[k]) for k in faults),
+            self.step,
+            ", ".join(healthy),
+            reason,
+        )
+        return None
+
+    def freeze(self, places: Iterable[int]) -> None:
+        """Freeze further seeds and report them in the result."""
+        self.frozen.freeze(list(places))
+        self.result.diverged = self.frozen.mask
+
+    def write(self, metrics: Mapping[str, list[float]], evaluation: Mapping[str, list[float]] | None) -> None:
+        """Log metrics, returns of finished episodes, diverged seeds and an evaluation."""
+        lines = {**metrics, **self.episodes.take()}
+        if any(self.result.diverged):
+            lines["diverged"] = [float(seed) for seed in self.result.diverged]
+        self.log.write(self.step, self.agent, lines, evaluation)
 
 
 def _transitions(env: BatchedEnv, config: SACConfig) -> MakesTransitions | None:

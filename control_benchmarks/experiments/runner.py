@@ -39,6 +39,7 @@ from rl_core.config import SACConfig
 from rl_core.networks import Shape, matching_width
 from rl_core.sac import SAC
 from rl_core.symmetry import Symmetry
+from rl_core.training import TrainResult, train
 
 Report = Callable[[str], None]
 
@@ -188,11 +189,13 @@ class Recorder:
         rows = [(int(str(line["row"])), {k: v for k, v in line.items() if k != "row"}) for line in lines]
         self._write([(row, {"kind": GAINS, **line}) for row, line in rows], frames)
 
-    def end(self, frames: int, seconds: float, stopped: str | None) -> None:
-        """Write the end of the job: its seconds since the last resume, and why it stopped early if it did."""
-        line = {"kind": END, "frames": frames, "seconds": round(seconds, 1), "stopped": stopped}
-        for writer in self._writers.values():
-            writer.write([line])
+    def end(self, frames: int, seconds: float, result: TrainResult) -> None:
+        """Write the end of the job: its seconds since the last resume, why it stopped early, and diverged seeds."""
+        line = {"kind": END, "frames": frames, "seconds": round(seconds, 1), "stopped": result.stopped}
+        for name, writer in self._writers.items():
+            rows = zip(self._place, result.diverged, strict=True)
+            diverged = [seed for (variant, seed), over in rows if over and variant == name]
+            writer.write([{**line, "diverged": diverged}])
 
     def _rows(self) -> range:
         return range(len(self._place))
@@ -235,13 +238,13 @@ def run_job(job: Job, directory: Path, options: RunOptions, report: Report) -> b
     with env, Evaluator(task, recorder.seeds, variants, settings, **how) as evaluator:
         monitor = _Monitor(job, evaluator, recorder, options, report, started)
         try:
-            agent, stopped = _train(job, directory, env, config, options, monitor)
+            result = _train(job, directory, env, config, options, monitor)
         except OutOfTime:
             return False
         frames = settings.steps * monitor.frames_a_step
-        if stopped is None:
-            recorder.noise(frames, evaluator.evaluate_noise(agent))
-        recorder.end(frames, time.monotonic() - started, stopped)
+        if result.stopped is None:
+            recorder.noise(frames, evaluator.evaluate_noise(result.agent))
+        recorder.end(frames, time.monotonic() - started, result)
     shutil.rmtree(_training_directory(job, directory), ignore_errors=True)
     return True
 
@@ -280,12 +283,9 @@ class _Monitor:
 
 def _train(
     job: Job, directory: Path, env: ControlEnv, config: SACConfig, options: RunOptions, monitor: _Monitor
-) -> tuple[SAC, str | None]:
-    """Train; return the agent, and the reason if training stopped early."""
-    from rl_core import train
-
+) -> TrainResult:
     between = job.settings.steps // job.settings.evaluations
-    result = train(
+    return train(
         env,
         config,
         seeds=env.seeds,
@@ -298,7 +298,6 @@ def _train(
         resume=bool(options.checkpoint_every),
         on_progress=monitor.progress,
     )
-    return result.agent, result.stopped
 
 
 def _training_directory(job: Job, directory: Path) -> Path:

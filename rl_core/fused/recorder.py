@@ -77,9 +77,7 @@ class Tape:
         return self(torch.sum, x, dim, out=out)
 
     def rectified_sum(self, a: Tensor, b: Tensor, sign: float, out: Tensor) -> Tensor:
-        """max(a + sign · b, 0), on a CPU in one pass over memory."""
-        if out.dtype == torch.float32 and out.device.type == "cpu" and hasattr(torch, "_add_relu"):
-            return self(torch._add_relu, a, b, alpha=sign, out=out)
+        """max(a + sign · b, 0); NaN stays NaN, as in autograd."""
         self(torch.add, a, b, alpha=sign, out=out)
         self.do(out.clamp_min_, 0)
         return out

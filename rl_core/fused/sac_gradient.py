@@ -18,7 +18,7 @@ from torch.nn import functional
 from rl_core.config import SACConfig
 from rl_core.experience.replay import Batch, Metrics
 from rl_core.fused.recorder import Tape
-from rl_core.tanh_normal import HALF_LOG_TWO_PI
+from rl_core.networks.tanh_normal import HALF_LOG_TWO_PI
 
 if TYPE_CHECKING:
     from rl_core.sac import SAC

@@ -43,6 +43,34 @@ def test_fused_steps_equal_those_of_autograd(kind: str, name: str) -> None:
         torch.testing.assert_close(fast.metrics()[key], value, atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize("place", ["observation", "hidden weight"])
+@pytest.mark.parametrize("name", ["C2", "D4", "rows"])
+def test_fused_gradients_show_nan_where_autograd_does(name: str, place: str) -> None:
+    symmetry = symmetries()[name]
+    seen = []
+    for gradient in ("autograd", "auto"):
+        agent = make("relaxed", symmetry, gradient=gradient)
+        sample = batch(symmetry, (0, 1), 0)
+        if place == "observation":
+            sample.observation[1, 0] = torch.nan
+        else:
+            with torch.no_grad():
+                for layer in (agent.actor.layers["hidden1"], agent.critic.layers["hidden1"]):
+                    bias = next(p for key, p in layer.named_parameters() if key.endswith("bias"))
+                    bias[len(bias) // 2 :] = torch.nan
+        agent.update(sample)
+        metrics = torch.stack(list(agent.metrics().values()))
+        assert metrics[:, 0].isfinite().all()
+        assert metrics[:3, 1].isnan().all()
+        spoiled = [
+            p.view(2, -1).isnan().any(1) for p in [*agent.actor.parameters(), *agent.critic.parameters()]
+        ]
+        seen.append(torch.stack([metrics.isnan().any(0), torch.stack(spoiled).any(0)]))
+        assert not seen[-1][:, 0].any()
+        assert seen[-1][:, 1].all()
+    assert torch.equal(*seen)
+
+
 def test_equal_seeds_take_equal_steps_bit_for_bit() -> None:
     symmetry = symmetries()["C2"]
     first, second = make("relaxed", symmetry), make("relaxed", symmetry)

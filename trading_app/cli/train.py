@@ -82,6 +82,9 @@ def run_training(
         run, result = train_run(
             settings, home=home, name=name, directory=out, resume=resume, on_progress=update
         )
+    diverged = run.manifest.get("diverged")
+    if diverged and not result.stopped:
+        say(f"diverged and kept as they were before: seeds {diverged}; lower sac.critic_lr and sac.actor_lr")
     if result.stopped:
         say(f"training stopped early: {result.stopped}")
     else:

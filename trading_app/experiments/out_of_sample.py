@@ -89,7 +89,7 @@ def backtest_run(
         prices, strategies, costs=costs, start=first, end=last, **replace(config.market, fill=rule).account
     )
     count, ignored = _count_trials(run, config, trials)
-    stopped = run.manifest.get("stopped")
+    stopped, diverged = run.manifest.get("stopped"), run.manifest.get("diverged")
     saved = save_backtest(
         run,
         results,
@@ -97,6 +97,7 @@ def backtest_run(
         data_hash=prices.hash,
         notes=[
             *([f"Training stopped early: {stopped}."] if stopped else []),
+            *([f"Diverged in training and kept as they were before: seeds {diverged}."] if diverged else []),
             *_changes_of_prices(run, prices),
             *left_out,
             *ignored,

@@ -155,7 +155,8 @@ def train_run(
             resume=resume,
             on_progress=on_progress,
         )
-    run = run.finish(wall_time=time.perf_counter() - started, stopped=result.stopped)
+    diverged = [seed for seed, over in zip(t.seed_list, result.diverged, strict=True) if over]
+    run = run.finish(wall_time=time.perf_counter() - started, stopped=result.stopped, diverged=diverged)
     return run, result
 
 

@@ -188,7 +188,7 @@ def _one_trial(
     if folder.exists():  # of a trial that a kill cut short
         shutil.rmtree(folder)
     run, result = train_run(changed(config, proposed), home=home, directory=folder)
-    sharpe = [] if result.stopped else _validation(run)
+    sharpe = [] if any(result.diverged) or result.stopped else _validation(run)
     trial.set_user_attr("run", ended)
     trial.set_user_attr("sharpe", sharpe)
     if not sharpe:

@@ -77,6 +77,10 @@ def run_cell(
         evaluate_every=every,
         log_every=1000,
     )
+    # A diverged seed counts as a loss, although its agent stays as it was before.
+    shares[-1] = [
+        float("nan") if over else share for share, over in zip(shares[-1], result.diverged, strict=True)
+    ]
     return {
         "cell": cell.settings(),
         "seeds": list(seeds),
