@@ -23,7 +23,14 @@ FORMER_NAMES = {
     "gain_noise": "relaxed_noise",
 }
 """Settings under the names that files written earlier have."""
-FORMER_DEFAULTS = {"relaxation": "free"}
+FORMER_DEFAULTS = {
+    "relaxation": "free",
+    "bank_start": "equal",
+    "row_values": False,
+    "transitions": "stored",
+    "actor_average": 0.0,
+    "anneal_updates": 0,
+}
 """Settings that are younger than some files, with the value that describes what was done then."""
 
 

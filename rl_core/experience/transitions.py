@@ -96,8 +96,11 @@ class HeldByDay:
         return self.values[self._seed, day]
 
     def store(self, day: Tensor, held: Tensor) -> None:
-        """Store holdings [S, B, N] of days [S, B]; of equal days one of them."""
-        self.values[self._seed, day] = held
+        """Store holdings [S, B, N] of days [S, B]; of equal days the last one of the batch."""
+        # Equal days write equal numbers, so that the order of writing, which threads decide, does not matter.
+        order = torch.arange(day.shape[1], device=day.device).expand_as(day)
+        last = day.new_zeros(self.values.shape[:2]).scatter_reduce_(1, day, order, "amax")
+        self.values[self._seed, day] = held[self._seed, last.gather(1, day)]
 
 
 def disturb(noise: Noise, draw: int, held: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from equitrade.errors import EquitradeError
 from rl_core.config import FORMER_DEFAULTS, FORMER_NAMES, SACConfig
 from trading_app.market.costs import CostModel
 from trading_app.market.env import MarketConfig
+from trading_app.market.transitions import check_reward
 
 PREFIX = "EQUITRADE_"
 
@@ -155,6 +156,10 @@ class RunConfig:
     sac: SACConfig = field(default_factory=trading_learner)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+
+    def __post_init__(self) -> None:
+        if self.sac.transitions == "made":
+            check_reward(self.market)
 
 
 SECTIONS: dict[str, Any] = {f.name: f for f in fields(RunConfig)}

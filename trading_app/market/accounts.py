@@ -119,16 +119,20 @@ class Accounts:
         return reward, alive == 0, (age >= self.length) & alive
 
     def contributions(self) -> Array:
-        """Return what each asset earned in the last step less its trading cost, shares of the account [..., N]."""
+        """Return each asset's part of the return from the last fill to the next one [..., N].
+
+        It is what the asset earned less its trading cost and borrow fee, in shares of the account before the fill. With
+        the interest on cash, the parts sum to the return of the account.
+        """
         day, target, kept, held = self._fill
-        growth = _rows(self._tables["overnight"], day)
-        if not self._at_close:
-            growth = growth * _rows(self._tables["intraday"], day)
-        size = abs(target * kept[..., None] - held)
-        cost = size * self._costs.rate
+        close = target if self._at_close else target * _rows(self._tables["intraday"], day)
+        change = abs(target * kept[..., None] - held)
+        cost = change * self._costs.rate
         if "impact" in self._tables:
-            cost = cost + _rows(self._tables["impact"], day) * size**1.5
-        return target * (growth - 1) - cost
+            cost = cost + _rows(self._tables["impact"], day) * change**1.5
+        gain = close * _rows(self._tables["overnight"], day) - target
+        borrow = (abs(close) - close) * (0.5 * self._costs.borrow_rate)
+        return (gain - borrow) * kept[..., None] - cost
 
     def _executed(self, target: Array, day: Array, impact: Array | None) -> Array:
         """Weights that the fill after a decision reaches; the target itself where every asset trades."""

@@ -209,7 +209,7 @@ class Market:
         """Continue from a `state_dict`."""
         self._draws = int(state["draws"])
         if _HELD in state:
-            self.transitions.held.values = state[_HELD].clone()
+            self.transitions.held.values = state[_HELD].to(self._device, copy=True)
         kept = {name: value.clone() for name, value in state.items() if name not in ("draws", _HELD)}
         self._accounts.state = {
             name: value.numpy() if self._in_numpy else value.to(self._device) for name, value in kept.items()

@@ -6,6 +6,7 @@ See `rl_core.experience.transitions`. Axes: S seeds, B batch, N assets, T sessio
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,14 +19,30 @@ from rl_core.experience.transitions import HeldByDay
 from rl_core.random import Noise
 from trading_app.market.accounting import Array, total
 from trading_app.market.accounts import Accounts
+from trading_app.market.config import MarketConfig
 
 if TYPE_CHECKING:
     from trading_app.market.env import Market
 
-__all__ = ["MadeTransitions"]
+__all__ = ["MadeTransitions", "check_reward"]
 
 MIXED = 0.2
 """Largest share of a random portfolio that is mixed into holdings, so that they are not only the policy's."""
+
+
+def check_reward(config: MarketConfig) -> None:
+    """Refuse a reward that depends on earlier steps.
+
+    Raises
+    ------
+    DataError
+        For the differential Sharpe ratio, whose moments are those of an episode.
+    """
+    if config.reward == "differential-sharpe":
+        raise DataError(
+            "market.reward: differential-sharpe depends on the rewards before, so its transitions cannot be made; "
+            "use log or mean-variance, or sac.transitions = 'stored'"
+        )
 
 
 class MadeTransitions:
@@ -48,22 +65,18 @@ class MadeTransitions:
     """
 
     def __init__(self, market: Market) -> None:
-        if market.config.reward == "differential-sharpe":
-            raise DataError(
-                "market.reward: differential-sharpe depends on the rewards before, so its transitions cannot be made; "
-                "use log or mean-variance, or sac.transitions = 'stored'"
-            )
+        check_reward(market.config)
         self._market = market
-        self._noise = Noise(market.seeds, "cpu")
+        self._noise = Noise(market.seeds, market.device)
         self._first = max(market.decisions[0], 1)
         self._days = market.decisions[1] - self._first + 1
-        self.held = HeldByDay(len(market.seeds), self._days + 1, market.action_size, torch.device("cpu"))
+        self.held = HeldByDay(len(market.seeds), self._days + 1, market.action_size, market.device)
         self._accounts: dict[int, Accounts] = {}
 
     def make(self, act: Callable[[Tensor], Tensor], draw: int, size: int, discount: float) -> Batch:
         """Return the encoded transitions of an update; see `rl_core.experience.transitions.MakesTransitions`.
 
-        Rewards are those of assets [S, B, N]: what each one earned less the cost of trading it. What belongs to none
+        Rewards are those of assets [S, B, N]: what each one earned less its trading cost and borrow fee. The rest
         (interest, and the difference between the reward and the sum of returns) is shared equally, so that they sum to
         the reward of a step.
         """
@@ -78,13 +91,16 @@ class MadeTransitions:
         observation = market.encode(market.to_tensor(accounts.observation()))
         action = act(observation)
         reward, terminated, _ = accounts.step(market.to_array(action))
+        ended = market.to_tensor(terminated)
         following = market.to_tensor(accounts.observation())
-        self.held.store(place + 1, following[..., 1:].float().cpu())
+        # A ruined account has no weights; the next one starts in cash.
+        following[..., 1:] = following[..., 1:].masked_fill(ended[..., None], 0.0)
+        self.held.store(place + 1, following[..., 1:].float())
         return Batch(
             observation,
             action,
             market.to_tensor(self._by_asset(accounts, reward)).float(),
-            torch.where(market.to_tensor(terminated), 0.0, discount),
+            torch.where(ended, 0.0, discount),
             market.encode(following),
         )
 
@@ -93,8 +109,12 @@ class MadeTransitions:
         market = self._market
         if market.panel.always_traded:
             return market.targets(action)
-        available = torch.from_numpy(market.panel.status.available)[day]
-        return market.targets(action, available=available)
+        return market.targets(action, available=self._available[day])
+
+    @cached_property
+    def _available(self) -> Tensor:
+        """Flags [T, N] of assets that a decision may give weight."""
+        return torch.from_numpy(self._market.panel.status.available).to(self._market.device)
 
     def _of_size(self, size: int) -> Accounts:
         if size not in self._accounts:

@@ -50,6 +50,13 @@ def test_holdings_are_those_of_the_policy_the_day_before() -> None:
     assert held.at(torch.tensor([[1, 0], [2, 9]]))[..., 0].tolist() == [[1.0, 0.0], [1.0, 0.0]]
 
 
+def test_of_equal_days_the_last_one_of_the_batch_is_stored() -> None:
+    held = HeldByDay(1, 50, 3, torch.device("cpu"))
+    day = torch.arange(50).repeat(1000)[None]
+    held.store(day, torch.arange(50_000.0)[None, :, None].expand(-1, -1, 3))
+    assert held.values[0, :, 0].tolist() == list(range(49_950, 50_000))
+
+
 def test_holdings_are_disturbed_within_their_bounds() -> None:
     held = torch.tensor([[[0.5, -1.0]]]).expand(1, 4000, 2)
     moved = disturb(Noise((0,)), 0, held)

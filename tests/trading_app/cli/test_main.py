@@ -71,6 +71,28 @@ def test_train_backtest_report(command: Command, tmp_path: Path) -> None:
     assert "own settings" in err
 
 
+def test_a_run_on_made_transitions_is_trained_resumed_backtested_and_reported(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "made.toml").write_text(
+        "[sac]\ntransitions = 'made'\n[training]\ncheckpoint_every = 6\n", encoding="utf-8"
+    )
+    monkeypatch.setenv("EQUITRADE_SAC__ROW_VALUES", "true")
+    code, out, err = command(
+        "train", "--config", "made.toml", "--data", "factors-5", "--seeds", "2", "--name", "made", "--json"
+    )
+    assert code == 0, err
+    path = Path(json.loads(out)["path"])
+    lines = [json.loads(line) for line in (path / "progress.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert lines[-1]["updates"] == 12
+    assert command("train", "--resume", "--name", "made")[0] == 0
+    for step in ("backtest", "report"):
+        code, _, err = command(step, "made")
+        assert code == 0, err
+    errors = json.loads((path / "symmetry.json").read_text(encoding="utf-8"))["errors"]
+    assert len(errors["exchange"]["critic"]["mean"]) == 2
+
+
 def test_costs_lower_a_baseline(command: Command) -> None:
     growth = []
     for bps in ("0", "50"):

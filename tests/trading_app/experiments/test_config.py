@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from equitrade.errors import EquitradeError
-from trading_app.experiments.config import ConfigurationError, RunConfig, load_config, to_dict, to_toml
+from trading_app.experiments.config import (
+    ConfigurationError,
+    RunConfig,
+    load_config,
+    stored_config,
+    to_dict,
+    to_toml,
+)
 
 
 def test_command_line_wins_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
@@ -31,6 +38,17 @@ def test_toml_reads_back_equal(tmp_path: Path) -> None:
     assert json.loads(json.dumps(to_dict(config)))["data"]["start"] == "2000-01-03"
 
 
+def test_a_file_without_later_settings_describes_the_training_of_its_time(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("[sac]\nwidth = 16\n")
+    sac = stored_config(tmp_path).sac
+    assert (sac.transitions, sac.row_values, sac.actor_average, sac.bank_start) == (
+        "stored",
+        False,
+        0.0,
+        "equal",
+    )
+
+
 @pytest.mark.parametrize(
     ("toml", "words"),
     [
@@ -44,6 +62,10 @@ def test_toml_reads_back_equal(tmp_path: Path) -> None:
         ("[split]\ntrain = 0.9\n", ["split", "overlap"]),
         ("[training]\nseeds = 0\n", ["training.seeds"]),
         ("[data]\nstart = 2001-01-01\nend = 2000-01-01\n", ["data.start"]),
+        (
+            "[sac]\ntransitions = 'made'\n[market]\nreward = 'differential-sharpe'\n",
+            ["market.reward", "stored"],
+        ),
         ("width = 3\n", ["width"]),
         ("[sac\n", ["TOML"]),
     ],

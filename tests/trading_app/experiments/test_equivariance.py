@@ -42,11 +42,20 @@ def toy_prices(days: int = 90) -> Prices:
     )
 
 
-def policy_of(kind: str, *, noise: float = 0.0, mirror: bool = True) -> tuple[AgentPolicy, Prices]:
+def policy_of(
+    kind: str, *, noise: float = 0.0, mirror: bool = True, rows: bool = False
+) -> tuple[AgentPolicy, Prices]:
     prices = toy_prices()
     config = MarketConfig(window=4, mirror=mirror)
     symmetry = Market(prices, config=config, seeds=[4, 7]).symmetry
-    settings = SACConfig(agent=kind, width=8, ensemble=2, relaxed_noise=noise)
+    settings = SACConfig(
+        agent=kind,
+        width=8,
+        ensemble=2,
+        relaxed_noise=noise,
+        transitions="made" if rows else "stored",
+        row_values=rows,
+    )
     agent = SAC(symmetry, settings, [4, 7])
     return AgentPolicy(agent, config, CostModel(), SYMBOLS), prices
 
@@ -123,8 +132,9 @@ def test_deviations_are_a_number_a_seed_of_each_layer_that_can_deviate() -> None
     assert deviations(policy_of("dense")[0].agent) == {}
 
 
-def test_exact_policy_and_critic_have_no_error() -> None:
-    document = measured("exact")
+@pytest.mark.parametrize("rows", [False, True])
+def test_exact_policy_and_critic_have_no_error(rows: bool) -> None:
+    document = measured("exact", rows=rows)
     assert set(document["errors"]) == {"mirror", "exchange"}
     for parts in document["errors"].values():
         for error in parts.values():

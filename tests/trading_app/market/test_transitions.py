@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from data.prices import Prices
 from rl_core.config import SACConfig
 from rl_core.experience.transitions import MakesTransitions
 from rl_core.training import train
+from trading_app.market.accounts import Accounts
 from trading_app.market.costs import CostModel
 from trading_app.market.env import Market, MarketConfig
 
@@ -31,10 +31,9 @@ LEARNER = SACConfig(
 )
 
 
-def prices(*, gaps: bool = False, seed: int = 0, last: float = 1.0) -> Prices:
+def prices(*, gaps: bool = False, seed: int = 0, volatility: float = 0.02) -> Prices:
     rng = np.random.default_rng(seed)
-    close = 100 * np.exp(np.cumsum(0.02 * rng.standard_normal((T, N)), axis=0))
-    close[-1] *= last
+    close = 100 * np.exp(np.cumsum(volatility * rng.standard_normal((T, N)), axis=0))
     opens = close * np.exp(0.005 * rng.standard_normal((T, N)))
     volume = rng.uniform(1e4, 1e6, (T, N))
     if gaps:
@@ -107,6 +106,71 @@ def test_rewards_of_assets_sum_to_the_reward_and_are_what_each_earned(reward: st
     assert (batch.discount == 0.9).all()
 
 
+@pytest.mark.parametrize("gaps", [False, True], ids=["every session", "gaps"])
+@pytest.mark.parametrize("fill", ["next_open", "next_close"])
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+def test_parts_of_assets_sum_to_the_return_of_an_account(fill: str, gaps: bool, backend: str) -> None:
+    """Without interest on cash, nothing is left to share: trading costs, impact and borrow fees belong to assets."""
+    costs = CostModel(
+        half_spread_bps=20, borrow_bps=3000, impact_coefficient=0.1, risk_free=0.0, financing_spread_bps=0.0
+    )
+    env = market(prices(gaps=gaps), (0,), actions="long-short", fill=fill, costs=costs, gross_limit=1.5)
+    first, last = env.decisions
+    day = np.arange(first + 1, last + 1)
+    weights, action = np.random.default_rng(2).uniform(-0.3, 0.3, (2, len(day), N))
+    options: dict[str, Any] = {"dtype": np.float64}
+    convert: Any = np.asarray
+    if backend == "torch":
+        options, convert = {"backend": torch, "dtype": torch.float64}, torch.from_numpy
+    accounts = Accounts(env.panel, env.config, env.costs, shape=day.shape, length=9, **options)
+    accounts.place(convert(day), convert(weights))
+    before = accounts.state["value"]
+    accounts.step(convert(action))
+    growth = accounts.state["value"] / before
+    np.testing.assert_allclose(accounts.contributions().sum(-1), growth - 1, atol=1e-12)
+
+
+def test_an_asset_pays_its_own_borrow_fee_and_trading_cost() -> None:
+    costs = CostModel(commission_bps=10, half_spread_bps=0, borrow_bps=500)
+    env = market(actions="long-short", fill="next_close", costs=costs)
+    accounts = env.new_accounts((), 9)
+    accounts.place(np.int64(90), np.zeros(N))
+    action = np.array([0.4, -0.3, 0.0, 0.0])
+    accounts.step(action)
+    target = env.targets(torch.from_numpy(action)).numpy()
+    growth = env.panel.close[92] / env.panel.close[91]
+    kept = 1 / (1 + 10e-4 * np.abs(target).sum())
+    fee = np.maximum(-target, 0) * 0.05 / 252
+    wanted = kept * (target * (growth - 1) - fee - 10e-4 * np.abs(target))
+    np.testing.assert_allclose(accounts.contributions(), wanted, atol=1e-12)
+
+
+def test_a_ruined_account_ends_without_weights() -> None:
+    wild = prices(volatility=0.15)
+    env = market(wild, actions="long-short", gross_limit=20.0, max_weight=20.0, costs=CostModel.free())
+    env.encode = lambda observation: observation  # type: ignore[method-assign]  # compact: day and weights
+    policy = lambda x: torch.sin(1e3 * x[..., :1] * torch.arange(1.0, N + 1))  # noqa: E731
+    for draw in range(20):
+        batch = env.make_transitions(policy, draw, 128, discount=0.9)
+        ruined = batch.discount == 0
+        assert all(torch.isfinite(part).all() for part in batch)
+        assert (batch.next_observation[ruined][:, 1:] == 0).all()
+    assert ruined.any()
+    assert not ruined.all()
+    assert torch.isfinite(env.transitions.held.values).all()
+
+
+@pytest.mark.parametrize("actions", ["long-only", "long-short"])
+def test_weights_before_an_action_are_feasible(actions: str) -> None:
+    env = market(prices(gaps=True), actions=actions)
+    env.encode = lambda observation: observation  # type: ignore[method-assign]  # compact: day and weights
+    for draw in range(60):
+        batch = env.make_transitions(lambda x: x[..., 1:].cos(), draw, 64, discount=0.9)
+        weights = batch.observation[..., 1:]
+        assert weights.abs().sum(-1).max() < 1.15
+        assert actions == "long-short" or bool((weights >= 0).all() and (weights.sum(-1) <= 1 + 1e-6).all())
+
+
 def test_holdings_follow_the_policy() -> None:
     env = market(seeds=(0,))
     for draw in range(60):
@@ -152,5 +216,3 @@ def test_training_on_made_transitions_resumes_bit_for_bit(actions: str, tmp_path
 def test_a_reward_with_a_memory_is_refused() -> None:
     with pytest.raises(DataError, match="differential-sharpe depends on the rewards before"):
         market(reward="differential-sharpe").make_transitions(act, 0, 4, discount=0.9)
-    stored = replace(LEARNER, transitions="stored", row_values=False)
-    assert stored.transitions == "stored"
