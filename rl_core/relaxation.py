@@ -41,6 +41,8 @@ HORIZON = 40
 """Looks over which gradients are averaged."""
 FIRST = 10
 """Looks before the gradient is changed."""
+ROUNDING = 1e-10
+"""Share of the squares of all effects below which an effect does not exist, as the mirror's of a trivial group."""
 
 
 class Rule(Protocol):
@@ -141,8 +143,7 @@ class Evidence:
         # All critics of a seed have seen the same data. One layer has few numbers for some effects, so that its
         # agreement is noise to a large part: layers share one.
         shares = [
-            (first * second).view(len(first), self._seeds, -1).sum(2)
-            / ((first**2 + second**2) / 2).view(len(first), self._seeds, -1).sum(2).clamp_min(1e-30)
+            (first * second).view(len(first), self._seeds, -1).sum(2) / _sizes(first, second, self._seeds)
             for first, second in halves
         ]
         share = torch.stack(shares).mean(0).clamp(0.0, 1.0)
@@ -185,6 +186,12 @@ class Evidence:
         """Continue from a `state_dict`."""
         for name, own in self.state_dict().items():
             own.copy_(state[name])
+
+
+def _sizes(first: Tensor, second: Tensor, seeds: int) -> Tensor:
+    """Mean squares of two halves by effect and seed, [effects, S]; of an effect that is rounding alone infinite."""
+    squares = ((first**2 + second**2) / 2).view(len(first), seeds, -1).sum(2)
+    return torch.where(squares > ROUNDING * squares.sum(0), squares, torch.inf)
 
 
 def _of_copies(values: Tensor, weight: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ from trading_app.synthetic.planted_plug_in import plug_in
 from trading_app.synthetic.planted_problem import Feedback, PlantedConfig
 from trading_app.synthetic.planted_score import PlantedScore
 
-__all__ = ["Cell", "app", "cells", "compare", "load", "run", "run_cell"]
+__all__ = ["Cell", "app", "cells", "compare", "hard_verdicts", "load", "run", "run_cell"]
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "hard_planted"
 FIRST_SEED = 1000
@@ -206,6 +206,34 @@ def compare(records: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
             row["above_exact"] = interval(difference.tolist())
         rows.append(row)
     return sorted(rows, key=lambda row: (row["market"], row["noise"], row["periods"], row["agent"]))
+
+
+def hard_verdicts(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str, bool]]:
+    """Yield the marks whose cells are stored: measure, result, mark, and whether it is reached."""
+    by_cell = {(row["market"], row["noise"], row["periods"], row["agent"]): row for row in rows}
+    for (market, noise, periods, agent), row in by_cell.items():
+        place = f"σ {noise:g}, {periods:,} periods"
+        above = row.get("above_exact")
+        if agent == "relaxed" and above is not None and market == "intact":
+            yield (
+                f"relaxed less exact, symmetries intact, {place}",
+                f"{above.estimate:+.3f}",
+                "≥ −0.02",
+                above.estimate >= -0.02,
+            )
+        if agent == "relaxed" and above is not None and (market, noise, periods) == ("both", *DATA[0]):
+            yield (
+                f"relaxed less exact, both broken, {place}",
+                f"{above.estimate:+.3f}",
+                "≥ +0.15",
+                above.estimate >= 0.15,
+            )
+            ratio = row["share"].estimate / row["plug_in"].estimate
+            yield f"relaxed over plug-in, both broken, {place}", f"{ratio:.3f}", "≥ 0.95", ratio >= 0.95
+        dense = by_cell.get((market, noise, periods, "dense"))
+        if agent == "relaxed" and dense is not None:
+            difference = row["share"].estimate - dense["share"].estimate
+            yield f"relaxed less dense, {market}, {place}", f"{difference:+.3f}", "≥ 0", difference >= 0
 
 
 app = typer.Typer(help=__doc__)
