@@ -193,6 +193,13 @@ def _agent(document: dict[str, Any]) -> Iterator[Row]:
             f"at least {row['reach']} ×",
             row["ratio"] >= row["reach"],
         )
+    for row in document.get("transitions", {}).get("ratios", ()):
+        yield (
+            f"time of a {row['task']}, trading: made over stored transitions",
+            f"{row['ratio']:.2f} ×",
+            f"at most {row['reach']} ×",
+            row["ratio"] <= row["reach"],
+        )
     for row in document["rows"]:
         what = f"one update, {row['task']}: {row['agent']}, {row['parameters_of_a_seed']:,} parameters"
         yield what, f"{row['milliseconds']:.1f} ms", "", None

@@ -130,11 +130,11 @@ class SACConfig:
 
     batch_size: int = 256
     capacity: int = 1_000_000
-    """Transitions that are stored for each seed."""
+    """Transitions that are stored for each seed; without effect on made transitions."""
     learning_starts: int = 1000
-    """Transitions of each seed taken with random actions before the first update."""
+    """Transitions of each seed taken with random actions before the first update; without effect on made ones."""
     updates_per_step: int = 1
-    """Gradient updates for each step of the environments."""
+    """Gradient updates for each step of the environments; with made transitions, a step of training has these alone."""
 
     matmul_dtype: MatmulDtype = "float32"
     """Precision of the matrix products; tf32 concerns CUDA alone."""

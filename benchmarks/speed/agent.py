@@ -3,6 +3,7 @@
 The trading agent (default settings, 20 assets, windows of 32 × 8 features, batch 128) is long-only (assets can be
 exchanged) or long-short (the market can be mirrored as well). The agents of the planted market train ten seeds. Relaxed
 and exact agents also run with the gradients of autograd. Before timing, all gradients are compared with autograd's.
+The sources of the trading agent's batches are timed by `benchmarks.speed.transitions`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.harness import alternate, gradient_difference, write
+from benchmarks.speed import transitions
 
 app = typer.Typer(help="Updates of agents on sets of assets, beside our dense agent and autograd.")
 
@@ -211,7 +213,7 @@ def agent(
     import torch
 
     torch.set_num_threads(threads)
-    result = run(repeats)
+    result = {**run(repeats), "transitions": transitions.run(repeats)}
     if save:
         write("agent", result)
     if as_json:
@@ -226,6 +228,10 @@ def agent(
     for row in result["speedups"]:
         text = f"{row['task']}: {row['agent']}, autograd over fused {row['ratio']:.2f}"
         typer.echo(f"{text}  (reach at least {row['reach']})")
+    for row in result["transitions"]["ratios"]:
+        typer.echo(
+            f"{row['task']}, made over stored transitions: {row['ratio']:.2f}  (reach at most {row['reach']})"
+        )
 
 
 if __name__ == "__main__":

@@ -75,7 +75,10 @@ class SplitConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Length of training, logging, checkpoints and seeds; every run trains several seeds at once."""
+    """Length of training, logging, checkpoints and seeds; every run trains several seeds at once.
+
+    ``n_envs``, the accounts of each seed, has no effect on made transitions, for which no account is stepped.
+    """
 
     seeds: int = 5
     first_seed: int = 0

@@ -41,7 +41,7 @@ def check_reward(config: MarketConfig) -> None:
     if config.reward == "differential-sharpe":
         raise DataError(
             "market.reward: differential-sharpe depends on the rewards before, so its transitions cannot be made; "
-            "use log or mean-variance, or sac.transitions = 'stored'"
+            "use log or mean-variance, or sac.transitions = 'stored' and sac.row_values = false"
         )
 
 
