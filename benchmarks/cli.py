@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
-from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from benchmarks.harness import PeersOption
 from equitrade.processes import module_command
 
 TABLES = {
@@ -64,9 +63,7 @@ def root() -> None:
 
 @app.command("all")
 def run_all(
-    peers_python: Annotated[
-        Path | None, typer.Option(help="Python of the peers' environment (`make peers`).")
-    ] = None,
+    peers_python: PeersOption = None,
 ) -> None:
     """Every speed table, one after the other, each in a process of its own."""
     for name in SPEED:

@@ -8,11 +8,14 @@ import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from equitrade.atomic import atomic_write
+from equitrade.console import print_json
 from equitrade.machine import describe_machine, package_versions
 
 if TYPE_CHECKING:
@@ -21,6 +24,12 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).parent / "results"
 _PACKAGES = ("equitrade", "numpy", "pandas", "torch", "gymnasium")
+
+PeersOption = Annotated[Path | None, typer.Option(help="Python of the peers' environment (`make peers`).")]
+RepeatsOption = Annotated[
+    int, typer.Option(min=1, help="Rounds that count; each times every contender once.")
+]
+SaveOption = Annotated[bool, typer.Option(help="Store the result.")]
 
 # A contender does its work once; it may return the seconds to count, otherwise the call is timed.
 Contender = Callable[[], float | None]
@@ -82,6 +91,20 @@ def write(name: str, payload: Mapping[str, Any]) -> Path:
     path = RESULTS / f"{name}.json"
     atomic_write(path, json.dumps({"machine": machine(), **payload}, indent=2) + "\n")
     return path
+
+
+def finish(
+    name: str, payload: Mapping[str, Any], lines: Iterable[str], *, as_json: bool, save: bool = True
+) -> None:
+    """Store a result, unless it is not to be saved, and print it as JSON or as lines of text."""
+    path = write(name, payload) if save else None
+    if as_json:
+        print_json(payload)
+        return
+    for line in lines:
+        print(line)
+    if path is not None:
+        print(path)
 
 
 def gradient_difference(agent: SAC, batch: Batch) -> float:

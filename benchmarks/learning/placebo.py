@@ -7,14 +7,14 @@ against. Markets are independent of each other and the seeds of one market are n
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmarks.harness import write
+from benchmarks.harness import finish
+from equitrade.console import JsonOption
 
 if TYPE_CHECKING:
     from data.prices import Prices
@@ -94,7 +94,7 @@ def summary(kind: str, markets: list[dict[str, Any]]) -> dict[str, float]:
 def placebo(
     markets: Annotated[int, typer.Option(min=2, help="Placebo markets of each kind.")] = 6,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds trained on each.")] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the stored JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Train on markets without any signal and store net Sharpe ratios under benchmarks/results/placebo.json."""
     found = {kind: [one_market(kind, index, seeds) for index in range(markets)] for kind in KINDS}
@@ -105,14 +105,9 @@ def placebo(
         "markets": found,
         "summary": summaries,
     }
-    path = write("placebo", payload)
-    if as_json:
-        print(json.dumps(payload, indent=2))
-        return
-    for kind, row in summaries.items():
-        beside = ", above equal weight" if kind == "shuffled" else ""
-        print(
-            f"{kind}: net Sharpe{beside} {row['mean']:+.2f} ({row['low']:+.2f} … {row['high']:+.2f}), "
-            f"p = {row['p_above_nothing']:.2f} that it lies above nothing"
-        )
-    print(path)
+    lines = (
+        f"{kind}: net Sharpe{', above equal weight' if kind == 'shuffled' else ''} {row['mean']:+.2f} "
+        f"({row['low']:+.2f} … {row['high']:+.2f}), p = {row['p_above_nothing']:.2f} that it lies above nothing"
+        for kind, row in summaries.items()
+    )
+    finish("placebo", payload, lines, as_json=as_json)

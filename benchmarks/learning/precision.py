@@ -1,14 +1,13 @@
 """Learning curves with products in bfloat16 beside those in float32, for the agent whose updates `sac` times.
 
 The dense agent (observation 17, action 6, two hidden layers of 256, batch 256) learns to hold a linear system with
-quadratic costs near the origin. The score is the saved share of the cost
-without control.
+quadratic costs near the origin. The score is the saved
+share of the cost without control.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import numpy as np
@@ -16,8 +15,9 @@ import torch
 import typer
 from torch import Tensor
 
-from benchmarks.harness import write
+from benchmarks.harness import SaveOption, finish
 from benchmarks.linear_quadratic import ACTION, LENGTH, Regulator
+from equitrade.console import JsonOption
 from rl_core.config import MatmulDtype, SACConfig
 from rl_core.sac import SAC
 from rl_core.statistics import bootstrap_band, bootstrap_difference
@@ -102,8 +102,8 @@ def precision(
     seeds: Annotated[int, typer.Option(min=2, help="Seeds, from 0 on, trained together.")] = 10,
     updates: Annotated[int, typer.Option(min=1, help="Gradient updates.")] = 1500,
     every: Annotated[int, typer.Option(min=1, help="Updates between evaluations.")] = 100,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    save: Annotated[bool, typer.Option(help="Store the result.")] = True,
+    as_json: JsonOption = False,
+    save: SaveOption = True,
 ) -> None:
     """Learning curves with products in bfloat16 beside those in float32."""
     chosen = tuple(range(seeds))
@@ -117,19 +117,16 @@ def precision(
         "runs": runs,
         **compare(runs),
     }
-    if save:
-        write("precision", result)
-    if as_json:
-        typer.echo(json.dumps(result))
-        return
+    finish("precision", result, _lines(result, updates), as_json=as_json, save=save)
+
+
+def _lines(result: Mapping[str, Any], updates: int) -> Iterator[str]:
     for name, curve in result["curves"].items():
-        last = (curve["estimate"][-1], curve["low"][-1], curve["high"][-1])
-        typer.echo(f"{name:9} {last[0]:.4f} ({last[1]:.4f} … {last[2]:.4f}) after {updates} updates")
-    typer.echo(
-        f"bfloat16 inside float32's interval at {result['inside']} of {result['evaluations']} evaluations"
-    )
+        estimate, low, high = (curve[part][-1] for part in ("estimate", "low", "high"))
+        yield f"{name:9} {estimate:.4f} ({low:.4f} … {high:.4f}) after {updates} updates"
+    yield f"bfloat16 inside float32's interval at {result['inside']} of {result['evaluations']} evaluations"
     for name, (estimate, low, high) in result["differences"].items():
-        typer.echo(f"bfloat16 minus float32, {name}: {estimate:+.4f} ({low:+.4f} … {high:+.4f})")
+        yield f"bfloat16 minus float32, {name}: {estimate:+.4f} ({low:+.4f} … {high:+.4f})"
 
 
 if __name__ == "__main__":

@@ -8,15 +8,15 @@ The sources of the trading agent's batches are timed by `benchmarks.speed.transi
 
 from __future__ import annotations
 
-import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
 
-from benchmarks.harness import alternate, gradient_difference, write
+from benchmarks.harness import RepeatsOption, SaveOption, alternate, finish, gradient_difference
 from benchmarks.speed import transitions
+from equitrade.console import JsonOption
 
 app = typer.Typer(help="Updates of agents on sets of assets, beside our dense agent and autograd.")
 
@@ -204,34 +204,31 @@ def updates(agent: Any, batch: Any, count: int) -> Callable[[], None]:
 
 @app.command()
 def agent(
-    repeats: Annotated[int, typer.Option(min=1, help="Rounds; each times every contender once.")] = 9,
+    repeats: RepeatsOption = 9,
     threads: Annotated[int, typer.Option(min=1)] = 2,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    save: Annotated[bool, typer.Option(help="Store the result.")] = True,
+    as_json: JsonOption = False,
+    save: SaveOption = True,
 ) -> None:
     """Time an update of agents on sets of assets, beside our dense agent and autograd."""
     import torch
 
     torch.set_num_threads(threads)
     result = {**run(repeats), "transitions": transitions.run(repeats)}
-    if save:
-        write("agent", result)
-    if as_json:
-        typer.echo(json.dumps(result))
-        return
+    finish("agent", result, _lines(result), as_json=as_json, save=save)
+
+
+def _lines(result: dict[str, Any]) -> Iterator[str]:
     for row in result["rows"]:
         name = f"{row['task']}: {row['agent']}, width {row['width']}"
-        typer.echo(f"{name:52}{row['parameters_of_a_seed']:9,} parameters{row['milliseconds']:9.1f} ms")
+        yield f"{name:52}{row['parameters_of_a_seed']:9,} parameters{row['milliseconds']:9.1f} ms"
     for row in result["ratios"]:
         goal = "" if row["reach"] is None else f"  (reach at most {row['reach']})"
-        typer.echo(f"{row['task']}: {row['agent']} over dense {row['ratio']:.2f}{goal}")
+        yield f"{row['task']}: {row['agent']} over dense {row['ratio']:.2f}{goal}"
     for row in result["speedups"]:
         text = f"{row['task']}: {row['agent']}, autograd over fused {row['ratio']:.2f}"
-        typer.echo(f"{text}  (reach at least {row['reach']})")
+        yield f"{text}  (reach at least {row['reach']})"
     for row in result["transitions"]["ratios"]:
-        typer.echo(
-            f"{row['task']}, made over stored transitions: {row['ratio']:.2f}  (reach at most {row['reach']})"
-        )
+        yield f"{row['task']}, made over stored transitions: {row['ratio']:.2f}  (reach at most {row['reach']})"
 
 
 if __name__ == "__main__":

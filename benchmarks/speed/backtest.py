@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmarks.harness import Peer, alternate, summary, write
+from benchmarks.harness import Peer, PeersOption, RepeatsOption, alternate, finish, summary
+from equitrade.console import JsonOption
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +33,7 @@ TOLERANCE = 1e-9
 def run(
     *, peers_python: Path | None = None, repeats: int = 7, strategies: int = 1000, bt_days: int = 2000
 ) -> dict[str, Any]:
-    """Measure, and return what `write` stores.
+    """Measure, and return what `finish` stores.
 
     Parameters
     ----------
@@ -180,27 +182,22 @@ def _proof(
 
 @app.command()
 def main(
-    peers_python: Annotated[
-        Path | None, typer.Option(help="Python of the peers' environment (`make peers`).")
-    ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Rounds that count.")] = 7,
+    peers_python: PeersOption = None,
+    repeats: RepeatsOption = 7,
     strategies: Annotated[int, typer.Option(min=1, help="Strategies of the batch.")] = 1000,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the stored JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure, print a table and store it under benchmarks/results/backtest.json."""
-    import json
-
     payload = run(peers_python=peers_python, repeats=repeats, strategies=strategies)
-    path = write("backtest", payload)
-    if as_json:
-        print(json.dumps(payload, indent=2))
-        return
+    finish("backtest", payload, _lines(payload), as_json=as_json)
+
+
+def _lines(payload: dict[str, Any]) -> Iterator[str]:
     for name, reason in payload.get("absent_peers", {}).items():
-        print(f"{name} is absent: {reason}")
+        yield f"{name} is absent: {reason}"
     for name, value in payload.get("proof", {}).items():
-        print(f"same net asset values: {name}, largest relative difference {value:.1e}")
+        yield f"same net asset values: {name}, largest relative difference {value:.1e}"
     for name, taken in payload["results"].items():
-        print(f"{name:>20}  {taken['median_s'] * 1e3:10.2f} ms  (from {taken['min_s'] * 1e3:.2f})")
+        yield f"{name:>20}  {taken['median_s'] * 1e3:10.2f} ms  (from {taken['min_s'] * 1e3:.2f})"
     for name, ratio in payload.get("times_faster_than_vectorbt", {}).items():
-        print(f"{name}: {ratio:.0f} times faster than vectorbt")
-    print(path)
+        yield f"{name}: {ratio:.0f} times faster than vectorbt"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import statistics
 import tempfile
@@ -13,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmarks.harness import write
+from benchmarks.harness import finish
 from benchmarks.speed.service import serving
+from equitrade.console import JsonOption
 
 if TYPE_CHECKING:
     from service.state import State
@@ -70,7 +70,7 @@ def dashboards(
         Path | None,
         typer.Option("--home", help="A home with runs; where it has none, ten are made and stay there."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Open each page in a new browser; store when it is visible, when plotly.js has drawn its figures, and its size."""
     chromium = find_chromium()
@@ -78,20 +78,13 @@ def dashboards(
         typer.echo("no Chromium or no playwright: install Debian's package chromium, and `.[dev]`", err=True)
         raise typer.Exit(2)
     payload = measure(chromium, repeats, home)
-    path = write("dashboards", payload)
-    if as_json:
-        print(json.dumps(payload, indent=2))
-        return
-    for name, row in payload["pages"].items():
-        print(
-            f"{name:10} first view {row['visible_seconds']:5.2f} s, drawn {row['drawn_seconds']:5.2f} s, "
-            f"{row['bytes'] / 1e6:.2f} MB"
-        )
-    print(
-        f"reach: first view <= {TARGETS['visible_seconds']} s, drawn <= {TARGETS['drawn_seconds']} s, "
-        f"<= {TARGETS['bytes'] / 1e6:.0f} MB"
-    )
-    print(path)
+    lines = [
+        f"{name:10} first view {row['visible_seconds']:5.2f} s, drawn {row['drawn_seconds']:5.2f} s, "
+        f"{row['bytes'] / 1e6:.2f} MB"
+        for name, row in payload["pages"].items()
+    ]
+    reach = f"reach: first view <= {TARGETS['visible_seconds']} s, drawn <= {TARGETS['drawn_seconds']} s, "
+    finish("dashboards", payload, [*lines, f"{reach}<= {TARGETS['bytes'] / 1e6:.0f} MB"], as_json=as_json)
 
 
 def find_chromium() -> str | None:

@@ -13,7 +13,7 @@ import torch
 import typer
 from torch import Tensor
 
-from benchmarks.harness import write
+from benchmarks.harness import RepeatsOption, write
 from benchmarks.linear_quadratic import ACTION, OBSERVATION, filled_replay, symmetry
 from equitrade.console import say
 from rl_core.config import Agent, MatmulDtype, SACConfig
@@ -106,7 +106,7 @@ def _wait(device: str) -> None:
 @app.command()
 def main(
     device: Annotated[str, typer.Option(help="cuda; cpu only to try the command.")] = "cuda",
-    repeats: Annotated[int, typer.Option(min=1, help="Timings of each contender.")] = 5,
+    repeats: RepeatsOption = 5,
     seeds: Annotated[list[int] | None, typer.Option(help="Number of seeds; repeat.")] = None,
 ) -> None:
     """Compare the updates, time them, and store the table under benchmarks/results/gpu_sac.json."""

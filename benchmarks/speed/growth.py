@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import statistics
 import subprocess
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from benchmarks.harness import write
+from benchmarks.harness import RepeatsOption, finish
+from equitrade.console import JsonOption
 from equitrade.processes import module_command
 
 app = typer.Typer(help=__doc__)
@@ -25,13 +26,7 @@ SIZES: dict[str, dict[str, int]] = {
 
 
 def run(*, repeats: int = 3) -> dict[str, Any]:
-    """Measure, and return what `write` stores.
-
-    Parameters
-    ----------
-    repeats
-        Rounds that count; each measures every size once.
-    """
+    """Measure, and return what `finish` stores."""
     points = [(what, axis) for what, size in SIZES.items() for axis in ("base", *size)]
     taken: dict[tuple[str, str], list[dict[str, float]]] = {point: [] for point in points}
     for _ in range(repeats):
@@ -65,20 +60,18 @@ def _measured(what: str, axis: str) -> dict[str, float]:
 
 @app.command()
 def main(
-    repeats: Annotated[int, typer.Option(min=1, help="Rounds that count.")] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the stored JSON.")] = False,
+    repeats: RepeatsOption = 3,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure, print a table and store it under benchmarks/results/growth.json."""
     payload = run(repeats=repeats)
-    path = write("growth", payload)
-    if as_json:
-        print(json.dumps(payload, indent=2))
-        return
-    for row in payload["rows"]:
-        spent = f"{row['seconds_before'] * 1e3:8.1f} → {row['seconds'] * 1e3:8.1f} ms"
-        held = f"{row['bytes_before'] / 2**20:6.0f} → {row['bytes'] / 2**20:6.0f} MiB"
-        print(
-            f"{row['what']}, {FACTOR} times the {row['axis']:10}  "
-            f"time {spent} ({row['seconds_growth']:.2f} ×)  memory {held} ({row['bytes_growth']:.2f} ×)"
-        )
-    print(path)
+    finish("growth", payload, map(_line, payload["rows"]), as_json=as_json)
+
+
+def _line(row: dict[str, Any]) -> str:
+    spent = f"{row['seconds_before'] * 1e3:8.1f} → {row['seconds'] * 1e3:8.1f} ms"
+    held = f"{row['bytes_before'] / 2**20:6.0f} → {row['bytes'] / 2**20:6.0f} MiB"
+    return (
+        f"{row['what']}, {FACTOR} times the {row['axis']:10}  "
+        f"time {spent} ({row['seconds_growth']:.2f} ×)  memory {held} ({row['bytes_growth']:.2f} ×)"
+    )

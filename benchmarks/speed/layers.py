@@ -6,15 +6,15 @@ are shown to compute the same thing as the relaxed one.
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from benchmarks.harness import Contender, alternate, write
+from benchmarks.harness import Contender, RepeatsOption, SaveOption, alternate, finish
+from equitrade.console import JsonOption
 
 app = typer.Typer(help="Speed of the relaxed group convolution beside plain and escnn convolutions.")
 
@@ -162,21 +162,17 @@ def timed(one: Callable[[], Any], inner: int) -> Contender:
 
 @app.command()
 def layers(
-    repeats: Annotated[int, typer.Option(help="Rounds; each times every contender once.", min=1)] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    save: Annotated[bool, typer.Option(help="Store the result.")] = True,
+    repeats: RepeatsOption = 5,
+    as_json: JsonOption = False,
+    save: SaveOption = True,
 ) -> None:
     """Time the relaxed group convolution beside a plain one and escnn's."""
     result = run(repeats)
-    if save:
-        write("layers", result)
-    if as_json:
-        typer.echo(json.dumps(result))
-        return
-    for name, value in result["milliseconds"].items():
-        typer.echo(f"{name:8} {value:8.1f} ms")
-    for name, value in result["ratios"].items():
-        typer.echo(f"{name:20} {value:6.2f}  (reach {result['reach'][name]})")
+    lines = [f"{name:8} {value:8.1f} ms" for name, value in result["milliseconds"].items()]
+    lines += [
+        f"{name:20} {value:6.2f}  (reach {result['reach'][name]})" for name, value in result["ratios"].items()
+    ]
+    finish("layers", result, lines, as_json=as_json, save=save)
 
 
 if __name__ == "__main__":

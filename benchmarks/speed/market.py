@@ -9,13 +9,14 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from benchmarks.harness import Contender, Peer, alternate, summary, write
+from benchmarks.harness import Contender, Peer, PeersOption, RepeatsOption, alternate, finish, summary
+from equitrade.console import JsonOption
 
 if TYPE_CHECKING:
     from data.prices import Prices
@@ -28,15 +29,7 @@ PEER_STEPS = 3_000
 
 
 def run(*, peers_python: Path | None = None, repeats: int = 7) -> dict[str, Any]:
-    """Measure, and return what `write` stores.
-
-    Parameters
-    ----------
-    peers_python
-        Interpreter of an environment with FinRL; ours alone without it.
-    repeats
-        Rounds that count.
-    """
+    """Measure, with FinRL where the interpreter of an environment with it is given."""
     from data import load_prices
 
     prices = load_prices("sp500-20")
@@ -133,27 +126,20 @@ def _hand_over(path: Path, prices: Prices) -> None:
 
 @app.command()
 def main(
-    peers_python: Annotated[
-        Path | None, typer.Option(help="Python of the peers' environment (`make peers`).")
-    ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Rounds that count.")] = 7,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the stored JSON.")] = False,
+    peers_python: PeersOption = None,
+    repeats: RepeatsOption = 7,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure, print a table and store it under benchmarks/results/market.json."""
-    import json
-
     payload = run(peers_python=peers_python, repeats=repeats)
-    path = write("market", payload)
-    if as_json:
-        print(json.dumps(payload, indent=2))
-        return
+    finish("market", payload, _lines(payload), as_json=as_json)
+
+
+def _lines(payload: dict[str, Any]) -> Iterator[str]:
     for name, reason in payload.get("absent_peers", {}).items():
-        print(f"{name} is absent: {reason}")
+        yield f"{name} is absent: {reason}"
     for name, result in payload["results"].items():
         goal = f"  (to reach: {TARGETS[name]:,})" if name in TARGETS else ""
-        print(f"{name:>18}  {result['steps_per_second']:12,.0f} steps/s{goal}")
+        yield f"{name:>18}  {result['steps_per_second']:12,.0f} steps/s{goal}"
     if "single_over_finrl" in payload:
-        print(
-            f"one account, over FinRL's NumPy environment in the same run: {payload['single_over_finrl']:.2f}"
-        )
-    print(path)
+        yield f"one account, over FinRL's NumPy environment in the same run: {payload['single_over_finrl']:.2f}"

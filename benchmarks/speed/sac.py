@@ -15,9 +15,9 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from benchmarks.harness import Peer, alternate, gradient_difference, write
+from benchmarks.harness import Peer, PeersOption, RepeatsOption, alternate, finish, gradient_difference
 from benchmarks.linear_quadratic import ACTION, OBSERVATION, filled_replay, symmetry
-from equitrade.console import JsonOption, print_json, say
+from equitrade.console import JsonOption, say
 from rl_core.config import SACConfig
 from rl_core.sac import SAC
 
@@ -102,10 +102,8 @@ def action_milliseconds(seeds: int = 5, repeats: int = 500) -> float:
 
 @app.command()
 def sac(
-    peers_python: Annotated[
-        Path | None, typer.Option(help="Python of the peers' environment (`make peers`).")
-    ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Timings of each contender.")] = 9,
+    peers_python: PeersOption = None,
+    repeats: RepeatsOption = 9,
     updates: Annotated[int, typer.Option(min=1, help="Agent-updates in a timing.")] = 40,
     threads: Annotated[int, typer.Option(min=1, help="Threads of each contender.")] = 2,
     as_json: JsonOption = False,
@@ -136,11 +134,7 @@ def sac(
     for peer, _ in peers.values():
         peer.close()
     document = summary(rates, parameters, threads, updates)
-    path = write("sac", document)
-    if as_json:
-        print_json(document)
-    else:
-        print(f"{table(document)}\n{path}")
+    finish("sac", document, [table(document)], as_json=as_json)
 
 
 def _ask(peer: Peer, updates: int) -> float:

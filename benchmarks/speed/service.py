@@ -18,8 +18,9 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from benchmarks.harness import summary, write
+from benchmarks.harness import RepeatsOption, finish, summary
 from benchmarks.speed.service_load import Measured, load, requests
+from equitrade.console import JsonOption
 
 app = typer.Typer(help=__doc__)
 
@@ -33,21 +34,19 @@ TARGETS = {"rate": 500.0, "p99_seconds": 0.050}
 
 @app.command()
 def service(
-    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Rounds that count.")] = 5,
+    repeats: RepeatsOption = 5,
     seconds: Annotated[float, typer.Option("--seconds", min=0.2, help="Length of a round.")] = 4.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure throughput and latency of POST /allocations on loopback, and store them."""
     payload = measure(repeats, seconds)
-    path = write("service", payload)
-    if as_json:
-        print(json.dumps(payload, indent=2))
-        return
     rate, p99 = payload["service"]["median_rate"], payload["service"]["p99_seconds"]
-    print(f"{CLIENTS} clients: {rate:.0f} allocations/s  (reach >= {TARGETS['rate']:.0f})")
-    print(f"{CLIENTS} clients: p99 {p99 * 1e3:.1f} ms  (reach <= {TARGETS['p99_seconds'] * 1e3:.0f} ms)")
-    print(f"1 client:  p50 {payload['one_client']['p50_seconds'] * 1e3:.1f} ms")
-    print(path)
+    lines = (
+        f"{CLIENTS} clients: {rate:.0f} allocations/s  (reach >= {TARGETS['rate']:.0f})",
+        f"{CLIENTS} clients: p99 {p99 * 1e3:.1f} ms  (reach <= {TARGETS['p99_seconds'] * 1e3:.0f} ms)",
+        f"1 client:  p50 {payload['one_client']['p50_seconds'] * 1e3:.1f} ms",
+    )
+    finish("service", payload, lines, as_json=as_json)
 
 
 def measure(repeats: int, seconds: float) -> dict[str, Any]:

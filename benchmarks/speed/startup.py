@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from benchmarks.harness import alternate, summary, write
+from benchmarks.harness import RepeatsOption, alternate, finish, summary
+from equitrade.console import JsonOption
 
 app = typer.Typer(help=__doc__)
 TARGETS = {
@@ -28,13 +28,7 @@ IMPORT = "from data import Prices, SnapshotStore, load_prices, compute_features"
 
 
 def run(*, repeats: int = 7) -> dict[str, Any]:
-    """Measure, and return what `write` stores.
-
-    Parameters
-    ----------
-    repeats
-        Rounds that count.
-    """
+    """Measure, and return what `finish` stores."""
     command, imports, load, read = TARGETS
     with tempfile.TemporaryDirectory() as folder:
         size = _large_snapshot(Path(folder))
@@ -118,15 +112,13 @@ def _output(*arguments: str) -> str:
 
 @app.command()
 def main(
-    repeats: Annotated[int, typer.Option(min=1, help="Rounds that count.")] = 7,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the stored JSON.")] = False,
+    repeats: RepeatsOption = 7,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure, print a table and store it under benchmarks/results/startup.json."""
     payload = run(repeats=repeats)
-    path = write("startup", payload)
-    if as_json:
-        print(json.dumps(payload, indent=2))
-        return
-    for name, result in payload["results"].items():
-        print(f"{name:>52}  {result['median_s']:6.2f} s  (to reach: under {result['reach']:g} s)")
-    print(path)
+    lines = (
+        f"{name:>52}  {result['median_s']:6.2f} s  (to reach: under {result['reach']:g} s)"
+        for name, result in payload["results"].items()
+    )
+    finish("startup", payload, lines, as_json=as_json)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from control_benchmarks.analysis.comparisons import EQUAL, Comparison, Pair, Part, answer_comparisons
-from control_benchmarks.experiments.results import EVALUATION, GAINS, NOISE, Results
+from control_benchmarks.experiments.results import EVALUATION, NOISE, RELAXED_WEIGHTS, Results
 
 Array = NDArray[np.float64]
 Cell = tuple[str, str]  # task and variant
@@ -115,7 +115,7 @@ def noise_returns(run: Results) -> tuple[Array, Array]:
 
 def relaxations(run: Results) -> dict[str, Array]:
     """Return, for each layer of actor and critic, how unequal the last relaxed weights are [S]."""
-    lines = list(run.of_kind(GAINS))
+    lines = list(run.of_kind(RELAXED_WEIGHTS))
     last = max((line["frames"] for line in lines), default=0)
     seeds = run.header["seeds"]
     found: dict[str, dict[int, float]] = {}

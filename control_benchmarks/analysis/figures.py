@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -22,7 +22,7 @@ from control_benchmarks.analysis.claims import (
 )
 from control_benchmarks.analysis.published import Bar, published_bars
 from control_benchmarks.experiments.results import Results
-from rl_core.statistics import Band, bootstrap_band, bootstrap_interval
+from rl_core.statistics import Band, Interval, bootstrap_band, bootstrap_interval
 
 # Okabe and Ito (2008): colours that stay apart for colour-blind readers; relaxed is always blue.
 COLOURS = {
@@ -80,19 +80,12 @@ def relaxed_weights(study: Study, task: str) -> go.Figure:
         layers = relaxations(run)
         names = list(layers)
         intervals = [bootstrap_interval(layers[name], generator=_generator()) for name in names]
-        middle = np.array([interval.estimate for interval in intervals])
         figure.add_bar(
             name=variant,
             x=[name.removesuffix(".w") for name in names],
-            y=middle,
+            y=[interval.estimate for interval in intervals],
             marker_color=_VARIANTS[number % len(_VARIANTS)],
-            error_y={
-                "type": "data",
-                "array": [i.high - m for i, m in zip(intervals, middle, strict=True)],
-                "arrayminus": [m - i.low for i, m in zip(intervals, middle, strict=True)],
-                "thickness": 1,
-                "color": _INK,
-            },
+            error_y={**_error_bars(intervals), "thickness": 1, "color": _INK},
         )
     figure.update_layout(barmode="group")
     figure.update_yaxes(title="largest difference / mean weight")
@@ -115,22 +108,16 @@ def claim_intervals(claims: Sequence[Claim]) -> go.Figure:
     colours = {"yes": "#0072B2", "no": "#D55E00", "undecided": "#6b7480"}
     figure = go.Figure()
     for answer, colour in colours.items():
-        mine = [(label, part.interval) for label, part in parts if part.answer == answer]
+        mine = {label: part.interval for label, part in parts if part.answer == answer}
         if not mine:
             continue
-        middle = [interval.estimate for _, interval in mine]
         figure.add_scatter(
             name=answer,
-            x=middle,
-            y=[label for label, _ in mine],
+            x=[interval.estimate for interval in mine.values()],
+            y=list(mine),
             mode="markers",
             marker={"color": colour, "size": 9},
-            error_x={
-                "type": "data",
-                "array": [i.high - m for (_, i), m in zip(mine, middle, strict=True)],
-                "arrayminus": [m - i.low for (_, i), m in zip(mine, middle, strict=True)],
-                "color": colour,
-            },
+            error_x={**_error_bars(mine.values()), "color": colour},
         )
     figure.add_vline(x=0, line={"color": _INK, "width": 1})
     figure.update_yaxes(categoryorder="array", categoryarray=[label for label, _ in reversed(parts)])
@@ -161,29 +148,13 @@ def published_points(study: Study) -> list[dict[str, Any]]:
             if len(near) == 0:
                 continue
             ours = bootstrap_interval(found.values[:, near[-1]], generator=_generator())
-            at = {"task": task, "frames": frames}
-            rows.append(
-                {
-                    **at,
-                    "source": OURS,
-                    "return": ours.estimate,
-                    "low": ours.low,
-                    "high": ours.high,
-                    "plain": True,
-                }
-            )
-            rows += [
-                {
-                    **at,
-                    "source": bar.source,
-                    "return": bar.mean_return,
-                    "low": None,
-                    "high": None,
-                    "plain": _plain(bar),
-                }
-                for bar in bars
-                if bar.frames == frames
+            sources: list[tuple[Any, ...]] = [(OURS, ours.estimate, ours.low, ours.high, True)]
+            sources += [
+                (bar.source, bar.mean_return, None, None, _plain(bar)) for bar in bars if bar.frames == frames
             ]
+            names = ("source", "return", "low", "high", "plain")
+            at = {"task": task, "frames": frames}
+            rows += [{**at, **dict(zip(names, values, strict=True))} for values in sources]
     return rows
 
 
@@ -232,18 +203,14 @@ def published_returns(study: Study) -> go.Figure:
     for name, colour, symbol, own in parts:
         if not own:
             continue
-        bounds = None
-        if name == OURS:
-            above = [r["high"] - r["return"] for r in own]
-            below = [r["return"] - r["low"] for r in own]
-            bounds = {"type": "data", "array": above, "arrayminus": below}
+        intervals = [Interval(r["return"], r["low"], r["high"]) for r in own]
         figure.add_scatter(
             name=name,
             x=[r["return"] for r in own],
             y=[_row_of(r) for r in own],
             mode="markers",
             marker={"color": colour, "size": 10, "symbol": symbol},
-            error_x=bounds,
+            error_x=_error_bars(intervals) if name == OURS else None,
             text=[r["source"] for r in own],
             hovertemplate="%{text}: %{x:.0f}<extra>%{y}</extra>",
         )
@@ -277,6 +244,16 @@ def _runs(study: Study, task: str, variant: str) -> dict[str, Results]:
     """Return the runs of a cell by agent."""
     runs = {agent: study.run((task, variant), agent) for agent in study.agents}
     return {agent: run for agent, run in runs.items() if run is not None}
+
+
+def _error_bars(intervals: Iterable[Interval]) -> dict[str, Any]:
+    """Return the distances of bounds from estimates, as Plotly draws them."""
+    listed = list(intervals)
+    return {
+        "type": "data",
+        "array": [i.high - i.estimate for i in listed],
+        "arrayminus": [i.estimate - i.low for i in listed],
+    }
 
 
 def _generator() -> np.random.Generator:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
 from importlib.resources import files
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Bar:
+class Bar(NamedTuple):
     """One published mean return.
 
     Attributes
@@ -40,35 +39,6 @@ def published_bars() -> tuple[Bar, ...]:
     """Return all published results that come with this package."""
     text = files("control_benchmarks").joinpath("published.csv").read_text(encoding="utf-8")
     return tuple(
-        Bar(
-            row["task"],
-            row["source"],
-            row["observation"],
-            row["seeds"],
-            int(row["frames"]),
-            float(row["mean_return"]),
-        )
-        for row in csv.DictReader(text.splitlines())
+        Bar(task, source, observation, seeds, int(frames), float(mean))
+        for task, source, observation, seeds, frames, mean in list(csv.reader(text.splitlines()))[1:]
     )
-
-
-def published_range(
-    task: str, frames: int, *, observation: str = "state", sac_only: bool = True
-) -> tuple[float, float] | None:
-    """Return the lowest and highest published mean return of a task at some frames; None where there is none.
-
-    Parameters
-    ----------
-    task, frames, observation
-        What to look up.
-    sac_only
-        Whether to leave out methods that are no plain SAC.
-    """
-    plain = ("pytorch_sac", "SimBa repo SAC", "TD-MPC2 repo SAC")
-    returns = [
-        bar.mean_return
-        for bar in published_bars()
-        if (bar.task, bar.frames, bar.observation) == (task, frames, observation)
-        and (not sac_only or bar.source in plain)
-    ]
-    return (min(returns), max(returns)) if returns else None

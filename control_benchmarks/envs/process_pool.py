@@ -9,7 +9,6 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import torch
@@ -27,7 +26,6 @@ from control_benchmarks.tasks.registry import load_task
 from equitrade.processes import module_command
 from rl_core.env import Step
 from rl_core.random import Noise
-from rl_core.symmetry import Symmetry
 
 
 class WorkerPool:
@@ -148,6 +146,11 @@ class ControlEnv:
     device
         Device of the tensors given and taken.
 
+    Attributes
+    ----------
+    symmetry
+        Action of the task's group on the output of `encode` and on actions; variants break it.
+
     Raises
     ------
     ControlError
@@ -176,14 +179,15 @@ class ControlEnv:
                 f"{len(given)} variants for {len(seeds)} seeds; pass one variant, or one for each seed"
             )
         self.variants = tuple(load_variant(self.task, v) if isinstance(v, str) else v for v in given)
-        self._seeds = tuple(int(seed) for seed in seeds)
-        self._n_envs, self._device, self.pixels = n_envs, torch.device(device), pixels
-        self.action_repeat = action_repeat
-        self._symmetry = image_symmetry(self.task) if pixels else state_symmetry(self.task)
+        self.seeds = tuple(int(seed) for seed in seeds)
+        self.n_envs, self.device, self.pixels = n_envs, torch.device(device), pixels
+        self.symmetry = image_symmetry(self.task) if pixels else state_symmetry(self.task)
+        self.observation_shape = frame_shape() if pixels else (self.task.observation_size,)
+        self.action_size = self.task.action_size
         copies = copies_of(
             self.task,
             self.variants,
-            self._seeds,
+            self.seeds,
             environments=range(n_envs) if environments is None else environments,
             action_repeat=action_repeat,
             stream=stream,
@@ -194,38 +198,8 @@ class ControlEnv:
             self._steppers = WorkerPool(copies, workers)
         else:
             self._steppers = Simulation(copies, copies.arrays(), threads=threads)
-        self._noise = Noise(self._seeds, self._device)
-        self._never = torch.zeros((len(seeds), n_envs), dtype=torch.bool, device=self._device)
-
-    @property
-    def symmetry(self) -> Symmetry:
-        """Action of the task's group on the output of `encode` and on actions; variants break it."""
-        return self._symmetry
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """The S seeds."""
-        return self._seeds
-
-    @property
-    def n_envs(self) -> int:
-        """Environments a seed."""
-        return self._n_envs
-
-    @property
-    def observation_shape(self) -> tuple[int, ...]:
-        """Shape of one observation: (O,), or (9, 85, 85) for pixels."""
-        return frame_shape() if self.pixels else (self.task.observation_size,)
-
-    @property
-    def action_size(self) -> int:
-        """Length of an action."""
-        return self.task.action_size
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the tensors."""
-        return self._device
+        self._noise = Noise(self.seeds, self.device)
+        self._never = torch.zeros((len(seeds), n_envs), dtype=torch.bool, device=self.device)
 
     def reset(self) -> Tensor:
         """Start new episodes everywhere; observations [S, n_envs, *observation_shape]."""
@@ -287,12 +261,10 @@ class ControlEnv:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _tensor(self, name: str) -> Tensor:
         array = self._steppers.arrays[name]
-        tensor = torch.from_numpy(array).view(len(self._seeds), self._n_envs, *array.shape[1:])
-        return tensor.to(self._device, copy=True)
+        tensor = torch.from_numpy(array).view(len(self.seeds), self.n_envs, *array.shape[1:])
+        return tensor.to(self.device, copy=True)

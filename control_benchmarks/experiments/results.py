@@ -18,7 +18,7 @@ from control_benchmarks.errors import ControlError
 from rl_core.config import FORMER_NAMES, SACConfig
 
 Line = dict[str, Any]
-RUN, EVALUATION, NOISE, GAINS, END = "run", "evaluation", "noise", "gains", "end"
+RUN, EVALUATION, NOISE, RELAXED_WEIGHTS, END = "run", "evaluation", "noise", "gains", "end"
 _KEYS = ("kind", "frames", "seed", "level", "network", "layer")
 _IDENTITY = ("task", "variant", "agent", "seeds", "settings")
 _OF_THE_MACHINE = ("device", "compile", "cuda_graph", "deterministic")

@@ -15,7 +15,7 @@ import time
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -113,13 +113,10 @@ def run_suite(
     suite: Suite,
     directory: Path,
     *,
-    device: str = "cpu",
-    threads: int = 1,
-    workers: int = 0,
     budget_seconds: float | None = None,
-    changes: Changes = (),
-    checkpoint_every: int = 1,
     verbose: bool = True,
+    changes: Changes = (),
+    **options: Any,
 ) -> dict[str, str]:
     """Run the jobs of a suite in order; jobs that are done, or that another process runs, are skipped.
 
@@ -129,16 +126,12 @@ def run_suite(
         The jobs.
     directory
         Folder of the result files.
-    device, threads, workers
-        See `control_benchmarks.experiments.runner.RunOptions`.
     budget_seconds
         Stop after this time.
-    changes
-        Settings of the learner to change.
-    checkpoint_every
-        Evaluations between checkpoints; 0 writes none.
     verbose
         Whether to write a line to standard error at each evaluation.
+    changes, options
+        Further `control_benchmarks.experiments.runner.RunOptions`.
 
     Returns
     -------
@@ -150,7 +143,7 @@ def run_suite(
     deadline = float("inf") if budget_seconds is None else time.monotonic() + budget_seconds
     from control_benchmarks.experiments.runner import RunOptions, claim, is_done, run_job
 
-    options = RunOptions(device, threads, workers, deadline, tuple(changes), checkpoint_every)
+    how = RunOptions(deadline=deadline, changes=tuple(changes), **options)
     report = say if verbose else lambda _: None
     found: dict[str, str] = {}
     for job in suite.jobs:
@@ -163,7 +156,7 @@ def run_suite(
             elif is_done(job, directory, changes):
                 found[job.name] = "skipped"
             else:
-                found[job.name] = "done" if run_job(job, directory, options, report) else "stopped"
+                found[job.name] = "done" if run_job(job, directory, how, report) else "stopped"
     return found
 
 

@@ -24,8 +24,8 @@ from control_benchmarks.experiments.evaluator import Evaluation, Evaluator, rela
 from control_benchmarks.experiments.results import (
     END,
     EVALUATION,
-    GAINS,
     NOISE,
+    RELAXED_WEIGHTS,
     Writer,
     check_same,
     file_name,
@@ -187,7 +187,7 @@ class Recorder:
     def relaxed_weights(self, frames: int, lines: Sequence[Mapping[str, object]]) -> None:
         """Write relaxed weights."""
         rows = [(int(str(line["row"])), {k: v for k, v in line.items() if k != "row"}) for line in lines]
-        self._write([(row, {"kind": GAINS, **line}) for row, line in rows], frames)
+        self._write([(row, {"kind": RELAXED_WEIGHTS, **line}) for row, line in rows], frames)
 
     def end(self, frames: int, seconds: float, result: TrainResult) -> None:
         """Write the end of the job: its seconds since the last resume, why it stopped early, and diverged seeds."""

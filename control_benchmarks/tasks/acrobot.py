@@ -44,20 +44,17 @@ REFLECTION = Generator(
     observation=signs("- - + + - -"),
     action=signs("-"),
     position=signs("- -"),
-    velocity=signs("- -"),
     image=FLIP_X,
 )
 
 TASKS = (
     Task(
         name="acrobot_swingup",
-        model="acrobot",
         turns=1,
         generators={"f": REFLECTION},
         initial=initial,
         observe=observe,
         reward=reward,
         breaks=Breaks(direction=(1, 0, 0, 0, 0, 0), scale=1.0, tilt=10.0),
-        camera="fixed",
     ),
 )

@@ -51,14 +51,12 @@ REFLECTION = Generator(
     observation=signs("- + - + - + - +"),
     action=signs("- +"),
     position=signs("- + - +"),
-    velocity=signs("- + - +"),
     image=FLIP_X,
 )
 
 TASKS = (
     Task(
         name="ball_in_cup_catch",
-        model="ball_in_cup",
         turns=1,
         generators={"f": REFLECTION},
         initial=initial,

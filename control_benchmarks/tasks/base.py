@@ -47,8 +47,9 @@ class Generator:
     ----------
     observation, action
         Its matrices on the observation [O, O] and the action [A, A].
-    position, offset, velocity, target
-        Its affine action on the physics state: ``position @ q + offset``, ``velocity @ v``, ``target @ t``.
+    position, offset, target
+        Its affine action on the physics state: ``position @ q + offset``, ``velocity @ q`` and
+        ``target @ t``.
     image
         Its matrix [2, 2] on the plane of the task's camera (x to the right, y up); None if it moves no
         picture.
@@ -57,7 +58,6 @@ class Generator:
     observation: Array
     action: Array
     position: Array
-    velocity: Array
     offset: Array | float = 0.0
     target: Array = field(default_factory=lambda: np.zeros((0, 0)))
     image: Array | None = None
@@ -66,7 +66,7 @@ class Generator:
         """Transform a batch of physics states."""
         return States(
             states.position @ self.position.T + self.offset,
-            states.velocity @ self.velocity.T,
+            states.velocity @ self.position.T,
             states.target @ self.target.T,
         )
 
@@ -102,8 +102,6 @@ class Task:
     ----------
     name
         ``domain_task``, as published results name it.
-    model
-        Name of the domain's model file.
     turns
         The group is the dihedral one with so many rotations: 1 for a reflection alone, 2, or 4.
     generators
@@ -123,16 +121,20 @@ class Task:
     """
 
     name: str
-    model: str
     turns: int
     generators: Mapping[str, Generator]
     initial: Callable[[np.random.RandomState, Any], Start]
     observe: Callable[[States], Array]
     reward: Callable[[States, Array], Array]
     breaks: Breaks
-    camera: str
+    camera: str = "fixed"
     substeps: int = 1
     size: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def model(self) -> str:
+        """Name of the domain, and of its model file."""
+        return self.name.rpartition("_")[0]
 
     @property
     def observation_size(self) -> int:

@@ -44,20 +44,17 @@ REFLECTION = Generator(
     observation=signs("- + - - -"),
     action=signs("-"),
     position=signs("- -"),
-    velocity=signs("- -"),
     image=FLIP_X,
 )
 
 SWINGUP = Task(
     name="cartpole_swingup",
-    model="cartpole",
     turns=1,
     generators={"f": REFLECTION},
     initial=hanging,
     observe=observe,
     reward=reward,
     breaks=Breaks(direction=(0, 0, 1, 0, 0), scale=1.0, tilt=10.0),
-    camera="fixed",
 )
 
 TASKS = (SWINGUP, replace(SWINGUP, name="cartpole_balance", initial=upright))

@@ -41,20 +41,17 @@ REFLECTION = Generator(
     observation=signs("+ - -"),
     action=signs("-"),
     position=signs("-"),
-    velocity=signs("-"),
     image=FLIP_X,
 )
 
 TASKS = (
     Task(
         name="pendulum_swingup",
-        model="pendulum",
         turns=1,
         generators={"f": REFLECTION},
         initial=initial,
         observe=observe,
         reward=reward,
         breaks=Breaks(direction=(0, 1, 0), scale=1.0, tilt=5.0),
-        camera="fixed",
     ),
 )

@@ -43,13 +43,12 @@ def reward(states: States, control: Array) -> Array:
 
 
 def _planar(matrix: Array) -> Generator:
-    return Generator(blocks(matrix, matrix), matrix, matrix, matrix, image=matrix)
+    return Generator(blocks(matrix, matrix), matrix, matrix, image=matrix)
 
 
 TASKS = (
     Task(
         name="point_mass_easy",
-        model="point_mass",
         turns=4,
         generators={"f": _planar(FLIP_X), "r": _planar(QUARTER_TURN)},
         initial=initial,
@@ -57,6 +56,5 @@ TASKS = (
         reward=reward,
         # No symmetry of the square keeps a half-plane whose edge is no axis or diagonal.
         breaks=Breaks(direction=(1, 0.5, 0, 0), scale=0.29, tilt=0.8, downhill=(0.8, 0.6)),
-        camera="fixed",
     ),
 )

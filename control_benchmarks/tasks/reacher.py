@@ -69,7 +69,6 @@ REFLECTION = Generator(  # y to -y
     observation=signs("+ - - + - - -"),
     action=signs("- -"),
     position=signs("- -"),
-    velocity=signs("- -"),
     target=signs("+ -"),
     image=FLIP_Y,
 )
@@ -77,7 +76,6 @@ ROTATION = Generator(
     observation=signs("- - + - - + +"),
     action=signs("+ +"),
     position=signs("+ +"),
-    velocity=signs("+ +"),
     offset=np.array([np.pi, 0.0]),
     target=signs("- -"),
     image=HALF_TURN,
@@ -85,7 +83,6 @@ ROTATION = Generator(
 
 EASY = Task(
     name="reacher_easy",
-    model="reacher",
     turns=2,
     generators={"f": REFLECTION, "r": ROTATION},
     initial=initial,
@@ -93,7 +90,6 @@ EASY = Task(
     reward=_reward(_BIG_TARGET),
     # Neither generator nor their product keeps a half-plane whose edge is no axis.
     breaks=Breaks(direction=(0, 0, 0, 1, 0.5, 0, 0), scale=0.25, tilt=10.0, downhill=(0.8, 0.6)),
-    camera="fixed",
     size=(("target", _BIG_TARGET),),
 )
 

@@ -124,13 +124,11 @@ SWAP = Generator(
     observation=blocks(_BODIES, np.eye(1), _JOINTS),
     action=permutation([3, 4, 5, 0, 1, 2]),
     position=_JOINTS,
-    velocity=_JOINTS,
 )
 
 TASKS = (
     Task(
         name="walker_walk",
-        model="walker",
         turns=1,
         generators={"f": SWAP},
         initial=initial,
