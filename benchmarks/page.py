@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.learning.hard_planted import compare, hard_verdicts
+from benchmarks.learning.hard_planted import compare, hard_verdicts, text
 from benchmarks.learning.hard_planted import load as load_hard
 from benchmarks.learning.planted.figures import load, table, under_noise
 from benchmarks.learning.planted.verdicts import Row, verdicts
 from benchmarks.learning.precision import compare as compare_precisions
 from benchmarks.page_control import control_section
 from benchmarks.speed.market import TARGETS as MARKET_GOALS
-from rl_core.statistics import Interval
 
 __all__ = ["PAGE", "page"]
 
@@ -85,17 +84,12 @@ def _hard_planted(folder: Path) -> Iterator[str]:
     yield "| market | noise σ | periods | agent | share of the optimum | plug-in | above exact, seed by seed |"
     yield "|---|---|---|---|---|---|---|"
     for row in rows:
-        above = _interval(row["above_exact"], signed=True) if "above_exact" in row else ""
+        above = text(row["above_exact"], signed=True) if "above_exact" in row else ""
         yield (
-            f"| {row['market']} | {row['noise']:g} | {row['periods']:,} | {row['agent']} | {_interval(row['share'])} | "
-            f"{_interval(row['plug_in'])} | {above} |"
+            f"| {row['market']} | {row['noise']:g} | {row['periods']:,} | {row['agent']} | {text(row['share'])} | "
+            f"{text(row['plug_in'])} | {above} |"
         )
     yield ""
-
-
-def _interval(value: Interval, *, signed: bool = False) -> str:
-    sign = "+" if signed else ""
-    return f"{value.estimate:{sign}.3f} ({value.low:{sign}.3f} … {value.high:{sign}.3f})"
 
 
 def _planted(folder: Path) -> Iterator[str]:
@@ -192,6 +186,13 @@ def _agent(document: dict[str, Any]) -> Iterator[Row]:
             f"{row['ratio']:.2f} ×",
             f"at least {row['reach']} ×",
             row["ratio"] >= row["reach"],
+        )
+    for row in document.get("evidence", ()):
+        yield (
+            f"time of an update, {row['task']}: relaxed by evidence over free",
+            f"{row['ratio']:.2f} ×",
+            f"at most {row['reach']} ×",
+            row["ratio"] <= row["reach"],
         )
     for row in document.get("transitions", {}).get("ratios", ()):
         yield (

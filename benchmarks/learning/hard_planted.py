@@ -31,7 +31,7 @@ from trading_app.synthetic.planted_plug_in import plug_in
 from trading_app.synthetic.planted_problem import Feedback, PlantedConfig
 from trading_app.synthetic.planted_score import PlantedScore
 
-__all__ = ["Cell", "app", "cells", "compare", "hard_verdicts", "load", "run", "run_cell"]
+__all__ = ["Cell", "app", "cells", "compare", "hard_verdicts", "load", "run", "run_cell", "text"]
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "hard_planted"
 FIRST_SEED = 1000
@@ -175,7 +175,7 @@ def run(out: Path, chosen: Sequence[Cell], seeds: int, *, budget: float | None =
             continue
         result = run_cell(cell, range(FIRST_SEED, FIRST_SEED + seeds))
         atomic_write(path, (json.dumps(result, indent=1) + "\n").encode())
-        say(f"{cell.name}: {interval(result['share'])} in {result['seconds']:.0f} s")
+        say(f"{cell.name}: {text(interval(result['share']))} in {result['seconds']:.0f} s")
 
 
 def load(directory: Path = RESULTS) -> dict[str, dict[str, Any]]:
@@ -188,6 +188,12 @@ def interval(values: Sequence[float]) -> Interval:
     """Return the interquartile mean over seeds with its 95 % interval."""
     shares = np.maximum(np.nan_to_num(np.array(values), nan=FLOOR, neginf=FLOOR), FLOOR)
     return bootstrap_interval(shares, generator=np.random.default_rng(0))
+
+
+def text(value: Interval, *, signed: bool = False) -> str:
+    """Return an estimate with its interval in words."""
+    sign = "+" if signed else ""
+    return f"{value.estimate:{sign}.3f} ({value.low:{sign}.3f} … {value.high:{sign}.3f})"
 
 
 def compare(records: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -259,10 +265,10 @@ def hard_planted(
         print_json(rows)
         return
     for row in rows:
-        above = f", above exact by {row['above_exact']}" if "above_exact" in row else ""
+        above = f", above exact by {text(row['above_exact'], signed=True)}" if "above_exact" in row else ""
         say(
-            f"{row['market']:9s} σ {row['noise']:g} T {row['periods']:6,d} {row['agent']:8s} {row['share']}"
-            f" (plug-in {row['plug_in']}){above}"
+            f"{row['market']:9s} σ {row['noise']:g} T {row['periods']:6,d} {row['agent']:8s} {text(row['share'])}"
+            f" (plug-in {text(row['plug_in'])}){above}"
         )
 
 

@@ -17,6 +17,7 @@ import typer
 from benchmarks.harness import RepeatsOption, SaveOption, alternate, finish, gradient_difference
 from benchmarks.speed import transitions
 from equitrade.console import JsonOption
+from rl_core.relaxation import EVERY
 
 app = typer.Typer(help="Updates of agents on sets of assets, beside our dense agent and autograd.")
 
@@ -30,6 +31,12 @@ SPEEDUP = 1.25
 
 AUTOGRAD = ", autograd"
 """Suffix of the contenders whose gradients autograd computes."""
+
+EVIDENCE = "relaxed, evidence"
+"""The relaxed agent whose freedom evidence decides; the other relaxed contenders are free."""
+
+EVIDENCE_REACH = 1.25
+"""Largest time of its update, as a multiple of the free one's."""
 
 WIDE = 128
 """Width of further agents, beside those of the default width."""
@@ -52,14 +59,15 @@ def trading_pair(mirror: bool, width: int | None = None) -> dict[str, Any]:
     # Features (odd and even alternate), own weight, three features of the whole market, net exposure.
     parity = [1, -1] * (WINDOW * FEATURES // 2) + [-1, 1, 1, 1, -1]
     symmetry = market_symmetry(parity, ASSETS, mirror=mirror)
-    settings = trading_learner().replace(agent="relaxed", batch_size=BATCH)
+    settings = trading_learner().replace(agent="relaxed", relaxation="free", batch_size=BATCH)
     if width is not None:
         settings = settings.replace(width=width)
     width = matching_width(
         "dense", symmetry, Shape.of(settings), reference="relaxed", ensemble=settings.ensemble
     )
     dense = settings.replace(agent="dense", width=width)
-    return {**_both_gradients(symmetry, settings, 1), "dense": _agent(symmetry, dense, 1)}
+    evidence = _agent(symmetry, settings.replace(relaxation="evidence"), 1)
+    return {**_both_gradients(symmetry, settings, 1), EVIDENCE: evidence, "dense": _agent(symmetry, dense, 1)}
 
 
 def planted_agents() -> dict[str, Any]:
@@ -72,6 +80,7 @@ def planted_agents() -> dict[str, Any]:
     settings = {name: Cell("main", name, 0.0, 0.0).config("cpu") for name in ("relaxed", "exact", "dense")}
     return {
         **_both_gradients(symmetry, settings["relaxed"], PLANTED_SEEDS),
+        EVIDENCE: _agent(symmetry, settings["relaxed"].replace(relaxation="evidence"), PLANTED_SEEDS),
         **_both_gradients(symmetry, settings["exact"], PLANTED_SEEDS),
         "dense": _agent(symmetry, settings["dense"], PLANTED_SEEDS),
     }
@@ -98,18 +107,19 @@ def _agent(symmetry: Any, settings: Any, seeds: int) -> tuple[Any, Any]:
     agent = SAC(symmetry, settings, range(seeds))
     source = torch.Generator().manual_seed(1)
     lead = (seeds, settings.batch_size)
+    rewards = (*lead, symmetry.rows) if settings.row_values else lead
     observations = torch.randn(2, *lead, symmetry.rows, symmetry.observation.dimension, generator=source)
     batch = Batch(
         observations[0],
         torch.randn(*lead, symmetry.rows, generator=source).tanh(),
-        torch.randn(*lead, generator=source),
+        torch.randn(*rewards, generator=source),
         torch.full(lead, settings.gamma),
         observations[1],
     )
     return agent, batch
 
 
-def run(repeats: int = 9, inner: int = 4) -> dict[str, Any]:
+def run(repeats: int = 9, inner: int = EVERY) -> dict[str, Any]:
     """Time the updates alternately.
 
     Parameters
@@ -117,7 +127,7 @@ def run(repeats: int = 9, inner: int = 4) -> dict[str, Any]:
     repeats : int
         Rounds; each times every contender once.
     inner : int
-        Updates in one timing of a trading agent; of the planted agents, whose updates take longer, one.
+        Updates in one timing: a multiple of those between two looks for evidence.
 
     Returns
     -------
@@ -134,7 +144,7 @@ def run(repeats: int = 9, inner: int = 4) -> dict[str, Any]:
     largest = max(gradient_difference(agent, batch) for agent, batch in agents.values())
     if largest > 1e-4:
         raise RuntimeError(f"the gradients differ by {largest:.2e} of their size: not the same task")
-    counts = {key: inner if key[0].startswith("trading") else 1 for key in agents}
+    counts = dict.fromkeys(agents, inner)
     turns = {" | ".join(key): updates(agent, batch, counts[key]) for key, (agent, batch) in agents.items()}
     taken = alternate(turns, repeats)
     seconds = {key: [value / counts[key] for value in taken[" | ".join(key)]] for key in agents}
@@ -158,6 +168,7 @@ def run(repeats: int = 9, inner: int = 4) -> dict[str, Any]:
         "rows": rows,
         "ratios": _ratios(seconds),
         "speedups": _speedups(seconds),
+        "evidence": _evidence(seconds),
     }
 
 
@@ -173,6 +184,19 @@ def _ratios(seconds: dict[tuple[str, str], list[float]]) -> list[dict[str, Any]]
         }
         for (group, kind), values in seconds.items()
         if kind != "dense" and not kind.endswith(AUTOGRAD)
+    ]
+
+
+def _evidence(seconds: dict[tuple[str, str], list[float]]) -> list[dict[str, Any]]:
+    """Return medians of the time with evidence over that without in the same round."""
+    return [
+        {
+            "task": group,
+            "ratio": statistics.median(a / b for a, b in zip(values, seconds[group, "relaxed"], strict=True)),
+            "reach": EVIDENCE_REACH,
+        }
+        for (group, kind), values in seconds.items()
+        if kind == EVIDENCE
     ]
 
 
@@ -227,6 +251,8 @@ def _lines(result: dict[str, Any]) -> Iterator[str]:
     for row in result["speedups"]:
         text = f"{row['task']}: {row['agent']}, autograd over fused {row['ratio']:.2f}"
         yield f"{text}  (reach at least {row['reach']})"
+    for row in result["evidence"]:
+        yield f"{row['task']}: evidence over free {row['ratio']:.2f}  (reach at most {row['reach']})"
     for row in result["transitions"]["ratios"]:
         yield f"{row['task']}, made over stored transitions: {row['ratio']:.2f}  (reach at most {row['reach']})"
 
