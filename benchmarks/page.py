@@ -15,8 +15,6 @@ from benchmarks.learning.precision import compare as compare_precisions
 from benchmarks.page_control import control_section
 from benchmarks.speed.market import TARGETS as MARKET_GOALS
 
-__all__ = ["PAGE", "page"]
-
 ROOT = Path(__file__).resolve().parent
 RESULTS = ROOT / "results"
 PAGE = ROOT.parent / "docs" / "reference" / "measured.md"

@@ -6,8 +6,6 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["control_section"]
-
 RESULTS = Path(__file__).resolve().parents[1] / "control_benchmarks" / "results"
 HEAD = """## Control experiments
 

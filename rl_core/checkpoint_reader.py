@@ -17,8 +17,6 @@ from safetensors import SafetensorError, safe_open
 from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
 
-__all__ = ["latest_checkpoint", "load_relaxed_weights", "read_document"]
-
 Array = npt.NDArray[np.float64]
 
 FORMAT = 1

@@ -11,8 +11,6 @@ import torch
 if TYPE_CHECKING:
     from rl_core.sac import SAC
 
-__all__ = ["FrozenSeeds"]
-
 
 class FrozenSeeds:
     """The last good parameters of every seed of an agent, and the seeds that stay at theirs.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from equitrade.errors import EquitradeError
 
-__all__ = ["ConfigError", "SymmetryError"]
-
 
 class ConfigError(EquitradeError):
     """A setting or an input that cannot work; the message names it and what to do."""

@@ -16,8 +16,6 @@ from torch import Tensor
 from equitrade.atomic import atomic_write
 from rl_core.sac import SAC
 
-__all__ = ["EpisodeReturns", "TrainingLog"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -97,9 +97,3 @@ def test_python_of_the_groups_page_runs() -> None:
     text = (ROOT / "docs/how-to/groups.md").read_text(encoding="utf-8")
     done = subprocess.run([sys.executable, "-c", python(text)], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-
-
-def test_measured_figures_are_those_stored() -> None:
-    from benchmarks.page import PAGE, page
-
-    assert PAGE.read_text(encoding="utf-8") == page(), "run python -m benchmarks.page"

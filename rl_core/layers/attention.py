@@ -13,8 +13,6 @@ from rl_core.layers.initial import HEAD_GAIN, constant, uniform
 from rl_core.layers.rows import RowLayer
 from rl_core.symmetry.groups import Group
 
-__all__ = ["SetAttention"]
-
 
 class SetAttention(RowLayer):
     """y + attention over rows, with regular → regular projections and scores for each group element apart.

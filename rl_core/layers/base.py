@@ -12,8 +12,6 @@ from rl_core.errors import SymmetryError
 from rl_core.symmetry.groups import Group
 from rl_core.symmetry.representations import Representation
 
-__all__ = ["Layer", "equivariance_error", "relaxed_penalty", "move_fields"]
-
 
 class Layer(nn.Module, ABC):
     """A map with K independent copies that a group acts on at both ends.

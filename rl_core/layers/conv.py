@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import TypedDict, Unpack
 
 import torch
 from torch import Generator, Tensor, nn
@@ -20,6 +21,14 @@ from rl_core.symmetry.representations import Representation, trivial
 from rl_core.symmetry.symmetry import transform_plane, turn
 
 __all__ = ["ConvLayer", "DenseConv", "GroupConv", "LiftingConv", "output_size"]
+
+
+class ConvSize(TypedDict, total=False):
+    """Size of a convolution, by default of a kernel of size 3 with stride 1 and padding 0."""
+
+    kernel_size: int
+    stride: int
+    padding: int
 
 
 class ConvLayer(Layer):
@@ -49,12 +58,12 @@ class ConvLayer(Layer):
         plane: Representation,
         channels: tuple[int, int],
         *,
-        kernel_size: int,
-        stride: int,
-        padding: int,
         banks: int,
         relaxed: bool,
         generators: Sequence[Generator],
+        kernel_size: int = 3,
+        stride: int = 1,
+        padding: int = 0,
     ) -> None:
         super().__init__()
         name = type(self).__name__
@@ -146,25 +155,14 @@ class LiftingConv(ConvLayer):
         plane: Representation,
         fields: int,
         *,
-        kernel_size: int = 3,
-        stride: int = 1,
-        padding: int = 0,
         banks: int = 1,
         relaxed: bool = False,
         generators: Sequence[Generator],
+        **size: Unpack[ConvSize],
     ) -> None:
         check_same_group(source, plane.group, "LiftingConv")
         channels = source.dimension, plane.group.order * fields
-        super().__init__(
-            plane,
-            channels,
-            kernel_size=kernel_size,
-            stride=stride,
-            padding=padding,
-            banks=banks,
-            relaxed=relaxed,
-            generators=generators,
-        )
+        super().__init__(plane, channels, banks=banks, relaxed=relaxed, generators=generators, **size)
         self.source = source
         self.is_trivial = source == trivial(plane.group, source.dimension)
         variance = HE_GAIN / (source.dimension * self.offsets * banks)
@@ -207,31 +205,19 @@ class GroupConv(ConvLayer):
         fields_in: int,
         fields: int,
         *,
-        kernel_size: int = 3,
-        stride: int = 1,
-        padding: int = 0,
         banks: int = 1,
         relaxed: bool = False,
         generators: Sequence[Generator],
+        **size: Unpack[ConvSize],
     ) -> None:
         n = plane.group.order
-        super().__init__(
-            plane,
-            (n * fields_in, n * fields),
-            kernel_size=kernel_size,
-            stride=stride,
-            padding=padding,
-            banks=banks,
-            relaxed=relaxed,
-            generators=generators,
-        )
+        channels = n * fields_in, n * fields
+        super().__init__(plane, channels, banks=banks, relaxed=relaxed, generators=generators, **size)
         variance = HE_GAIN / (n * fields_in * self.offsets * banks)
         self.psi = uniform([banks, fields, fields_in, n * self.offsets], variance, generators)
         self.bias = zeros([fields], generators)
         # Filters are indexed by (u, s); effective kernels by (g, h, t): u = g⁻¹h and s = g⁻¹t.
-        index = (
-            self.group.difference[:, :, None] * self.offsets + kernel_places(plane, kernel_size)[:, None, :]
-        )
+        index = self.group.difference[:, :, None] * self.offsets + self.get_buffer("places")[:, None, :]
         self.register_buffer("index", index.flatten(), persistent=False)
 
     def expand(self) -> tuple[Tensor, Tensor]:
@@ -268,22 +254,12 @@ class DenseConv(ConvLayer):
         channels_in: int,
         channels_out: int,
         *,
-        kernel_size: int = 3,
-        stride: int = 1,
-        padding: int = 0,
         generators: Sequence[Generator],
+        **size: Unpack[ConvSize],
     ) -> None:
-        super().__init__(
-            trivial(cyclic(1), dimension),
-            (channels_in, channels_out),
-            kernel_size=kernel_size,
-            stride=stride,
-            padding=padding,
-            banks=1,
-            relaxed=False,
-            generators=generators,
-        )
-        shape = [channels_out, channels_in, *[kernel_size] * dimension]
+        plane, channels = trivial(cyclic(1), dimension), (channels_in, channels_out)
+        super().__init__(plane, channels, banks=1, relaxed=False, generators=generators, **size)
+        shape = [channels_out, channels_in, *[self.kernel_size] * dimension]
         self.weight = uniform(shape, HE_GAIN / (channels_in * self.offsets), generators)
         self.bias = zeros([channels_out], generators)
 

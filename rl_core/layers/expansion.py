@@ -13,16 +13,6 @@ from torch import Tensor, nn
 from rl_core.symmetry.groups import Group
 from rl_core.symmetry.representations import Representation
 
-__all__ = [
-    "action_constant",
-    "head_weight",
-    "lifting_weight",
-    "mix_banks",
-    "regular_constant",
-    "regular_weight",
-    "repeat_fields",
-]
-
 
 def action_constant(rho: Representation) -> Tensor:
     """ρ for expansions: the matrices [G, d, d], or of a diagonal representation the signs [G, d, 1]."""

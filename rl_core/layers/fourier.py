@@ -13,8 +13,6 @@ from rl_core.layers.initial import HE_GAIN, constant, uniform, zeros
 from rl_core.layers.linear import GroupLinear
 from rl_core.symmetry.groups import Group
 
-__all__ = ["FourierLinear", "transform_matrix"]
-
 
 def transform_matrix(group: Group, name: str = "Fourier form") -> Tensor:
     """The Walsh–Hadamard transform (character, element) over the group: ±1 [n, n], its transpose n times its inverse.

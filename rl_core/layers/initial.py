@@ -8,8 +8,6 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor, nn
 
-__all__ = ["HE_GAIN", "HEAD_GAIN", "constant", "ones", "uniform", "zeros"]
-
 HE_GAIN = 2.0
 """Variance times fan-in before a rectifier (He et al. 2015)."""
 

@@ -23,8 +23,6 @@ from rl_core.errors import ConfigError, SymmetryError
 from rl_core.symmetry.groups import Group
 from rl_core.symmetry.representations import Representation
 
-__all__ = ["AXIS", "Fields", "KernelBasis", "kernel_basis", "load_escnn", "matching_space"]
-
 Fields = Sequence[tuple[int, str]]
 
 AXIS = math.pi / 2

@@ -9,14 +9,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = [
-    "accumulate",
-    "low_rank_product",
-    "product",
-    "row_product",
-    "to_weight",
-]
-
 
 def low_rank_product(left: Tensor, right: Tensor) -> Tensor:
     """left · right for [K, N, m] and [K, m, M] with small m; its gradients are quick where M is large."""

@@ -16,8 +16,6 @@ from rl_core.layers.initial import ones
 from rl_core.layers.products import low_rank_product
 from rl_core.symmetry.groups import Group
 
-__all__ = ["RowLayer", "SetPool"]
-
 
 class RowLayer(Layer):
     """A layer on rows with relaxed weights w_l(i, g), which start at one, and its checks.

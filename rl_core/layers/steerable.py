@@ -7,13 +7,14 @@ the offset t; the layer is exact whenever they are constant on the group's orbit
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 from torch import Generator, Tensor, nn
 
 from rl_core.errors import SymmetryError
 from rl_core.layers.base import move_fields
-from rl_core.layers.conv import ConvLayer
+from rl_core.layers.conv import ConvLayer, ConvSize
 from rl_core.layers.initial import HE_GAIN, uniform, zeros
 from rl_core.layers.kernel_basis import AXIS, Fields, kernel_basis, matching_space
 from rl_core.symmetry.representations import Representation
@@ -73,16 +74,8 @@ class SteerableConv(ConvLayer):
             )
         basis = kernel_basis(rotations, flips, tuple(source), tuple(target), kernel_size, axis)
         channels = basis.source.dimension, basis.target.dimension
-        super().__init__(
-            basis.plane,
-            channels,
-            kernel_size=kernel_size,
-            stride=stride,
-            padding=padding,
-            banks=1,
-            relaxed=False,
-            generators=generators,
-        )
+        size: ConvSize = {"kernel_size": kernel_size, "stride": stride, "padding": padding}
+        super().__init__(basis.plane, channels, banks=1, relaxed=False, generators=generators, **size)
         self.source, self.target, self.relaxed = basis.source, basis.target, relaxed
         self.grid = [(i, j) for i in range(len(target)) for j in range(len(source))]
         variance = HE_GAIN / (channels[0] * self.offsets)
@@ -174,27 +167,18 @@ class RegularSteerableConv(ConvLayer):
         source: tuple[int, str],
         fields: int,
         *,
-        kernel_size: int = 3,
-        stride: int = 1,
-        padding: int = 0,
         relaxed: bool = False,
         generators: Sequence[Generator],
+        **size: Unpack[ConvSize],
     ) -> None:
         n, (count, kind) = plane.group.order, source
         self.lifts = kind == "trivial"
-        size = {"kernel_size": kernel_size, "stride": stride, "padding": padding}
         channels = count if self.lifts else n * count, n * fields
-        super().__init__(plane, channels, **size, banks=1, relaxed=False, generators=generators)
+        super().__init__(plane, channels, banks=1, relaxed=False, generators=generators, **size)
         rotations, flips, axis = matching_space(plane)
+        ends = [source], [(fields, "regular")]
         self.steerable = SteerableConv(
-            rotations,
-            flips,
-            [source],
-            [(fields, "regular")],
-            **size,
-            axis=axis,
-            relaxed=relaxed,
-            generators=generators,
+            rotations, flips, *ends, axis=axis, relaxed=relaxed, generators=generators, **size
         )
         # escnn's channels are those of a field side by side, ours those of an element; elements by their action.
         gaps = (plane.matrices[:, None] - self.steerable.plane.matrices[None]).abs().amax(dim=(2, 3))

@@ -10,16 +10,6 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "cross_fitted",
-    "difference_of_means",
-    "energy_distance",
-    "largest_cross_fitted",
-    "lipschitz_function",
-    "sign_function",
-    "wasserstein_of_samples",
-]
-
 Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 TestFunction = Callable[[Array], Array]

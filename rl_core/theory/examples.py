@@ -8,8 +8,6 @@ import numpy.typing as npt
 from rl_core.errors import ConfigError
 from rl_core.theory.bounds import TabularAction, TabularMDP
 
-__all__ = ["corridor", "line_distance", "perturbed", "random_symmetric", "worst_case"]
-
 Array = npt.NDArray[np.float64]
 
 

@@ -9,8 +9,6 @@ from typing import Any
 from rl_core.config import SACConfig
 from trading_app.synthetic.planted_problem import PlantedConfig
 
-__all__ = ["AGENTS", "GROUPS", "SETTINGS", "Cell", "cells", "decisive"]
-
 AGENTS = ("relaxed", "exact", "dense", "rpp", "augmented")
 DENSE_WIDTH = 256
 # Common to all agents. A smooth activation and rewards near 1 help each of them; see the ablation.

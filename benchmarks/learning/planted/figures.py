@@ -15,19 +15,6 @@ from rl_core.statistics import Band, Interval, bootstrap_band, bootstrap_interva
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-__all__ = [
-    "relaxed_weights_figure",
-    "learning_curves",
-    "load",
-    "share_at",
-    "stored_curves",
-    "stored_relaxed_weights",
-    "stored_strengths",
-    "strengths_figure",
-    "table",
-    "under_noise",
-]
-
 Record = dict[str, Any]
 Array = npt.NDArray[np.float64]
 

@@ -13,8 +13,6 @@ from benchmarks.learning.planted.run import NOISE_LEVELS
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["optimum_under_noise", "verdicts"]
-
 Row = tuple[str, str, str, bool | None]
 """Measure, result, mark, and True if the mark is reached."""
 
