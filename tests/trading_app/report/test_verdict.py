@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data.prices import Prices
+from trading_app.backtesting.backtest import backtest
+from trading_app.backtesting.baselines import equal_weight
+from trading_app.backtesting.summary import evidence
+from trading_app.market.panel import trading_panel
 from trading_app.report.verdict import p_value, percent_chance, verdict
 
 
@@ -72,3 +83,34 @@ def test_probabilities_never_claim_certainty() -> None:
     assert p_value({"consistent": 0.0, "reps": 1000}) == "p < 0.001"
     assert p_value({"consistent": 0.123, "reps": 1000}) == "p = 0.12"
     assert p_value({"consistent": 0.0123, "reps": 1000}) == "p = 0.012"
+
+
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 10**6), gaps=st.booleans())
+def test_one_nth_every_day_is_never_told_apart_from_daily_equal_weight(seed: int, gaps: bool) -> None:
+    """On random calendars, with lost rows, a late listing and a symbol that ends, over seeds that differ by nothing."""
+    generator = np.random.default_rng(seed)
+    dates = pd.bdate_range("2018-01-01", periods=160)
+    close = pd.DataFrame(
+        100 * np.exp(np.cumsum(generator.normal(0, 0.02, (160, 4)), axis=0)), dates, list("ABCD")
+    )
+    if gaps:
+        close = close.mask(generator.random(close.shape) < 0.05)
+        close.iloc[:40, 1] = np.nan
+        close.iloc[100:, 2] = np.nan
+    prices = Prices.from_frames("made", close=close)
+    start = dates[30]
+    status = trading_panel(prices).status.available[30:]
+    shares = pd.DataFrame(status / np.maximum(status.sum(1, keepdims=True), 1), dates[30:], list("ABCD"))
+    strategies = {
+        "agent": shares,
+        "seed-0": shares,
+        "seed-1": shares,
+        "equal-weight-daily": equal_weight(prices, start, daily=True),
+    }
+    results = backtest(prices, strategies, start=start)
+    document = evidence(results, reference="equal-weight-daily", reps=50)
+    found = verdict(document)
+    assert found.tone == "open"
+    assert "Mean return not distinguishable" in found.sentence
+    assert document["comparisons"][0]["excess_return"] == pytest.approx(0.0, abs=1e-12)
