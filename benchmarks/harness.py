@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,19 +55,7 @@ def alternate(
 ) -> dict[str, list[float]]:
     """Run contenders in turn, so that other load on the machine affects all of them alike.
 
-    Parameters
-    ----------
-    contenders
-        The contenders by name.
-    repeats
-        Rounds that count.
-    warmup
-        Rounds before them that do not.
-
-    Returns
-    -------
-    dict
-        Name → seconds of each round. Each round begins with another contender.
+    Each round begins with another contender. The seconds of rounds after those of warm-up are returned by name.
     """
     names = list(contenders)
     seconds: dict[str, list[float]] = {name: [] for name in names}
@@ -121,18 +110,7 @@ def gradient_difference(agent: SAC, batch: Batch) -> float:
 class Peer:
     """A script in another Python environment that answers each line of input with one line of JSON.
 
-    The script exits at the end of its input.
-
-    Parameters
-    ----------
-    python
-        The interpreter of the peers' environment.
-    script
-        Its path; it imports nothing of equitrade.
-    arguments
-        Arguments of the script.
-    variables
-        Environment variables to set.
+    The script imports nothing of equitrade and exits at the end of its input.
     """
 
     def __init__(
@@ -161,8 +139,9 @@ class Peer:
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(question + "\n")
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):  # of a script that has ended
+            self._process.stdin.write(question + "\n")
+            self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(
@@ -172,8 +151,9 @@ class Peer:
 
     def close(self) -> None:
         """End the script."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        with suppress(BrokenPipeError):
+            if self._process.stdin is not None:
+                self._process.stdin.close()
         self._process.wait(timeout=60)
 
     def __enter__(self) -> Peer:

@@ -46,13 +46,6 @@ class Regulator:
     """The regulator x′ = A x + B u + noise with reward −mean x² − mean u² / 20 over the coordinates that actions move.
 
     Actions act on the first `ODD` coordinates, which A rotates; the others decay and are driven by noise alone.
-
-    Parameters
-    ----------
-    seeds
-        The S seeds.
-    n_envs
-        Environments of each seed.
     """
 
     def __init__(self, seeds: tuple[int, ...], n_envs: int) -> None:

@@ -150,7 +150,8 @@ class SACConfig:
     device: str = "cpu"
 
     divergence_limit: float = 1e8
-    """Training stops when a loss or a value is not finite or larger than this."""
+    """A seed has diverged, and stays at its last good parameters, when a loss or a value is not finite or larger than
+    this; training stops when all seeds have."""
 
     def __post_init__(self) -> None:
         """Check every setting.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -131,14 +132,9 @@ def bootstrap_interval(
     generator, confidence, resamples, statistic
         As in `stratified_bootstrap`; `confidence` is the share of draws inside the interval.
     """
-    values = _checked(scores, dimensions=(1, 2))
-    values = values[:, None] if values.ndim == 1 else values
+    values = _columns(_checked(scores, dimensions=(1, 2)))[:, :, None]
     band = bootstrap_band(
-        values[:, :, None],
-        generator=generator,
-        confidence=confidence,
-        resamples=resamples,
-        statistic=statistic,
+        values, generator=generator, confidence=confidence, resamples=resamples, statistic=statistic
     )
     return Interval(float(band.estimate[0]), float(band.low[0]), float(band.high[0]), confidence)
 
@@ -200,14 +196,12 @@ def bootstrap_difference(
     estimate = float(statistic(a.reshape(-1)) - statistic(b.reshape(-1)))
     if min(a.shape[0], b.shape[0]) < 2:
         return Interval(estimate, np.nan, np.nan, confidence)
+    draw = partial(stratified_bootstrap, generator=generator, resamples=resamples, statistic=statistic)
     if paired:
-        both = np.stack([a, b], axis=2)
-        pairs = stratified_bootstrap(both, generator=generator, resamples=resamples, statistic=statistic)
+        pairs = draw(np.stack([a, b], axis=2))
         draws = pairs[:, 0] - pairs[:, 1]
     else:
-        draws = stratified_bootstrap(
-            a, generator=generator, resamples=resamples, statistic=statistic
-        ) - stratified_bootstrap(b, generator=generator, resamples=resamples, statistic=statistic)
+        draws = draw(a) - draw(b)
     low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(estimate, float(low), float(high), confidence)
 

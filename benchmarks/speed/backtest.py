@@ -33,18 +33,9 @@ TOLERANCE = 1e-9
 def run(
     *, peers_python: Path | None = None, repeats: int = 7, strategies: int = 1000, bt_days: int = 2000
 ) -> dict[str, Any]:
-    """Measure, and return what `finish` stores.
+    """Measure, with vectorbt and bt where the interpreter of an environment with them is given.
 
-    Parameters
-    ----------
-    peers_python
-        Interpreter of an environment with vectorbt and bt; ours alone without it.
-    repeats
-        Rounds that count.
-    strategies
-        Size of the batch of strategies.
-    bt_days
-        Sessions that bt gets, which needs seconds for them.
+    bt needs seconds for as few sessions as `bt_days`.
     """
     from data import load_prices
     from trading_app.market.costs import CostModel

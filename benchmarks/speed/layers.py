@@ -22,18 +22,10 @@ CHANNELS, SIZE, BATCH, KERNEL = 44, 40, 64, 3
 
 
 def contenders(batch: int = BATCH, size: int = SIZE) -> tuple[dict[str, Callable[[], Any]], float]:
-    """A forward and backward pass of each contender, and the largest difference of their outputs.
+    """A forward and backward pass of each contender by name, escnn's where it is installed.
 
-    Parameters
-    ----------
-    batch, size : int
-        Images and their pixels a side.
-
-    Returns
-    -------
-    (dict, float)
-        Passes by name, escnn's where it is installed; and the largest difference between outputs, whose
-        standard deviation is about 1.4, for equal effective kernels.
+    The second result is the largest difference between their outputs for equal effective kernels; the standard
+    deviation of outputs is about 1.4.
     """
     import torch
 
@@ -112,20 +104,7 @@ def backward(y: Any, layer: Any) -> Any:
 
 
 def run(repeats: int = 5, inner: int = 3) -> dict[str, Any]:
-    """Time the contenders by turns.
-
-    Parameters
-    ----------
-    repeats : int
-        Rounds; each times every contender once.
-    inner : int
-        Passes in one timing.
-
-    Returns
-    -------
-    dict
-        Median milliseconds of each contender and their ratios.
-    """
+    """Time the contenders in turn, several passes at once; return median milliseconds and their ratios."""
     passes, difference = contenders()
     if difference > 1e-4:
         raise RuntimeError(f"the contenders differ by {difference:.2e}: nothing to compare")

@@ -42,19 +42,7 @@ def requests(path: str, bodies: Sequence[bytes], headers: Sequence[str]) -> list
 
 
 def load(port: int, messages: Sequence[bytes], *, clients: int, seconds: float) -> Measured:
-    """Run clients that send the next request after each answer.
-
-    Parameters
-    ----------
-    port
-        On 127.0.0.1.
-    messages
-        From `requests`; each client begins at another one.
-    clients
-        How many at once.
-    seconds
-        How long.
-    """
+    """Run clients that send the next request after each answer; each begins at another message of `requests`."""
     found = [Measured() for _ in range(clients)]
     start = threading.Barrier(clients)
 

@@ -9,7 +9,7 @@ saves everything.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from zlib import crc32
 
@@ -60,14 +60,8 @@ class Copies:
     def take(self, start: int, stop: int) -> Copies:
         """Return the copies from `start` up to `stop`."""
         rows = slice(start, stop)
-        return Copies(
-            self.task,
-            self.variants[rows],
-            self.seeds[rows],
-            self.environments[rows],
-            self.action_repeat,
-            self.stream,
-            self.pixels,
+        return replace(
+            self, variants=self.variants[rows], seeds=self.seeds[rows], environments=self.environments[rows]
         )
 
     def layout(self) -> dict[str, tuple[tuple[int, ...], str]]:
@@ -195,12 +189,8 @@ class Simulation:
     def _restart(self, rows: NDArray[np.int64]) -> None:
         arrays = self.arrays
         for row in rows:
-            entropy = (
-                self.copies.seeds[row],
-                self._stream,
-                self.copies.environments[row],
-                int(arrays["episode"][row]),
-            )
+            seed, environment = self.copies.seeds[row], self.copies.environments[row]
+            entropy = (seed, self._stream, environment, int(arrays["episode"][row]))
             random = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(entropy)))
             start = self.task.initial(random, self._models[row])
             arrays["physics"][row] = np.concatenate([[0.0], start.position, start.velocity])

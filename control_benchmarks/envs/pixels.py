@@ -22,19 +22,6 @@ def frame_shape() -> tuple[int, int, int]:
     return (3 * STACK, SIZE, SIZE)
 
 
-def check_rendering() -> None:
-    """Check that pictures can be drawn without a display.
-
-    Raises
-    ------
-    ControlError
-        If EGL (or OSMesa) is missing, with the reason.
-    """
-    from control_benchmarks.tasks.registry import load_task
-
-    Camera(load_task("pendulum_swingup")).close()
-
-
 class Camera:
     """Draws states of a task.
 

@@ -65,9 +65,7 @@ def restore(text: str) -> tuple[Copies, str, int, int]:
         tuple(Variant(kind, strength) for kind, strength in order["variants"]),
         tuple(order["seeds"]),
         tuple(order["environments"]),
-        order["action_repeat"],
-        order["stream"],
-        order["pixels"],
+        *(order[name] for name in ("action_repeat", "stream", "pixels")),
     )
     return copies, order["path"], order["start"], order["stop"]
 

@@ -170,8 +170,7 @@ class SetLifting(SetLayer):
         self.source, self.last_apart, self.gain = source, last_apart, gain
         self.input_size, self.output_size = source.dimension, source.group.order * fields
         shape, variance = [banks, source.dimension, fields], gain / (2 * source.dimension * banks)
-        self.psi = uniform(shape, variance, generators)
-        self.psi_mean = uniform(shape, variance, generators)
+        self.psi, self.psi_mean = (uniform(shape, variance, generators) for _ in range(2))
         self.bias = zeros([1, fields], generators)
         self.register_buffer("action", constant(action_constant(source), generators), persistent=False)
 
@@ -217,8 +216,7 @@ class SetLinear(SetLayer):
         n = group.order
         self.gain, self.input_size, self.output_size = gain, n * fields_in, n * fields
         shape, variance = [banks, n, fields_in, fields], gain / (2 * n * fields_in * banks)
-        self.psi = uniform(shape, variance, generators)
-        self.psi_mean = uniform(shape, variance, generators)
+        self.psi, self.psi_mean = (uniform(shape, variance, generators) for _ in range(2))
         self.bias = zeros([1, fields], generators)
         self.register_buffer("places", constant(regular_constant(group), generators), persistent=False)
 
@@ -255,8 +253,7 @@ class SetHead(SetLayer):
         self.target, self.gain = target, HEAD_GAIN
         self.input_size, self.output_size = n * fields, target.dimension
         shape, variance = [banks, fields, target.dimension], self.gain * n / (2 * fields * banks)
-        self.psi = uniform(shape, variance, generators)
-        self.psi_mean = uniform(shape, variance, generators)
+        self.psi, self.psi_mean = (uniform(shape, variance, generators) for _ in range(2))
         self.bias = zeros([1, target.dimension], generators)
         action = constant(action_constant(target).transpose(1, 2) / n, generators)
         self.register_buffer("action", action, persistent=False)
