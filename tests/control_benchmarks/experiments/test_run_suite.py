@@ -21,6 +21,7 @@ from control_benchmarks.experiments.suites import SMOKE, load_suite
 from equitrade.console import run_command
 from equitrade.processes import module_command
 from rl_core.config import SACConfig
+from rl_core.divergence import FrozenSeeds
 from rl_core.sac import SAC
 
 ROOT = Path(__file__).parents[3]
@@ -59,6 +60,7 @@ def test_a_job_writes_a_file_a_cell_and_is_skipped_when_done(tmp_path, suite):
         assert kinds.count("noise") == 2 * 2
         assert kinds.count("gains") == 2 * job.settings.evaluations * 6
         assert kinds[-1] == "end"
+        assert lines[-1]["diverged"] == []
         for line in lines:
             if line["kind"] == "evaluation":
                 assert 0 <= line["returns"][0] <= 1000
@@ -94,6 +96,17 @@ def test_a_killed_job_goes_on_to_the_same_results(tmp_path, suite, monkeypatch):
     for variant in whole:
         key = json.dumps
         assert sorted(map(key, without_time(whole[variant]))) == sorted(map(key, without_time(cut[variant])))
+
+
+def test_diverged_seed_is_stored_with_its_variant(tmp_path, suite, monkeypatch):
+    def third_row(frozen, *_):
+        return {} if frozen.diverged else {2: "q of seed 0 is inf"}
+
+    monkeypatch.setattr(FrozenSeeds, "faults", third_row)
+    run_suite(suite, tmp_path, verbose=False)
+    ends = {variant: lines[-1] for variant, lines in lines_of(tmp_path).items()}
+    assert {variant: end["diverged"] for variant, end in ends.items()} == {"original": [], "worn-joint": [0]}
+    assert all(end["stopped"] is None for end in ends.values())
 
 
 def test_cells_of_a_batch_are_what_they_are_alone(tmp_path, suite):

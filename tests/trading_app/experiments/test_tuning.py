@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from data.loading import load_prices
 from data.prices import Prices
 from data.snapshots.store import SnapshotStore
+from rl_core.divergence import FrozenSeeds
 from trading_app.experiments.config import ConfigurationError, RunConfig, load_config
 from trading_app.experiments.out_of_sample import backtest_run
 from trading_app.experiments.training import split_of, train_run
@@ -55,6 +57,28 @@ def test_a_study_goes_on_counts_its_trials_and_its_best_remembers_them(tmp_path:
     assert chosen["deflated_sharpe"] < chosen["probabilistic_sharpe"]
     with pytest.raises(RunError, match="other settings"):
         tune(small(**{"sac.gamma": 0.5}), home=tmp_path / "a", name="s", trials=3, space=SPACE)
+
+
+def test_diverged_seed_is_named_and_its_settings_are_not_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    faults = FrozenSeeds.faults
+
+    def second_seed(frozen: FrozenSeeds, *arguments: Any) -> dict[int, str]:
+        return faults(frozen, *arguments) or ({} if frozen.diverged else {1: "q of seed 1 is inf"})
+
+    monkeypatch.setattr(FrozenSeeds, "faults", second_seed)
+    run, result = train_run(small(), home=tmp_path, name="one")
+    assert result.stopped is None
+    assert result.diverged == (False, True)
+    assert run.manifest["diverged"] == [1]
+    assert "seed 1 diverged by step 10" in caplog.text
+    progress = run.progress()
+    assert progress.groupby("seed")["diverged"].last().tolist() == [0.0, 1.0]
+    notes = backtest_run(run, home=tmp_path).document["notes"]
+    assert "Diverged in training and kept as they were before: seeds [1]." in notes
+    study = tune(small(), home=tmp_path, name="s", trials=1, space=SPACE)
+    assert study["trials"][0]["sharpe"] is None
 
 
 def test_test_dates_do_not_enter_the_search(tmp_path: Path) -> None:
