@@ -28,7 +28,15 @@ def mirror() -> Symmetry:
 
 
 def make(agent: str = "dense", seeds: tuple[int, ...] = (3,), **settings: object) -> SAC:
-    config = {"width": 16, "batch_size": B, "actor_lr": 1e-3, "critic_lr": 2e-3, "alpha_lr": 3e-3}
+    config: dict[str, object] = {
+        "width": 16,
+        "batch_size": B,
+        "actor_lr": 1e-3,
+        "critic_lr": 2e-3,
+        "alpha_lr": 3e-3,
+    }
+    # Tests of the weights themselves; `test_relaxation` has those of evidence.
+    config["relaxation"] = "free"
     return SAC(mirror(), SACConfig.from_dict({"agent": agent, **config, **settings}), seeds)
 
 
