@@ -33,7 +33,17 @@ from rl_core.layers.base import group_mean
 if TYPE_CHECKING:
     from rl_core.sac import SAC
 
-__all__ = ["Evidence", "Free", "Rule", "effects", "make_rule", "needs_halves", "register_rule", "rule_names"]
+__all__ = [
+    "Evidence",
+    "Free",
+    "Rule",
+    "check_relaxed",
+    "effects",
+    "make_rule",
+    "needs_halves",
+    "register_rule",
+    "rule_names",
+]
 
 EVERY = 8
 """Updates between looks at the symmetric point: each costs about one gradient."""
@@ -251,6 +261,18 @@ def rule_names() -> tuple[str, ...]:
 def needs_halves(config: SACConfig) -> bool:
     """Return whether the halves of a batch have to come from data that do not overlap."""
     return config.agent == "relaxed" and config.relaxation != "free"
+
+
+def check_relaxed(agent: SAC) -> None:
+    """Refuse a relaxed agent none of whose layers is relaxed."""
+    config = agent.config
+    networks = {"actor": agent.actor, "critic": agent.critic}
+    meant = [network for name, network in networks.items() if config.relax in ("both", name)]
+    if config.agent == "relaxed" and not any(True for network in meant for _ in network.relaxed_parameters()):
+        raise ConfigError(
+            f"relax_layers is {config.relax_layers!r}, but at depth {config.depth} there are no such layers, so "
+            "nothing is relaxed; raise depth, choose other layers, or take the exact agent"
+        )
 
 
 def make_rule(agent: SAC) -> Rule:

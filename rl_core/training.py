@@ -29,7 +29,7 @@ from rl_core.evaluation import Evaluator
 from rl_core.experience.replay import Batch, Replay
 from rl_core.experience.transitions import MakesTransitions, fit_rewards
 from rl_core.random import Noise
-from rl_core.relaxation import needs_halves
+from rl_core.relaxation import check_relaxed, needs_halves
 from rl_core.sac import SAC
 from rl_core.training_log import EpisodeReturns, TrainingLog
 
@@ -185,7 +185,7 @@ class _Loop:
         self.observation = env.reset()
         check_reset(env, self.observation)
         check_encoding(env, config, self.observation)
-        _check_relaxed(self.agent)
+        check_relaxed(self.agent)
         self.replay = Replay(
             self.observation,
             env.action_size,
@@ -384,18 +384,6 @@ def _transitions(env: BatchedEnv, config: SACConfig) -> MakesTransitions | None:
             f"transitions is 'made', but {type(env).__name__} has no make_transitions; use 'stored'"
         )
     return env
-
-
-def _check_relaxed(agent: SAC) -> None:
-    """Refuse a relaxed agent none of whose layers is relaxed."""
-    config = agent.config
-    networks = {"actor": agent.actor, "critic": agent.critic}
-    meant = [network for name, network in networks.items() if config.relax in ("both", name)]
-    if config.agent == "relaxed" and not any(True for network in meant for _ in network.relaxed_parameters()):
-        raise ConfigError(
-            f"relax_layers is {config.relax_layers!r}, but at depth {config.depth} there are no such layers, so "
-            "nothing is relaxed; raise depth, choose other layers, or take the exact agent"
-        )
 
 
 @contextmanager
