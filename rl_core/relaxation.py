@@ -121,7 +121,8 @@ class Evidence:
         self._means = [torch.zeros(2, *w.shape, device=w.device) for w in self._critic]
         self._corrections = [torch.zeros_like(w) for w in self._critic]
         self._looks = torch.zeros((), dtype=torch.int64)
-        kinds = len(effects(self._all[0].detach())) if self._all else 1
+        self._rows = any(w.ndim == 4 for w in self._all)
+        kinds = 3 if self._rows else 1
         self.reliability = torch.zeros(kinds, self._seeds, device=agent.device)
         # Factors of steps [effects, K, 1, …], and the weights before a step.
         self._factors = [torch.zeros(kinds, len(w), *[1] * (w.ndim - 1), device=w.device) for w in self._all]
@@ -149,14 +150,15 @@ class Evidence:
 
     def _weigh(self) -> None:
         """Compute reliability, corrections and factors from the averaged gradients."""
-        halves = [(effects(mean[0]), effects(mean[1])) for mean in self._means]
+        halves = [(self._effects(mean[0]), self._effects(mean[1])) for mean in self._means]
         # All critics of a seed have seen the same data. One layer has few numbers for some effects, so that its
         # agreement is noise to a large part: layers share one.
-        shares = [
-            (first * second).view(len(first), self._seeds, -1).sum(2) / _sizes(first, second, self._seeds)
-            for first, second in halves
-        ]
-        share = torch.stack(shares).mean(0).clamp(0.0, 1.0)
+        sizes = torch.stack([_sizes(first, second, self._seeds) for first, second in halves])
+        agreed = torch.stack(
+            [(first * second).view(len(first), self._seeds, -1).sum(2) for first, second in halves]
+        )
+        counted = sizes.isfinite().sum(0).clamp_min(1)
+        share = ((agreed / sizes).sum(0) / counted).clamp(0.0, 1.0)
         self.reliability.copy_(2 * share / (1 + share))
         for factor, weight in zip(self._factors, self._all, strict=True):
             factor.copy_(_of_copies(self.reliability, weight))
@@ -179,11 +181,18 @@ class Evidence:
         for weight, before, factor, rate in zip(
             self._all, self._before, self._factors, self._decays, strict=True
         ):
-            step = factor * effects(weight - before)
-            deviation = effects(before) * (1 - rate * (1 - factor) ** 4)
+            step = factor * self._effects(weight - before)
+            deviation = self._effects(before) * (1 - rate * (1 - factor) ** 4)
             # The mean over the group only scales a bank, as its filter does: at the rate of relaxed weights it would be
             # noise in all that the layer has learned.
             weight.copy_(group_mean(before) + (deviation + step).sum(0))
+
+    def _effects(self, values: Tensor) -> Tensor:
+        """Effects by kind; a layer behind the pool of rows has that of the group alone."""
+        found = effects(values)
+        if self._rows and values.ndim == 3:
+            return torch.cat([torch.zeros_like(found), found, torch.zeros_like(found)])
+        return found
 
     def state_dict(self) -> Mapping[str, Tensor]:
         """Return averages, corrections, factors and the number of looks."""

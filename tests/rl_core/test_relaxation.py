@@ -176,6 +176,47 @@ def test_a_relaxed_agent_that_starts_in_its_first_bank_is_the_exact_one(depth: i
     torch.testing.assert_close(relaxed.losses(batch, noise)[0], exact.losses(batch, noise)[0])
 
 
+@pytest.mark.parametrize("rows", [True, False], ids=["values of rows", "one value"])
+@pytest.mark.parametrize("bank_start", ["equal", "first"])
+def test_evidence_goes_through_every_kind_of_layer(
+    rows: bool, bank_start: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A critic with one value has layers with and without rows."""
+    monkeypatch.setattr(relaxation, "FIRST", 2)
+    monkeypatch.setattr(relaxation, "EVERY", 1)
+    settings = {**SETTINGS, "row_values": rows, "bank_start": bank_start, "banks": 2}
+    result = train(market(1.0, 0.1), SACConfig.from_dict(settings), seeds=SEEDS, steps=30)
+    rule = result.agent.relaxation
+    assert isinstance(rule, Evidence)
+    assert rule.reliability.shape == (3, 2)
+    assert ((rule.reliability >= 0) & (rule.reliability <= 1)).all()
+    if rows:  # one value for all assets holds their noise together: so few looks show little there
+        assert rule.reliability[0].mean() > 0.5
+    assert result.agent.critic.check_equivariance() > 1e-4
+
+
+@pytest.mark.parametrize("kind", ["vectors", "images"])
+def test_evidence_on_stored_transitions_without_rows(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relaxation, "FIRST", 1)
+    monkeypatch.setattr(relaxation, "EVERY", 1)
+    c2 = cyclic(2)
+    plane = sign(c2) + trivial(c2, 1) if kind == "images" else None
+    observation = trivial(c2, 3) if kind == "images" else sign(c2) + trivial(c2, 2)
+    symmetry = Symmetry(c2, observation, sign(c2), plane=plane)
+    small = {"image_size": 21, "encoder_convolutions": 2, "encoder_channels": 4, "encoder_features": 8}
+    config = SACConfig.from_dict({"agent": "relaxed", "width": 8, "batch_size": 8, **small})
+    agent = SAC(symmetry, config, SEEDS)
+    source = torch.Generator().manual_seed(0)
+    shape = (2, 8, 3, 21, 21) if kind == "images" else (2, 8, 3)
+    for _ in range(3):
+        x, following = torch.randn(2, *shape, generator=source)
+        action = torch.randn(2, 8, 1, generator=source).tanh()
+        agent.update(Batch(x, action, action[..., 0], torch.full((2, 8), 0.9), following))
+    assert isinstance(agent.relaxation, Evidence)
+    assert agent.relaxation.reliability.shape == (1, 2)
+    assert agent.flat.values.isfinite().all()
+
+
 class Halving(Free):
     """Halves the gradient of relaxed weights: a rule from outside."""
 
