@@ -59,7 +59,7 @@ class SACConfig:
     relax_layers: Literal["all", "first", "inner", "last"] = "all"
     """Which layers of these networks are relaxed: the first (with images, the encoder), those between, or the last
     (of critics on rows, all from the pooling of rows on)."""
-    relaxation: str = "evidence"
+    relaxation: str = "free"
     """Rule that decides how far relaxed weights leave their symmetry (`rl_core.relaxation`): by evidence, or free."""
     relaxed_noise: float = 0.0
     """Standard deviation of relaxed weights around their start; above 0 the agent does not start symmetric."""

@@ -64,6 +64,7 @@ AGENTS: dict[str, dict[str, Any]] = {
         "width": 64,
         "banks": 3,
         "bank_start": "first",
+        "relaxation": "evidence",
         "actor_lr": 3e-3,
         "critic_lr": 1e-2,
         "relaxed_lr_multiplier": 2.0,

@@ -37,7 +37,7 @@ OURS: dict[str, tuple[dict[str, Any], int]] = {
     "exact C2, 1 seed, autograd": ({"agent": "exact", "gradient": "autograd"}, 1),
     "relaxed C2, 1 seed": ({"agent": "relaxed", "relaxation": "free"}, 1),
     "relaxed C2, 1 seed, autograd": ({"agent": "relaxed", "relaxation": "free", "gradient": "autograd"}, 1),
-    "relaxed C2, 1 seed, evidence": ({"agent": "relaxed"}, 1),
+    "relaxed C2, 1 seed, evidence": ({"agent": "relaxed", "relaxation": "evidence"}, 1),
     "relaxed C2, 5 seeds": ({"agent": "relaxed", "relaxation": "free"}, 5),
 }
 

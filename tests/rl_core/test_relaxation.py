@@ -24,6 +24,7 @@ SETTINGS = {
     "activation": "silu",
     "transitions": "made",
     "row_values": True,
+    "relaxation": "evidence",
     "actor_lr": 1e-3,
     "critic_lr": 1e-3,
     "initial_alpha": 0.1,
@@ -122,7 +123,7 @@ def test_quadratic_loss_comes_to_rest_at_the_reliable_share(monkeypatch: pytest.
     monkeypatch.setattr(relaxation, "FIRST", 1)
     c2 = cyclic(2)
     symmetry = Symmetry(c2, sign(c2) + trivial(c2, 1), sign(c2))
-    agent = SAC(symmetry, SACConfig(agent="relaxed", width=8, batch_size=4), (0,))
+    agent = SAC(symmetry, SACConfig(agent="relaxed", relaxation="evidence", width=8, batch_size=4), (0,))
     best = [torch.randn_like(w) for w in agent.critic.relaxed_parameters()]
 
     def quadratic(batch: Batch, noise: Tensor) -> None:
@@ -204,7 +205,9 @@ def test_evidence_on_stored_transitions_without_rows(kind: str, monkeypatch: pyt
     observation = trivial(c2, 3) if kind == "images" else sign(c2) + trivial(c2, 2)
     symmetry = Symmetry(c2, observation, sign(c2), plane=plane)
     small = {"image_size": 21, "encoder_convolutions": 2, "encoder_channels": 4, "encoder_features": 8}
-    config = SACConfig.from_dict({"agent": "relaxed", "width": 8, "batch_size": 8, **small})
+    config = SACConfig.from_dict(
+        {"agent": "relaxed", "relaxation": "evidence", "width": 8, "batch_size": 8, **small}
+    )
     agent = SAC(symmetry, config, SEEDS)
     source = torch.Generator().manual_seed(0)
     shape = (2, 8, 3, 21, 21) if kind == "images" else (2, 8, 3)

@@ -126,6 +126,7 @@ def trading_learner() -> SACConfig:
         activation="silu",
         transitions="made",
         row_values=True,
+        relaxation="evidence",
         actor_average=0.99,
         batch_size=128,
         # For stored transitions, where a run asks for them.
