@@ -35,10 +35,10 @@ OURS: dict[str, tuple[dict[str, Any], int]] = {
     "dense, 1 seed, bfloat16": ({"agent": "dense", "matmul_dtype": "bfloat16"}, 1),
     "exact C2, 1 seed": ({"agent": "exact"}, 1),
     "exact C2, 1 seed, autograd": ({"agent": "exact", "gradient": "autograd"}, 1),
-    "relaxed C2, 1 seed": ({"agent": "relaxed", "relaxation": "free"}, 1),
-    "relaxed C2, 1 seed, autograd": ({"agent": "relaxed", "relaxation": "free", "gradient": "autograd"}, 1),
+    "relaxed C2, 1 seed": ({"agent": "relaxed"}, 1),
+    "relaxed C2, 1 seed, autograd": ({"agent": "relaxed", "gradient": "autograd"}, 1),
     "relaxed C2, 1 seed, evidence": ({"agent": "relaxed", "relaxation": "evidence"}, 1),
-    "relaxed C2, 5 seeds": ({"agent": "relaxed", "relaxation": "free"}, 5),
+    "relaxed C2, 5 seeds": ({"agent": "relaxed"}, 5),
 }
 
 REACH = [
