@@ -197,12 +197,9 @@ def _write(
 
 
 def _parameters(agent: SAC) -> dict[str, Tensor]:
-    networks = {"actor": agent.actor, "critic": agent.critic, "target": agent.target}
-    if agent.average is not None:
-        networks["average"] = agent.average
     named = {
         f"{name}.{key}": parameter.detach()
-        for name, network in networks.items()
+        for name, network in agent.networks.items()
         for key, parameter in network.named_parameters()
     }
     return {**named, "log_alpha": agent.log_alpha.detach()}

@@ -28,8 +28,9 @@ class FrozenSeeds:
 
     def __init__(self, agent: SAC) -> None:
         self._agent = agent
-        networks = (agent.actor, agent.critic, agent.target)
-        parameters = [*(p for network in networks for p in network.parameters()), agent.log_alpha]
+        parameters = [p for network in agent.networks.values() for p in network.parameters()] + [
+            agent.log_alpha
+        ]
         # Copies of networks lie seed by seed: [S, numbers of a seed].
         self._values = [p.detach().view(len(agent.seeds), -1) for p in parameters]
         self._good = [values.clone() for values in self._values]

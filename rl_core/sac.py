@@ -19,7 +19,7 @@ from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
 from rl_core.experience.replay import Batch, Metrics
 from rl_core.learner import Gradient, GraphedUpdates, choose_gradient
-from rl_core.networks.base import Shape
+from rl_core.networks.base import Network, Shape
 from rl_core.networks.build import build_actor, build_critic
 from rl_core.networks.images import EncoderShape
 from rl_core.networks.tanh_normal import sample
@@ -88,6 +88,12 @@ class SAC:
         self._graphs: dict[tuple[int, torch.Size], GraphedUpdates] = {}
         self._latest: Gradient | GraphedUpdates | None = None
 
+    @property
+    def networks(self) -> dict[str, Network]:
+        """All networks by name: actor, critic, target and, where there is one, the averaged actor."""
+        named: dict[str, Network] = {"actor": self.actor, "critic": self.critic, "target": self.target}
+        return named if self.average is None else {**named, "average": self.average}
+
     def _disturb_relaxed_weights(self, size: float) -> None:
         """Start relaxed weights away from symmetry, each seed's by its own numbers."""
         sources = generators(self.seeds, "gains")
@@ -108,7 +114,7 @@ class SAC:
         c = self.config
         rates = {"actor": c.actor_lr, "critic": c.critic_lr}
         relaxed, others = {}, {}
-        for name, network in (("actor", self.actor), ("critic", self.critic), ("target", self.target)):
+        for name, network in self.networks.items():
             own = {id(p) for p in network.relaxed_parameters()}
             relaxed[name] = [p for p in network.parameters() if id(p) in own]
             others[name] = [p for p in network.parameters() if id(p) not in own]
@@ -126,9 +132,7 @@ class SAC:
         self.target_values = FlatParameters([(0.0, others["target"] + relaxed["target"])]).values
         self.actor_values = self.flat.span(self.actor.parameters())
         if self.average is not None:
-            own = {id(p) for p in self.average.relaxed_parameters()}
-            ordered = sorted(self.average.parameters(), key=lambda p: id(p) not in own)
-            self.average_values = FlatParameters([(0.0, ordered)]).values
+            self.average_values = FlatParameters([(0.0, relaxed["average"] + others["average"])]).values
         self.optimizer = self.flat.adam()
 
     def act(self, x: Tensor, deterministic: bool = False) -> Tensor:

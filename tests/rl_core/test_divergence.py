@@ -13,6 +13,8 @@ from rl_core.config import SACConfig
 from rl_core.sac import SAC
 from rl_core.training import TrainResult, train
 from tests.rl_core.problems import SMALL, Point
+from trading_app.synthetic.planted_history import PlantedHistory
+from trading_app.synthetic.planted_problem import PlantedConfig
 
 
 class Steep(Point):
@@ -129,3 +131,37 @@ def test_training_stops_when_all_seeds_have_diverged() -> None:
     assert "lower the learning rate" in both.stopped
     for place in range(2):
         assert of_seed(both.agent, place).isfinite().all()
+
+
+def test_the_averaged_actor_of_a_diverged_seed_keeps_its_last_good_parameters() -> None:
+    config = SMALL.replace(actor_average=0.9)
+    result = run(120, config=config)
+    marks = [line["step"] for line in result.history if line.get("diverged") == 1.0]
+    good, x = run(marks[0] - 5, config=config), torch.zeros(3, 1, 1)
+    actions = result.agent.act(x, deterministic=True)
+    assert actions.isfinite().all()
+    assert torch.equal(actions[1], good.agent.act(x, deterministic=True)[1])
+
+
+def test_a_diverged_seed_of_made_transitions_leaves_the_others_as_they_are() -> None:
+    def trained(factor: float) -> TrainResult:
+        env = PlantedHistory(PlantedConfig(assets=3), periods=90, seeds=(0, 1))
+        env.returns[1] *= factor
+        config = SACConfig(
+            agent="relaxed",
+            relaxation="evidence",
+            transitions="made",
+            row_values=True,
+            actor_average=0.9,
+            width=8,
+            batch_size=16,
+            activation="silu",
+        )
+        return train(env, config, seeds=(0, 1), steps=100, log_every=5)
+
+    result, whole = trained(1e15), trained(1.0)
+    assert result.diverged == (False, True)
+    x = torch.randn(2, 4, 3, 2)
+    actions = result.agent.act(x, deterministic=True)
+    assert torch.equal(actions[0], whole.agent.act(x, deterministic=True)[0])
+    assert actions.isfinite().all()
