@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.learning.hard_planted import compare, hard_verdicts, text
-from benchmarks.learning.hard_planted import load as load_hard
 from benchmarks.learning.planted.figures import load, table, under_noise
 from benchmarks.learning.planted.verdicts import Row, verdicts
 from benchmarks.learning.precision import compare as compare_precisions
@@ -72,7 +71,7 @@ def page(results: Path = RESULTS) -> str:
 
 def _hard_planted(folder: Path) -> Iterator[str]:
     """Yield the lines of the hard planted benchmark's section."""
-    rows = compare(load_hard(folder))
+    rows = compare(load(folder))
     if not rows:
         return
     yield HARD
@@ -118,7 +117,7 @@ def _planted(folder: Path) -> Iterator[str]:
     yield "| cell | " + " | ".join(levels) + " |"
     yield "|---|" + "---|" * len(levels)
     for name, noisy in main.items():
-        shown = [f"{v.estimate:.3f} ({v.low:.3f} … {v.high:.3f})" for v in noisy.values()]
+        shown = [text(v) for v in noisy.values()]
         yield f"| `{name}` | {' | '.join(shown)} |"
     yield ""
 

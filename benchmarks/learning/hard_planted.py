@@ -16,22 +16,23 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from torch import Tensor
 
 from benchmarks.harness import machine
+from benchmarks.learning.planted.figures import floored, load, share_interval
 from equitrade.atomic import atomic_write
 from equitrade.console import JsonOption, print_json, run_command, say
 from rl_core.config import SACConfig
 from rl_core.sac import SAC
-from rl_core.statistics import Interval, bootstrap_interval
+from rl_core.statistics import Interval
+from rl_core.training import train
 from trading_app.synthetic.planted_history import PlantedHistory
 from trading_app.synthetic.planted_plug_in import plug_in
 from trading_app.synthetic.planted_problem import Feedback, PlantedConfig
 from trading_app.synthetic.planted_score import PlantedScore
 
-__all__ = ["Cell", "app", "cells", "compare", "hard_verdicts", "load", "run", "run_cell", "text"]
+__all__ = ["Cell", "app", "cells", "compare", "hard_verdicts", "run", "run_cell", "text"]
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "hard_planted"
 FIRST_SEED = 1000
@@ -58,29 +59,21 @@ COMMON: dict[str, Any] = {
     "actor_average": 0.99,
     "anneal_updates": 1000,
 }
+RELAXED: dict[str, Any] = {
+    "agent": "relaxed",
+    "width": 64,
+    "banks": 3,
+    "bank_start": "first",
+    "relaxation": "evidence",
+    "actor_lr": 3e-3,
+    "critic_lr": 1e-2,
+    "relaxed_lr_multiplier": 2.0,
+}
 AGENTS: dict[str, dict[str, Any]] = {
-    "relaxed": {
-        "agent": "relaxed",
-        "width": 64,
-        "banks": 3,
-        "bank_start": "first",
-        "relaxation": "evidence",
-        "actor_lr": 3e-3,
-        "critic_lr": 1e-2,
-        "relaxed_lr_multiplier": 2.0,
-    },
+    "relaxed": RELAXED,
     "exact": {"agent": "exact", "width": 64, "actor_lr": 3e-3, "critic_lr": 1e-2},
     "dense": {"agent": "dense", "width": 256, "actor_lr": 3e-3, "critic_lr": 3e-3},
-    "free": {
-        "agent": "relaxed",
-        "relaxation": "free",
-        "width": 64,
-        "banks": 3,
-        "bank_start": "first",
-        "actor_lr": 3e-3,
-        "critic_lr": 1e-2,
-        "relaxed_lr_multiplier": 2.0,
-    },
+    "free": {**RELAXED, "relaxation": "free"},
 }
 
 
@@ -125,12 +118,22 @@ def run_cell(cell: Cell, seeds: Sequence[int]) -> dict[str, Any]:
     env = PlantedHistory(cell.config, periods=cell.periods, seeds=tuple(seeds), reward_scale=0.1)
     score = PlantedScore(cell.config, episodes=64, periods=60)
     config, started = cell.learner(), time.perf_counter()
-    agent = SAC(env.symmetry, config, tuple(seeds))
     curve: dict[str, list[float]] = {}
-    for update in range(1, cell.updates + 1):
-        agent.update(env.make_transitions(agent.act, agent.updates, config.batch_size, discount=config.gamma))
-        if update % 250 == 0:
-            curve[str(update)] = score.share(lambda x: agent.act(x, deterministic=True), len(seeds)).tolist()
+
+    def evaluate(agent: SAC, step: int) -> dict[str, Tensor]:
+        share = score.share(lambda x: agent.act(x, deterministic=True), len(seeds))
+        curve[str(step)] = share.tolist()
+        return {"share": share}
+
+    train(
+        env,
+        config,
+        seeds=tuple(seeds),
+        steps=cell.updates,
+        evaluate=evaluate,
+        evaluate_every=250,
+        log_every=250,
+    )
     return {
         "cell": asdict(cell),
         "learner": config.to_dict(),
@@ -179,16 +182,9 @@ def run(out: Path, chosen: Sequence[Cell], seeds: int, *, budget: float | None =
         say(f"{cell.name}: {text(interval(result['share']))} in {result['seconds']:.0f} s")
 
 
-def load(directory: Path = RESULTS) -> dict[str, dict[str, Any]]:
-    """Return stored cells by name."""
-    paths = sorted(directory.glob("*.json"))
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
-
-
 def interval(values: Sequence[float]) -> Interval:
     """Return the interquartile mean over seeds with its 95 % interval."""
-    shares = np.maximum(np.nan_to_num(np.array(values), nan=FLOOR, neginf=FLOOR), FLOOR)
-    return bootstrap_interval(shares, generator=np.random.default_rng(0))
+    return share_interval(values, FLOOR)
 
 
 def text(value: Interval, *, signed: bool = False) -> str:
@@ -209,7 +205,7 @@ def compare(records: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
         }
         exact = records.get(name.replace(f"{cell['agent']}-", "exact-", 1))
         if exact is not None and cell["agent"] != "exact" and exact["seeds"] == record["seeds"]:
-            difference = np.maximum(record["share"], FLOOR) - np.maximum(exact["share"], FLOOR)
+            difference = floored(record["share"], FLOOR) - floored(exact["share"], FLOOR)
             row["above_exact"] = interval(difference.tolist())
         rows.append(row)
     return sorted(rows, key=lambda row: (row["market"], row["noise"], row["periods"], row["agent"]))

@@ -49,10 +49,20 @@ def main_cell(records: dict[str, Record], agent: str, market: tuple[float, float
     return None
 
 
+def floored(shares: npt.ArrayLike, floor: float = FLOOR) -> Array:
+    """Shares, those that are missing or below the floor as the floor."""
+    known: Array = np.nan_to_num(np.array(shares, dtype=np.float64), nan=floor, neginf=floor)
+    return np.maximum(known, floor)
+
+
+def share_interval(shares: npt.ArrayLike, floor: float = FLOOR) -> Interval:
+    """Interquartile mean over seeds and its 95 % interval."""
+    return bootstrap_interval(floored(shares, floor), generator=np.random.default_rng(0))
+
+
 def band(record: Record) -> Band:
     """Interquartile mean of the share and its 95 % interval at each evaluation."""
-    shares = np.nan_to_num(np.array(record["share"]).T, nan=FLOOR, neginf=FLOOR)
-    return bootstrap_band(np.maximum(shares, FLOOR), generator=np.random.default_rng(0))
+    return bootstrap_band(floored(record["share"]).T, generator=np.random.default_rng(0))
 
 
 def share_at(record: Record, updates: int) -> Interval | None:
@@ -60,18 +70,12 @@ def share_at(record: Record, updates: int) -> Interval | None:
     at = np.array(record["updates"])
     if updates > at[-1] + 50:
         return None
-    row = np.array(record["share"])[int(np.abs(at - updates).argmin())]
-    row = np.maximum(np.nan_to_num(row, nan=FLOOR, neginf=FLOOR), FLOOR)
-    return bootstrap_interval(row, generator=np.random.default_rng(0))
+    return share_interval(record["share"][int(np.abs(at - updates).argmin())])
 
 
 def under_noise(record: Record) -> dict[str, Interval]:
     """Share of the optimum at the end, by the noise on observations when acting."""
-    found = {}
-    for level, values in record["noise"].items():
-        shares = np.maximum(np.nan_to_num(np.array(values), nan=FLOOR, neginf=FLOOR), FLOOR)
-        found[level] = bootstrap_interval(shares, generator=np.random.default_rng(0))
-    return found
+    return {level: share_interval(values) for level, values in record["noise"].items()}
 
 
 def first_reaching(record: Record, share: float) -> int | None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.learning import hard_planted
-from benchmarks.learning.hard_planted import Cell, cells, compare, load, run
+from benchmarks.learning.hard_planted import Cell, cells, compare, run
+from benchmarks.learning.planted.figures import load
 
 
 def test_cells_begin_with_those_of_the_marks_and_are_told_apart_by_name() -> None:
