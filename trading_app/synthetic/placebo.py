@@ -73,7 +73,7 @@ def shuffled_prices(prices: Prices, generator: np.random.Generator) -> Prices:
     DataError
         Naming the first missing price: a gap cannot be moved.
     """
-    names = [name for name in (*PRICE_FIELDS, "adj_close") if name in prices.fields]
+    names = [name for name in PRICE_FIELDS if name in prices.fields]
     for name in names:
         missing = prices.fields[name].isna().to_numpy()
         if missing.any():

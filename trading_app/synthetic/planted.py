@@ -13,7 +13,7 @@ from torch import Tensor
 from rl_core.env import Step
 from rl_core.random import Noise
 from rl_core.symmetry import Symmetry, cyclic, sign
-from trading_app.synthetic.planted_problem import PlantedConfig
+from trading_app.synthetic.planted_problem import PlantedConfig, asset_rewards
 
 __all__ = ["PlantedMarket", "planted_symmetry"]
 
@@ -79,8 +79,9 @@ class PlantedMarket:
         returns = self._beta * self._signal + self._drift * config.drift_applies(self._signal)
         if config.return_noise:
             returns = returns + config.return_noise * self._noise.normal("planted return", time, self._shape)
-        change = position - self._position
-        reward = position * returns - 0.5 * (config.risk_aversion * position**2 + self._cost * change**2)
+        reward = asset_rewards(
+            position, self._position, returns, risk_aversion=config.risk_aversion, cost=self._cost
+        )
         innovation = self._noise.normal("planted signal", time, self._shape)
         self._signal = config.persistence * self._signal + (1 - config.persistence**2) ** 0.5 * innovation
         self._position = position

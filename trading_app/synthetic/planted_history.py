@@ -20,7 +20,7 @@ from rl_core.experience.replay import Batch
 from rl_core.experience.transitions import HeldByDay, disturb
 from rl_core.random import Noise
 from trading_app.synthetic.planted import planted_symmetry
-from trading_app.synthetic.planted_problem import PlantedConfig
+from trading_app.synthetic.planted_problem import PlantedConfig, asset_rewards, signal_path
 
 __all__ = ["PlantedHistory"]
 
@@ -92,11 +92,7 @@ class PlantedHistory:
     def _paths(self) -> tuple[Tensor, Tensor]:
         config, n = self.config, self.config.assets
         shocks = self._noise.normal("planted path", 0, (self.periods + 1, n))
-        phi = config.persistence
-        signals = [shocks[:, 0]]
-        for t in range(1, self.periods + 1):
-            signals.append(phi * signals[-1] + (1 - phi**2) ** 0.5 * shocks[:, t])
-        path = torch.stack(signals, dim=1)
+        path = signal_path(shocks.transpose(0, 1), config.persistence).transpose(0, 1).contiguous()
         beta, cost, drift = (
             torch.as_tensor(c, dtype=torch.float32, device=self.device) for c in config.coefficients()
         )
@@ -170,9 +166,8 @@ class PlantedHistory:
         """Reward of each asset and the positions [S, B, N] after an action on a day [S, B]."""
         config = self.config
         position = config.max_position * action.clamp(-1.0, 1.0)
-        change = position - before
-        earned = position * self.returns[self._seed, day]
-        reward = earned - 0.5 * (config.risk_aversion * position**2 + self._cost * change**2)
+        returns = self.returns[self._seed, day]
+        reward = asset_rewards(position, before, returns, risk_aversion=config.risk_aversion, cost=self._cost)
         return self.reward_scale * reward, position
 
     def _observe(self, day: Tensor, position: Tensor) -> Tensor:

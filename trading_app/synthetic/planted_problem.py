@@ -31,7 +31,15 @@ from torch import Tensor
 from rl_core.errors import ConfigError
 from trading_app.synthetic.planted_local import LocalFeedback, local_feedback
 
-__all__ = ["Feedback", "PlantedConfig", "average_reward", "feedback_of", "optimum"]
+__all__ = [
+    "Feedback",
+    "PlantedConfig",
+    "asset_rewards",
+    "average_reward",
+    "feedback_of",
+    "optimum",
+    "signal_path",
+]
 
 Array = npt.NDArray[np.float64]
 
@@ -133,6 +141,22 @@ class PlantedConfig:
     def broken(self, *, exchange: float = 0.0, mirror: float = 0.0) -> PlantedConfig:
         """Return the same market with its symmetries broken by these strengths."""
         return replace(self, exchange_breaking=exchange, mirror_breaking=mirror)
+
+
+def signal_path(shocks: Tensor, persistence: float) -> Tensor:
+    """Return signals [T, …] that start at the first shock and follow f′ = φ f + √(1 − φ²) η, η the later shocks."""
+    signals = [shocks[0]]
+    for shock in shocks[1:]:
+        signals.append(persistence * signals[-1] + (1 - persistence**2) ** 0.5 * shock)
+    return torch.stack(signals)
+
+
+def asset_rewards(
+    position: Tensor, before: Tensor, returns: Tensor, *, risk_aversion: float, cost: Tensor
+) -> Tensor:
+    """Return each asset's reward of a period [..., N] for positions after and before trading, and returns."""
+    change = position - before
+    return position * returns - 0.5 * (risk_aversion * position**2 + cost * change**2)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from trading_app.synthetic.planted_problem import PlantedConfig, optimum
+from trading_app.synthetic.planted_problem import PlantedConfig, optimum, signal_path
 
 __all__ = ["PlantedScore"]
 
@@ -58,11 +58,7 @@ class PlantedScore:
         generator = torch.Generator().manual_seed(seed)
         shape = (periods, episodes, self.config.assets)
         shocks = torch.randn(shape, generator=generator)
-        phi = self.config.persistence
-        signals = [shocks[0]]
-        for shock in shocks[1:]:
-            signals.append(phi * signals[-1] + (1 - phi**2) ** 0.5 * shock)
-        self.signals = torch.stack(signals).to(self.device)  # [T, B, N]
+        self.signals = signal_path(shocks, self.config.persistence).to(self.device)  # [T, B, N]
         self.noise = torch.randn((*shape, 2), generator=generator).to(self.device)  # [T, B, N, 2]
 
     def share(self, policy: Policy, seeds: int = 1, *, observation_noise: float = 0.0) -> Tensor:
