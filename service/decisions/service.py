@@ -151,8 +151,7 @@ class DecisionService:
             prices = self._snapshots.get(source)
         age = PriceAgePolicy.of(request, now.date(), self._max_age_days)
         context = self._context(promoted, prices, age, source)
-        held = held_weights(context, request)
-        return PreparedDecision(new_id(), request, context, held, now, key_id, request_id)
+        return _prepared(request, context, now, key_id, request_id)
 
     def prepare_from_memory(
         self, request: DecisionRequest, *, key_id: str, request_id: str
@@ -173,12 +172,8 @@ class DecisionService:
             return None
         now = self._clock()
         age = PriceAgePolicy.of(request, now.date(), self._max_age_days)
-        with self._lock:
-            context = self._contexts.get((promoted.id, promoted.version, prices.hash, source, age))
-        if context is None:
-            return None
-        held = held_weights(context, request)
-        return PreparedDecision(new_id(), request, context, held, now, key_id, request_id)
+        _, context = self._known(promoted, prices, age, source)
+        return None if context is None else _prepared(request, context, now, key_id, request_id)
 
     def decide_together(self, prepared: Sequence[PreparedDecision]) -> list[DecisionResult | Exception]:
         """Decide on several requests of one context; return once the answers are in the audit.
@@ -217,12 +212,18 @@ class DecisionService:
         )
         return _only(_compute([prepared])).content
 
+    def _known(
+        self, promoted: Promoted, prices: Prices, age: PriceAgePolicy, source: str
+    ) -> tuple[_Key, DecisionContext | None]:
+        """Return the key of a context and, if it is in memory, the context."""
+        key = (promoted.id, promoted.version, prices.hash, source, age)
+        with self._lock:
+            return key, self._contexts.get(key)
+
     def _context(
         self, promoted: Promoted, prices: Prices, age: PriceAgePolicy, source: str
     ) -> DecisionContext:
-        key = (promoted.id, promoted.version, prices.hash, source, age)
-        with self._lock:
-            context = self._contexts.get(key)
+        key, context = self._known(promoted, prices, age, source)
         if context is None:
             policy = self._registry.policy(promoted.id, promoted.version)
             context = build_context(promoted, policy, prices, age, source=source, calendar=self._calendar)
@@ -231,6 +232,13 @@ class DecisionService:
                     # Requests that are decided together must share one object.
                     context = self._contexts.setdefault(key, context)
         return context
+
+
+def _prepared(
+    request: DecisionRequest, context: DecisionContext, now: datetime, key_id: str, request_id: str
+) -> PreparedDecision:
+    held = held_weights(context, request)
+    return PreparedDecision(new_id(), request, context, held, now, key_id, request_id)
 
 
 def same_answer(row: AuditRow, recomputed: bytes) -> bool:
