@@ -23,15 +23,6 @@ FORMER_NAMES = {
     "gain_noise": "relaxed_noise",
 }
 """Settings under the names that files written earlier have."""
-FORMER_DEFAULTS = {
-    "relaxation": "free",
-    "bank_start": "equal",
-    "row_values": False,
-    "transitions": "stored",
-    "actor_average": 0.0,
-    "anneal_updates": 0,
-}
-"""Settings that are younger than some files, with the value that describes what was done then."""
 
 
 @dataclass(frozen=True)
@@ -224,13 +215,10 @@ class SACConfig:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_stored(cls, values: Mapping[str, Any]) -> SACConfig:
-        """Return the configuration of values that an earlier version may have written."""
-        return cls.from_dict({**FORMER_DEFAULTS, **values})
-
-    @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SACConfig:
         """Return the configuration of plain values; former names of settings are accepted, as in stored files.
+
+        A setting that is younger than a file is at its default, which is what was done before there was the setting.
 
         Raises
         ------

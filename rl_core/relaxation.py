@@ -195,16 +195,15 @@ class Evidence:
         return found
 
     def state_dict(self) -> Mapping[str, Tensor]:
-        """Return averages, corrections, factors and the number of looks."""
-        named = {"looks": self._looks, "reliability": self.reliability}
-        for name in ("means", "corrections", "factors"):
-            named |= {f"{name}.{i}": value for i, value in enumerate(getattr(self, f"_{name}"))}
-        return named
+        """Return the averaged gradients and the number of looks; the rest follows from them."""
+        return {"looks": self._looks, **{f"means.{i}": mean for i, mean in enumerate(self._means)}}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Continue from a `state_dict`."""
         for name, own in self.state_dict().items():
             own.copy_(state[name])
+        if int(self._looks) >= FIRST:
+            self._weigh()
 
 
 def _sizes(first: Tensor, second: Tensor, seeds: int) -> Tensor:

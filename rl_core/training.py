@@ -292,9 +292,7 @@ class _Loop:
         observation, reward, terminated, truncated, final = outcome
         self.replay.add(action, observation, reward, terminated, truncated, final)
         self.episodes.add(reward, terminated, truncated)
-        for part in (observation, reward, final):
-            if part.is_floating_point():
-                self.probe = self.probe + 0.0 * part.flatten(1).sum(1)
+        self.watch(observation, reward, final)
         self.observation = observation
         if len(self.replay) < max(c.learning_starts, c.n_step * self.env.n_envs):
             return
@@ -314,9 +312,14 @@ class _Loop:
         config, agent = self.config, self.agent
         batch = source.make_transitions(agent.act, agent.updates, config.batch_size, discount=config.gamma)
         batch = fit_rewards(batch, rows=config.row_values)
-        for part in (batch.reward, batch.next_observation):
-            self.probe = self.probe + 0.0 * part.flatten(1).sum(1)
+        self.watch(batch.reward, batch.next_observation)
         return batch
+
+    def watch(self, *parts: Tensor) -> None:
+        """Spoil the probe of the seeds whose numbers of the environment are not finite."""
+        for part in parts:
+            if part.is_floating_point():
+                self.probe = self.probe + 0.0 * part.flatten(1).sum(1)
 
     def encode(self, observation: Tensor, draw: int) -> Tensor:
         """Encode sampled observations; an environment may augment them by an `encode_sampled` of its own."""

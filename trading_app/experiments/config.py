@@ -17,7 +17,7 @@ from typing import Any, get_type_hints
 
 from data.errors import DataError
 from equitrade.errors import EquitradeError
-from rl_core.config import FORMER_DEFAULTS, FORMER_NAMES, SACConfig
+from rl_core.config import FORMER_NAMES, SACConfig
 from trading_app.market.costs import CostModel
 from trading_app.market.env import MarketConfig
 from trading_app.market.transitions import check_reward
@@ -208,9 +208,9 @@ def load_config(
 def stored_config(folder: Path) -> RunConfig:
     """Return the configuration of a stored run, ``config.toml`` in its folder, whatever version wrote it."""
     file = folder / "config.toml"
-    values = _read_toml(file)
-    layers = asdict(RunConfig())
-    _merge(layers, {**values, "sac": {**FORMER_DEFAULTS, **values.get("sac", {})}}, str(file))
+    # A setting of the learner that is younger than the file is at the plain default, not at that of trading.
+    layers = asdict(RunConfig(sac=SACConfig()))
+    _merge(layers, _read_toml(file), str(file))
     return from_dict(layers)
 
 
