@@ -132,10 +132,7 @@ class Peer:
     def ask(self, question: str) -> Any:
         """Send a question and wait for the answer.
 
-        Raises
-        ------
-        RuntimeError
-            If the script ended instead of answering.
+        Raises `RuntimeError` if the script ended instead of answering.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -29,10 +29,7 @@ _LONGEST_CLOSURE = timedelta(days=31)
 def sessions_of(calendar: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DatetimeIndex:
     """Return the sessions of an exchange from `start` to `end`, both included.
 
-    Raises
-    ------
-    DataError
-        If exchange_calendars has no such calendar, or not for these dates.
+    Raises `DataError` if exchange_calendars has no such calendar, or not for these dates.
     """
     # Whole years, so that checks of one range after another build a calendar once.
     sessions = _sessions_of_years(calendar, start.year, end.year)

@@ -18,13 +18,7 @@ class DataError(EquitradeError):
 
 
 def check_choices(chosen: Iterable[str], known: Collection[str], option: str) -> tuple[str, ...]:
-    """Return `chosen` as a tuple.
-
-    Raises
-    ------
-    DataError
-        If one of them is not in `known`.
-    """
+    """Return `chosen` as a tuple. Raises `DataError` if one of them is not in `known`."""
     choices = tuple(chosen)
     unknown = [choice for choice in choices if choice not in known]
     if unknown:

@@ -22,10 +22,7 @@ DateLike = str | date | np.datetime64  # a pd.Timestamp is a date
 def parse_date(value: DateLike, option: str) -> pd.Timestamp:
     """Return a date at midnight without time zone.
 
-    Raises
-    ------
-    DataError
-        If `value` is not a date, or a text other than YYYY-MM-DD; the message names `option`.
+    Raises `DataError` if `value` is not a date, or a text other than YYYY-MM-DD; the message names `option`.
     """
     if isinstance(value, str) and not _ISO_DATE.fullmatch(value):
         raise DataError(f"{option}: '{value}' {_complaint(value)}")

@@ -16,10 +16,7 @@ def pivot(
 ) -> tuple[np.ndarray, list[str], dict[str, np.ndarray]]:
     """Turn a long frame into (dates [T], symbols [N], field → float64 [T, N]); NaN where there is no row.
 
-    Raises
-    ------
-    DataError
-        If a column is missing or unknown, a date or symbol is empty, or a (date, symbol) occurs twice.
+    Raises `DataError` if a column is missing or unknown, a date or symbol is empty, or a (date, symbol) occurs twice.
     """
     for column in ("date", "symbol", "close"):
         if column not in frame.columns:

@@ -105,23 +105,14 @@ class State:
         return await loop.run_in_executor(self._large_executor, lambda: function(*args, **kwargs))
 
     async def authenticate(self, token: str) -> Principal:
-        """Return the owner of a key.
-
-        Raises
-        ------
-        Problem
-            ``invalid-key``, ``expired-key`` or ``revoked-key``.
-        """
+        """Return the owner of a key. Raises `Problem` ``invalid-key``, ``expired-key`` or ``revoked-key``."""
         known = self.keys.authenticate_from_memory(token)
         return known if known is not None else await self.run(self.keys.authenticate, token)
 
     async def decide(self, request: DecisionRequest, *, key_id: str, request_id: str) -> DecisionResult:
         """Decide on a request, together with concurrent ones; return once the answer is in the audit.
 
-        Raises
-        ------
-        Problem
-            If the request cannot be decided.
+        Raises `Problem` if the request cannot be decided.
         """
         # Handing a request to a thread takes longer than preparing it, once everything is in memory.
         prepared = self.decisions.prepare_from_memory(request, key_id=key_id, request_id=request_id)
@@ -133,10 +124,7 @@ class State:
     def check_database(self) -> None:
         """Check, at most once a second, that the database can be written to.
 
-        Raises
-        ------
-        DatabaseError
-            If it cannot.
+        Raises `DatabaseError` if it cannot.
         """
         with self._check_lock:
             if time.monotonic() - self._checked_at > CHECK_SECONDS:
@@ -150,13 +138,7 @@ class State:
         return list_runs(self.settings.home)
 
     def open_run(self, name: str) -> Run:
-        """Return a run by its name, never by a path.
-
-        Raises
-        ------
-        Problem
-            ``unknown-run``.
-        """
+        """Return a run by its name, never by a path. Raises `Problem` ``unknown-run``."""
         from trading_app.files import RunError
         from trading_app.runs.run import open_run, runs_directory
 

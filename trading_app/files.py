@@ -28,11 +28,8 @@ def read_parquet(path: Path, filters: list[tuple[str, str, str]] | None = None) 
 def read_weights(path: Path, symbols: Sequence[str]) -> pd.DataFrame:
     """Read target weights, date × symbol, from a CSV or Parquet file; a symbol without a column has weight 0.
 
-    Raises
-    ------
-    DataError
-        For a file that cannot be read, a first column without dates, a symbol unknown to the prices, or text among
-        the weights.
+    Raises `DataError` for a file that cannot be read, a first column without dates, a symbol unknown to the prices, or
+    text among the weights.
     """
     try:
         if path.suffix in (".parquet", ".pq"):

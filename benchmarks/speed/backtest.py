@@ -145,10 +145,7 @@ def _proof(
 ) -> dict[str, float]:
     """Largest relative difference of net asset values from ours.
 
-    Raises
-    ------
-    RuntimeError
-        If a peer computes something else.
+    Raises `RuntimeError` if a peer computes something else.
     """
     import numpy as np
 

@@ -95,13 +95,7 @@ def bundled_names() -> dict[str, str]:
 
 
 def load_bundled(name: str) -> Prices:
-    """Load a bundled dataset.
-
-    Raises
-    ------
-    DataError
-        If there is no dataset of this name.
-    """
+    """Load a bundled dataset. Raises `DataError` if there is no dataset of this name."""
     check_choices([name], _LOADERS, "bundled dataset")
     return _LOADERS[name][0]()
 

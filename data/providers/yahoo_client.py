@@ -125,12 +125,7 @@ class YahooClient:
     def fetch(self, symbol: str, start: pd.Timestamp, end: pd.Timestamp) -> SymbolPrices:
         """Fetch one symbol from `start` to `end`, both included.
 
-        Raises
-        ------
-        NoPricesError
-            If the server has none.
-        DataError
-            If the server gave no proper answer in all attempts.
+        Raises `NoPricesError` if the server has none; `DataError` if the server gave no proper answer in all attempts.
         """
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(TransientError),

@@ -97,11 +97,8 @@ def check_and_build(
 ) -> ImportResult:
     """Apply the requested repairs, check the result and make a panel.
 
-    Raises
-    ------
-    DataError
-        If a finding stops the import, or an option is unknown. The message has the first finding of each kind with its
-        row, and the repairs that mend all.
+    Raises `DataError` if a finding stops the import, or an option is unknown. The message has the first finding of each
+    kind with its row, and the repairs that mend all.
     """
     try:
         return build(table, name, source, options, notes)

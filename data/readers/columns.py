@@ -95,10 +95,7 @@ class Layout:
 def parse_mapping(entries: Iterable[str]) -> dict[str, str]:
     """Return role → column of entries such as ``close=Last Price``.
 
-    Raises
-    ------
-    DataError
-        If an entry is not of the form ``FIELD=COLUMN``.
+    Raises `DataError` if an entry is not of the form ``FIELD=COLUMN``.
     """
     mapping = {}
     for entry in entries:

@@ -23,10 +23,7 @@ _DELIMITERS = (",", ";", "\t", "|")
 def read_bytes(path: Path) -> bytes:
     """Read a file, unpacking gzip.
 
-    Raises
-    ------
-    DataError
-        If it cannot be read, is empty, or is cut short or damaged.
+    Raises `DataError` if it cannot be read, is empty, or is cut short or damaged.
     """
     try:
         content = path.read_bytes()

@@ -14,13 +14,7 @@ from data.readers.source_table import SourceTable
 
 
 def read_parquet(content: bytes, name: str) -> SourceTable:
-    """Return the rows of a Parquet file.
-
-    Raises
-    ------
-    DataError
-        If the file is damaged or has no row.
-    """
+    """Return the rows of a Parquet file. Raises `DataError` if the file is damaged or has no row."""
     import pyarrow
 
     try:

@@ -21,10 +21,7 @@ __all__ = ["is_workbook", "read_workbook"]
 def is_workbook(content: bytes, name: str) -> bool:
     """Return True if the bytes of a file are an Excel workbook.
 
-    Raises
-    ------
-    DataError
-        If they are another archive, or a workbook of Excel before 2007.
+    Raises `DataError` if they are another archive, or a workbook of Excel before 2007.
     """
     if content[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
         raise DataError(f"{name}: this is a workbook in the format before 2007; save it as .xlsx or CSV")

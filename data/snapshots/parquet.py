@@ -41,10 +41,7 @@ def read_panel(
 ) -> Prices:
     """Read a panel from a file of `write_panel`.
 
-    Raises
-    ------
-    DataError
-        If the SHA-256 of the file is another one, or the file is not such a table.
+    Raises `DataError` if the SHA-256 of the file is another one, or the file is not such a table.
     """
     import pyarrow
 

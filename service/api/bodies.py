@@ -80,10 +80,7 @@ class _ParsedRequest(Request):
 def parse_json(model: type[BaseModel], content: bytes) -> BaseModel:
     """Parse and validate a JSON body.
 
-    Raises
-    ------
-    RequestValidationError
-        If the body is not valid JSON or does not fit the model.
+    Raises `RequestValidationError` if the body is not valid JSON or does not fit the model.
     """
     try:
         encoding = json.detect_encoding(content)
@@ -127,13 +124,7 @@ def _too_long(message: str) -> RequestValidationError:
 
 
 async def read_form(request: Request) -> FormData:
-    """Read a URL-encoded form.
-
-    Raises
-    ------
-    Problem
-        ``body-too-large`` or ``invalid-request``.
-    """
+    """Read a URL-encoded form. Raises `Problem` ``body-too-large`` or ``invalid-request``."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         raise Problem(

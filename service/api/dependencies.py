@@ -26,10 +26,7 @@ StateDep = Annotated[State, Depends(get_state)]
 async def identify(request: Request, state: State) -> Principal:
     """Authenticate a request, once, and count it for the rate limit.
 
-    Raises
-    ------
-    Problem
-        If there is no valid key; ``too-many-requests`` after too many requests or failures.
+    Raises `Problem` if there is no valid key; ``too-many-requests`` after too many requests or failures.
     """
     state_of_request: dict[str, Any] = request.scope["state"]
     principal: Principal | None = state_of_request.get("principal")

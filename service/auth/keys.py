@@ -75,10 +75,7 @@ class Keyring:
     ) -> tuple[str, KeyInfo]:
         """Create a key; the first item is the key itself, which cannot be shown again.
 
-        Raises
-        ------
-        DataError
-            For an empty name, an unknown scope or days that are not positive.
+        Raises `DataError` for an empty name, an unknown scope or days that are not positive.
         """
         held = parse_scopes(scopes)
         if not name.strip() or len(name) > 200:
@@ -105,13 +102,7 @@ class Keyring:
         return f"eq_{key_id}_{secret}", info
 
     def revoke(self, key_id: str, *, actor: str = "command line") -> None:
-        """Revoke a key, in every process.
-
-        Raises
-        ------
-        DataError
-            If there is no such key.
-        """
+        """Revoke a key, in every process. Raises `DataError` if there is no such key."""
         with self._database.write() as connection:
             change = update(keys).where(keys.c.id == key_id, keys.c.revoked_at.is_(None))
             if connection.execute(change.values(revoked_at=self._clock())).rowcount == 0:
@@ -143,10 +134,7 @@ class Keyring:
         An unknown id costs the same lookup, hash and comparison as a known one with a wrong secret. Only the holder of
         the whole key learns that it has expired or was revoked.
 
-        Raises
-        ------
-        Problem
-            ``invalid-key``, ``expired-key`` or ``revoked-key``.
+        Raises `Problem` ``invalid-key``, ``expired-key`` or ``revoked-key``.
         """
         # Read before the row, so that a row is never stored under a newer revision.
         revision = self._database.revision()
@@ -160,10 +148,7 @@ class Keyring:
     def authenticate_from_memory(self, token: str) -> Principal | None:
         """Return the owner of a key if that takes no waiting, else None; for the event loop.
 
-        Raises
-        ------
-        Problem
-            ``expired-key``.
+        Raises `Problem` ``expired-key``.
         """
         revision = self._database.instant_revision()
         principal = None if revision is None else self._known.get(self._cache_key(token), revision)
@@ -204,10 +189,7 @@ _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="equitrade"'}
 def bearer_token(header: str | None) -> str:
     """Return the key in an ``Authorization`` header.
 
-    Raises
-    ------
-    Problem
-        ``missing-key`` without one, ``invalid-key`` for another form of authorization.
+    Raises `Problem` ``missing-key`` without one, ``invalid-key`` for another form of authorization.
     """
     if not header:
         raise Problem("missing-key", "send the header 'Authorization: Bearer KEY'", headers=_CHALLENGE)

@@ -55,10 +55,7 @@ class RateLimits:
     def spend(self, budget: Budget, who: str) -> None:
         """Count one request, job or failure.
 
-        Raises
-        ------
-        Problem
-            ``too-many-requests`` beyond the limit, with the seconds to wait.
+        Raises `Problem` ``too-many-requests`` beyond the limit, with the seconds to wait.
         """
         if not self._limiter.hit(self._items[budget], budget, who):
             raise self._exceeded(budget, who)

@@ -27,13 +27,7 @@ class Principal:
 
 
 def parse_scopes(names: Iterable[str]) -> frozenset[str]:
-    """Return checked scopes.
-
-    Raises
-    ------
-    DataError
-        For an unknown scope or none at all.
-    """
+    """Return checked scopes. Raises `DataError` for an unknown scope or none at all."""
     scopes = frozenset(name.strip() for name in names)
     for name in sorted(scopes):
         if name not in SCOPES:

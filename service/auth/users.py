@@ -68,10 +68,7 @@ class Users:
     ) -> None:
         """Create a user, or change password and scopes of an existing one and end its sessions.
 
-        Raises
-        ------
-        DataError
-            For a name that cannot be used or a password that is short or a placeholder.
+        Raises `DataError` for a name that cannot be used or a password that is short or a placeholder.
         """
         held = format_scopes(parse_scopes(scopes))
         if not 0 < len(name) <= 100 or not name.isprintable() or name != name.strip():
@@ -86,13 +83,7 @@ class Users:
             record_event(connection, actor, "user set", name, held)
 
     def remove(self, name: str, *, actor: str = "command line") -> None:
-        """Remove a user and end its sessions.
-
-        Raises
-        ------
-        DataError
-            If there is no such user.
-        """
+        """Remove a user and end its sessions. Raises `DataError` if there is no such user."""
         with self._database.write() as connection:
             connection.execute(delete(sessions).where(sessions.c.user == name))
             if connection.execute(delete(users).where(users.c.name == name)).rowcount == 0:

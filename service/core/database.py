@@ -83,10 +83,7 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """Open a connection whose statements each see the data committed when they start.
 
-        Raises
-        ------
-        DatabaseError
-            If the database cannot be used.
+        Raises `DatabaseError` if the database cannot be used.
         """
         self._check_file()
         with self._faults(), self._reading.connect() as connection:
@@ -96,10 +93,7 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """Open a connection in a transaction, committed at the end, rolled back on an error.
 
-        Raises
-        ------
-        DatabaseError
-            If the database cannot be used.
+        Raises `DatabaseError` if the database cannot be used.
         """
         self._check_file()
         if time.monotonic() < self._paused_until:
@@ -112,13 +106,7 @@ class Database:
             yield connection
 
     def check_writable(self) -> None:
-        """Write and commit a row without changing it.
-
-        Raises
-        ------
-        DatabaseError
-            If that fails.
-        """
+        """Write and commit a row without changing it. Raises `DatabaseError` if that fails."""
         with self.write() as connection:
             connection.execute(update(revision).values(value=revision.c.value))
 
@@ -145,10 +133,7 @@ class Database:
     def migrate(self) -> None:
         """Migrate the tables to this version; safe when several processes start at once.
 
-        Raises
-        ------
-        DatabaseError
-            If the database cannot be used.
+        Raises `DatabaseError` if the database cannot be used.
         """
         if self._file is not None:
             self._file.parent.mkdir(parents=True, exist_ok=True)

@@ -134,10 +134,7 @@ def themed(function: Callable[..., go.Figure], *args: Any, **kwargs: Any) -> Cal
 def figure_file(request: Request, figures: Iterable[PageFigure], file: str) -> Response:
     """Answer with a figure as JSON (``NAME.json``, in the theme that ``?theme=`` names) or its data as CSV.
 
-    Raises
-    ------
-    Problem
-        ``not-found``.
+    Raises `Problem` ``not-found``.
     """
     name, _, extension = file.rpartition(".")
     found = next((figure for figure in figures if figure.name == name), None)

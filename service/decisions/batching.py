@@ -39,10 +39,7 @@ class Batcher:
     async def decide(self, prepared: PreparedDecision) -> DecisionResult:
         """Decide on one request, together with others that wait.
 
-        Raises
-        ------
-        Problem
-            If the request cannot be decided.
+        Raises `Problem` if the request cannot be decided.
         """
         key = id(prepared.context)
         future: asyncio.Future[DecisionResult] = asyncio.get_running_loop().create_future()

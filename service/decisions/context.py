@@ -96,10 +96,7 @@ class PriceAgePolicy(NamedTuple):
 def panel_from_request(panel: PricePanel) -> Prices:
     """Return the prices in a request as a validated panel.
 
-    Raises
-    ------
-    Problem
-        ``invalid-prices``, naming field, symbol and row.
+    Raises `Problem` ``invalid-prices``, naming field, symbol and row.
     """
     index = pd.DatetimeIndex(panel.dates)
     frames: dict[str, pd.DataFrame] = {}

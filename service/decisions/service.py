@@ -115,10 +115,7 @@ class DecisionService:
     def decide(self, request: DecisionRequest, *, key_id: str, request_id: str) -> DecisionResult:
         """Decide on one request; return once the answer is in the audit.
 
-        Raises
-        ------
-        Problem
-            If the request cannot be decided.
+        Raises `Problem` if the request cannot be decided.
         """
         prepared = self.prepare(request, key_id=key_id, request_id=request_id)
         return _only(self.decide_together([prepared]))
@@ -126,10 +123,7 @@ class DecisionService:
     def warm(self, model: str) -> None:
         """Decide once without a record, so that the model and its encoded prices are in memory.
 
-        Raises
-        ------
-        Problem
-            If the model cannot decide on its newest prices.
+        Raises `Problem` if the model cannot decide on its newest prices.
         """
         request = AllocationRequest.model_validate({"model": model, "allow_stale": True})
         _only(_compute([self.prepare(request, key_id="", request_id="")]))
@@ -137,10 +131,7 @@ class DecisionService:
     def prepare(self, request: DecisionRequest, *, key_id: str, request_id: str) -> PreparedDecision:
         """Find model and prices of a request, and check that it can be decided.
 
-        Raises
-        ------
-        Problem
-            If the request cannot be decided.
+        Raises `Problem` if the request cannot be decided.
         """
         now = self._clock()
         promoted = self._registry.current(request.model)
@@ -158,10 +149,7 @@ class DecisionService:
     ) -> PreparedDecision | None:
         """Prepare a request if model, prices and context are in memory, else return None; for the event loop.
 
-        Raises
-        ------
-        Problem
-            If the request cannot be decided.
+        Raises `Problem` if the request cannot be decided.
         """
         promoted = self._registry.current_from_memory(request.model)
         if promoted is None or request.prices is not None:
@@ -190,10 +178,7 @@ class DecisionService:
     def recompute(self, row: AuditRow) -> bytes:
         """Compute a recorded answer anew, with the model version and the prices of that time.
 
-        Raises
-        ------
-        Problem
-            If the model's files or the prices no longer exist.
+        Raises `Problem` if the model's files or the prices no longer exist.
         """
         kind = AllocationRequest if row.kind == "allocation" else SignalRequest
         request = kind.model_validate(self._audit.request(row))

@@ -36,10 +36,7 @@ class Snapshots:
     def get(self, name: str) -> Prices:
         """Return prices by ``NAME`` (the newest version) or ``NAME@VERSION``.
 
-        Raises
-        ------
-        Problem
-            ``unknown-data`` if there is no such snapshot, or it is damaged.
+        Raises `Problem` ``unknown-data`` if there is no such snapshot, or it is damaged.
         """
         with self._lock:
             reference = self._resolve(name)
@@ -63,10 +60,7 @@ class Snapshots:
     def by_hash(self, name: str, content: str) -> Prices:
         """Return the version of a snapshot with this content hash, whether newer ones exist or not.
 
-        Raises
-        ------
-        Problem
-            ``unknown-data`` if no version has this hash.
+        Raises `Problem` ``unknown-data`` if no version has this hash.
         """
         base = name.partition("@")[0]
         versions = [f"{base}@{number}" for number in reversed(self._store.versions(base))]

@@ -53,10 +53,7 @@ class Reporter:
 def perform(settings: Settings, queue: JobQueue, job: JobRecord) -> None:
     """Run a job and record its end; the message of an exception becomes its reason.
 
-    Raises
-    ------
-    DatabaseError, OSError
-        If the database or the disk cannot be used: the job may succeed later.
+    Raises `DatabaseError` or `OSError` if the database or the disk cannot be used: the job may succeed later.
     """
     folder = settings.jobs / job.id
     folder.mkdir(parents=True, exist_ok=True)

@@ -78,11 +78,8 @@ class Evidence:
 def read_evidence(run: Path) -> Evidence:
     """Return the evidence of a run, after checking that it may be served.
 
-    Raises
-    ------
-    DataError
-        If the run is incomplete, was not evaluated after the days it learned from or under its own costs, fill and
-        dates, or does not record its inputs; the message names the run and what to do.
+    Raises `DataError` if the run is incomplete, was not evaluated after the days it learned from or under its own
+    costs, fill and dates, or does not record its inputs; the message names the run and what to do.
     """
     from trading_app.runs.run import Run
 
@@ -174,10 +171,7 @@ def _symmetry(market: dict[str, Any], assets: int) -> str:
 def inference_files(run: Path) -> tuple[str, ...]:
     """Return the paths, relative to a run, of the files that its policy needs.
 
-    Raises
-    ------
-    DataError
-        If the run has no checkpoint.
+    Raises `DataError` if the run has no checkpoint.
     """
     from rl_core.checkpoint import latest_checkpoint
 

@@ -47,10 +47,7 @@ Loader = Callable[[Path], Policy]
 def load_trained(path: Path) -> Policy:
     """Load a run's policy from its folder.
 
-    Raises
-    ------
-    DataError, ConfigError
-        If something that it needs is missing or damaged.
+    Raises `DataError` or `ConfigError` if something that it needs is missing or damaged.
     """
     from trading_app.experiments.policies import load_policy
 

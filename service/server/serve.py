@@ -31,10 +31,7 @@ _SHORT_LIVES = 5
 def check_exposure(settings: Settings, keys: Keyring) -> None:
     """Refuse an address that other machines can reach while there is no active key.
 
-    Raises
-    ------
-    SettingsError
-        If the address is not a loopback address and there is no active key.
+    Raises `SettingsError` if the address is not a loopback address and there is no active key.
     """
     if not settings.service.loopback and keys.count_active() == 0:
         raise SettingsError(
@@ -46,10 +43,7 @@ def check_exposure(settings: Settings, keys: Keyring) -> None:
 def prepare(settings: Settings) -> None:
     """Migrate the database and check that the service may start.
 
-    Raises
-    ------
-    SettingsError, DatabaseError
-        If it may not start.
+    Raises `SettingsError` or `DatabaseError` if it may not start.
     """
     database = Database(settings.database_url)
     try:
@@ -60,13 +54,7 @@ def prepare(settings: Settings) -> None:
 
 
 def listen(settings: Settings) -> socket.socket:
-    """Open the socket that all workers accept from.
-
-    Raises
-    ------
-    SettingsError
-        If the address cannot be used.
-    """
+    """Open the socket that all workers accept from. Raises `SettingsError` if the address cannot be used."""
     host, port = settings.service.host, settings.service.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     opened = socket.socket(family, socket.SOCK_STREAM)

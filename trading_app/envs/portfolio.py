@@ -144,10 +144,7 @@ class PortfolioEnv(gymnasium.Env["Observation", "Action"]):
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Choose target weights at the close of the day and step to the next close.
 
-        Raises
-        ------
-        DataError
-            If no episode is running.
+        Raises `DataError` if no episode is running.
         """
         if self._over:
             raise DataError("no episode is running: call reset() before step()")
@@ -204,13 +201,7 @@ def prices_of(data: str | Path | Prices, symbols: Sequence[str] | None, home: Pa
 
 
 def changed_config(config: MarketConfig | None, settings: dict[str, Any]) -> MarketConfig:
-    """Return the configuration with some fields changed.
-
-    Raises
-    ------
-    DataError
-        If there is no such field.
-    """
+    """Return the configuration with some fields changed. Raises `DataError` if there is no such field."""
     from dataclasses import replace
 
     known = [field.name for field in fields(MarketConfig)]

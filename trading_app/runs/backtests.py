@@ -119,13 +119,7 @@ def save_backtest(
 
 
 def load_backtest(run: Run) -> SavedBacktest:
-    """Open the last backtest of a run.
-
-    Raises
-    ------
-    RunError
-        If there is none, or a file of it is missing.
-    """
+    """Open the last backtest of a run. Raises `RunError` if there is none, or a file of it is missing."""
     document = run.metrics
     if document is None:
         run.require_finished()

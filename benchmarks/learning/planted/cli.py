@@ -73,10 +73,7 @@ def planted(
 def run_workers(context: typer.Context, workers: int) -> None:
     """Run the shards in processes side by side; a GPU has room for several.
 
-    Raises
-    ------
-    typer.Exit
-        With the first exit code that is not 0.
+    Raises `typer.Exit` with the first exit code that is not 0.
     """
     commands = [
         module_command("benchmarks.learning.planted.cli", *option_arguments(context, shard=shard))

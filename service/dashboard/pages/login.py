@@ -59,10 +59,7 @@ LoggedIn = Annotated[Session, Depends(logged_in)]
 async def checked_form(request: Request, session: LoggedIn) -> FormData:
     """A form that carries its session's token; every form that changes something takes it through this.
 
-    Raises
-    ------
-    Problem
-        ``csrf``.
+    Raises `Problem` ``csrf``.
     """
     _same_site(request)
     form = await read_form(request)

@@ -94,10 +94,7 @@ def offers(home: Path) -> tuple[list[Offer], list[str]]:
 def choose_offer(found: list[Offer], key: str) -> Offer | None:
     """The folder that an address names, by default the first with figures; None where there is nothing.
 
-    Raises
-    ------
-    Problem
-        ``not-found``.
+    Raises `Problem` ``not-found``.
     """
     if not key:
         return next((offer for offer in found if offer.index), found[0] if found else None)
@@ -111,10 +108,7 @@ def choose_offer(found: list[Offer], key: str) -> Offer | None:
 def figures_of(offer: Offer, view: str) -> list[PageFigure]:
     """Figures of the whole study and of one of its parts, the first by default.
 
-    Raises
-    ------
-    Problem
-        ``not-found`` for another part.
+    Raises `Problem` ``not-found`` for another part.
     """
     if offer.index is None:
         return []

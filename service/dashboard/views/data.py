@@ -83,10 +83,7 @@ class Dataset:
     def findings(self, limit: int | None = None) -> pd.DataFrame:
         """Every finding, or the first of them, a row each.
 
-        Raises
-        ------
-        Problem
-            ``unknown-data`` if their file cannot be read.
+        Raises `Problem` ``unknown-data`` if their file cannot be read.
         """
         if self.path is None:
             return pd.DataFrame(self.facts["findings"][:limit], columns=COLUMNS)
@@ -129,10 +126,7 @@ def datasets(store: SnapshotStore) -> list[Dataset]:
 def choose(found: list[Dataset], reference: str) -> Dataset:
     """The dataset that an address names, by default the one fetched last.
 
-    Raises
-    ------
-    Problem
-        ``unknown-data``.
+    Raises `Problem` ``unknown-data``.
     """
     if not reference:
         readable = [dataset for dataset in found if dataset.facts]

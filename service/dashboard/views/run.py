@@ -64,12 +64,8 @@ class ShownBacktest:
 def load_shown(run: Run, strategy: str | None, start: date | None, end: date | None) -> ShownBacktest:
     """Read a run's backtest; it is cached until the run is backtested again.
 
-    Raises
-    ------
-    Problem
-        ``invalid-request`` for a strategy or range that the backtest does not have.
-    RunError
-        If there is no backtest.
+    Raises `Problem` ``invalid-request`` for a strategy or range that the backtest does not have; `RunError` if there is
+    no backtest.
     """
     stamp = backtested_at(run)
     data = _data(run.path, stamp)
@@ -110,10 +106,7 @@ def backtest_view(
 def backtested_at(run: Run) -> int:
     """Time of a run's backtest in nanoseconds; a cache of its content is valid as long as it stays the same.
 
-    Raises
-    ------
-    RunError
-        If there is no backtest.
+    Raises `RunError` if there is no backtest.
     """
     try:
         return (run.path / "metrics.json").stat().st_mtime_ns
@@ -133,10 +126,7 @@ def without_backtest(run: Run) -> str:
 def in_range(whole: ShownBacktest, start: date | None, end: date | None) -> ShownBacktest:
     """The backtest between two dates, with accounts that start at 1.
 
-    Raises
-    ------
-    Problem
-        ``invalid-request`` if there are too few sessions between them.
+    Raises `Problem` ``invalid-request`` if there are too few sessions between them.
     """
     view = whole.view
     equity = view.equity.loc[_stamp(start) : _stamp(end)]

@@ -76,10 +76,7 @@ def market_of(
 ) -> MarketSymmetry | None:
     """The stored tests to show: those named, else those of the run's prices, else the newest; None without any.
 
-    Raises
-    ------
-    DataError
-        If tests are named that are not stored.
+    Raises `DataError` if tests are named that are not stored.
     """
     from trading_app.evaluation.market_tests import stored_tests
 
@@ -103,10 +100,7 @@ def market_of(
 def read_agent(run: Run, view: SymmetryView) -> AgentSymmetry:
     """Read relaxed weights and equivariance errors of a run.
 
-    Raises
-    ------
-    DataError
-        For a seed that the run does not have.
+    Raises `DataError` for a seed that the run does not have.
     """
     missing: dict[str, str] = {}
     weights = _weights(run, missing)
