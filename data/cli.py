@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data.quality.findings import ALLOWABLE, CURES
+from data.quality.findings import ALLOWABLE, REPAIRS_BY_KIND
 from equitrade.console import HomeOption, JsonOption, print_json, text_table, working
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-_REPAIRS = ", ".join(dict.fromkeys(name for repairs in CURES.values() for name in repairs))
+_REPAIRS = ", ".join(dict.fromkeys(name for repairs in REPAIRS_BY_KIND.values() for name in repairs))
 Name = Annotated[str, typer.Argument(help="Bundled dataset, snapshot (NAME or NAME@2) or file.")]
 SnapshotName = Annotated[str, typer.Option("--name", help="Name of the snapshot.")]
 Everything = Annotated[bool, typer.Option("--all", help="List every finding, however many.")]

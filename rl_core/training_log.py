@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -138,5 +139,13 @@ class TrainingLog:
             except ImportError:
                 logger.info("tensorboard is not installed; no events are written")
             else:
-                self._events = SummaryWriter(str(self.path.parent / "events"), purge_step=self._purge_step)
+                folder = self.path.parent / "events"
+                _await_new_second(folder)
+                self._events = SummaryWriter(str(folder), purge_step=self._purge_step)
         return self._file
+
+
+def _await_new_second(folder: Path) -> None:
+    """Wait while there is a file of events of this second: TensorBoard orders those by text, number 10 before 9."""
+    while list(folder.glob(f"events.out.tfevents.{int(time.time())}.*")):
+        time.sleep(0.05)

@@ -14,12 +14,12 @@ from data.prices import Prices
 from data.quality.adjustment import check_adjustments
 from data.quality.bars import check_intraday, duplicates
 from data.quality.day_month import are_exchanged, exchanged_finding, is_as_written
+from data.quality.day_offset import check_day_offset
 from data.quality.findings import ALLOWABLE, Finding, Report
 from data.quality.jumps import STALE_SESSIONS, check_jumps, check_stale
 from data.quality.meaning import check_meaning
 from data.quality.raw_table import RawTable, raw_table
 from data.quality.sessions import check_sessions
-from data.quality.shifted import check_shifted
 
 # Rounding to two decimals is 1e-4 of a price of 50: a smaller excess over high or low is rounding.
 _RANGE_TOLERANCE = 1e-4
@@ -80,7 +80,7 @@ def check_table(
         # With wrong dates, order, sessions and moves mean nothing.
         return Report((exchanged_finding(table), *findings), None, allowed)
     findings += _order(table)
-    findings += check_shifted(table)
+    findings += check_day_offset(table)
     code = resolve_calendar(calendar, table.dates) if len(table.dates) else None
     findings += check_sessions(table, code, automatic=calendar == "auto")
     intraday = list(check_intraday(table))

@@ -11,7 +11,7 @@ from data.quality.advice import Refusal, Step
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ALLOWABLE", "CURES", "ERRORS", "WARNINGS", "Finding", "Report"]
+__all__ = ["ALLOWABLE", "REPAIRS_BY_KIND", "ERRORS", "WARNINGS", "Finding", "Report"]
 
 #: Kinds of findings that stop an import, with their meaning.
 ERRORS: dict[str, str] = {
@@ -52,12 +52,12 @@ WARNINGS: dict[str, str] = {
     "stale-run": "the close stays the same for many sessions",
 }
 # Errors that are accepted only if they are none: the message says when, and no advice proposes it.
-_IF_TRUE = ("shifted-dates", "not-a-price", "relatives", "weights")
+_NOT_ADVISED = ("shifted-dates", "not-a-price", "relatives", "weights")
 #: Findings that a user may accept: some errors, and all that a strict import refuses. With the other errors the prices
 #: would have no meaning.
-ALLOWABLE = ("mixed-currency", "high-below-low", *_IF_TRUE, *WARNINGS)
+ALLOWABLE = ("mixed-currency", "high-below-low", *_NOT_ADVISED, *WARNINGS)
 #: Kind of finding → repairs that remove it; see `data.quality.repairs.REPAIRS`.
-CURES: dict[str, tuple[str, ...]] = {
+REPAIRS_BY_KIND: dict[str, tuple[str, ...]] = {
     "truncated-row": ("drop-bad-rows",),
     "unreadable-date": ("drop-bad-rows",),
     "unreadable-value": ("drop-bad-rows",),
@@ -93,7 +93,7 @@ class Finding:
     place
         File and line or row, for prices that come from a file.
     advice
-        Options of which the user has to choose one, where no repair in `CURES` settles it.
+        Options of which the user has to choose one, where no repair in `REPAIRS_BY_KIND` settles it.
     """
 
     kind: str
@@ -206,5 +206,5 @@ class Report:
 
 
 def _step(kind: str) -> Step:
-    repairs = tuple(("--repair", name) for name in CURES.get(kind, ()))
-    return (*repairs, ("--allow", kind)) if kind in ALLOWABLE and kind not in _IF_TRUE else repairs
+    repairs = tuple(("--repair", name) for name in REPAIRS_BY_KIND.get(kind, ()))
+    return (*repairs, ("--allow", kind)) if kind in ALLOWABLE and kind not in _NOT_ADVISED else repairs

@@ -14,7 +14,7 @@ from data.quality.adjustment import add_adjusted_closes
 from data.quality.bars import aggregate_days, duplicates
 from data.quality.checks import below_range
 from data.quality.day_month import are_exchanged, exchanged, is_as_written
-from data.quality.findings import CURES
+from data.quality.findings import REPAIRS_BY_KIND
 from data.quality.jumps import Jumps, ratio_text
 from data.quality.raw_table import RawTable
 
@@ -59,7 +59,9 @@ def apply_repairs(
     for name, repair in REPAIRS.items():
         if name in wanted:
             table, changes = repair.function(table, calendar)
-            findings = tuple(item for item in table.findings if name not in CURES.get(item.kind, ()))
+            findings = tuple(
+                item for item in table.findings if name not in REPAIRS_BY_KIND.get(item.kind, ())
+            )
             table = replace(table, findings=findings)
             records.append({"repair": name, "count": len(changes), "changes": changes})
     return table, records

@@ -64,9 +64,13 @@ def read_prices(
         If a file cannot be read, or a finding stops the import.
     """
     reading, checking = options or ReadOptions(), checks or CheckOptions()
+    read: list[tuple[ReadOptions, tuple[RawTable, dict[str, Any]]]] = []
 
     def attempt(more: Sequence[Option]) -> ImportResult:
-        table, source = read_table(paths, reading.added(more))
+        chosen = reading.added(more)
+        if not read or read[-1][0] != chosen:  # most advice changes the checks alone
+            read[:] = [(chosen, read_table(paths, chosen))]
+        table, source = read[-1][1]
         return build(table, name or _stem(Path(paths[0])), source, checking.added(more))
 
     try:

@@ -102,7 +102,7 @@ def train_run(
     name : str, optional
         Name of the run; one is made up from agent and data otherwise.
     resume : bool
-        Go on with the run of that name from its newest checkpoint.
+        Continue the run of that name from its newest checkpoint.
     directory : Path, optional
         Put the run there instead.
     split : Split, optional

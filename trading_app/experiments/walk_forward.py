@@ -91,7 +91,7 @@ def walk_forward_run(
     folds, expanding
         As for `fold_splits`.
     resume
-        Go on with the run of that name: folds that are done are kept.
+        Continue the run of that name; finished folds are not trained again.
     watch
         Opens a view of each fold's progress.
 

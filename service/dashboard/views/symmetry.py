@@ -190,7 +190,7 @@ def _weight_figures(run: Run, weights: RelaxedWeights | None, view: SymmetryView
     if trained:
         drawn = themed(symmetry_figures.deviations_over_training, progress)
         table = partial(symmetry_figures.deviations_table, progress)
-        title = "How the layers left their symmetry while training"
+        title = "Deviation of the layers from equivariance while training"
         made.append(PageFigure("layers-training", title, drawn, table, wide=False))
     return made
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.quality.checks import check_table
-from data.quality.findings import CURES, ERRORS, WARNINGS
+from data.quality.findings import ERRORS, REPAIRS_BY_KIND, WARNINGS
 from data.quality.pipeline import CheckOptions, check_and_build
 from data.quality.repairs import REPAIRS, apply_repairs
 from tests.data.quality.tables import MESSY, kinds, table, walk
@@ -65,7 +65,7 @@ def test_repair_changes_only_its_kinds_of_findings(names: set[str]) -> None:
     after, records = apply_repairs(before, names, calendar="XNYS")
     assert {record["repair"] for record in records} == names
     left = kinds(check_table(after, calendar="XNYS"))
-    cured = {kind for kind, repairs in CURES.items() if names & set(repairs)}
+    cured = {kind for kind, repairs in REPAIRS_BY_KIND.items() if names & set(repairs)}
     # What no repair was asked for is still there, unless its row was dropped for another reason.
     for kind, count in kinds(check_table(before, calendar="XNYS")).items():
         assert left.get(kind, 0) == 0 if kind in cured else left.get(kind, 0) <= count
@@ -74,8 +74,8 @@ def test_repair_changes_only_its_kinds_of_findings(names: set[str]) -> None:
 
 
 def test_every_cure_is_a_repair_of_a_known_kind() -> None:
-    assert set(CURES) <= {*ERRORS, *WARNINGS}
-    assert {repair for repairs in CURES.values() for repair in repairs} == set(REPAIRS)
+    assert set(REPAIRS_BY_KIND) <= {*ERRORS, *WARNINGS}
+    assert {repair for repairs in REPAIRS_BY_KIND.values() for repair in repairs} == set(REPAIRS)
 
 
 def test_splits_are_adjusted_on_request(sessions: Any) -> None:

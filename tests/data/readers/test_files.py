@@ -306,3 +306,18 @@ def test_a_currency_column_is_read(write: Write) -> None:
         read_prices([path], checks=NO_CALENDAR)
     accepted = read_prices([path], checks=CheckOptions("none", allow=("mixed-currency",)))
     assert "Accepted on request: mixed-currency." in accepted.prices.notes
+
+
+def test_a_refused_file_is_read_once_for_all_repairs_of_the_advice(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[object] = []
+
+    def counted(*arguments: Any) -> Any:
+        reads.append(arguments)
+        return read_table(*arguments)
+
+    monkeypatch.setattr("data.readers.files.read_table", counted)
+    with pytest.raises(DataError, match="--repair blank-bad-values --repair sort"):
+        read_prices([write("date,close\n2024-01-03,1\n2024-01-02,2\n2024-01-04,0\n2024-01-05,2\n")])
+    assert len(reads) == 1

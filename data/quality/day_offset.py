@@ -10,7 +10,7 @@ import pandas as pd
 from data.quality.findings import Finding
 from data.quality.raw_table import RawTable
 
-__all__ = ["check_shifted"]
+__all__ = ["check_day_offset"]
 
 # In the order in which they are tried; the first of equals is taken.
 _ZONES = (
@@ -31,7 +31,7 @@ _NONE, _SOME = 0.02, 0.1
 _SATURDAY, _SUNDAY = 5, 6
 
 
-def check_shifted(table: RawTable) -> Iterator[Finding]:
+def check_day_offset(table: RawTable) -> Iterator[Finding]:
     """Yield a finding if symbols trade on Sundays and not on Fridays, or on Saturdays and not on Mondays."""
     frame = table.frame
     dated = np.flatnonzero(frame["date"].notna().to_numpy())
