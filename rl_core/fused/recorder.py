@@ -75,9 +75,3 @@ class Tape:
     def total(self, x: Tensor, dim: int | tuple[int, ...], out: Tensor | None = None) -> Tensor:
         """The sum over some dimensions."""
         return self(torch.sum, x, dim, out=out)
-
-    def rectified_sum(self, a: Tensor, b: Tensor, sign: float, out: Tensor) -> Tensor:
-        """max(a + sign · b, 0); NaN stays NaN, as in autograd."""
-        self(torch.add, a, b, alpha=sign, out=out)
-        self.do(out.clamp_min_, 0)
-        return out

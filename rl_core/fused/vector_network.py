@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from rl_core.fused.recorder import Tape
-from rl_core.fused.vector_weights import Weight
+from rl_core.fused.vector_activation import HiddenActivation, HiddenNorm
+from rl_core.fused.vector_weights import Weight, first_ones
+from rl_core.layers.linear import LayerNorm
 from rl_core.networks.vectors import FourierNetwork, VectorNetwork
 
 __all__ = ["VectorPass"]
 
 Product = Callable[..., None]
-
-threshold_backward = torch.ops.aten.threshold_backward.grad_input
 
 
 class VectorPass:
@@ -33,7 +33,8 @@ class VectorPass:
     ----------
     tape : Tape
     network : VectorNetwork
-        Linear layers with rectifiers between; plain, or exact in the Fourier form.
+        Linear layers, each but the last followed by an activation, and with LayerNorm before it; plain, or exact in
+        the Fourier form.
     weights : sequence of Weight
         From `rl_core.fused.vector_weights.Expansion`.
     parts, batch : int
@@ -57,7 +58,14 @@ class VectorPass:
     ) -> None:
         self.tape, self.parts, self.batch = tape, parts, batch
         self.trained, self.hidden = trained, hidden
-        *self.layers, (self.head, self.exit_bias) = zip(weights[::2], weights[1::2], strict=True)
+        *hidden_layers, (self.head, self.exit_bias) = zip(weights[::2], weights[1::2], strict=True)
+        norms = [layer for _, layer in network.named_layers() if isinstance(layer, LayerNorm)]
+        self.layers = hidden_layers[::2] if norms else hidden_layers
+        self.norms = [
+            HiddenNorm(tape, layer, *pair, trained)
+            for layer, pair in zip(norms, hidden_layers[1::2], strict=False)
+        ]
+        self.activations = [HiddenActivation(tape, network.activation, trained) for _ in self.layers]
         self.copies, self.ensemble = network.copies, network.ensemble or 1
         like = self.head.value
         self.n = 1
@@ -95,15 +103,16 @@ class VectorPass:
         h = self._first()
         self.first = h
         for i, (weight, bias) in enumerate(self.layers):
-            if i == 0:
-                h = self._forward_linear(h, weight.value, bias.value, self._small)
-                continue
-            if self.signs:
+            if i > 0 and self.signs:
                 y = self._forward_blocks(h, weight.value, bias.value)
             else:
-                y = self._forward_linear(h, weight.value, bias.value, self._large)
-            self._keep(h)
-            h = y
+                product = self._small if i == 0 else self._large
+                y = self._forward_linear(h, weight.value, bias.value, product)
+            if i > 0:
+                self._keep(h)
+            if self.norms:
+                y = self.norms[i].forward(y)
+            h = self.activations[i].forward(y)
         y = self._head(h)
         self._keep(h)
         return y
@@ -124,16 +133,15 @@ class VectorPass:
         g = self.exit.move(g[:, :, None], back=True) if self.signs else g[:, :, None]
         h = self.saved.pop()
         back = self._backward_head(g, h[:, : g.shape[1]])
-        tape.free(h)
-        for weight, bias in self.layers[:0:-1]:
-            h = self.saved.pop()
+        self._backward_activation(len(self.layers) - 1, back, h)
+        for i in range(len(self.layers) - 1, 0, -1):
+            (weight, bias), h = self.layers[i], self.saved.pop()
             if self.signs:
                 back = self._backward_blocks(back, weight, bias)
             else:
                 self._learn(h, back, weight, bias, self._large)
                 back = self._through(back, weight.value)
-            self._rectifier(back, h[:, : g.shape[1]])
-            tape.free(h)
+            self._backward_activation(i - 1, back, h)
         self._learn(self.first, back, *self.layers[0], self._small)
         slope = None if column is None else self._input_gradient(back[:, 1].flatten(1, 2), column)
         tape.free(back)
@@ -188,12 +196,12 @@ class VectorPass:
         return self.exit.collect(y, bias) if self.signs else tape(torch.add, y[:, :, 0], bias)
 
     def _forward_linear(self, h: Tensor, weight: Tensor, bias: Tensor, product: Product) -> Tensor:
-        """max(h W + b, 0)."""
+        """h W + b."""
         tape, rows = self.tape, h.view(len(h), -1, h.shape[-1])
         y = tape.buffer(h, *rows.shape[:2], weight.shape[2])
         product(torch.bmm, rows, weight, out=y)
         fields = y.view(*y.shape[:2], -1, bias.shape[2])
-        tape.rectified_sum(fields, bias[:, :, None], 1.0, out=fields)
+        tape(torch.add, fields, bias[:, :, None], out=fields)
         return y.view(*h.shape[:-1], -1)
 
     def _learn(self, h: Tensor, g: Tensor, weight: Weight, bias: Weight, product: Product) -> None:
@@ -222,9 +230,12 @@ class VectorPass:
         tape.free(g)
         return back
 
-    def _rectifier(self, g: Tensor, h: Tensor) -> None:
-        """Pass a gradient back through the rectifier whose output was h, in place."""
-        self.tape.do(threshold_backward, g, h, 0, grad_input=g)
+    def _backward_activation(self, i: int, g: Tensor, h: Tensor) -> None:
+        """Turn the gradient of a hidden layer's output h into that before activation and LayerNorm, in place."""
+        self.activations[i].backward(g, h)
+        self.tape.free(h)
+        if self.norms:
+            self.norms[i].backward(g)
 
     def _input_gradient(self, g: Tensor, column: int) -> Tensor:
         """Of the columns from ``column`` on, summed over the critics: from [K, n · B, F] to [S, B, columns]."""
@@ -236,7 +247,7 @@ class VectorPass:
         return tape.total(inner, (1, 2))
 
     def _backward_head(self, g: Tensor, h: Tensor) -> Tensor:
-        """Record the gradient of the head's weight; return that of its input, before the rectifier."""
+        """Record the gradient of the head's weight; return that of its input."""
         tape, weight = self.tape, self.head.value
         learned, rows = g[:, 0].flatten(1, 2), h[:, 0].flatten(1, 2)
         back = tape.buffer(h, *g.shape[:-1], h.shape[-1])
@@ -249,11 +260,10 @@ class VectorPass:
             tape.do(self.head.gradient.copy_, turned.mT)
             flat = g.reshape(len(g), -1, g.shape[-1])
             tape(torch.bmm, flat, weight.mT, out=back.view(len(g), -1, h.shape[-1]))
-        self._rectifier(back, h)
         return back
 
     def _forward_blocks(self, h: Tensor, blocks: Tensor, bias: Tensor) -> Tensor:
-        """A hidden layer in the Fourier form: y(g) = max(n⁻¹ Σ_χ χ(g) ψ^χ h^χ + b, 0), h^χ = Σ_g χ(g) h(g)."""
+        """A hidden layer in the Fourier form: y(g) = n⁻¹ Σ_χ χ(g) ψ^χ h^χ + b, h^χ = Σ_g χ(g) h(g)."""
         tape, (k, parts, n, batch, fields), size = self.tape, h.shape, blocks.shape[2]
         spectrum = tape.buffer(h, k, n, parts, batch, fields)
         self._transform(h.movedim(2, 0), self.transforms[0], spectrum.movedim(1, 0))
@@ -265,7 +275,7 @@ class VectorPass:
             tape.free(spectrum)
         tape.do(product[:, 0].add_, bias[:, None])
         y = tape.buffer(h, k, parts, n, batch, size)
-        self._rectified_inverse(product.unbind(1), y.unbind(2))
+        self._inverse(product.unbind(1), y.unbind(2))
         tape.free(product)
         return y
 
@@ -296,22 +306,18 @@ class VectorPass:
     def _transform(self, x: Tensor, signs: Tensor, out: Tensor) -> None:
         """out[i] = Σ_j signs[i, j] x[j]: all i in one pass over memory."""
         columns = signs.T.reshape(len(x), len(x), *[1] * (x.ndim - 1))
-        first = _ones(signs.T)
+        first = first_ones(signs.T)
         total = x[first : first + 1]
         for j in range(len(x)):
             if j != first:
                 total = self.tape(torch.addcmul, total, x[j : j + 1], columns[j], out=out)
 
-    def _rectified_inverse(self, x: Sequence[Tensor], out: Sequence[Tensor]) -> None:
-        """out[g] = max(Σ_χ χ(g) x[χ], 0)."""
+    def _inverse(self, x: Sequence[Tensor], out: Sequence[Tensor]) -> None:
+        """out[g] = Σ_χ χ(g) x[χ]."""
         for g, buffer in enumerate(out):
             total = x[0]
             for i in range(1, self.n):
-                sign = self.signs[i][g]
-                if i < self.n - 1:
-                    total = self.tape(torch.add, total, x[i], alpha=sign, out=buffer)
-                else:
-                    self.tape.rectified_sum(total, x[i], sign, out=buffer)
+                total = self.tape(torch.add, total, x[i], alpha=self.signs[i][g], out=buffer)
 
 
 class _Action:
@@ -345,8 +351,3 @@ class _Action:
         """On the columns from this one on, which no element mixes with others."""
         action = self.action[..., column:] if self.diagonal else self.action[:, column:, column:]
         return _Action(self.tape, action, self.batch)
-
-
-def _ones(rows: Tensor) -> int:
-    """The first row that holds nothing but ones: that of the identity, or of the trivial character."""
-    return int((rows == 1).all(1).nonzero()[0])

@@ -14,6 +14,7 @@ from torch import Tensor
 from rl_core.experience.replay import Batch, Metrics
 from rl_core.fused.recorder import Tape
 from rl_core.fused.sac_gradient import LossGradient, SampledActions
+from rl_core.fused.vector_activation import ACTIVATIONS
 from rl_core.fused.vector_network import VectorPass
 from rl_core.fused.vector_weights import Expansion, supports_layers
 from rl_core.networks.base import Network
@@ -27,14 +28,14 @@ __all__ = ["VectorStep", "supports_vectors"]
 
 
 def supports_vectors(network: Network) -> bool:
-    """Return whether `VectorStep` can derive this network: on vectors, rectified, without LayerNorm.
+    """Return whether `VectorStep` can derive this network: on vectors, with one value of all rows.
 
     Network and layers are recognised by their exact types: a subclass may compute something else.
     """
     if type(network) not in (VectorNetwork, FourierNetwork) or not supports_layers(network):
         return False
     assert isinstance(network, VectorNetwork)
-    return network.rectified and not network.norm and not network.row_values
+    return network.activation in ACTIVATIONS and not network.row_values
 
 
 class VectorStep:

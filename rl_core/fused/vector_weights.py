@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -15,15 +16,15 @@ from torch import Tensor, nn
 from rl_core.fused.recorder import Tape
 from rl_core.layers.base import Layer
 from rl_core.layers.fourier import FourierLinear
-from rl_core.layers.linear import DenseLinear, Head, Lifting, RegularLinear
+from rl_core.layers.linear import DenseLinear, Head, LayerNorm, Lifting, RegularLinear
 from rl_core.layers.rpp import ResidualPathway
 from rl_core.networks.base import Network
 from rl_core.networks.vectors import FourierNetwork, VectorNetwork
 from rl_core.symmetry.groups import Group
 
-__all__ = ["Expansion", "Weight", "supports_layers"]
+__all__ = ["Expansion", "Weight", "first_ones", "supports_layers"]
 
-_LAYERS = (DenseLinear, FourierLinear, Head, Lifting, RegularLinear)
+_LAYERS = (DenseLinear, FourierLinear, Head, LayerNorm, Lifting, RegularLinear)
 
 
 def supports_layers(network: Network) -> bool:
@@ -44,7 +45,9 @@ class Weight:
 class Expansion:
     """The effective weights of a network, recorded when it is made; `derive` records their derivative.
 
-    Biases are not repeated over the group: they come as [K, 1, F], for all n·F outputs.
+    Biases, and LayerNorm's scale and shift, are not repeated over the group: they come as [K, 1, F], for all n·F
+    outputs. Where LayerNorm follows a layer, its outputs come without their mean over the features of a sample, which
+    LayerNorm takes away anyway.
 
     Parameters
     ----------
@@ -60,8 +63,13 @@ class Expansion:
         self.tape, self.dtype, self.trained = tape, dtype, trained
         self.weights: list[Weight] = []
         self._derivations: list[Callable[[], None]] = []
-        for _, layer in network.named_layers():
-            if isinstance(network, FourierNetwork):
+        for name, layer in network.named_layers():
+            self._centre = self._take_mean if network.norm and name != "head" else None
+            if isinstance(layer, LayerNorm):
+                self._centre = None
+                self._parameter(layer.scale)
+                self._parameter(layer.shift)
+            elif isinstance(network, FourierNetwork):
                 self._fourier(layer)
             elif isinstance(layer, DenseLinear):
                 self._parameter(layer.weight)
@@ -75,12 +83,20 @@ class Expansion:
             derivation()
 
     def _fourier(self, layer: Layer) -> None:
-        """Of networks in the Fourier form the parameters serve as they are."""
+        """Of networks in the Fourier form the parameters serve as they are, but for means over the features."""
+        centre = self._centre
         if isinstance(layer, FourierLinear):
-            self._add(layer.blocks.detach().flatten(0, 1), lambda: _gradient(layer.blocks).flatten(0, 1))
+            if centre is not None:
+                centre = partial(self._take_trivial_mean, transform=layer.transform)
+            self._add(
+                layer.blocks.detach().flatten(0, 1), lambda: _gradient(layer.blocks).flatten(0, 1), centre
+            )
             self._parameter(layer.bias)
         elif isinstance(layer, Lifting):
-            self._add(layer.psi.detach()[:, 0], lambda: _gradient(layer.psi)[:, 0])
+            if centre is not None:
+                invariant = layer.source.invariant_projection.to(layer.psi)
+                centre = partial(self._take_mean, invariant=invariant)
+            self._add(layer.psi.detach()[:, 0], lambda: _gradient(layer.psi)[:, 0], centre)
             self._parameter(layer.bias)
         elif isinstance(layer, Head):
             self._add(layer.phi.detach()[:, 0], lambda: _gradient(layer.phi)[:, 0])
@@ -204,7 +220,36 @@ class Expansion:
         """A weight that is a parameter."""
         self._add(parameter.detach(), lambda: _gradient(parameter))
 
-    def _add(self, value: Tensor, own: Callable[[], Tensor] | None = None) -> Tensor:
+    def _take_mean(self, x: Tensor, out: Tensor, invariant: Tensor | None = None) -> None:
+        """Subtract the mean over the outputs.
+
+        Parameters
+        ----------
+        x
+            A weight or bias [K, in, out], or the gradient of one without mean: the map is its own transpose.
+        out
+            Where the result goes; may be x.
+        invariant
+            Projection [in, in] onto the inputs whose mean is taken, by default all.
+        """
+        total = self.tape(torch.sum, x, -1, keepdim=True)
+        if invariant is not None:
+            total = self.tape(torch.matmul, invariant, total)
+        self.tape(torch.sub, x, total, alpha=1 / x.shape[-1], out=out)
+
+    def _take_trivial_mean(self, x: Tensor, out: Tensor, transform: Tensor) -> None:
+        """The same of blocks [K·n, F, F']: the mean over elements and fields is the trivial character's alone."""
+        if out is not x:
+            self.tape.do(out.copy_, x)
+        own = slice(first_ones(transform), None, len(transform))
+        self._take_mean(x[own], out[own])
+
+    def _add(
+        self,
+        value: Tensor,
+        own: Callable[[], Tensor] | None = None,
+        centre: Callable[[Tensor, Tensor], None] | None = None,
+    ) -> Tensor:
         """Add a weight; return the tensor of its gradient in full precision.
 
         Parameters
@@ -213,7 +258,13 @@ class Expansion:
             In full precision.
         own
             Returns the gradient of the parameter that equals that of the weight.
+        centre
+            Takes the mean over the outputs away, where `self._centre` does not do it right.
         """
+        centre = centre or self._centre
+        if centre is not None:
+            whole, value = value, torch.empty_like(value)
+            centre(whole, value)
         if not self.trained:
             self.weights.append(Weight(self.tape.cast(value, self.dtype), value.new_empty(0)))
             return value
@@ -224,6 +275,8 @@ class Expansion:
             rough = torch.empty_like(gradient, dtype=self.dtype)
             self.weights.append(Weight(self.tape.cast(value, self.dtype), rough))
             self._later(lambda: self.tape.do(gradient.copy_, rough))
+        if centre is not None:
+            self._later(lambda: centre(gradient, gradient))
         return gradient
 
     def _later(self, derivation: Callable[[], object]) -> None:
@@ -241,6 +294,11 @@ def _runs(group: Group) -> Iterator[tuple[int, slice, slice]]:
             if h == n or u[h] != u[h - 1] + 1:
                 yield g, slice(start, h), slice(u[start], u[start] + h - start)
                 start = h
+
+
+def first_ones(rows: Tensor) -> int:
+    """The first row that holds nothing but ones: that of the identity, or of the trivial character."""
+    return int((rows == 1).all(1).nonzero()[0])
 
 
 def _gradient(parameter: Tensor) -> Tensor:

@@ -47,10 +47,9 @@ class VectorNetwork(Network):
         self.input_size, self.output_size = end_sizes(symmetry, ensemble)
         if shape.row_values and ensemble is not None and symmetry.rows is not None:
             self.row_values, self.output_size = True, symmetry.rows
-        self.norm = shape.layer_norm
-        self.rectified = shape.activation == "relu"
+        self.norm, self.activation = shape.layer_norm, shape.activation
         # Rectifying in place saves a pass over memory.
-        self.activate = torch.relu_ if self.rectified else ACTIVATIONS[shape.activation]
+        self.activate = torch.relu_ if self.activation == "relu" else ACTIVATIONS[self.activation]
         hidden = self._dense(shape, generators) if kind == "dense" else self._group(kind, shape, generators)
         for i, layer in enumerate(hidden):
             name = "head" if i == len(hidden) - 1 else "lifting" if i == 0 else f"hidden{i}"
@@ -86,14 +85,13 @@ class VectorNetwork(Network):
         return RegularLinear(self.symmetry.group, fields, fields, **options)
 
     def apply(self, expanded: Sequence[Tensor], x: Packed) -> Tensor:  # type: ignore[override]
-        """The output for effective weights, two tensors a layer."""
+        """The output for effective weights, two tensors a layer (LayerNorm's scale and shift among them)."""
         y = self._entry(x)
         last = len(expanded) - 2
         for i in range(0, last, 4 if self.norm else 2):
             y = torch.baddbmm(expanded[i + 1], y, expanded[i])
             if self.norm:
-                scale, shift = expanded[i + 2 : i + 4]
-                y = torch.addcmul(shift, torch.nn.functional.layer_norm(y, y.shape[-1:]), scale)
+                y = normalised(y, *expanded[i + 2 : i + 4])
             y = self.activate(y)
         return self._exit(torch.baddbmm(expanded[-1], y, expanded[-2]))
 
@@ -132,13 +130,18 @@ class FourierNetwork(VectorNetwork):
         return FourierLinear(self.symmetry.group, fields, fields, gain=gain, generators=generators)
 
     def expand(self) -> list[Tensor]:
-        """Lifting [K, d, F], blocks [K·n, F, F'] and head [K, F, O], each with its bias: views of parameters."""
+        """Lifting [K, d, F], blocks [K·n, F, F'] and head [K, F, O], each with its bias: views of parameters.
+
+        LayerNorm's scale and shift are [K, 1, F].
+        """
         expanded: list[Tensor] = []
         for _, layer in self.named_layers():
             if isinstance(layer, FourierLinear):
                 expanded += layer.expand_blocks()
             elif isinstance(layer, Lifting):
                 expanded += layer.psi[:, 0], layer.bias
+            elif isinstance(layer, LayerNorm):
+                expanded += layer.scale, layer.shift
             elif isinstance(layer, Head):
                 expanded += layer.phi[:, 0], torch.matmul(layer.bias, layer.invariant)
         return expanded
@@ -153,12 +156,21 @@ class FourierNetwork(VectorNetwork):
         seeds, batch, size = entry.shape
         y = act(self.lifting.action.to(entry), entry[:, None, None])
         y = y.expand(seeds, self.ensemble or 1, -1, -1, -1).reshape(self.copies, -1, size)
-        y = self.activate(torch.baddbmm(expanded[1], y, expanded[0]))
         transform = self.transform.to(y)
-        for i in range(2, len(expanded) - 2, 2):
-            y = self.activate(apply_blocks(transform, expanded[i], expanded[i + 1], y))
+        for i in range(0, len(expanded) - 2, 4 if self.norm else 2):
+            weight, bias = expanded[i : i + 2]
+            y = torch.baddbmm(bias, y, weight) if i == 0 else apply_blocks(transform, weight, bias, y)
+            if self.norm:
+                y = self._normalised(y, *expanded[i + 2 : i + 4])
+            y = self.activate(y)
         y = torch.bmm(y, expanded[-2]).view(self.copies, -1, batch, self.output_size)
         return self._exit(act(self.head.action.to(y), y).sum(dim=1) + expanded[-1])
+
+    def _normalised(self, y: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """LayerNorm over all features of a sample, which lie apart for each group element; y is [K, n·B, F]."""
+        apart = y.view(self.copies, len(self.transform), -1, y.shape[2]).transpose(1, 2)
+        normal = torch.nn.functional.layer_norm(apart, apart.shape[2:])
+        return torch.addcmul(shift, normal.transpose(1, 2).reshape(y.shape), scale)
 
     @property
     def lifting(self) -> Lifting:
@@ -182,6 +194,11 @@ class FourierNetwork(VectorNetwork):
         return layer.transform
 
 
+def normalised(y: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """LayerNorm of y [K, B, G·F] with scale and shift [K, 1, G·F]."""
+    return torch.addcmul(shift, torch.nn.functional.layer_norm(y, y.shape[-1:]), scale)
+
+
 def act(action: Tensor, x: Tensor) -> Tensor:
     """xᵀρ(g) for all g and rows x [..., G or 1, B, d]; a diagonal ρ comes as signs [G, d, 1] or [G, 1, d]."""
     if action.shape[1] == 1 or action.shape[2] == 1:
@@ -194,7 +211,7 @@ def vector_network(
 ) -> Network:
     """A network on vectors; exact ones in the Fourier form where the group has real characters."""
     fourier = symmetry.group.order > 1 and symmetry.group.characters is not None
-    if kind == "exact" and fourier and shape.depth > 1 and not shape.layer_norm:
+    if kind == "exact" and fourier and shape.depth > 1:
         return FourierNetwork(kind, symmetry, shape, ensemble, generators)
     return VectorNetwork(kind, symmetry, shape, ensemble, generators)
 

@@ -12,7 +12,7 @@ from rl_core.config import SACConfig
 from rl_core.experience.replay import Batch
 from rl_core.random import Noise
 from rl_core.sac import SAC
-from rl_core.symmetry import Symmetry, cyclic, dihedral, sign, standard, trivial
+from rl_core.symmetry import Symmetry, cyclic, dihedral, regular, sign, standard, trivial
 from rl_core.training import TrainResult, train
 
 B = 16
@@ -27,6 +27,7 @@ def symmetries() -> dict[str, Symmetry]:
     odd, plane, turned = sign(c2), standard(d2), standard(d4)
     return {
         "C2": Symmetry(c2, odd + odd + trivial(c2, 3), odd + odd),
+        "swap": Symmetry(c2, regular(c2) + odd + trivial(c2, 1), regular(c2) + odd),
         "D2": Symmetry(d2, plane + plane + trivial(d2, 2), plane),
         "D4": Symmetry(d4, turned + turned, turned),
         "rows": Symmetry(c2, odd + trivial(c2, 1), odd, rows=3),

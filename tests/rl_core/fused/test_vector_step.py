@@ -13,12 +13,15 @@ from rl_core.sac import SAC
 from tests.rl_core.problems import KINDS, batch, make, symmetries
 
 
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "silu"])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ["C2", "D2", "D4", "rows"])
-def test_fused_gradient_is_that_of_autograd(kind: str, name: str) -> None:
+@pytest.mark.parametrize("name", ["C2", "swap", "D2", "D4", "rows"])
+def test_fused_gradient_is_that_of_autograd(kind: str, name: str, activation: str, layer_norm: bool) -> None:
     symmetry = symmetries()[name]
     # Narrow bounds: some log standard deviations are clamped.
-    agent = make(kind, symmetry, relaxed_penalty=0.1, log_std_min=-0.05, log_std_max=0.05)
+    bounds = {"log_std_min": -0.05, "log_std_max": 0.05}
+    agent = make(kind, symmetry, relaxed_penalty=0.1, activation=activation, layer_norm=layer_norm, **bounds)
     if not supports_vectors(agent.actor):
         assert name == "rows"
         return

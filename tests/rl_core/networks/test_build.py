@@ -122,10 +122,12 @@ def test_gradients_reach_every_parameter() -> None:
                     assert a.grad is not None
 
 
-def test_exact_uses_the_fourier_form_and_it_is_the_plain_one() -> None:
-    actor, critic = build("exact", "klein", generators(2))
-    for network in (actor, critic):
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_exact_uses_the_fourier_form_and_it_is_the_plain_one(layer_norm: bool) -> None:
+    for network in build("exact", "klein", generators(2), layer_norm=layer_norm):
         assert isinstance(network, FourierNetwork)
+        for p in network.parameters():
+            p.data += 0.1 * torch.randn_like(p)
         x = torch.randn(2, 5, network.input_size)
         plain = [t for _, layer in network.named_layers() for t in layer.expand()]
         torch.testing.assert_close(VectorNetwork.apply(network, plain, x), network(x), atol=1e-6, rtol=1e-5)
