@@ -1,6 +1,6 @@
 """Checkpoints as safetensors and JSON, each written whole or not at all; never pickle.
 
-``DIRECTORY/checkpoints/step-00000500/`` holds ``agent.safetensors`` (actor, critic, target, temperature),
+``DIRECTORY/checkpoints/step-00000500/`` holds ``agent.safetensors`` (networks, temperature, statistics of inputs),
 ``symmetry.safetensors``, ``training.safetensors`` (optimiser and environment) and ``checkpoint.json`` (settings, seeds,
 counters). ``DIRECTORY/checkpoints/replay/`` holds the replay in pieces, one for each checkpoint: only new rows are
 written. Random numbers have no state (`rl_core.random`), so the counters are all that resuming needs besides.
@@ -202,6 +202,8 @@ def _parameters(agent: SAC) -> dict[str, Tensor]:
         for name, network in agent.networks.items()
         for key, parameter in network.named_parameters()
     }
+    statistics = {} if agent.normalizer is None else agent.normalizer.state
+    named |= {f"normalizer.{key}": value for key, value in statistics.items()}
     return {**named, "log_alpha": agent.log_alpha.detach()}
 
 

@@ -54,6 +54,9 @@ class SACConfig:
     """Rule that decides how far relaxed weights leave their symmetry (`rl_core.relaxation`): by evidence, or free."""
     relaxed_noise: float = 0.0
     """Standard deviation of relaxed weights around their start; above 0 the agent does not start symmetric."""
+    normalize_observations: bool = False
+    """Shift and scale network inputs by their running mean and standard deviation, averaged over the group so that
+    they commute with it (`rl_core.experience.normalization`)."""
     layer_norm: bool = False
     """Normalise hidden layers."""
     activation: Literal["relu", "silu"] = "relu"

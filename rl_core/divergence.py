@@ -31,6 +31,8 @@ class FrozenSeeds:
         parameters = [p for network in agent.networks.values() for p in network.parameters()] + [
             agent.log_alpha
         ]
+        if agent.normalizer is not None:
+            parameters += agent.normalizer.state.values()
         # Copies of networks lie seed by seed: [S, numbers of a seed].
         self._values = [p.detach().view(len(agent.seeds), -1) for p in parameters]
         self._good = [values.clone() for values in self._values]

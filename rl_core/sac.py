@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from rl_core.checkpoint import load_parameters, load_symmetry, open_checkpoint, save_agent
 from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
+from rl_core.experience.normalization import ObservationNormalizer
 from rl_core.experience.replay import Batch, Metrics
 from rl_core.learner import Gradient, GraphedUpdates, choose_gradient
 from rl_core.networks.base import Network, Shape
@@ -84,6 +85,11 @@ class SAC:
         self.updates = 0
         self.acts = 0
         self._acting: dict[bool, list[Tensor]] = {}
+        self.normalizer = (
+            ObservationNormalizer(symmetry, len(self.seeds), self.device)
+            if config.normalize_observations
+            else None
+        )
         self.relaxation: Rule = make_rule(self)
         self._graphs: dict[tuple[int, torch.Size], GraphedUpdates] = {}
         self._latest: Gradient | GraphedUpdates | None = None
@@ -145,12 +151,21 @@ class SAC:
             actor = self.average if averaged and self.average is not None else self.actor
             if averaged not in self._acting:
                 self._acting[averaged] = self.products(actor.expand())
-            output = actor.apply(self._acting[averaged], x.to(self.dtype)).float()
+            output = actor.apply(self._acting[averaged], self.normalized(x).to(self.dtype)).float()
             if deterministic:
                 return output[..., : self.symmetry.action_size].tanh()
             noise = self.noise.normal("act", self.acts, (*x.shape[1:2], self.symmetry.action_size))
             self.acts += 1
             return self.squash(output, noise)[0]
+
+    def observe(self, x: Tensor) -> None:
+        """Take network inputs ``[S, B, …]`` into the statistics that inputs are normalised by, where they are."""
+        if self.normalizer is not None:
+            self.normalizer.observe(x)
+
+    def normalized(self, x: Tensor) -> Tensor:
+        """Return network inputs ``[S, B, …]`` normalised as `SACConfig.normalize_observations` asks."""
+        return x if self.normalizer is None else self.normalizer(x)
 
     def predict(self, observation: npt.ArrayLike, *, seed: int | None = None) -> npt.NDArray[np.float32]:
         """Return the deterministic actions of one seed in [−1, 1] for network inputs, as arrays.
@@ -212,7 +227,7 @@ class SAC:
         Parameters
         ----------
         batch
-            Encoded transitions.
+            Encoded transitions, normalised where the settings ask for it.
         noise
             Standard normal, ``[S, 2, B, A]``: for the observations, and for the next observations.
         """
@@ -250,7 +265,7 @@ class SAC:
 
     def values(self, x: Tensor, action: Tensor) -> Tensor:
         """Return Q values ``[S, E, B]`` of network inputs and actions ``[S, B, A]``, summed over rows."""
-        return self.total(self.critic(self.critic.pack(x, action)))
+        return self.total(self.critic(self.critic.pack(self.normalized(x), action)))
 
     def least(self, q: Tensor) -> Tensor:
         """Return the smallest of the ensemble's values [S, B]; of rows [S, B, N] those of the smallest sum."""
@@ -277,6 +292,10 @@ class SAC:
         count
             Gradient steps, each on its part of the batch.
         """
+        batch = batch._replace(
+            observation=self.normalized(batch.observation),
+            next_observation=self.normalized(batch.next_observation),
+        )
         with self.precision():
             if self.config.cuda_graph and self.device.type == "cuda":
                 self._update_by_graph(batch, count)

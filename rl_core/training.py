@@ -281,10 +281,14 @@ class _Loop:
                 self.agent.update(self.made(self.source))
             return
         shape = (self.env.n_envs, self.env.action_size)
-        if len(self.replay) < c.learning_starts:
+        exploring = len(self.replay) < c.learning_starts
+        if not exploring or c.normalize_observations:
+            encoded = self.env.encode(self.observation)
+            self.agent.observe(encoded)
+        if exploring:
             action = self.noise.uniform("explore", self.step, shape) * 2 - 1
         else:
-            action = self.agent.act(self.env.encode(self.observation))
+            action = self.agent.act(encoded)
         outcome = self.env.step(action)
         if not self.checked:
             check_step(self.env, outcome)
@@ -301,17 +305,18 @@ class _Loop:
             return
         drawn = [self.noise.integers("replay", first + k, (c.batch_size,)) for k in range(count)]
         batch = self.replay.sample(drawn[0] if count == 1 else torch.cat(drawn, dim=1))
-        encoded = batch._replace(
+        batch = batch._replace(
             observation=self.encode(batch.observation, 2 * first),
             next_observation=self.encode(batch.next_observation, 2 * first + 1),
         )
-        self.agent.update(encoded, count)
+        self.agent.update(batch, count)
 
     def made(self, source: MakesTransitions) -> Batch:
         """Make the transitions of the next update."""
         config, agent = self.config, self.agent
         batch = source.make_transitions(agent.act, agent.updates, config.batch_size, discount=config.gamma)
         batch = fit_rewards(batch, rows=config.row_values)
+        agent.observe(batch.observation)
         self.watch(batch.reward, batch.next_observation)
         return batch
 
