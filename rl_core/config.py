@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from rl_core.errors import ConfigError
 
-__all__ = ["Agent", "MatmulDtype", "SACConfig"]
+__all__ = ["PRESETS", "Agent", "MatmulDtype", "SACConfig", "with_preset"]
 
 Agent = Literal["dense", "exact", "relaxed", "rpp", "augmented"]
 MatmulDtype = Literal["float32", "tf32", "bfloat16"]
@@ -23,6 +23,24 @@ FORMER_NAMES = {
     "gain_noise": "relaxed_noise",
 }
 """Settings under the names that files written earlier have."""
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {
+        "normalize_observations": False,
+        "layer_norm": False,
+        "activation": "relu",
+        "updates_per_step": 1,
+        "actor_lr": 3e-4,
+        "critic_lr": 3e-4,
+        "alpha_lr": 3e-4,
+        "relaxed_lr_multiplier": 20.0,
+    },
+    "strong": {"normalize_observations": True, "layer_norm": True, "updates_per_step": 2},
+}
+"""Named settings, from which a configuration can start: those of the paper, and of a stronger learner."""
+
+PRESETS_BY_AGENT: dict[str, dict[str, dict[str, Any]]] = {"strong": {}}
+"""What a preset has besides for an agent, by preset and agent."""
 
 
 @dataclass(frozen=True)
@@ -209,8 +227,20 @@ class SACConfig:
         _between("log_std_max", self.log_std_max, -math.inf, math.inf)
         _between("log_std_min", self.log_std_min, -math.inf, self.log_std_max)
 
+    @classmethod
+    def preset(cls, name: str, agent: Agent = "relaxed") -> SACConfig:
+        """Return the named settings of an agent: ``"paper"`` or ``"strong"``; other settings are at their defaults.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such preset.
+        """
+        return cls.from_dict({"preset": name, "agent": agent})
+
     def replace(self, **changes: Any) -> SACConfig:
-        """Return a copy with some settings changed."""
+        """Return a copy with some settings changed; ``preset`` changes all that a preset names."""
+        changes = with_preset(changes, changes.get("agent", self.agent))
         return SACConfig.from_dict({**self.to_dict(), **changes})
 
     def to_dict(self) -> dict[str, Any]:
@@ -222,6 +252,7 @@ class SACConfig:
         """Return the configuration of plain values; former names of settings are accepted, as in stored files.
 
         A setting that is younger than a file is at its default, which is what was done before there was the setting.
+        The key ``preset`` names a preset for all settings without a value; it is not stored itself.
 
         Raises
         ------
@@ -229,6 +260,7 @@ class SACConfig:
             If a key is unknown or a value is out of range.
         """
         values = {FORMER_NAMES.get(name, name): value for name, value in values.items()}
+        values = with_preset(values, values.get("agent", cls.agent))
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
@@ -236,6 +268,23 @@ class SACConfig:
                 f"unknown setting {unknown[0]!r} of the agent; known: {', '.join(sorted(known))}"
             )
         return cls(**values)
+
+
+def with_preset(values: Mapping[str, Any], agent: str) -> dict[str, Any]:
+    """Return settings with those of the preset that the key ``preset`` names, where there is one, in its place.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such preset.
+    """
+    own = dict(values)
+    if "preset" not in own:
+        return own
+    name = own.pop("preset")
+    if name not in PRESETS:
+        raise ConfigError(f"preset is {name!r}; choose one of {', '.join(PRESETS)}")
+    return {**PRESETS[name], **PRESETS_BY_AGENT.get(name, {}).get(agent, {}), **own}
 
 
 def _choice(name: str, value: object, allowed: tuple[str, ...]) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 if TYPE_CHECKING:
     from rl_core.sac import SAC
 
 
 class FrozenSeeds:
-    """The last good parameters of every seed of an agent, and the seeds that stay at theirs.
+    """The last good parameters (and statistics of inputs) of every seed of an agent, and the seeds that stay at theirs.
 
     Parameters
     ----------
@@ -28,9 +29,8 @@ class FrozenSeeds:
 
     def __init__(self, agent: SAC) -> None:
         self._agent = agent
-        parameters = [p for network in agent.networks.values() for p in network.parameters()] + [
-            agent.log_alpha
-        ]
+        parameters: list[Tensor] = [p for network in agent.networks.values() for p in network.parameters()]
+        parameters.append(agent.log_alpha)
         if agent.normalizer is not None:
             parameters += agent.normalizer.state.values()
         # Copies of networks lie seed by seed: [S, numbers of a seed].

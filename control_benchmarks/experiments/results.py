@@ -21,6 +21,7 @@ Line = dict[str, Any]
 RUN, EVALUATION, NOISE, RELAXED_WEIGHTS, END = "run", "evaluation", "noise", "gains", "end"
 _KEYS = ("kind", "frames", "seed", "level", "network", "layer")
 _IDENTITY = ("task", "variant", "agent", "seeds", "settings")
+_BEFORE = {"preset": "paper", "updates_per_decision": 1}  # of settings that are younger than some files
 _OF_THE_MACHINE = ("device", "compile", "cuda_graph", "deterministic")
 
 
@@ -67,12 +68,14 @@ def read_results(path: Path) -> Results | None:
 
 
 def _with_current_names(header: Mapping[str, Any]) -> Line:
-    """A header whose settings have their current names: a file may be older."""
-    renamed = {
+    """A header with current names of settings and with settings that are younger than its file."""
+    renamed: dict[str, dict[str, Any]] = {
         part: {FORMER_NAMES.get(name, name): value for name, value in header[part].items()}
         for part in ("settings", "learner")
         if part in header
     }
+    if "settings" in renamed:
+        renamed["settings"] = {**_BEFORE, **renamed["settings"]}
     return {**header, **renamed}
 
 
@@ -90,7 +93,7 @@ def check_same(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any])
     ControlError
         Naming what differs.
     """
-    wanted, stored = json.loads(json.dumps(wanted)), _with_current_names(stored)
+    wanted, stored = _with_current_names(json.loads(json.dumps(wanted))), _with_current_names(stored)
     advice = "remove it or choose another folder"
     # A setting of the learner that is younger than the file was at its default.
     learner = SACConfig.from_dict(stored.get("learner", {})).to_dict()

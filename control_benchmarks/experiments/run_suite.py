@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from control_benchmarks.errors import ControlError
+from control_benchmarks.errors import ControlError, unknown
 from control_benchmarks.experiments.folders import suite_folder
 from equitrade.console import JsonOption, option_arguments, print_json, run_command, say
 from equitrade.processes import module_command
@@ -55,12 +55,28 @@ def run(
     width: Annotated[int | None, typer.Option(min=1, help="Width of the networks.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Transitions in an update.")] = None,
     n_envs: Annotated[int | None, typer.Option(min=1, help="Environments of a seed.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="paper or strong: settings of the learner that no other option names.", show_default="paper"
+        ),
+    ] = None,
+    updates_per_decision: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Updates for each decision of an environment.", show_default="of the preset"
+        ),
+    ] = None,
     evaluations: Annotated[int | None, typer.Option(min=1, help="Evaluations during training.")] = None,
     episodes: Annotated[int | None, typer.Option(min=1, help="Episodes of an evaluation.")] = None,
     matmul_dtype: Annotated[str | None, typer.Option(help="float32, tf32 or bfloat16.")] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A setting of the learner; repeat."),
+        typer.Option(
+            "--set",
+            metavar="[AGENT:]NAME=VALUE",
+            help="A setting of the learner, of all agents or of one (relaxed:critic_lr=1e-3); repeat.",
+        ),
     ] = None,
     pack: Annotated[Path | None, typer.Option(help="Write all result files to this zip archive.")] = None,
     as_json: JsonOption = False,
@@ -79,6 +95,8 @@ def run(
         width=width,
         batch_size=batch_size,
         n_envs=n_envs,
+        preset=preset,
+        updates_per_decision=updates_per_decision,
         evaluations=evaluations,
         episodes=episodes,
         matmul_dtype=matmul_dtype,
@@ -201,18 +219,25 @@ def pack_results(directory: Path, archive: Path) -> None:
 
 
 def learner_changes(texts: Sequence[str]) -> list[tuple[str, object]]:
-    """Return the settings of ``NAME=VALUE`` texts; values are JSON or plain words.
+    """Return the settings of ``NAME=VALUE`` or ``AGENT:NAME=VALUE`` texts; values are JSON or plain words.
 
     Raises
     ------
     ControlError
-        If a text has another form.
+        If a text has another form, or there is no such agent.
     """
+    from control_benchmarks.experiments.suites import AGENTS
+
     found: list[tuple[str, object]] = []
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
-            raise ControlError(f"--set takes NAME=VALUE, not '{text}'")
+            raise ControlError(f"--set takes NAME=VALUE or AGENT:NAME=VALUE, not '{text}'")
+        agent, colon, setting = name.rpartition(":")
+        if colon and agent not in AGENTS:
+            raise unknown("agent", agent, AGENTS)
+        if setting == "preset":
+            raise ControlError(f"--set cannot choose a preset; use --preset {value}")
         try:
             found.append((name, json.loads(value)))
         except ValueError:

@@ -31,7 +31,7 @@ from control_benchmarks.experiments.results import (
     file_name,
     read_results,
 )
-from control_benchmarks.experiments.suites import Job
+from control_benchmarks.experiments.suites import Job, learner_kind
 from control_benchmarks.tasks.base import Task
 from control_benchmarks.tasks.registry import load_task
 from equitrade.machine import describe_machine, package_versions
@@ -63,7 +63,7 @@ class RunOptions:
     deadline
         Time (`time.monotonic`) at which to stop.
     changes
-        Settings of `rl_core.SACConfig` to change.
+        Settings of `rl_core.SACConfig` to change, of one agent alone under names such as ``relaxed:critic_lr``.
     checkpoint_every
         Evaluations between the checkpoints that a stopped job resumes from; 0 writes none.
     """
@@ -113,27 +113,38 @@ def claim(job: Job, directory: Path) -> Iterator[bool]:
 
 
 def learner_config(job: Job, symmetry: Symmetry, options: RunOptions) -> SACConfig:
-    """Return the learner's settings for a job."""
-    settings, agent = job.settings, job.agent
-    width = settings.width
-    if agent == "dense-equal-parameters":
-        shape = Shape(settings.width, settings.depth, settings.banks)
-        agent, width = "dense", matching_width("dense", symmetry, shape, reference="relaxed")
-    config = SACConfig(
-        agent=agent,  # type: ignore[arg-type]  # checked by the configuration
-        width=width,
-        depth=settings.depth,
-        banks=settings.banks,
-        batch_size=settings.batch_size,
-        relaxed_lr_multiplier=settings.relaxed_lr_multiplier,
-        relaxation="free",  # as the stored results were made; `--set relaxation=evidence` changes it
-        matmul_dtype=settings.matmul_dtype,  # type: ignore[arg-type]
-        learning_starts=settings.learning_starts,
-        updates_per_step=settings.n_envs,
-        capacity=settings.steps * settings.n_envs,
-        device=options.device,
+    """Return the learner's settings for a job: those of suite and preset, then those of `RunOptions.changes`."""
+    settings = job.settings
+    config = SACConfig.from_dict(
+        {
+            "preset": settings.preset,
+            "agent": learner_kind(job.agent),
+            "width": settings.width,
+            "depth": settings.depth,
+            "banks": settings.banks,
+            "batch_size": settings.batch_size,
+            "relaxed_lr_multiplier": settings.relaxed_lr_multiplier,
+            "relaxation": "free",  # as the stored results were made; `--set relaxation=evidence` changes it
+            "matmul_dtype": settings.matmul_dtype,
+            "learning_starts": settings.learning_starts,
+            "updates_per_step": settings.n_envs * settings.updates_per_decision,
+            "capacity": settings.steps * settings.n_envs,
+            "device": options.device,
+            **_changes_of(job.agent, options.changes),
+        }
     )
-    return config.replace(**dict(options.changes))
+    if job.agent == "dense-equal-parameters":
+        width = matching_width("dense", symmetry, Shape.of(config), reference="relaxed")
+        config = config.replace(width=width)
+    return config
+
+
+def _changes_of(agent: str, changes: Sequence[tuple[str, object]]) -> dict[str, object]:
+    """Return the changes of all agents, then those of one, whose names begin with ``agent:``."""
+    found = {name: value for name, value in changes if ":" not in name}
+    mark = f"{agent}:"
+    own = {name.removeprefix(mark): value for name, value in changes if name.startswith(mark)}
+    return {**found, **own}
 
 
 class Recorder:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from control_benchmarks.envs.variants import load_variant, variant_names
 from control_benchmarks.errors import ControlError, unknown
 from control_benchmarks.tasks.registry import load_task
+from rl_core.config import Agent, SACConfig
 
 AGENTS = ("relaxed", "exact", "dense", "augmented", "rpp", "dense-equal-parameters")
 _BREAKING = ("original", "repeat-action", "reflect-action", "gravity")
@@ -35,7 +36,11 @@ class Settings:
     action_repeat
         Frames of a decision. Published results use 1 (pytorch_sac) and 2 (SimBa, TD-MPC2).
     n_envs
-        Environments a seed; there is one update a decision whatever their number.
+        Environments a seed.
+    preset
+        Of the learner's settings that are not named here, see `rl_core.SACConfig.preset`.
+    updates_per_decision
+        Gradient updates for each decision of each environment.
     learning_starts
         Decisions at random before the first update.
     evaluations
@@ -66,9 +71,19 @@ class Settings:
     noise_levels: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.4)
     noise_episodes: int = 3
     pixels: bool = False
+    preset: str = "paper"
+    updates_per_decision: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "width", "n_envs", "evaluations", "episodes", "noise_episodes"):
+        for name in (
+            "seeds",
+            "width",
+            "n_envs",
+            "evaluations",
+            "episodes",
+            "noise_episodes",
+            "updates_per_decision",
+        ):
             if getattr(self, name) < 1:
                 raise ControlError(f"setting '{name}' must be at least 1, not {getattr(self, name)}")
         if self.frames < self.action_repeat * self.n_envs * self.evaluations:
@@ -233,6 +248,8 @@ def load_suite(
         load_task(task)
     about, jobs = _table(name, size, changes)
     jobs = _narrow(jobs, tasks, agents, variants)
+    if changes.get("preset") is not None:
+        jobs = tuple(_preset(job, changes) for job in jobs)
     if not jobs:
         raise ControlError(f"suite '{name}' has no job of these tasks, agents and variants")
     return Suite(name, about, jobs)
@@ -256,6 +273,22 @@ def _table(name: str, size: str, changes: dict[str, Any]) -> tuple[str, tuple[Jo
         return "originals and variants from states: what the claims need", _states(settings)
     longer = settings if changes.get("frames") else settings.replace(frames=500_000)
     return "everything, at full length", (*_states(longer), *_pixels(PIXELS.replace(**changes)))
+
+
+def _preset(job: Job, changes: dict[str, Any]) -> Job:
+    """Return a job with the values of its preset for the settings that suites have themselves."""
+    found = SACConfig.preset(job.settings.preset, learner_kind(job.agent))
+    own = {
+        "updates_per_decision": found.updates_per_step,
+        "relaxed_lr_multiplier": found.relaxed_lr_multiplier,
+    }
+    asked = {name: changes[name] for name in own if changes.get(name) is not None}
+    return dataclasses.replace(job, settings=job.settings.replace(**{**own, **asked}))
+
+
+def learner_kind(agent: str) -> Agent:
+    """Return the kind of an agent of a suite, see `rl_core.SACConfig`."""
+    return "dense" if agent == "dense-equal-parameters" else cast(Agent, agent)
 
 
 def _narrow(

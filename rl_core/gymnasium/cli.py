@@ -44,6 +44,12 @@ def train(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="TOML file with settings of the agent in [sac].")
     ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="paper or strong: settings of the agent that --config does not name.", show_default="paper"
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Where to store agent and log; nowhere by default.")
     ] = None,
@@ -67,7 +73,7 @@ def train(
     if resume and out is None:
         raise ConfigError("--resume needs --out of the training")
     declared = load_symmetry_file(symmetry).symmetry if symmetry is not None else None
-    settings = _settings(config, agent)
+    settings = _settings(config, agent, preset)
     make = partial(GymnasiumEnv, env, declared, seeds=range(seeds), device=settings.device)
     batch = make(n_envs=n_envs)
     spec = make_env(env).spec
@@ -142,8 +148,8 @@ def check(
         raise SymmetryError(f"{symmetry}: {found.fault}")
 
 
-def _settings(path: Path | None, agent: str) -> SACConfig:
-    """Return the settings of an agent, from a file's table [sac] and the defaults."""
+def _settings(path: Path | None, agent: str, preset: str | None) -> SACConfig:
+    """Return the settings of an agent, from a file's table [sac], a preset and the defaults."""
     import tomllib
 
     from rl_core.config import SACConfig
@@ -161,4 +167,6 @@ def _settings(path: Path | None, agent: str) -> SACConfig:
         if unknown:
             raise ConfigError(f"{path}: unknown key {unknown[0]!r}; settings of the agent stand in [sac]")
         values = document.get("sac", {})
+    if preset is not None:
+        values = {**values, "preset": preset}
     return SACConfig.from_dict({**values, "agent": agent})

@@ -17,7 +17,7 @@ from typing import Any, get_type_hints
 
 from data.errors import DataError
 from equitrade.errors import EquitradeError
-from rl_core.config import FORMER_NAMES, SACConfig
+from rl_core.config import FORMER_NAMES, SACConfig, with_preset
 from trading_app.market.costs import CostModel
 from trading_app.market.env import MarketConfig
 from trading_app.market.transitions import check_reward
@@ -184,7 +184,8 @@ def load_config(
     Parameters
     ----------
     file
-        TOML with the sections ``data``, ``split``, ``market``, ``costs``, ``sac``, ``training``, ``search``.
+        TOML with the sections ``data``, ``split``, ``market``, ``costs``, ``sac``, ``training``, ``search``. In
+        ``sac``, the key ``preset`` names a preset of `rl_core.SACConfig`; the section's other keys win over it.
     environment
         Variables such as ``EQUITRADE_SAC__WIDTH=128``.
     overrides
@@ -196,11 +197,18 @@ def load_config(
         For an unknown key, a wrong type or a value out of range, naming the key.
     """
     layers = asdict(RunConfig())
-    for source, values in (
-        (str(file), _read_toml(file) if file else {}),
-        ("environment", _from_environment(environment or {})),
-        ("command line", _from_overrides(overrides or {})),
-    ):
+    sources = {
+        str(file): _read_toml(file) if file else {},
+        "environment": _from_environment(environment or {}),
+        "command line": _from_overrides(overrides or {}),
+    }
+    agents = [
+        values["sac"].get("agent") for values in sources.values() if isinstance(values.get("sac"), dict)
+    ]
+    agent = next(filter(None, reversed(agents)), layers["sac"]["agent"])
+    for source, values in sources.items():
+        if isinstance(values.get("sac"), dict):
+            values["sac"] = with_preset(values["sac"], agent)
         _merge(layers, values, source)
     return from_dict(layers)
 

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
-from control_benchmarks import ControlError
+import control_benchmarks
+from control_benchmarks import ControlError, load_task, load_variant, state_symmetry
 from control_benchmarks.analysis.published import published_bars
 from control_benchmarks.experiments.results import Writer, file_name, read_directory, read_results
+from control_benchmarks.experiments.runner import RunOptions, identity, is_done, learner_config
+from control_benchmarks.experiments.suites import load_suite
 
 HEADER = {"task": "t", "variant": "v", "agent": "a", "seeds": [0, 1], "settings": {"levels": (0.0, 0.5)}}
 LINES = [{"kind": "evaluation", "frames": 10, "seed": seed, "returns": [1.0, 2.0]} for seed in (0, 1)]
@@ -107,3 +112,35 @@ def test_published_bars_come_with_their_sources():
     }
     assert (min(returns["state"]), max(returns["state"])) == (829, 869)
     assert returns["pixels"] == [626]
+
+
+def test_files_without_younger_settings_are_of_the_same_runs(tmp_path):
+    (job,) = load_suite("states", tasks=["cartpole_swingup"], agents=["exact"], variants=["original"]).jobs
+    task = load_task("cartpole_swingup")
+    config = learner_config(job, state_symmetry(task), RunOptions())
+    header = identity(job, load_variant(task, "original"), config)
+    older = json.loads(json.dumps(header))
+    for part, names in (
+        ("settings", ("preset", "updates_per_decision")),
+        ("learner", ("normalize_observations",)),
+    ):
+        for name in names:
+            del older[part][name]
+    path = tmp_path / "run.jsonl"
+    Writer(path, older)
+    Writer(path, header)
+    assert read_results(path).header["settings"] == header["settings"] | {
+        "noise_levels": list(job.settings.noise_levels)
+    }
+    with pytest.raises(ControlError, match="updates_per_decision 1, not 2"):
+        Writer(path, {**header, "settings": {**header["settings"], "updates_per_decision": 2}})
+
+
+def test_stored_results_are_those_of_the_suite():
+    folder = Path(control_benchmarks.__file__).parent / "results" / "states-cpu"
+    there = {path.name for path in folder.glob("*.jsonl")}
+    jobs = [job for job in load_suite("states").jobs if file_name(job.task, "original", job.agent) in there]
+    assert len(jobs) == 15
+    for job in jobs:
+        chosen = tuple(v for v in job.variants if file_name(job.task, v, job.agent) in there)
+        assert is_done(dataclasses.replace(job, variants=chosen), folder)

@@ -94,3 +94,34 @@ def test_learner_settings_from_texts():
     assert dict(found) == {"tau": 0.01, "compile": True, "agent": "dense", "matmul_dtype": "tf32"}
     with pytest.raises(ControlError, match="NAME=VALUE"):
         learner_changes(["tau"])
+    with pytest.raises(ControlError, match="unknown agent 'relax'; did you mean relaxed"):
+        learner_changes(["relax:tau=0.01"])
+    with pytest.raises(ControlError, match="use --preset strong"):
+        learner_changes(["exact:preset=strong"])
+
+
+def config_of(agent, changes=(), **settings):
+    (job,) = load_suite("states", tasks=["reacher_easy"], agents=[agent], **settings).jobs
+    symmetry = state_symmetry(load_task("reacher_easy"))
+    return learner_config(job, symmetry, RunOptions(changes=tuple(learner_changes(changes))))
+
+
+def test_each_agent_has_its_own_changes():
+    changes = ["relaxed:critic_lr=1e-3", "critic_lr=2e-3", "actor_lr=4e-3", "dense-equal-parameters:tau=0.1"]
+    assert config_of("relaxed", changes).critic_lr == 1e-3
+    assert config_of("exact", changes).critic_lr == 2e-3
+    assert {config_of(agent, changes).actor_lr for agent in AGENTS} == {4e-3}
+    assert [agent for agent in AGENTS if config_of(agent, changes).tau == 0.1] == ["dense-equal-parameters"]
+
+
+def test_preset_of_a_suite():
+    plain = config_of("relaxed")
+    assert config_of("relaxed", preset="paper") == plain
+    strong = config_of("relaxed", preset="strong")
+    assert strong.layer_norm
+    assert strong.normalize_observations
+    # Two updates for each decision of each of the two environments.
+    assert strong.updates_per_step == 2 * plain.updates_per_step == 4
+    assert config_of("exact", preset="strong", updates_per_decision=3).updates_per_step == 6
+    assert not config_of("dense", ["layer_norm=false"], preset="strong").layer_norm
+    assert config_of("dense-equal-parameters", preset="strong").layer_norm

@@ -57,6 +57,14 @@ def test_train_prints_returns_without_storing_anything(command: Command, tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["small.toml"]
 
 
+def test_preset_is_the_base_of_the_settings_in_a_file(command: Command, tmp_path: Path) -> None:
+    chosen = ("--agent", "dense", "--seeds", "1", "--steps", "10", "--preset", "strong", "--out", "agent")
+    assert command(*chosen)[0] == 0
+    config = SAC.load(tmp_path / "agent").config
+    assert (config.layer_norm, config.normalize_observations) == (True, True)
+    assert config.width == 8
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -65,6 +73,7 @@ def test_train_prints_returns_without_storing_anything(command: Command, tmp_pat
         (("--symmetry", SYMMETRY, "--resume"), ["--out"]),
         (("--symmetry", SYMMETRY, "--env", "CartPole-v1"), ["CartPole-v1", "continuous"]),
         (("--symmetry", SYMMETRY, "--agent", "best"), ["best"]),
+        (("--symmetry", SYMMETRY, "--preset", "best"), ["preset is 'best'", "paper, strong"]),
         (("--symmetry", SYMMETRY, "--config", SYMMETRY), ["unknown key 'action'", "[sac]"]),
         (("--symmetry", SYMMETRY, "--config", "nothing.toml"), ["nothing.toml"]),
     ],

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from equitrade.errors import EquitradeError
+from rl_core.config import PRESETS_BY_AGENT
 from trading_app.experiments.config import (
     ConfigurationError,
     RunConfig,
@@ -97,3 +98,26 @@ def test_a_file_of_an_earlier_run_is_read_with_the_current_names(tmp_path: Path)
     file = tmp_path / "config.toml"
     file.write_text("[sac]\ngain_lr_multiplier = 5.0\n")
     assert load_config(file).sac.relaxed_lr_multiplier == 5.0
+
+
+def test_preset_fills_what_its_source_does_not_name(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text('[sac]\npreset = "strong"\nupdates_per_step = 3\n')
+    sac = load_config(file).sac
+    assert (sac.layer_norm, sac.normalize_observations, sac.updates_per_step) == (True, True, 3)
+    assert sac.width == RunConfig().sac.width
+    later = load_config(file, {"EQUITRADE_SAC__PRESET": "paper"}, {"sac.layer_norm": True}).sac
+    assert (later.layer_norm, later.normalize_observations) == (True, False)
+    file.write_text('[sac]\npreset = "weak"\n')
+    with pytest.raises(EquitradeError, match="preset is 'weak'; choose one of paper, strong"):
+        load_config(file)
+
+
+def test_preset_has_the_rates_of_the_agent_that_is_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PRESETS_BY_AGENT, "strong", {"exact": {"critic_lr": 0.007}})
+    file = tmp_path / "run.toml"
+    file.write_text('[sac]\npreset = "strong"\n')
+    assert load_config(file).sac.critic_lr != 0.007
+    assert load_config(file, overrides={"sac.agent": "exact"}).sac.critic_lr == 0.007
