@@ -1,13 +1,15 @@
 """Rules that decide from evidence how far relaxed weights may leave their symmetry.
 
-Relaxed weights fit noise of the data as if it were a broken symmetry. `Evidence` tells the two apart: at the symmetric
+Relaxed weights fit noise of the data as if it were a broken symmetry. `Evidence` tells the two apart. At the symmetric
 point, where relaxed weights are equal over the group, the expected gradient of the critics' loss along every direction
-that breaks the symmetry is zero if the symmetry holds, whatever the other weights are. It is computed on two parts of
-the data that do not overlap (the two halves of a batch, see `rl_core.experience.blocks`). As much of it
-as the two parts agree on is evidence, the rest is sampling noise: with the Spearman–Brown formula the agreement a of
-the halves gives the reliability s = 2a / (1 + a) of the whole, which is the factor by which empirical Bayes shrinks
-(Efron & Morris 1975). The part 1 − s of the gradient at the symmetric point is taken off the gradient that trains:
-where the loss is quadratic, relaxed weights then come to rest at s times the deviation that fits the data best.
+that breaks the symmetry is zero if the symmetry holds, whatever the other weights are; what is measured there is signal
+plus sampling noise. The size of the noise is measured where the weights are, by the difference of the gradients on two
+parts of the data that do not overlap (the two halves of a batch, see `rl_core.experience.blocks`): there the residuals
+are small, as in the standard error of a joint regression, while at the symmetric point each deviation's residual would
+count as noise of the others. With the squares G of the gradient at the symmetric point and V of half the difference,
+the reliability is s = 1 − V / G, the factor by which empirical Bayes shrinks (Efron & Morris 1975). The part 1 − s of
+the gradient at the symmetric point is taken off the gradient that trains: where the loss is quadratic, relaxed weights
+then come to rest at s times the deviation that fits the data best.
 
 Steps are as large as the evidence, too: the step of each effect is multiplied by its s, so that noise of the gradient
 does not move what has no evidence, and a deviation that has lost its evidence decays. An agent thus starts symmetric,
@@ -45,11 +47,11 @@ __all__ = [
     "rule_names",
 ]
 
-EVERY = 8
-"""Updates between looks at the symmetric point: each costs about one gradient."""
-HORIZON = 40
+EVERY = 16
+"""Updates between looks, each of which costs about two gradients."""
+HORIZON = 20
 """Looks over which gradients are averaged."""
-FIRST = 10
+FIRST = 5
 """Looks before the gradient is changed."""
 ROUNDING = 1e-10
 """Share of the squares of all effects below which an effect does not exist, as the mirror's of a trivial group."""
@@ -98,9 +100,9 @@ class Free:
 
 
 class Evidence:
-    """Shrinkage of relaxed weights by what two halves of the data agree on.
+    """Shrinkage of relaxed weights by the reliability of their evidence.
 
-    Gradients are looked at in the critics, which learn from the data; the actor learns from its critics, and its steps
+    Gradients are measured in the critics, which learn from the data; the actor learns from its critics, and its steps
     are multiplied by the same s.
 
     Parameters
@@ -118,7 +120,8 @@ class Evidence:
         self._agent, self._seeds = agent, len(agent.seeds)
         self._critic = list(agent.critic.relaxed_parameters())
         self._all = [*self._critic, *agent.actor.relaxed_parameters()]
-        self._means = [torch.zeros(2, *w.shape, device=w.device) for w in self._critic]
+        # Averaged gradients: on the first half of the data, on the second, and on all of it at the symmetric point.
+        self._means = [torch.zeros(3, *w.shape, device=w.device) for w in self._critic]
         self._corrections = [torch.zeros_like(w) for w in self._critic]
         self._looks = torch.zeros((), dtype=torch.int64)
         self._rows = any(w.ndim == 4 for w in self._all)
@@ -133,39 +136,46 @@ class Evidence:
         self._decays = [fast * rates["critic" if i < critics else "actor"] for i in range(len(self._all))]
 
     def prepare(self, batch: Batch, noise: Tensor) -> None:
-        """Look at the gradient at the symmetric point, once in `EVERY` updates."""
+        """Measure gradients, once in `EVERY` updates."""
         if not self._critic or self._agent.updates % EVERY:
             return
         self._looks += 1
-        looks = int(self._looks)
+        half = batch.action.shape[1] // 2
+        for place, part in enumerate((slice(0, half), slice(half, 2 * half))):
+            self._measure(place, Batch(*(x[:, part] for x in batch)), noise[:, :, part])
         with _symmetric(self._critic):
-            half = batch.action.shape[1] // 2
-            for side, part in enumerate((slice(0, half), slice(half, 2 * half))):
-                self._agent.gradient(Batch(*(x[:, part] for x in batch)), noise[:, :, part])
-                for mean, weight in zip(self._means, self._critic, strict=True):
-                    assert weight.grad is not None
-                    mean[side].lerp_(weight.grad, 1.0 / min(looks, HORIZON))
-        if looks >= FIRST:
+            self._measure(2, batch, noise)
+        if int(self._looks) >= FIRST:
             self._weigh()
+
+    def _measure(self, place: int, batch: Batch, noise: Tensor) -> None:
+        self._agent.gradient(batch, noise)
+        share = 1.0 / min(int(self._looks), HORIZON)
+        for mean, weight in zip(self._means, self._critic, strict=True):
+            assert weight.grad is not None
+            mean[place].lerp_(weight.grad, share)
 
     def _weigh(self) -> None:
         """Compute reliability, corrections and factors from the averaged gradients."""
-        halves = [(self._effects(mean[0]), self._effects(mean[1])) for mean in self._means]
+        measured = [[self._effects(part) for part in mean] for mean in self._means]
         # All critics of a seed have seen the same data. One layer has few numbers for some effects, so that its
-        # agreement is noise to a large part: layers share one.
-        sizes = torch.stack([_sizes(first, second, self._seeds) for first, second in halves])
-        agreed = torch.stack(
-            [(first * second).view(len(first), self._seeds, -1).sum(2) for first, second in halves]
-        )
-        counted = sizes.isfinite().sum(0).clamp_min(1)
-        share = ((agreed / sizes).sum(0) / counted).clamp(0.0, 1.0)
-        self.reliability.copy_(2 * share / (1 + share))
+        # noise is badly known: layers share one ratio.
+        noise = torch.stack([self._squares((first - second) / 2) for first, second, _ in measured])
+        whole = torch.stack([self._squares(symmetric) for *_, symmetric in measured])
+        # An effect that is rounding alone, as the mirror's of a trivial group, does not exist.
+        there = whole > ROUNDING * whole.sum(1, keepdim=True)
+        ratio = (noise / whole).where(there, torch.zeros_like(noise)).sum(0) / there.sum(0).clamp_min(1)
+        self.reliability.copy_((1 - ratio).clamp(0.0, 1.0).where(there.any(0), torch.zeros_like(ratio)))
         for factor, weight in zip(self._factors, self._all, strict=True):
             factor.copy_(_of_copies(self.reliability, weight))
-        for correction, factor, (first, second) in zip(
-            self._corrections, self._factors[: len(self._critic)], halves, strict=True
+        for correction, factor, (*_, symmetric) in zip(
+            self._corrections, self._factors[: len(self._critic)], measured, strict=True
         ):
-            correction.copy_(((1 - factor) * (first + second) / 2).sum(0))
+            correction.copy_(((1 - factor) * symmetric).sum(0))
+
+    def _squares(self, values: Tensor) -> Tensor:
+        """Sums of squares by effect and seed, [effects, S]."""
+        return values.square().view(len(values), self._seeds, -1).sum(2)
 
     def correct(self) -> None:
         """Take the unreliable part of the gradient at the symmetric point off the critics' gradient."""
@@ -204,12 +214,6 @@ class Evidence:
             own.copy_(state[name])
         if int(self._looks) >= FIRST:
             self._weigh()
-
-
-def _sizes(first: Tensor, second: Tensor, seeds: int) -> Tensor:
-    """Mean squares of two halves by effect and seed, [effects, S]; of an effect that is rounding alone infinite."""
-    squares = ((first**2 + second**2) / 2).view(len(first), seeds, -1).sum(2)
-    return torch.where(squares > ROUNDING * squares.sum(0), squares, torch.inf)
 
 
 def _of_copies(values: Tensor, weight: Tensor) -> Tensor:

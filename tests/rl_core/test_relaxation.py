@@ -118,8 +118,11 @@ def test_the_symmetric_look_leaves_the_weights_where_they_were() -> None:
     assert torch.equal(agent.flat.values, before)
 
 
-def test_quadratic_loss_comes_to_rest_at_the_reliable_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gradient H (δ − δ̂) less (1 − s) H (0 − δ̂) is zero at δ = s δ̂."""
+@pytest.mark.parametrize("residual", [False, True], ids=["constant noise", "noise of the residual"])
+def test_quadratic_loss_comes_to_rest_at_the_reliable_share(
+    residual: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gradient H (δ − δ̂) less (1 − s) H (0 − δ̂) is zero at δ = s δ̂; noise that the fit removes does not count."""
     monkeypatch.setattr(relaxation, "FIRST", 1)
     c2 = cyclic(2)
     symmetry = Symmetry(c2, sign(c2) + trivial(c2, 1), sign(c2))
@@ -129,8 +132,9 @@ def test_quadratic_loss_comes_to_rest_at_the_reliable_share(monkeypatch: pytest.
     def quadratic(batch: Batch, noise: Tensor) -> None:
         side = 0.2 * float(batch.reward.sum().sign())
         for w, b in zip(agent.critic.relaxed_parameters(), best, strict=True):
-            deviation = effects(w.detach()).sum(0)
-            w.grad.copy_(deviation - (1 + side) * effects(b).sum(0))  # type: ignore[union-attr]
+            deviation, wanted = effects(w.detach()).sum(0), effects(b).sum(0)
+            noise_of = wanted - deviation if residual else wanted
+            w.grad.copy_(deviation - wanted - side * noise_of)  # type: ignore[union-attr]
 
     agent.__dict__["gradient"] = quadratic
     one = torch.ones(1, 4)
@@ -150,8 +154,7 @@ def test_quadratic_loss_comes_to_rest_at_the_reliable_share(monkeypatch: pytest.
         agent.relaxation.settle()
     rule = agent.relaxation
     assert isinstance(rule, Evidence)
-    a = (1.2 * 0.8) / ((1.2**2 + 0.8**2) / 2)
-    s = 2 * a / (1 + a)
+    s = 1.0 if residual else 1 - 0.2**2
     torch.testing.assert_close(rule.reliability, torch.full_like(rule.reliability, s))
     for w, b in zip(agent.critic.relaxed_parameters(), best, strict=True):
         torch.testing.assert_close(effects(w.detach()).sum(0), s * effects(b).sum(0), atol=1e-3, rtol=1e-3)
