@@ -79,19 +79,20 @@ def figures(
     as_json: JsonOption = False,
 ) -> None:
     """Draw learning curves, relaxed weights, equivariance errors, noise, tables and claims on one page."""
-    from control_benchmarks.analysis.claims import Study, claims
     from control_benchmarks.analysis.report import write_figures
-    from control_benchmarks.experiments.results import read_directory
 
     results = results or suite_folder("states", "cpu")
     written = write_figures(results, out or results / "figures", png=png)
-    found = claims(Study(read_directory(results)))
+    found = written.claims
     if as_json:
         answers = {claim.letter: claim.answer for claim in found}
-        print_json({"page": str(written.page), "note": written.note, "claims": answers})
+        needed = {claim.letter: claim.seeds_needed for claim in found}
+        print_json(
+            {"page": str(written.page), "note": written.note, "claims": answers, "seeds_needed": needed}
+        )
         return
     for claim in found:
-        print(f"({claim.letter}) {claim.text}: {claim.answer}")
+        print(claim.sentence)
     print(f"wrote {written.page} and {len(written.files)} files of figures")
     if written.note:
         print(written.note)

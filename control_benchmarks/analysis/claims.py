@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from control_benchmarks.analysis.comparisons import EQUAL, Comparison, Pair, Part, answer_comparisons
+from control_benchmarks.analysis.power import MOST
 from control_benchmarks.experiments.results import EVALUATION, NOISE, RELAXED_WEIGHTS, Results
 
 Array = NDArray[np.float64]
@@ -41,6 +42,30 @@ class Claim:
     text: str
     answer: str
     parts: tuple[Part, ...]
+
+    @property
+    def seeds_needed(self) -> int | None:
+        """Seeds of each task with which its comparisons would probably decide it; None where it is decided.
+
+        One comparison against the claim is enough to decide it; otherwise all are needed.
+        """
+        if self.answer != "undecided":
+            return None
+        against = [part.seeds_needed for part in self.parts if part.expected == "no"]
+        towards = [part.seeds_needed for part in self.parts if part.expected == "yes"]
+        return min(filter(None, against)) if against else max(filter(None, towards))
+
+    @property
+    def sentence(self) -> str:
+        """The claim with its answer and, where it is undecided, the number of seeds that it needs."""
+        sentence, needed = f"({self.letter}) {self.text}: {self.answer}", self.seeds_needed
+        return sentence if needed is None else f"{sentence}, {seeds_text(needed)}"
+
+
+def seeds_text(needed: int) -> str:
+    """Return a number of seeds that a decision needs in words."""
+    count = f"{MOST:,} or more" if needed >= MOST else f"about {needed:,}"
+    return f"{count} seeds needed"
 
 
 class Study:

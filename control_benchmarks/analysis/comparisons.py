@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, t
 
+from control_benchmarks.analysis.power import seeds_needed
 from rl_core.statistics import Interval, interquartile_mean
 
 Array = NDArray[np.float64]
@@ -86,12 +87,19 @@ class Part:
         95 % interval of this comparison alone, not corrected for the others.
     answer
         ``"yes"``, ``"no"`` or ``"undecided"``.
+    seeds_needed
+        Seeds of each task with which the simultaneous interval would probably decide, if the difference is the measured
+        one (`control_benchmarks.analysis.power`); None where it is decided.
+    expected
+        The answer of that decision, ``"yes"`` or ``"no"``; None where it is decided.
     """
 
     label: str
     interval: Interval
     single: Interval
     answer: str
+    seeds_needed: int | None = None
+    expected: str | None = None
 
 
 def answer_comparisons(
@@ -114,14 +122,21 @@ def answer_comparisons(
     resamples
         Number of draws R.
     """
-    parts = []
-    for comparison in comparisons:
-        interval, single = mean_difference(
-            comparison, errors=(ERROR / count, ERROR), generator=generator, resamples=resamples
-        )
-        answer = (_equal if comparison.equal else _above)(interval)
-        parts.append(Part(comparison.label, interval, single, answer))
-    return tuple(parts)
+    return tuple(_part(comparison, count, generator, resamples) for comparison in comparisons)
+
+
+def _part(comparison: Comparison, count: int, generator: np.random.Generator, resamples: int) -> Part:
+    found = _resample(comparison, generator, resamples)
+    interval, single = (found.interval(error) for error in (ERROR / count, ERROR))
+    answer = (_equal if comparison.equal else _above)(interval)
+    if answer != "undecided":
+        return Part(comparison.label, interval, single, answer)
+    within = EQUAL if comparison.equal else None
+    needed = seeds_needed(
+        found.estimate, found.variance, len(found.seeds), error=ERROR / count, within=within
+    )
+    holds = abs(found.estimate) < EQUAL if comparison.equal else found.estimate > 0
+    return Part(comparison.label, interval, single, answer, needed, "yes" if holds else "no")
 
 
 def mean_difference(
@@ -144,24 +159,43 @@ def mean_difference(
     resamples
         Number of draws R.
     """
-    differences, draws = [], []
+    found = _resample(comparison, generator, resamples)
+    return [found.interval(error) for error in errors]
+
+
+class _Resampled(NamedTuple):
+    """A mean difference, its bootstrap draws [R], the seeds of each task, and the variance times seeds a task."""
+
+    estimate: float
+    draws: Array
+    seeds: Sequence[int]
+    variance: float
+
+    def interval(self, error: float) -> Interval:
+        freedom, fewest = sum(self.seeds) - len(self.seeds), min(self.seeds)
+        factor = np.sqrt(fewest / (fewest - 1)) * t.ppf(error / 2, freedom) / norm.ppf(error / 2)
+        quantiles = np.quantile(self.draws, [error / 2, 1 - error / 2])
+        low, high = self.estimate + factor * (quantiles - self.estimate)
+        return Interval(self.estimate, float(low), float(high), confidence=1 - error)
+
+
+def _resample(comparison: Comparison, generator: np.random.Generator, resamples: int) -> _Resampled:
+    differences: list[float] = []
+    draws: list[Array] = []
+    variance = 0.0
     common = comparison.seeds()
     for task, seeds in common.items():
-        rows = generator.integers(len(seeds), size=(resamples, len(seeds)))
+        count = len(seeds)
+        rows = generator.integers(count, size=(resamples, count))
+        start = len(draws)
         for pair in (pair for pair in comparison.pairs if pair.task == task):
             first, second = (np.array([scores[seed] for seed in seeds]) for scores in pair[1:])
-            differences.append(interquartile_mean(first) - interquartile_mean(second))
+            differences.append(float(interquartile_mean(first) - interquartile_mean(second)))
             draws.append(interquartile_mean(first[rows], axis=1) - interquartile_mean(second[rows], axis=1))
-    estimate, means = float(np.mean(differences)), np.mean(draws, axis=0)
+        # Without the factor n / (n - 1), bootstrap variances of few seeds are too small.
+        variance += count**2 / (count - 1) * float(np.var(np.sum(draws[start:], axis=0)))
     counts = [len(seeds) for seeds in common.values()]
-    return [_interval(estimate, means, counts, error) for error in errors]
-
-
-def _interval(estimate: float, draws: Array, seeds: Sequence[int], error: float) -> Interval:
-    freedom, fewest = sum(seeds) - len(seeds), min(seeds)
-    factor = np.sqrt(fewest / (fewest - 1)) * t.ppf(error / 2, freedom) / norm.ppf(error / 2)
-    low, high = estimate + factor * (np.quantile(draws, [error / 2, 1 - error / 2]) - estimate)
-    return Interval(estimate, float(low), float(high), confidence=1 - error)
+    return _Resampled(float(np.mean(differences)), np.mean(draws, axis=0), counts, variance / len(draws) ** 2)
 
 
 def _above(interval: Interval) -> str:

@@ -114,6 +114,7 @@ def data_of(study: Study, found: Sequence[Claim], name: str) -> list[Row]:
                 "single_low": part.single.low,
                 "single_high": part.single.high,
                 "answer": part.answer,
+                "seeds_needed": part.seeds_needed,
             }
             for claim in found
             for part in claim.parts

@@ -11,7 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from control_benchmarks.analysis.claims import Claim, Study, claims, last_returns, noise_returns, scores
+from control_benchmarks.analysis.claims import (
+    Claim,
+    Study,
+    claims,
+    last_returns,
+    noise_returns,
+    scores,
+    seeds_text,
+)
+from control_benchmarks.analysis.comparisons import Part
 from control_benchmarks.analysis.export import ABOUT, csv_text, split, stamp, write_exports
 from control_benchmarks.analysis.figures import (
     MUTED,
@@ -41,11 +50,12 @@ td,th{border-bottom:1px solid #e8ebef;padding:.3rem .7rem;text-align:left}th{col
 
 @dataclass(frozen=True)
 class Written:
-    """Files of `write_figures`, and a note if PNG files are missing."""
+    """Files of `write_figures`, a note if PNG files are missing, and the claims."""
 
     page: Path
     files: tuple[Path, ...]
     note: str | None
+    claims: tuple[Claim, ...]
 
 
 def draw_all(study: Study, found: Sequence[Claim]) -> dict[str, Any]:
@@ -113,7 +123,7 @@ def write_figures(results: Path, directory: Path, *, png: bool = True) -> Writte
         notes=[
             settings_line(study),
             *_caution(study),
-            *(f"({c.letter}) {c.text}: {c.answer}." for c in found),
+            *(f"{claim.sentence}." for claim in found),
         ],
         tables={
             "Beside published results": published_comparison(study),
@@ -124,7 +134,7 @@ def write_figures(results: Path, directory: Path, *, png: bool = True) -> Writte
     note = write_pngs(directory, list(figures)) if png else None
     drawn_pngs = (directory / f"{name}.png" for name in figures) if png else ()
     files += [path for path in drawn_pngs if path.exists()]
-    return Written(page, tuple(files), note)
+    return Written(page, tuple(files), note, found)
 
 
 def render(
@@ -228,17 +238,18 @@ def _cells(values: Iterable[str]) -> str:
 def _claim_table(found: Sequence[Claim]) -> str:
     rows = []
     for claim in found:
-        parts = "<br>".join(
-            html.escape(
-                f"{part.label}: {part.interval.estimate:.3f} [{part.interval.low:.3f}, {part.interval.high:.3f}]"
-            )
-            for part in claim.parts
-        )
+        parts = "<br>".join(html.escape(_part_text(part)) for part in claim.parts)
         answer = f'<td class="{claim.answer}">{claim.answer}</td>'
         rows.append(
             f"<tr><td>({claim.letter})</td><td>{html.escape(claim.text)}</td>{answer}<td>{parts}</td></tr>"
         )
     return f"<table><tbody>{''.join(rows)}</tbody></table>" if rows else "<p>Nothing yet.</p>"
+
+
+def _part_text(part: Part) -> str:
+    interval = part.interval
+    text = f"{part.label}: {interval.estimate:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+    return text if part.seeds_needed is None else f"{text}, {seeds_text(part.seeds_needed)}"
 
 
 def settings_line(study: Study) -> str:

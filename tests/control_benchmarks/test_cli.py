@@ -76,6 +76,20 @@ def test_figures_of_nothing_is_an_error_of_the_user(tmp_path):
     assert isinstance(found.exception, ControlError)
 
 
+def test_figures_print_claims_with_the_seeds_that_they_need(tmp_path, write_run):
+    for agent in ("relaxed", "exact"):
+        write_run(tmp_path, "reacher_easy", "gravity", agent, 500)
+    arguments = ["figures", "--results", str(tmp_path), "--no-png"]
+    found = json.loads(runner.invoke(app, [*arguments, "--json"]).stdout)
+    assert found["claims"]["b"] == "undecided"
+    assert found["seeds_needed"]["b"] > 6
+    text = runner.invoke(app, arguments).stdout
+    assert (
+        f"(b) On variants relaxed is above exact: undecided, about {found['seeds_needed']['b']:,} seeds"
+        in text
+    )
+
+
 def test_symmetry_measures_variants():
     arguments = ["symmetry", "--task", "pendulum_swingup", "--pairs", "64"]
     (first, *others) = json.loads(runner.invoke(app, [*arguments, "--json"]).stdout)["variants"]
