@@ -74,17 +74,9 @@ def resolve_calendar(calendar: str, dates: pd.DatetimeIndex) -> str | None:
 
 
 def next_session(dates: pd.DatetimeIndex, session: pd.Timestamp, calendar: str) -> date:
-    """Return the session after `session`.
+    """Return the session after one of the prices' sessions: the next of `dates`, or after the last that of a calendar.
 
-    Parameters
-    ----------
-    dates
-        Sessions of the prices, increasing; used where they continue after `session`.
-    session
-        A session of the prices.
-    calendar
-        Exchange calendar that is used after the last of `dates`. Prices with a weekend day among their last sessions
-        trade every day, whatever the calendar.
+    Prices with a weekend day among their last sessions trade every day, whatever the calendar.
     """
     position = int(dates.searchsorted(session, side="right"))
     if position < len(dates):

@@ -14,13 +14,7 @@ _EVERY_DAY = 0.14
 
 
 def periods_per_year(dates: pd.DatetimeIndex) -> int:
-    """Return the number of sessions that make a year: 365, 252, 52, 12, 4 or 1.
-
-    Parameters
-    ----------
-    dates
-        Sessions in order. 252 is the answer for fewer than three.
-    """
+    """Return the number of sessions that make a year: 365, 252 (of fewer than three sessions too), 52, 12, 4 or 1."""
     if len(dates) < 3:
         return 252
     days = np.diff(dates.to_numpy()).astype("timedelta64[h]").astype(float) / 24.0

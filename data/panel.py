@@ -50,25 +50,12 @@ def arrange(
     values: Mapping[str, np.ndarray],
     order: Iterable[str],
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return the dates, and the values of rows in arrays [T, N] with columns in `order`.
+    """Return the dates, and the values of rows in arrays [T, N] with columns in `order`, the symbols in another order.
 
-    Parameters
-    ----------
-    name
-        For messages.
-    days, codes
-        Date of each row, and its symbol as a position in `seen` [rows].
-    seen
-        Symbols of the rows [N].
-    values
-        Field → value of each row [rows].
-    order
-        The same symbols in the order of the columns.
+    `days` and `codes` are the date of each row and its symbol as a position in `seen`; `values` are field → value of
+    each row, all [rows].
 
-    Raises
-    ------
-    DataError
-        If `order` holds other symbols, or a (date, symbol) occurs twice.
+    Raises `DataError` if `order` holds other symbols, or a (date, symbol) occurs twice.
     """
     wanted = list(order)
     if sorted(wanted) != sorted(seen):

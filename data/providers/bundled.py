@@ -104,25 +104,10 @@ def bundled_manifest(name: str, home: Path | None = None) -> dict[str, Any]:
     """Return the manifest of a bundled dataset, with all findings and missing sessions.
 
     Loading and checking takes seconds, so the manifest is stored in ``<home>/cache/`` and read from there until an
-    installed package or the kinds of findings change.
+    installed package or the kinds of findings change. It has the members of a snapshot's manifest; ``findings`` (rows
+    of `Report.to_frame`); ``gaps`` and ``symbol_dates`` (rows of `missing_sessions` and `symbol_dates`).
 
-    Parameters
-    ----------
-    name
-        A bundled dataset.
-    home
-        State directory; `home_directory()` by default.
-
-    Returns
-    -------
-    dict
-        The members of a snapshot's manifest; ``findings`` (rows of `Report.to_frame`); ``gaps`` and ``symbol_dates``
-        (rows of `missing_sessions` and `symbol_dates`).
-
-    Raises
-    ------
-    DataError
-        If there is no dataset of this name.
+    Raises `DataError` if there is no dataset of this name.
     """
     file = (home if home is not None else home_directory()) / "cache" / f"{name}.json"
     sources = {**package_versions(_SOURCES), "findings": ", ".join((*ERRORS, *WARNINGS)), "format": _FORMAT}

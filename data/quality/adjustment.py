@@ -94,22 +94,10 @@ def check_adjustments(table: RawTable) -> Iterator[Finding]:
 
 @dataclass(frozen=True)
 class _Events:
-    """Splits and dividends at the closes of symbols, ordered by symbol and time.
+    """Splits and dividends at the closes of symbols, ordered by symbol and time; `reading` is one of `CLOSES`.
 
-    Attributes
-    ----------
-    rows, codes
-        Row and symbol of each close.
-    closes
-        The closes.
-    moves
-        Log return from the close before, 0 at the first of a symbol.
-    splits
-        New shares per old share since the close before.
-    dividends
-        Dividends since the close before, relative to it.
-    reading
-        Of the closes, see `CLOSES`.
+    `moves` are log returns from the close before, 0 at the first of a symbol; `splits` are new shares per old share and
+    `dividends` the dividends since the close before, relative to it.
     """
 
     rows: np.ndarray

@@ -19,17 +19,7 @@ _MOST_STEPS = 12
 
 
 class Refusal(DataError):
-    """A refusal that options of the command line can mend.
-
-    Parameters
-    ----------
-    message
-        The reason.
-    questions
-        Steps that only the user can decide.
-    repairs
-        Steps that repair or accept what is wrong.
-    """
+    """A refusal that options can mend: by `questions` that only the user can decide, and by `repairs`."""
 
     def __init__(self, message: str, questions: Sequence[Step] = (), repairs: Sequence[Step] = ()) -> None:
         super().__init__(message)
@@ -42,14 +32,7 @@ def advised(
 ) -> DataError:
     """Return the error of a refused import with every set of options that lets it pass.
 
-    Parameters
-    ----------
-    refusal
-        The refusal.
-    attempt
-        Tries the import with further options, without writing anything.
-    verb
-        The command to add the options to, as a verb.
+    `attempt` tries the import with further options, without writing anything; `verb` is the command to add them to.
     """
     ways = list(dict.fromkeys(_ways(refusal, attempt, ())))
     if not ways:

@@ -29,15 +29,7 @@ _BAR = ["symbol", "date", "time", "offset"]
 
 
 def duplicates(frame: pd.DataFrame, keep: Literal["first", "last"] = "first") -> np.ndarray:
-    """Return True at the rows of a raw table that repeat another row's symbol, date and time [rows].
-
-    Parameters
-    ----------
-    frame
-        Frame of a raw table.
-    keep
-        ``first`` or ``last`` row that is not marked.
-    """
+    """Return True at the rows of a raw table that repeat another row's symbol, date and time, but for one [rows]."""
     twice = frame[frame["date"].notna() & frame.duplicated(["symbol", "date"], keep=False)]
     marked = np.zeros(len(frame), dtype=bool)
     if twice.empty:

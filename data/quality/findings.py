@@ -80,20 +80,9 @@ REPAIRS_BY_KIND: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding.
+    """One finding, of a kind of `ERRORS` or `WARNINGS`, with its symbol, date (ISO) and place in a file, where known.
 
-    Attributes
-    ----------
-    kind
-        A key of `ERRORS` or `WARNINGS`.
-    message
-        What is wrong, with the value.
-    symbol, date
-        Symbol and date (ISO), where the finding has one.
-    place
-        File and line or row, for prices that come from a file.
-    advice
-        Options of which the user has to choose one, where no repair in `REPAIRS_BY_KIND` settles it.
+    `advice` are options of which the user has to choose one, where no repair in `REPAIRS_BY_KIND` settles it.
     """
 
     kind: str
@@ -116,18 +105,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """All findings, in the order of the checks.
+    """All findings, in the order of the checks, and notes: facts about the prices that are no findings.
 
-    Attributes
-    ----------
-    findings
-        The findings.
-    calendar
-        The exchange calendar that sessions were checked against (a code of exchange_calendars), or None.
-    allowed
-        Kinds of findings that the user accepts.
-    notes
-        Facts about the prices that are no findings.
+    `calendar` is the code of the exchange that sessions were checked against, or None; `allowed` are kinds of findings
+    that the user accepts.
     """
 
     findings: tuple[Finding, ...]
@@ -174,15 +155,7 @@ class Report:
         return pd.DataFrame(self.rows(), columns=["kind", "severity", "place", "symbol", "date", "message"])
 
     def refusal(self, name: str, *, strict: bool = False) -> Refusal | None:
-        """Return the refusal of an import with the first finding of each kind that stops it, or None.
-
-        Parameters
-        ----------
-        name
-            Name of the prices.
-        strict
-            Warnings stop the import too.
-        """
+        """Return the refusal of an import with the first finding of each kind that stops it (strict: warnings too)."""
         stopping = [
             item for item in self.findings if (strict or item.is_error) and item.kind not in self.allowed
         ]

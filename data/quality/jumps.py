@@ -34,17 +34,7 @@ STALE_SESSIONS = 10
 
 @dataclass(frozen=True)
 class Jump:
-    """A jump between two closes.
-
-    Attributes
-    ----------
-    row
-        Row of the table with the close after the jump.
-    before, after
-        The closes.
-    ratio
-        New shares per old share if it looks like a split, else None.
-    """
+    """A jump between two closes, at the row of the second; `ratio` is new shares per old share if it may be a split."""
 
     row: int
     before: float
@@ -67,11 +57,6 @@ class Jumps:
 
     A jump is eight times the volatility of the symbol's last 63 days, estimated from the median of their moves.
     Adjusted closes are examined for symbols that have them, closes for the others.
-
-    Parameters
-    ----------
-    table
-        The table.
     """
 
     def __init__(self, table: RawTable) -> None:

@@ -28,16 +28,9 @@ _JUMP_NOTES = {
 class CheckOptions:
     """Options of checks and repairs.
 
-    Attributes
-    ----------
-    calendar
-        A code of exchange_calendars, ``auto`` for the best match, ``none`` for no check of sessions.
-    repair
-        Repairs to make; see `data.quality.repairs.REPAIRS`.
-    allow
-        Kinds of findings to accept; see `data.quality.findings.ALLOWABLE`.
-    strict
-        Refuse prices with warnings too.
+    `calendar` is a code of exchange_calendars, ``auto`` for the best match or ``none`` for no check of sessions;
+    `repair` names some of `data.quality.repairs.REPAIRS`, `allow` kinds of `data.quality.findings.ALLOWABLE`; `strict`
+    refuses warnings too.
     """
 
     calendar: str = "auto"
@@ -57,19 +50,7 @@ class CheckOptions:
 
 @dataclass(frozen=True)
 class ImportResult:
-    """Result of an import.
-
-    Attributes
-    ----------
-    prices
-        The panel.
-    report
-        The findings, after repairs.
-    repairs
-        Requested repairs and their changes; see `data.quality.repairs.apply_repairs`.
-    source
-        Name of the provider and its options, for the manifest.
-    """
+    """Prices of an import, the findings after repairs, the repairs with their changes, and the provider's options."""
 
     prices: Prices
     report: Report

@@ -23,15 +23,7 @@ Result = tuple[RawTable, list[str]]
 
 @dataclass(frozen=True)
 class Repair:
-    """A repair.
-
-    Attributes
-    ----------
-    effect
-        Description for people.
-    function
-        Maps (table, calendar) to the repaired table and one line per change.
-    """
+    """A repair: its effect in words, and a function from (table, calendar) to the repaired table and its changes."""
 
     effect: str
     function: Callable[[RawTable, str], Result]
@@ -42,17 +34,9 @@ def apply_repairs(
 ) -> tuple[RawTable, list[dict[str, Any]]]:
     """Apply repairs in the order of `REPAIRS`, whatever the order of `names`.
 
-    Returns
-    -------
-    table
-        The repaired table.
-    records
-        ``{"repair", "count", "changes"}`` of each repair that was asked for, for the manifest.
+    Returns the repaired table, and ``{"repair", "count", "changes"}`` of each repair for the manifest.
 
-    Raises
-    ------
-    DataError
-        If a name is not one of `REPAIRS`.
+    Raises `DataError` if a name is not one of `REPAIRS`.
     """
     wanted = set(check_choices(names, REPAIRS, "--repair"))
     records: list[dict[str, Any]] = []

@@ -110,15 +110,7 @@ def import_payload(snapshot: Snapshot, result: ImportResult) -> dict[str, Any]:
 
 
 def import_lines(snapshot: Snapshot, result: ImportResult, *, everything: bool) -> Iterator[str]:
-    """Yield the lines of the result of an import or fetch.
-
-    Parameters
-    ----------
-    snapshot, result
-        The result.
-    everything
-        List every finding, however many.
-    """
+    """Yield the lines of the result of an import or fetch, with every finding if asked for."""
     prices = result.prices
     file = snapshot.path / "findings.csv" if snapshot.written else None
     yield from report_lines(result.report, everything=everything, file=file)
@@ -151,17 +143,7 @@ def report_payload(name: str, report: Report) -> dict[str, Any]:
 
 
 def report_lines(report: Report, *, everything: bool, file: Path | None = None) -> Iterator[str]:
-    """Yield the lines of a report.
-
-    Parameters
-    ----------
-    report
-        The report.
-    everything
-        List every finding, however many.
-    file
-        File that has all findings, if there is one.
-    """
+    """Yield the lines of a report, with every finding if asked for; `file` has all of them, if there is one."""
     meanings = {**ERRORS, **WARNINGS}
     yield f"calendar {report.calendar or 'none'}; found: {_counts_text(report.counts())}"
     for kind, count in report.counts().items():

@@ -72,18 +72,10 @@ _PAIR_SEPARATORS = ("|", "_", " ", ":", ".")
 
 @dataclass(frozen=True)
 class Layout:
-    """Roles of the columns of a table.
+    """Roles of the columns of a table, and the columns without one.
 
-    Attributes
-    ----------
-    roles
-        Role → column, of a long table, or of one for a single symbol, which has no symbol column.
-    wide
-        (symbol, field) → column, of a wide table; empty for a long one.
-    ignored
-        Columns without a role.
-    adjusted
-        The closes are adjusted ones, by the name of their column.
+    `roles` are role → column of a long table (of a single symbol without a symbol column), `wide` (symbol, field) →
+    column of a wide one. `adjusted`: the closes are adjusted ones, by the name of their column.
     """
 
     roles: Mapping[str, str]
@@ -125,26 +117,12 @@ def detect_layout(
     layout: str = "auto",
     are_fields: Callable[[Mapping[str, str]], bool] = lambda _: True,
 ) -> Layout:
-    """Return the roles of the columns of a table.
+    """Return the roles of the columns of a ``long`` or ``wide`` table; `mapping` has those that the user names.
 
-    Parameters
-    ----------
-    columns
-        Names as in the file.
-    place
-        The file, for messages.
-    mapping
-        Role → column where the user names them.
-    layout
-        ``long``, ``wide``, or ``auto``.
-    are_fields
-        Called with field → column; False if the numbers cannot be open, high, low and close of one symbol. Tickers
-        such as LOW, OPEN, C and V are told from fields by it.
+    `are_fields` is called with field → column and returns False if the numbers cannot be open, high, low and close of
+    one symbol: it tells tickers such as LOW, OPEN, C and V from fields.
 
-    Raises
-    ------
-    DataError
-        If a mapped column does not exist, two columns have one role, or there is no date or no price.
+    Raises `DataError` if a mapped column does not exist, two columns have one role, or there is no date or no price.
     """
     roles = _mapped(columns, place, mapping or {})
     for role in ("date", *(ROLES if layout != "wide" else ())):

@@ -39,19 +39,9 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_text(content: bytes, name: str, skip_rows: int | None = None) -> SourceTable:
-    """Turn the bytes of a CSV file into columns of strings.
+    """Turn the bytes of a CSV file into columns of strings; the header is searched for, unless rows are skipped.
 
-    Parameters
-    ----------
-    content, name
-        Bytes and name of the file.
-    skip_rows
-        Lines above the header; by default the header is searched for.
-
-    Raises
-    ------
-    DataError
-        If it is no CSV file with a header.
+    Raises `DataError` if it is no CSV file with a header.
     """
     text = _decode(content, name)
     head = text[:65_536].splitlines()

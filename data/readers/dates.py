@@ -48,18 +48,9 @@ class DateProblem(NamedTuple):
 
 @dataclass(frozen=True)
 class ParsedDates:
-    """Dates of a column.
+    """Dates of a column (datetime64[ns] by the wall clock, NaT where unreadable), and faults of the column as a whole.
 
-    Attributes
-    ----------
-    dates
-        datetime64[ns] by the wall clock of each stamp, NaT where unreadable [rows].
-    offsets
-        Minutes east of UTC, NaN where a stamp has no zone [rows].
-    times
-        Minutes after midnight, NaN where a stamp has no time [rows].
-    problems
-        Faults of the column as a whole.
+    `offsets` are minutes east of UTC, `times` minutes after midnight; NaN where a stamp has none. All are [rows].
     """
 
     dates: np.ndarray
@@ -83,15 +74,7 @@ def check_zone(zone: str | None) -> None:
 
 
 def parse_dates(column: pd.Series, date_format: str | None = None) -> ParsedDates:
-    """Return the dates of a column of texts or time stamps.
-
-    Parameters
-    ----------
-    column
-        Text, or datetime64 with or without zone [rows].
-    date_format
-        A strptime format of the texts.
-    """
+    """Return the dates of a column of texts (in a strptime format, if given) or of datetime64, with or without zone."""
     if isinstance(column.dtype, pd.DatetimeTZDtype) or pd.api.types.is_datetime64_any_dtype(column.dtype):
         return _of_stamps(column)
     texts = column.astype("str").str.strip()

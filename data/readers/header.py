@@ -42,21 +42,9 @@ def names_date(cells: Cells) -> bool:
 
 
 def column_names(rows: Sequence[Cells], line: int, place: str) -> tuple[list[str], int]:
-    """Return the names of the columns, and the number of rows of the header.
+    """Return the names of the columns, and the number of rows of the header, of its cells and the two rows below it.
 
-    Parameters
-    ----------
-    rows
-        Cells of the header and of the two rows below it.
-    line
-        Line of the header, for messages.
-    place
-        The file, for messages.
-
-    Raises
-    ------
-    DataError
-        If the row has values, or two columns have one name.
+    Raises `DataError` if the row has values, or two columns have one name; the message names place and line.
     """
     first = [cell.strip() for cell in rows[0]]
     if _has_date(first):

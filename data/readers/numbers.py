@@ -29,14 +29,9 @@ _GROUPS = "[\u00a0\u202f '\u2019]"
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """Format of the numbers of a file.
+    """Format of the numbers of a file: the decimal mark, ``.`` or ``,``; the other one separates thousands.
 
-    Attributes
-    ----------
-    decimal
-        Decimal mark, ``.`` or ``,``; the other one separates thousands.
-    example
-        A text that may be read in two ways, if nothing in the file decides between them.
+    `example` is a text that may be read in two ways, if nothing in the file decides between them.
     """
 
     decimal: str = "."
@@ -50,16 +45,9 @@ class NumberFormat:
 
 @dataclass(frozen=True)
 class ParsedNumbers:
-    """Numbers of a column.
+    """Numbers of a column: float64, NaN where empty or unreadable [rows], and row → currency sign or code, if any.
 
-    Attributes
-    ----------
-    values
-        float64, NaN where empty or unreadable [rows].
-    unreadable
-        True where a text is neither a number nor a usual sign for an empty cell [rows].
-    currencies
-        Row → currency sign or code, where a text has one.
+    `unreadable` is True where a text is neither a number nor a usual sign for an empty cell [rows].
     """
 
     values: np.ndarray
@@ -72,14 +60,7 @@ def find_format(columns: Sequence[pd.Series], delimiter: str) -> NumberFormat:
 
     A mark decides where it is followed by other than three digits, occurs twice in a number, stands beside the other
     mark, or follows a zero. Where only texts such as ``1,005`` are left, the reading decides whose numbers move less
-    from row to row.
-
-    Parameters
-    ----------
-    columns
-        Columns of numbers, as text or numbers.
-    delimiter
-        Separator of the columns of the file.
+    from row to row. The separator of the file's columns counts, too.
     """
     texts = [_arrow(column) for column in columns if not pd.api.types.is_numeric_dtype(column.dtype)]
     commas = [text for text in texts if _any(text, ",", regex=False)]
@@ -106,16 +87,9 @@ def find_format(columns: Sequence[pd.Series], delimiter: str) -> NumberFormat:
 
 
 def parse_numbers(column: pd.Series, form: NumberFormat | None = None) -> ParsedNumbers:
-    """Return the numbers of a column.
+    """Return the numbers of a column of text or numbers [rows]; the format has a decimal point by default.
 
     Thousands separators, currency signs and codes, ``1.2M`` and the usual signs for an empty cell are understood.
-
-    Parameters
-    ----------
-    column
-        Text or numbers [rows].
-    form
-        Format of the texts; by default a decimal point.
     """
     if pd.api.types.is_numeric_dtype(column.dtype):
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)

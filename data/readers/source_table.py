@@ -12,22 +12,10 @@ from data.quality.findings import Finding
 
 @dataclass(frozen=True)
 class SourceTable:
-    """The rows of a file: strings of a CSV file, cells of a workbook, values of a Parquet file.
+    """The rows of a file: strings of a CSV file (with its delimiter), cells of a workbook, values of a Parquet file.
 
-    Attributes
-    ----------
-    frame
-        Columns as named in the file [rows].
-    lines
-        Line or row of the file on which each row stands, from 1 on [rows].
-    word
-        Unit of these places: ``line`` or ``row``.
-    findings
-        Rows with too few or too many columns; they are not in the frame.
-    delimiter
-        Separator of the columns of a CSV file.
-    skipped
-        Lines above the header.
+    `lines` are the lines (or rows, see `word`) of the file on which each row stands, from 1 on [rows]; `skipped` counts
+    those above the header. `findings` are of rows with too few or too many columns, which are not in the frame.
     """
 
     frame: pd.DataFrame

@@ -43,19 +43,9 @@ def read_workbook(
 ) -> SourceTable:
     """Return a sheet of a workbook: dates and numbers as such, columns of several kinds as text.
 
-    Parameters
-    ----------
-    content, name
-        Bytes and name of the file.
-    sheet
-        Name of the sheet; by default the only one with a table.
-    skip_rows
-        Rows above the header; by default the header is searched for.
+    By default the sheet is the only one with a table, and the header is searched for.
 
-    Raises
-    ------
-    DataError
-        If the workbook is damaged, or it is not clear which sheet is meant.
+    Raises `DataError` if the workbook is damaged, or it is not clear which sheet is meant.
     """
     try:
         cells = pd.read_excel(

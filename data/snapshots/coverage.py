@@ -13,20 +13,10 @@ EVERY = "*"
 
 
 def missing_sessions(prices: Prices, calendar: str | None) -> pd.DataFrame:
-    """Return the sessions without a close, one row each, ordered by date.
+    """Return the sessions without a close, one row each with columns ``date`` and ``symbol``, ordered by date.
 
-    Parameters
-    ----------
-    prices
-        A panel.
-    calendar
-        Exchange whose sessions count, see `data.quality.findings.Report.calendar`; None for the dates of the panel.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``date`` and ``symbol``: sessions between the first and the last row of a symbol on which it has none,
-        and, with symbol ``*``, sessions of the exchange on which no symbol has one.
+    They lie between the first and the last row of a symbol; sessions of the calendar (None: the dates of the panel) on
+    which no symbol has a close have the symbol ``*``.
     """
     there = np.isfinite(prices.close.to_numpy())
     begun = np.logical_or.accumulate(there)

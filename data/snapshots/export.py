@@ -12,19 +12,10 @@ SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 
 def export_prices(prices: Prices, path: Path) -> int:
-    """Write prices in long form (date, symbol, fields) and return the number of rows.
+    """Write prices in long form (date, symbol, fields) to one of `SUFFIXES` and return the number of rows.
 
-    Parameters
-    ----------
-    prices
-        The prices.
-    path
-        Ends with ``.csv``, ``.csv.gz`` or ``.parquet``; an existing file is replaced atomically.
-
-    Raises
-    ------
-    DataError
-        If the file has another ending, its folder does not exist, or it cannot be written.
+    Raises `DataError` if the file has another ending, its folder does not exist, or it cannot be written; an existing
+    file is replaced atomically.
     """
     if not path.name.endswith(SUFFIXES):
         raise DataError(f"{path}: the name must end with {', '.join(SUFFIXES)}")
