@@ -54,7 +54,7 @@ class SACConfig:
     width: int = 256
     """Hidden width of actor and critics."""
     depth: int = 2
-    """Hidden layers."""
+    """Hidden layers, or residual blocks."""
     banks: int = 4
     """Filter banks of a relaxed layer, at most as many as the group has elements (times rows, where there are any): as
     many can represent any layer. On the planted market's eight assets four learn a broken symmetry in fewer updates
@@ -77,6 +77,10 @@ class SACConfig:
     they commute with it (`rl_core.experience.normalization`)."""
     layer_norm: bool = False
     """Normalise hidden layers."""
+    residual: bool = False
+    """On vectors, and behind the encoder of images: residual blocks x + W₂ f(W₁ LayerNorm(x)) instead of plain hidden
+    layers, as in SimBa (Lee et al. 2025) with inner layers as wide as outer ones. ``depth`` blocks follow the first
+    layer; a LayerNorm comes before the output, so that ``layer_norm`` has no effect."""
     activation: Literal["relu", "silu"] = "relu"
     """Of hidden layers; a smooth one finds the best action of smooth tasks from far fewer updates."""
     initial_gain: float = 1.0 / 3.0

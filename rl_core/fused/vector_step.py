@@ -28,14 +28,14 @@ __all__ = ["VectorStep", "supports_vectors"]
 
 
 def supports_vectors(network: Network) -> bool:
-    """Return whether `VectorStep` can derive this network: on vectors, with one value of all rows.
+    """Return whether `VectorStep` can derive this network: on vectors, without residual blocks or values of rows.
 
     Network and layers are recognised by their exact types: a subclass may compute something else.
     """
     if type(network) not in (VectorNetwork, FourierNetwork) or not supports_layers(network):
         return False
     assert isinstance(network, VectorNetwork)
-    return network.activation in ACTIVATIONS and not network.row_values
+    return network.activation in ACTIVATIONS and not (network.residual or network.row_values)
 
 
 class VectorStep:

@@ -54,6 +54,8 @@ class Shape:
         Which layers of a relaxed network are relaxed; the others are exact.
     row_values : bool
         With rows: whether a critic returns a value of each row.
+    residual : bool
+        On vectors and behind encoders: residual blocks, ``depth`` of them, instead of plain hidden layers.
     """
 
     width: int = 256
@@ -66,6 +68,7 @@ class Shape:
     gain: float = HE_GAIN
     relax_layers: str = "all"
     row_values: bool = False
+    residual: bool = False
 
     def __post_init__(self) -> None:
         for name in ("width", "depth", "banks", "heads"):
@@ -94,7 +97,13 @@ class Shape:
             config.initial_gain,
             config.relax_layers,
             config.row_values,
+            config.residual,
         )
+
+    @property
+    def hidden_layers(self) -> int:
+        """Linear layers between hidden features; a residual block has two."""
+        return 2 * self.depth if self.residual else self.depth - 1
 
     def relaxes(self, place: str) -> bool:
         """Return whether the layers at this place of a relaxed network are relaxed."""

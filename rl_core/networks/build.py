@@ -130,5 +130,7 @@ def _build(
     if symmetry.plane is not None:
         return ImageNetwork(kind, symmetry, encoder or EncoderShape(), shape, ensemble, generators)
     if symmetry.rows is not None and kind != "dense":
+        if shape.residual:
+            raise ConfigError("residual: networks on rows have no residual blocks; set residual = false")
         return SetNetwork(kind, symmetry, shape, ensemble, generators)
     return vector_network(kind, symmetry, shape, ensemble, generators)

@@ -23,7 +23,10 @@ __all__ = ["FourierNetwork", "VectorNetwork", "vector_network"]
 
 
 class VectorNetwork(Network):
-    """Linear layers with rectifiers between them; every kind reduces to weights [K, in, out].
+    """Linear layers with activations between them; every kind reduces to weights [K, in, out].
+
+    With `Shape.residual`, blocks x + W₂ f(W₁ LayerNorm(x)) between the first layer and a LayerNorm before the head
+    (SimBa, Lee et al. 2025).
 
     Parameters
     ----------
@@ -47,21 +50,37 @@ class VectorNetwork(Network):
         self.input_size, self.output_size = end_sizes(symmetry, ensemble)
         if shape.row_values and ensemble is not None and symmetry.rows is not None:
             self.row_values, self.output_size = True, symmetry.rows
+        self.depth, self.residual = shape.depth, shape.residual
         self.norm, self.activation = shape.layer_norm, shape.activation
         # Rectifying in place saves a pass over memory.
         self.activate = torch.relu_ if self.activation == "relu" else ACTIVATIONS[self.activation]
-        hidden = self._dense(shape, generators) if kind == "dense" else self._group(kind, shape, generators)
-        for i, layer in enumerate(hidden):
-            name = "head" if i == len(hidden) - 1 else "lifting" if i == 0 else f"hidden{i}"
-            self.layers[name] = layer
-            if self.norm and name != "head":
-                order = 1 if kind == "dense" else symmetry.group.order
-                group = cyclic(1) if kind == "dense" else symmetry.group
-                fields = layer.output_size // order
-                self.layers[f"norm{i}"] = LayerNorm(group, fields, generators=generators)
+        self._norm_size = (cyclic(1), shape.width)
+        if kind != "dense":
+            self._norm_size = (symmetry.group, shape.fields(symmetry.group.order))
+        linear = self._dense(shape, generators) if kind == "dense" else self._group(kind, shape, generators)
+        self._arrange(linear, generators)
+
+    def _arrange(self, linear: Sequence[GroupLinear], generators: Sequence[Generator]) -> None:
+        """Name the layers in the order of the computation, with LayerNorm between."""
+        self.layers["lifting"], *hidden, head = linear
+        if self.residual:
+            for i, (inner, outer) in enumerate(zip(hidden[::2], hidden[1::2], strict=True), start=1):
+                self._add_norm(f"norm{i}", generators)
+                self.layers[f"hidden{i}"], self.layers[f"residual{i}"] = inner, outer
+            self._add_norm("norm", generators)
+        else:
+            for i in range(self.depth):
+                if i > 0:
+                    self.layers[f"hidden{i}"] = hidden[i - 1]
+                if self.norm:
+                    self._add_norm(f"norm{i}", generators)
+        self.layers["head"] = head
+
+    def _add_norm(self, name: str, generators: Sequence[Generator]) -> None:
+        self.layers[name] = LayerNorm(*self._norm_size, generators=generators)
 
     def _dense(self, shape: Shape, generators: Sequence[Generator]) -> list[GroupLinear]:
-        sizes = [self.input_size, *[shape.width] * shape.depth]
+        sizes = [self.input_size, *[shape.width] * (1 + shape.hidden_layers)]
         layers: list[GroupLinear] = [
             DenseLinear(a, b, gain=shape.gain, generators=generators) for a, b in pairwise(sizes)
         ]
@@ -74,7 +93,7 @@ class VectorNetwork(Network):
         source, target = end_representations(symmetry, self.ensemble)
         layers: list[GroupLinear] = [
             Lifting(source, fields, gain=shape.gain, **options["first"]),
-            *(self._hidden(fields, gain=shape.gain, **options["inner"]) for _ in range(shape.depth - 1)),
+            *(self._hidden(fields, gain=shape.gain, **options["inner"]) for _ in range(shape.hidden_layers)),
             Head(target, fields, **options["last"]),
         ]
         if kind == "rpp":
@@ -86,14 +105,35 @@ class VectorNetwork(Network):
 
     def apply(self, expanded: Sequence[Tensor], x: Packed) -> Tensor:  # type: ignore[override]
         """The output for effective weights, two tensors a layer (LayerNorm's scale and shift among them)."""
-        y = self._entry(x)
-        last = len(expanded) - 2
-        for i in range(0, last, 4 if self.norm else 2):
-            y = torch.baddbmm(expanded[i + 1], y, expanded[i])
-            if self.norm:
-                y = normalised(y, *expanded[i + 2 : i + 4])
-            y = self.activate(y)
+        y = self._body(expanded[:-2], self._entry(x))
         return self._exit(torch.baddbmm(expanded[-1], y, expanded[-2]))
+
+    def _body(self, expanded: Sequence[Tensor], y: Tensor) -> Tensor:
+        """The head's input, from that of the first layer [K, ·, in]."""
+        pairs = list(zip(expanded[::2], expanded[1::2], strict=True))
+        weight, bias = pairs.pop(0)
+        y = torch.baddbmm(bias, y, weight)
+        if self.residual:
+            *blocks, last = pairs
+            for norm, inner, outer in zip(blocks[::3], blocks[1::3], blocks[2::3], strict=True):
+                h = self.activate(self._linear(self._normalise(y, *norm), *inner))
+                y = y + self._linear(h, *outer)
+            return self._normalise(y, *last)
+        for i in range(self.depth):
+            if i > 0:
+                y = self._linear(y, *pairs.pop(0))
+            if self.norm:
+                y = self._normalise(y, *pairs.pop(0))
+            y = self.activate(y)
+        return y
+
+    def _linear(self, y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """The output of a layer between hidden features."""
+        return torch.baddbmm(bias, y, weight)
+
+    def _normalise(self, y: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """LayerNorm over all features of a sample."""
+        return torch.addcmul(shift, torch.nn.functional.layer_norm(y, y.shape[-1:]), scale)
 
     def _check(self, x: Packed) -> Tensor:
         """The input as [S, B, in], rows flattened."""
@@ -156,17 +196,15 @@ class FourierNetwork(VectorNetwork):
         seeds, batch, size = entry.shape
         y = act(self.lifting.action.to(entry), entry[:, None, None])
         y = y.expand(seeds, self.ensemble or 1, -1, -1, -1).reshape(self.copies, -1, size)
-        transform = self.transform.to(y)
-        for i in range(0, len(expanded) - 2, 4 if self.norm else 2):
-            weight, bias = expanded[i : i + 2]
-            y = torch.baddbmm(bias, y, weight) if i == 0 else apply_blocks(transform, weight, bias, y)
-            if self.norm:
-                y = self._normalised(y, *expanded[i + 2 : i + 4])
-            y = self.activate(y)
+        y = self._body(expanded[:-2], y)
         y = torch.bmm(y, expanded[-2]).view(self.copies, -1, batch, self.output_size)
         return self._exit(act(self.head.action.to(y), y).sum(dim=1) + expanded[-1])
 
-    def _normalised(self, y: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    def _linear(self, y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """The output of a Fourier layer, y being [K, n·B, F]."""
+        return apply_blocks(self.transform.to(y), weight, bias, y)
+
+    def _normalise(self, y: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """LayerNorm over all features of a sample, which lie apart for each group element; y is [K, n·B, F]."""
         apart = y.view(self.copies, len(self.transform), -1, y.shape[2]).transpose(1, 2)
         normal = torch.nn.functional.layer_norm(apart, apart.shape[2:])
@@ -194,11 +232,6 @@ class FourierNetwork(VectorNetwork):
         return layer.transform
 
 
-def normalised(y: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """LayerNorm of y [K, B, G·F] with scale and shift [K, 1, G·F]."""
-    return torch.addcmul(shift, torch.nn.functional.layer_norm(y, y.shape[-1:]), scale)
-
-
 def act(action: Tensor, x: Tensor) -> Tensor:
     """xᵀρ(g) for all g and rows x [..., G or 1, B, d]; a diagonal ρ comes as signs [G, d, 1] or [G, 1, d]."""
     if action.shape[1] == 1 or action.shape[2] == 1:
@@ -211,7 +244,7 @@ def vector_network(
 ) -> Network:
     """A network on vectors; exact ones in the Fourier form where the group has real characters."""
     fourier = symmetry.group.order > 1 and symmetry.group.characters is not None
-    if kind == "exact" and fourier and shape.depth > 1:
+    if kind == "exact" and fourier and shape.hidden_layers > 0:
         return FourierNetwork(kind, symmetry, shape, ensemble, generators)
     return VectorNetwork(kind, symmetry, shape, ensemble, generators)
 

@@ -365,6 +365,18 @@ def test_an_agent_with_steerable_convolutions_learns_and_is_saved(kind: str, tmp
     assert torch.equal(same.act(observation, deterministic=True), agent.act(observation, deterministic=True))
 
 
+@pytest.mark.parametrize("kind", ["dense", "exact", "relaxed"])
+def test_an_agent_with_residual_blocks_is_saved(kind: str, tmp_path: Path) -> None:
+    agent = make(kind, residual=True)
+    for step in range(3):
+        agent.update(batch((3,), step))
+    if kind == "exact":
+        assert max(agent.actor.check_equivariance(), agent.critic.check_equivariance()) < 1e-5
+    agent.save(tmp_path)
+    x = batch((3,), 3).observation
+    assert torch.equal(SAC.load(tmp_path).act(x, deterministic=True), agent.act(x, deterministic=True))
+
+
 def test_predict_returns_the_deterministic_action_of_a_seed_as_an_array() -> None:
     agent = make("relaxed", seeds=(3, 8), actor_average=0.9)
     agent.update(batch((3, 8), 0))

@@ -123,9 +123,19 @@ def test_wrong_use_is_one_line(tmp_path: Path) -> None:
         load_agent(tmp_path)
 
 
-def test_point_is_learned() -> None:
+@pytest.mark.parametrize(
+    "settings", [{}, *({"agent": kind, "residual": True} for kind in ("dense", "relaxed"))]
+)
+def test_point_is_learned(settings: dict[str, object]) -> None:
     config = SMALL.replace(
-        width=16, batch_size=64, capacity=2000, actor_lr=3e-3, critic_lr=3e-3, alpha_lr=3e-3, gamma=0.9
+        width=16,
+        batch_size=64,
+        capacity=2000,
+        actor_lr=3e-3,
+        critic_lr=3e-3,
+        alpha_lr=3e-3,
+        gamma=0.9,
+        **settings,
     )
     agent = train(Point((0, 1), n_envs=4), config, seeds=(0, 1), steps=600).agent
     x = torch.linspace(-1, 1, 21)[:, None].expand(2, -1, -1)

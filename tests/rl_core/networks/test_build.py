@@ -89,6 +89,18 @@ def test_options_keep_equivariance(name: str, options: dict[str, object]) -> Non
             assert network.expand()
 
 
+@pytest.mark.parametrize("name", ["flip", "klein", "square", "pixels"])
+@pytest.mark.parametrize("kind", ["exact", "relaxed", "rpp"])
+def test_residual_blocks_keep_equivariance(kind: str, name: str) -> None:
+    for network in build(kind, name, generators(2), residual=True):
+        loose = {id(p) for p in network.relaxed_parameters()}
+        for parameter_name, p in network.named_parameters():
+            if id(p) not in loose and "free" not in parameter_name:
+                p.data += 0.1 * torch.randn_like(p)
+        assert network.check_equivariance() < (0.1 if kind == "rpp" else 5e-6)
+        assert bool(loose) == (kind == "relaxed")
+
+
 @pytest.mark.parametrize("name", ["flip", "klein", "square", "rows"])
 def test_exact_stays_and_relaxed_breaks(name: str) -> None:
     for kind in ("exact", "relaxed"):
@@ -122,15 +134,19 @@ def test_gradients_reach_every_parameter() -> None:
                     assert a.grad is not None
 
 
-@pytest.mark.parametrize("layer_norm", [False, True])
-def test_exact_uses_the_fourier_form_and_it_is_the_plain_one(layer_norm: bool) -> None:
-    for network in build("exact", "klein", generators(2), layer_norm=layer_norm):
+@pytest.mark.parametrize(
+    "options", [{}, {"layer_norm": True}, {"residual": True}, {"residual": True, "depth": 1}]
+)
+def test_exact_uses_the_fourier_form_and_it_is_the_plain_one(options: dict[str, object]) -> None:
+    for network in build("exact", "klein", generators(2), **options):
         assert isinstance(network, FourierNetwork)
         for p in network.parameters():
             p.data += 0.1 * torch.randn_like(p)
         x = torch.randn(2, 5, network.input_size)
         plain = [t for _, layer in network.named_layers() for t in layer.expand()]
-        torch.testing.assert_close(VectorNetwork.apply(network, plain, x), network(x), atol=1e-6, rtol=1e-5)
+        shape = Shape(**{"width": 32, **options})  # type: ignore[arg-type]
+        form = VectorNetwork("exact", network.symmetry, shape, network.ensemble, generators(network.copies))
+        torch.testing.assert_close(form.apply(plain, x), network(x), atol=1e-6, rtol=1e-5)
     square, _ = build("exact", "square", generators(2))
     assert not isinstance(square, FourierNetwork)
 
@@ -182,6 +198,8 @@ def test_faults_are_named() -> None:
         build_critic("exact", symmetry, ensemble=0, generators=generators(1))
     with pytest.raises(ConfigError, match="one is needed for each seed"):
         build_actor("exact", symmetry, generators=[])
+    with pytest.raises(ConfigError, match="residual: networks on rows"):
+        build("relaxed", "rows", generators(1), residual=True)
     actor, _ = build("dense", "flip", generators(2))
     with pytest.raises(SymmetryError, match=r"needs input \[2 seeds, B, 3\], got \[2, 5, 4\]"):
         actor(torch.zeros(2, 5, 4))
