@@ -22,6 +22,7 @@ TABLES = {
     "placebo": "net Sharpe ratios of agents trained where there is nothing to learn",
     "planted": "share of the optimum on the planted market, five agents",
     "precision": "learning curves with products in bfloat16, against float32",
+    "relaxation-rules": "share of the optimum by the rule that decides how far relaxed weights leave their symmetry",
     "sac": "SAC gradient updates per second, against Stable-Baselines3, SBX and autograd",
     "service": "allocations per second and their latency, one worker",
     "startup": "seconds of help, of imports, of loading a large snapshot and of reading a wide file",
@@ -31,6 +32,7 @@ MODULES = {
     "planted": "benchmarks.learning.planted.cli",
     "precision": "benchmarks.learning.precision",
     "placebo": "benchmarks.learning.placebo",
+    "relaxation-rules": "benchmarks.learning.rules.comparison",
 }
 SPEED = ("sac", "agent", "layers", "market", "backtest", "service", "startup", "growth")
 

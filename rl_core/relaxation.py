@@ -21,7 +21,8 @@ Axes: K copies, L banks, N rows, G group.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -45,6 +46,7 @@ __all__ = [
     "needs_halves",
     "register_rule",
     "rule_names",
+    "symmetric_weights",
 ]
 
 EVERY = 16
@@ -118,11 +120,11 @@ class Evidence:
 
     def __init__(self, agent: SAC) -> None:
         self._agent, self._seeds = agent, len(agent.seeds)
-        self._critic = list(agent.critic.relaxed_parameters())
-        self._all = [*self._critic, *agent.actor.relaxed_parameters()]
+        self.critic = list(agent.critic.relaxed_parameters())
+        self._all = [*self.critic, *agent.actor.relaxed_parameters()]
         # Averaged gradients: on the first half of the data, on the second, and on all of it at the symmetric point.
-        self._means = [torch.zeros(3, *w.shape, device=w.device) for w in self._critic]
-        self._corrections = [torch.zeros_like(w) for w in self._critic]
+        self._means = [torch.zeros(3, *w.shape, device=w.device) for w in self.critic]
+        self._corrections = [torch.zeros_like(w) for w in self.critic]
         self._looks = torch.zeros((), dtype=torch.int64)
         self._rows = any(w.ndim == 4 for w in self._all)
         kinds = 3 if self._rows else 1
@@ -132,26 +134,31 @@ class Evidence:
         self._before = [torch.zeros_like(w) for w in self._all]
         rates = {"actor": agent.config.actor_lr, "critic": agent.config.critic_lr}
         fast = agent.config.relaxed_lr_multiplier
-        critics = len(self._critic)
+        critics = len(self.critic)
         self._decays = [fast * rates["critic" if i < critics else "actor"] for i in range(len(self._all))]
 
     def prepare(self, batch: Batch, noise: Tensor) -> None:
         """Measure gradients, once in `EVERY` updates."""
-        if not self._critic or self._agent.updates % EVERY:
+        if not self.critic or self._agent.updates % EVERY:
             return
         self._looks += 1
-        half = batch.action.shape[1] // 2
-        for place, part in enumerate((slice(0, half), slice(half, 2 * half))):
-            self._measure(place, Batch(*(x[:, part] for x in batch)), noise[:, :, part])
-        with _symmetric(self._critic):
-            self._measure(2, batch, noise)
+        self.measure(batch, noise)
         if int(self._looks) >= FIRST:
             self._weigh()
 
-    def _measure(self, place: int, batch: Batch, noise: Tensor) -> None:
+    def measure(self, batch: Batch, noise: Tensor) -> None:
+        """Average the gradients on both halves of a batch, and on all of it at the symmetric point."""
+        half = batch.action.shape[1] // 2
+        for place, part in enumerate((slice(0, half), slice(half, 2 * half))):
+            self.average(place, Batch(*(x[:, part] for x in batch)), noise[:, :, part])
+        with symmetric_weights(self.critic):
+            self.average(2, batch, noise)
+
+    def average(self, place: int, batch: Batch, noise: Tensor) -> None:
+        """Take the critics' gradients on a batch into one of the three averages."""
         self._agent.gradient(batch, noise)
         share = 1.0 / min(int(self._looks), HORIZON)
-        for mean, weight in zip(self._means, self._critic, strict=True):
+        for mean, weight in zip(self._means, self.critic, strict=True):
             assert weight.grad is not None
             mean[place].lerp_(weight.grad, share)
 
@@ -169,7 +176,7 @@ class Evidence:
         for factor, weight in zip(self._factors, self._all, strict=True):
             factor.copy_(_of_copies(self.reliability, weight))
         for correction, factor, (*_, symmetric) in zip(
-            self._corrections, self._factors[: len(self._critic)], measured, strict=True
+            self._corrections, self._factors[: len(self.critic)], measured, strict=True
         ):
             correction.copy_(((1 - factor) * symmetric).sum(0))
 
@@ -179,7 +186,7 @@ class Evidence:
 
     def correct(self) -> None:
         """Take the unreliable part of the gradient at the symmetric point off the critics' gradient."""
-        for weight, correction in zip(self._critic, self._corrections, strict=True):
+        for weight, correction in zip(self.critic, self._corrections, strict=True):
             assert weight.grad is not None
             weight.grad.sub_(correction)
         for before, weight in zip(self._before, self._all, strict=True):
@@ -222,22 +229,19 @@ def _of_copies(values: Tensor, weight: Tensor) -> Tensor:
     return spread.view(*spread.shape, *[1] * (weight.ndim - 1))
 
 
-class _symmetric:
-    """A context in which relaxed weights are equal over the group."""
-
-    def __init__(self, weights: list[torch.nn.Parameter]) -> None:
-        self._weights = weights
-
-    @torch.no_grad()
-    def __enter__(self) -> None:
-        self._before = [w.detach().clone() for w in self._weights]
-        for w in self._weights:
+@contextmanager
+def symmetric_weights(weights: Sequence[torch.nn.Parameter]) -> Iterator[None]:
+    """Make relaxed weights equal over the group within a context."""
+    before = [w.detach().clone() for w in weights]
+    with torch.no_grad():
+        for w in weights:
             w.copy_(group_mean(w).expand_as(w))
-
-    @torch.no_grad()
-    def __exit__(self, *_: object) -> None:
-        for w, before in zip(self._weights, self._before, strict=True):
-            w.copy_(before)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for w, old in zip(weights, before, strict=True):
+                w.copy_(old)
 
 
 def effects(values: Tensor) -> Tensor:
