@@ -101,7 +101,7 @@ def figures(
 def _overview() -> list[dict[str, Any]]:
     from control_benchmarks.envs.symmetry import task_group
     from control_benchmarks.envs.variants import variant_names
-    from control_benchmarks.experiments.suites import AGENTS, suite_names
+    from control_benchmarks.experiments.suites import agent_names, suite_names
     from control_benchmarks.tasks.registry import load_task, task_names
 
     rows: list[dict[str, Any]] = []
@@ -111,7 +111,7 @@ def _overview() -> list[dict[str, Any]]:
         rows.append(
             {"task": name, "group": task_group(task).name, "variants": variant_names(task), "pixels": pixels}
         )
-    return [*rows, {"agents": AGENTS}, {"suites": suite_names()}]
+    return [*rows, {"agents": agent_names()}, {"suites": suite_names()}]
 
 
 def _suite_rows(name: str, size: str, out: Path) -> list[dict[str, Any]]:

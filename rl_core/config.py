@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from rl_core.agents import check_kind
 from rl_core.errors import ConfigError
 
-__all__ = ["PRESETS", "Agent", "MatmulDtype", "SACConfig", "with_preset"]
+__all__ = ["PRESETS", "MatmulDtype", "SACConfig", "with_preset"]
 
-Agent = Literal["dense", "exact", "relaxed", "rpp", "augmented"]
 MatmulDtype = Literal["float32", "tf32", "bfloat16"]
 Gradient = Literal["auto", "autograd", "fused"]
 
@@ -50,7 +50,8 @@ class SACConfig:
     Defaults are those of the paper's second version unless a line says otherwise.
     """
 
-    agent: Agent = "relaxed"
+    agent: str = "relaxed"
+    """Kind of agent (`rl_core.agents`)."""
     width: int = 256
     """Hidden width of actor and critics."""
     depth: int = 2
@@ -177,7 +178,7 @@ class SACConfig:
         ConfigError
             Naming the setting, its value and what is allowed.
         """
-        _choice("agent", self.agent, get_args(Agent))
+        check_kind(self.agent)
         _choice("relax", self.relax, ("both", "actor", "critic"))
         _choice("bank_start", self.bank_start, ("equal", "first"))
         _choice("relax_layers", self.relax_layers, ("all", "first", "inner", "last"))
@@ -232,7 +233,7 @@ class SACConfig:
         _between("log_std_min", self.log_std_min, -math.inf, self.log_std_max)
 
     @classmethod
-    def preset(cls, name: str, agent: Agent = "relaxed") -> SACConfig:
+    def preset(cls, name: str, agent: str = "relaxed") -> SACConfig:
         """Return the named settings of an agent: ``"paper"`` or ``"strong"``; other settings are at their defaults.
 
         Raises

@@ -14,14 +14,15 @@ from torch import Tensor
 
 from rl_core.errors import ConfigError
 from rl_core.experience.replay import Batch, Metrics
-from rl_core.fused.sac_gradient import FusedGradient
+from rl_core.fused.sac_gradient import FusedGradient, Step
 from rl_core.fused.set_step import SetStep, supports_sets
 from rl_core.fused.vector_step import VectorStep, supports_vectors
+from rl_core.networks.base import Network
 
 if TYPE_CHECKING:
     from rl_core.sac import SAC
 
-__all__ = ["Autograd", "Gradient", "GraphedUpdates", "choose_gradient"]
+__all__ = ["Autograd", "Gradient", "GraphedUpdates", "choose_gradient", "register_gradient"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,28 @@ class Gradient(Protocol):
 
     def metrics(self) -> Metrics:
         """Metrics of the last call."""
+
+
+_FUSED: list[tuple[Callable[[Network], bool], Callable[[SAC, Batch, Tensor], Step]]] = [
+    (supports_vectors, VectorStep),
+    (supports_sets, SetStep),
+]
+
+
+def register_gradient(
+    supports: Callable[[Network], bool], step: Callable[[SAC, Batch, Tensor], Step]
+) -> None:
+    """Make fused gradients known for further networks.
+
+    Parameters
+    ----------
+    supports
+        Returns whether there is fused code for a network; it has to look at the exact types of network and layers, as a
+        subclass may compute something else.
+    step
+        Makes the gradient for batches of one shape of an agent whose actor and critics are supported.
+    """
+    _FUSED.append((supports, step))
 
 
 def choose_gradient(agent: SAC, *, own_losses: bool = False) -> Gradient:
@@ -59,10 +82,9 @@ def choose_gradient(agent: SAC, *, own_losses: bool = False) -> Gradient:
             f"gradient is 'fused', but {type(agent).__name__} has losses of its own; use 'auto' or 'autograd'"
         )
     if not own_losses and (config.gradient == "fused" or (config.gradient == "auto" and not config.compile)):
-        if supports_vectors(agent.actor) and supports_vectors(agent.critic):
-            return FusedGradient(agent, VectorStep)
-        if supports_sets(agent.actor) and supports_sets(agent.critic):
-            return FusedGradient(agent, SetStep)
+        for supports, step in _FUSED:
+            if supports(agent.actor) and supports(agent.critic):
+                return FusedGradient(agent, step)
     if config.gradient == "fused":
         names = f"{type(agent.actor).__name__} and {type(agent.critic).__name__}"
         raise ConfigError(

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from rl_core.agents import find_kind
 from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
 from rl_core.experience.replay import Batch
@@ -276,7 +277,8 @@ def rule_names() -> tuple[str, ...]:
 
 def needs_halves(config: SACConfig) -> bool:
     """Return whether the halves of a batch have to come from data that do not overlap."""
-    return config.agent == "relaxed" and config.relaxation != "free"
+    kind = find_kind(config.agent)
+    return kind.halves or (kind.relaxes and config.relaxation != "free")
 
 
 def check_relaxed(agent: SAC) -> None:
@@ -284,7 +286,7 @@ def check_relaxed(agent: SAC) -> None:
     config = agent.config
     networks = {"actor": agent.actor, "critic": agent.critic}
     meant = [network for name, network in networks.items() if config.relax in ("both", name)]
-    if config.agent == "relaxed" and not any(True for network in meant for _ in network.relaxed_parameters()):
+    if agent.kind.relaxes and not any(True for network in meant for _ in network.relaxed_parameters()):
         raise ConfigError(
             f"relax_layers is {config.relax_layers!r}, but at depth {config.depth} there are no such layers, so "
             "nothing is relaxed; raise depth, choose other layers, or take the exact agent"
@@ -302,4 +304,5 @@ def make_rule(agent: SAC) -> Rule:
     name = agent.config.relaxation
     if name not in _RULES:
         raise ConfigError(f"relaxation is {name!r}; choose one of {', '.join(_RULES)}")
-    return _RULES[name](agent) if agent.config.agent == "relaxed" else Free(agent)
+    rule = agent.kind.rule or (_RULES[name] if agent.kind.relaxes else Free)
+    return rule(agent)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from rl_core.agents import Kind, find_kind
 from rl_core.checkpoint import load_parameters, load_symmetry, open_checkpoint, save_agent
 from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
@@ -51,6 +52,7 @@ class SAC:
 
     def __init__(self, symmetry: Symmetry, config: SACConfig, seeds: Sequence[int]) -> None:
         self.symmetry, self.config, self.seeds = symmetry, config, tuple(seeds)
+        self.kind = find_kind(config.agent)
         self.device = torch.device(config.device)
         self.dtype = cast_to(config.matmul_dtype, self.device)
         self.noise = Noise(self.seeds, self.device)
@@ -109,11 +111,9 @@ class SAC:
             noise = torch.cat([torch.randn(shape, generator=source) for source in sources])
             parameter.data.add_(size * noise.to(parameter.device))
 
-    def _kind(self, network: str) -> str:
+    def _kind(self, network: str) -> Kind:
         """Kind of a network: of a relaxed agent one of the two may be exact."""
-        config = self.config
-        exact = config.agent == "relaxed" and config.relax not in ("both", network)
-        return "exact" if exact else config.agent
+        return self.kind if self.config.relax in ("both", network) else self.kind.unrelaxed()
 
     def _lay_out(self) -> None:
         """Put all parameters in one buffer, the target's in another, and make the optimiser."""
@@ -342,7 +342,7 @@ class SAC:
             parts.append(self.augment(part))
             noises.append(self.update_noise(part))
             self.updates += 1
-        if self.config.agent == "augmented":
+        if self.kind.augments:
             batch = Batch(*(torch.cat(pieces, 1) for pieces in zip(*parts, strict=True)))
         self.relaxation.prepare(parts[0], noises[0])
         noise = torch.stack(noises)
@@ -406,7 +406,7 @@ class SAC:
 
     def augment(self, batch: Batch) -> Batch:
         """Move each transition by a random group element, for the agent that learns symmetry from data."""
-        if self.config.agent != "augmented":
+        if not self.kind.augments:
             return batch
         size = batch.action.shape[1]
         numbers = self.noise.uniform("augment", self.updates, (size, self.symmetry.random_size))

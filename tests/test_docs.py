@@ -93,7 +93,8 @@ def test_links_between_pages_resolve() -> None:
             assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
 
 
-def test_python_of_the_groups_page_runs() -> None:
-    text = (ROOT / "docs/how-to/groups.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", ["groups", "agents"])
+def test_python_of_page_runs(page: str) -> None:
+    text = (ROOT / f"docs/how-to/{page}.md").read_text(encoding="utf-8")
     done = subprocess.run([sys.executable, "-c", python(text)], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr

@@ -23,7 +23,6 @@ app = typer.Typer(help=__doc__)
 
 DATA = "sp500-20"
 RUNS = 10
-AGENTS = ("dense", "exact", "relaxed", "rpp", "augmented")
 TARGETS = {"visible_seconds": 1.5, "drawn_seconds": 3.0, "bytes": 5_000_000}
 NAME, PASSWORD = "reader", "a long enough password"
 ARGUMENTS = [
@@ -209,10 +208,12 @@ def make_home(home: Path, *, smaller: int = RUNS - 1, permutations: int = 19) ->
     All are backtested on the demo's test dates beside its baselines.
     """
     from data import load_prices
+    from rl_core.agents import kind_names
     from trading_app.evaluation.market_tests import market_document, save_tests
 
+    agents = kind_names()
     for number in range(smaller):
-        agent = AGENTS[number % len(AGENTS)]
+        agent = agents[number % len(agents)]
         _make_run(
             home, f"run-{number}", {"sac.agent": agent, "training.seeds": 1, "training.first_seed": number}
         )

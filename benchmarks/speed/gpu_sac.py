@@ -16,12 +16,12 @@ from torch import Tensor
 from benchmarks.harness import RepeatsOption, write
 from benchmarks.linear_quadratic import ACTION, OBSERVATION, filled_replay, symmetry
 from equitrade.console import say
-from rl_core.config import Agent, MatmulDtype, SACConfig
+from rl_core.config import MatmulDtype, SACConfig
 from rl_core.experience.replay import Batch
 from rl_core.random import Noise
 from rl_core.sac import SAC
 
-KINDS: tuple[Agent, ...] = ("dense", "exact", "relaxed")
+KINDS = ("dense", "exact", "relaxed")
 PRECISIONS: tuple[MatmulDtype, ...] = ("float32", "tf32", "bfloat16")
 SEEDS = (1, 5, 64)
 UPDATES_IN_GRAPH = 8
@@ -30,7 +30,7 @@ app = typer.Typer(help=__doc__)
 
 
 def check(
-    kind: Agent, precision: MatmulDtype, device: str, seeds: int = 3, updates: int = 8
+    kind: str, precision: MatmulDtype, device: str, seeds: int = 3, updates: int = 8
 ) -> dict[str, float]:
     """The largest difference of parameters from the readable update's after some updates, by way of stepping."""
     config = SACConfig(agent=kind, matmul_dtype=precision, device=device, relaxed_penalty=0.01)
@@ -51,7 +51,7 @@ def check(
 
 
 def measure(
-    kind: Agent, precision: MatmulDtype, seeds: int, device: str, *, repeats: int, graph: bool
+    kind: str, precision: MatmulDtype, seeds: int, device: str, *, repeats: int, graph: bool
 ) -> dict[str, Any]:
     """Agent-updates a second, sampling from a replay on the device included."""
     config = SACConfig(agent=kind, matmul_dtype=precision, device=device, cuda_graph=graph)

@@ -86,10 +86,10 @@ class Study:
     @property
     def agents(self) -> tuple[str, ...]:
         """Agents of which there are runs, in the order of the suites."""
-        from control_benchmarks.experiments.suites import AGENTS
+        from control_benchmarks.experiments.suites import agent_names
 
         there = {agent for _, _, agent in self.runs}
-        return tuple(agent for agent in AGENTS if agent in there)
+        return tuple(agent for agent in agent_names() if agent in there)
 
     def run(self, cell: Cell, agent: str) -> Results | None:
         """Return the run of a cell and agent, if there is one."""

@@ -22,6 +22,7 @@ from control_benchmarks.analysis.claims import (
 )
 from control_benchmarks.analysis.published import Bar, published_bars
 from control_benchmarks.experiments.results import Results
+from control_benchmarks.experiments.suites import agent_names
 from rl_core.statistics import Band, Interval, bootstrap_band, bootstrap_interval
 
 # Okabe and Ito (2008): colours that stay apart for colour-blind readers; relaxed is always blue.
@@ -33,6 +34,7 @@ COLOURS = {
     "rpp": "#CC79A7",
     "dense-equal-parameters": "#E69F00",
 }
+_OTHERS = ("#56B4E9", "#8B5E3C", "#7A5AA6", "#999933")
 OURS = "ours (dense)"
 _VARIANTS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _GRID, _INK, MUTED = "#e8ebef", "#1a1d21", "#5b6470"
@@ -292,14 +294,22 @@ def _bands(figure: go.Figure, found: Mapping[str, Curve], column: int, *, marker
             legendgroup=agent,
             showlegend=all(trace.name != agent for trace in figure.data),
             mode="lines+markers" if markers else "lines",
-            line={"color": COLOURS[agent], "width": 2},
+            line={"color": agent_colour(agent), "width": 2},
             row=1,
             col=column,
         )
 
 
+def agent_colour(agent: str) -> str:
+    """Return the colour of an agent; kinds without one of their own take the others in turn."""
+    if agent in COLOURS:
+        return COLOURS[agent]
+    without = [name for name in agent_names() if name not in COLOURS]
+    return _OTHERS[without.index(agent) % len(_OTHERS)]
+
+
 def _shade(figure: go.Figure, x: Any, band: Band, agent: str, opacity: float, column: int) -> None:
-    red, green, blue = (int(COLOURS[agent][i : i + 2], 16) for i in (1, 3, 5))
+    red, green, blue = (int(agent_colour(agent)[i : i + 2], 16) for i in (1, 3, 5))
     figure.add_scatter(
         x=np.concatenate([x, x[::-1]]),
         y=_short(np.concatenate([band.high, band.low[::-1]])),

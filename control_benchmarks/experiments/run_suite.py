@@ -226,7 +226,7 @@ def learner_changes(texts: Sequence[str]) -> list[tuple[str, object]]:
     ControlError
         If a text has another form, or there is no such agent.
     """
-    from control_benchmarks.experiments.suites import AGENTS
+    from control_benchmarks.experiments.suites import agent_names
 
     found: list[tuple[str, object]] = []
     for text in texts:
@@ -234,8 +234,8 @@ def learner_changes(texts: Sequence[str]) -> list[tuple[str, object]]:
         if not equals:
             raise ControlError(f"--set takes NAME=VALUE or AGENT:NAME=VALUE, not '{text}'")
         agent, colon, setting = name.rpartition(":")
-        if colon and agent not in AGENTS:
-            raise unknown("agent", agent, AGENTS)
+        if colon and agent not in agent_names():
+            raise unknown("agent", agent, agent_names())
         if setting == "preset":
             raise ControlError(f"--set cannot choose a preset; use --preset {value}")
         try:

@@ -279,7 +279,7 @@ class _Monitor:
         job, frames = self.job, step * self.frames_a_step
         found = self.evaluator.evaluate(agent)
         self.recorder.evaluation(frames, found)
-        if job.agent == "relaxed":
+        if agent.kind.relaxes:
             self.recorder.relaxed_weights(frames, relaxed_weight_lines(agent))
         mean = found.returns.mean(dim=1)
         means = mean.view(len(job.variants), -1).mean(dim=1).tolist()

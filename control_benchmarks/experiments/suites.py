@@ -10,14 +10,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from control_benchmarks.envs.variants import load_variant, variant_names
 from control_benchmarks.errors import ControlError, unknown
 from control_benchmarks.tasks.registry import load_task
-from rl_core.config import Agent, SACConfig
+from rl_core.agents import kind_names
+from rl_core.config import SACConfig
 
-AGENTS = ("relaxed", "exact", "dense", "augmented", "rpp", "dense-equal-parameters")
 _BREAKING = ("original", "repeat-action", "reflect-action", "gravity")
 
 
@@ -163,6 +163,7 @@ _FIRST = ("cartpole_swingup", "reacher_easy", "ball_in_cup_catch")
 _SECOND = ("pendulum_swingup", "reacher_hard", "acrobot_swingup")
 _THIRD = ("point_mass_easy", "walker_walk", "cartpole_balance")
 _AGENTS_FIRST = ("relaxed", "exact", "dense")
+_EQUAL = "dense-equal-parameters"
 _PUBLISHED_FRAMES = 100_000
 # Frames after which agents still differ on a task, as a multiple of the suite's frames.
 _SHARE = {"acrobot_swingup": 2.0, "pendulum_swingup": 1.0, "walker_walk": 1.0}
@@ -183,15 +184,15 @@ def _jobs(tasks: Sequence[str], agents: Sequence[str], settings: Settings) -> li
     for task in tasks:
         own = settings.replace(frames=int(settings.frames * _SHARE.get(task, 1.0)))
         for agent in agents:
-            if agent != "dense-equal-parameters" or load_task(task).turns > 1:
+            if agent != _EQUAL or load_task(task).turns > 1:
                 found.append(Job(task, _variants(task), agent, own))
     return found
 
 
 def _states(settings: Settings) -> tuple[Job, ...]:
-    rest = tuple(agent for agent in AGENTS if agent not in _AGENTS_FIRST)
-    jobs = _jobs(_FIRST, _AGENTS_FIRST, settings) + _jobs(_FIRST, rest, settings)
-    return tuple(jobs + _jobs(_SECOND, AGENTS, settings) + _jobs(_THIRD, AGENTS, settings))
+    every = agent_names()
+    jobs = _jobs(_FIRST, _AGENTS_FIRST, settings) + _jobs(_FIRST, every[len(_AGENTS_FIRST) :], settings)
+    return tuple(jobs + _jobs(_SECOND, every, settings) + _jobs(_THIRD, every, settings))
 
 
 def _pixels(settings: Settings) -> tuple[Job, ...]:
@@ -200,6 +201,12 @@ def _pixels(settings: Settings) -> tuple[Job, ...]:
         for task in ("cartpole_swingup", "ball_in_cup_catch")
         for agent in _AGENTS_FIRST
     )
+
+
+def agent_names() -> tuple[str, ...]:
+    """Return the agents that suites compare: every kind, and a dense one with the parameters of the relaxed one."""
+    others = (name for name in kind_names() if name not in _AGENTS_FIRST)
+    return (*_AGENTS_FIRST, *others, _EQUAL)
 
 
 def suite_names() -> tuple[str, ...]:
@@ -240,8 +247,8 @@ def load_suite(
     if size not in SIZES:
         raise unknown("size", size, SIZES)
     for agent in agents:
-        if agent not in AGENTS:
-            raise unknown("agent", agent, AGENTS)
+        if agent not in agent_names():
+            raise unknown("agent", agent, agent_names())
     for task in tasks:
         for variant in variants:
             load_variant(load_task(task), variant)
@@ -286,9 +293,9 @@ def _preset(job: Job, changes: dict[str, Any]) -> Job:
     return dataclasses.replace(job, settings=job.settings.replace(**{**own, **asked}))
 
 
-def learner_kind(agent: str) -> Agent:
+def learner_kind(agent: str) -> str:
     """Return the kind of an agent of a suite, see `rl_core.SACConfig`."""
-    return "dense" if agent == "dense-equal-parameters" else cast(Agent, agent)
+    return "dense" if agent == _EQUAL else agent
 
 
 def _narrow(

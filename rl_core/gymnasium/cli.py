@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from equitrade.console import JsonOption, print_json, print_table, progress_bar, say, working
+from rl_core.agents import find_kind, kind_names
 
 if TYPE_CHECKING:
     from rl_core.config import SACConfig
@@ -37,7 +38,7 @@ def gym() -> None:
 def train(
     env: EnvOption,
     symmetry: Annotated[Path | None, SYMMETRY] = None,
-    agent: Annotated[str, typer.Option(help="dense, exact, relaxed, rpp or augmented.")] = "relaxed",
+    agent: Annotated[str, typer.Option(help=f"One of {', '.join(kind_names())}.")] = "relaxed",
     steps: Annotated[int, typer.Option(min=1, help="Steps of each environment.")] = 10_000,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, trained together.")] = 3,
     n_envs: Annotated[int, typer.Option(min=1, help="Environments of each seed.")] = 1,
@@ -68,8 +69,8 @@ def train(
     from rl_core.gymnasium.spaces import make_env
     from rl_core.symmetry import load_symmetry_file
 
-    if symmetry is None and agent != "dense":
-        raise ConfigError(f"the {agent} agent needs --symmetry FILE; only dense trains without one")
+    if symmetry is None and find_kind(agent).symmetric:
+        raise ConfigError(f"the {agent} agent needs --symmetry FILE; take dense to train without one")
     if resume and out is None:
         raise ConfigError("--resume needs --out of the training")
     declared = load_symmetry_file(symmetry).symmetry if symmetry is not None else None

@@ -14,7 +14,7 @@ from rl_core.layers.linear import GroupLinear
 from rl_core.layers.rows import RowLayer, SetPool
 from rl_core.layers.sets import SetLayer
 
-__all__ = ["ResidualConv", "ResidualPathway", "ResidualRows"]
+__all__ = ["ResidualConv", "ResidualPathway", "ResidualRows", "residual"]
 
 EXACT_PRIOR = 1e-3
 """Weight of the L2 prior of the exact path, relative to the free path's."""
@@ -186,6 +186,17 @@ class ResidualRows(Residual, RowLayer):
         """The output for whole inputs [K, N, B, in]."""
         apart = isinstance(self.exact, SetLayer) and self.exact.last_apart
         return self.apply_expanded(self.expand(), *((x[..., :-1], x[..., -1:]) if apart else (x,)))
+
+
+def residual(layer: Layer, rows: int | None, generators: Sequence[Generator]) -> Layer:
+    """The sum of an exact layer and a small free one; layers without such a form stay as they are."""
+    if isinstance(layer, SetLayer | SetPool) and rows is not None:
+        return ResidualRows(layer, rows, generators=generators)
+    if isinstance(layer, GroupLinear):
+        return ResidualPathway(layer, generators=generators)
+    if isinstance(layer, ConvLayer):
+        return ResidualConv(layer, generators=generators)
+    return layer
 
 
 def mean_square(x: Tensor) -> Tensor:

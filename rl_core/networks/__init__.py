@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from rl_core.networks.base import Network, Shape
-from rl_core.networks.build import KINDS, build_actor, build_critic, matching_width
+from rl_core.networks.build import build_actor, build_critic, matching_width, standard_network
 from rl_core.networks.images import EncoderShape
 
-__all__ = ["KINDS", "EncoderShape", "Network", "Shape", "build_actor", "build_critic", "matching_width"]
+__all__ = [
+    "EncoderShape",
+    "Network",
+    "Shape",
+    "build_actor",
+    "build_critic",
+    "matching_width",
+    "standard_network",
+]

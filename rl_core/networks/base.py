@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Generator, Tensor, nn
 
+from rl_core.agents import Kind
 from rl_core.errors import ConfigError
 from rl_core.layers.base import Layer, equivariance_error
 from rl_core.layers.initial import HE_GAIN
@@ -115,12 +116,12 @@ class Shape:
 
 
 def layer_options(
-    kind: str, shape: Shape, most: int, generators: Sequence[Generator]
+    kind: Kind, shape: Shape, most: int, generators: Sequence[Generator]
 ) -> dict[str, dict[str, Any]]:
     """Options of group layers by their place in the network: banks (at most ``most``), relaxed, generators."""
     options: dict[str, dict[str, Any]] = {}
     for place in PLACES:
-        relaxed = kind == "relaxed" and shape.relaxes(place)
+        relaxed = kind.relaxes and shape.relaxes(place)
         banks = min(shape.banks, most) if relaxed else 1
         options[place] = {"banks": banks, "relaxed": relaxed, "generators": generators}
     return options

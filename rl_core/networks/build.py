@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Generator
 
+from rl_core.agents import Kind, find_kind
 from rl_core.errors import ConfigError
 from rl_core.networks.base import Network, Shape
 from rl_core.networks.images import EncoderShape, ImageNetwork
@@ -15,14 +16,13 @@ from rl_core.networks.sets import SetNetwork
 from rl_core.networks.vectors import vector_network
 from rl_core.symmetry.symmetry import Symmetry
 
-__all__ = ["KINDS", "build_actor", "build_critic", "matching_width"]
+__all__ = ["build_actor", "build_critic", "matching_width", "standard_network"]
 
-KINDS = ("dense", "exact", "relaxed", "rpp", "augmented")
 DEFAULT_SHAPE = Shape()
 
 
 def build_actor(
-    kind: str,
+    kind: str | Kind,
     symmetry: Symmetry,
     shape: Shape = DEFAULT_SHAPE,
     *,
@@ -33,8 +33,8 @@ def build_actor(
 
     Parameters
     ----------
-    kind : {"dense", "exact", "relaxed", "rpp", "augmented"}
-        Networks of an augmented agent are dense: its batches are transformed.
+    kind : str or Kind
+        Kind of the agent, see `rl_core.agents`.
     symmetry : Symmetry
         How the group acts on observations and actions.
     shape : Shape
@@ -53,7 +53,7 @@ def build_actor(
 
 
 def build_critic(
-    kind: str,
+    kind: str | Kind,
     symmetry: Symmetry,
     shape: Shape = DEFAULT_SHAPE,
     *,
@@ -77,7 +77,9 @@ def build_critic(
     return _build(kind, symmetry, shape, encoder, ensemble, [g for g in generators for _ in range(ensemble)])
 
 
-def matching_width(kind: str, symmetry: Symmetry, shape: Shape, *, reference: str, ensemble: int = 1) -> int:
+def matching_width(
+    kind: str | Kind, symmetry: Symmetry, shape: Shape, *, reference: str | Kind, ensemble: int = 1
+) -> int:
     """Return the width at which a kind of agent has nearest to the parameters of a reference agent.
 
     Parameters
@@ -94,7 +96,7 @@ def matching_width(kind: str, symmetry: Symmetry, shape: Shape, *, reference: st
         Critics that are counted beside the actor.
     """
 
-    def count(of: str, width: int) -> int:
+    def count(of: str | Kind, width: int) -> int:
         sized, generators = replace(shape, width=width), [torch.Generator().manual_seed(0)]
         actor = build_actor(of, symmetry, sized, generators=generators)
         critic = build_critic(of, symmetry, sized, ensemble=1, generators=generators)
@@ -102,7 +104,7 @@ def matching_width(kind: str, symmetry: Symmetry, shape: Shape, *, reference: st
 
     wanted = count(reference, shape.width)
     # Group layers round their width to a multiple of the group's order.
-    step = symmetry.group.order if kind in ("exact", "relaxed", "rpp") else 1
+    step = symmetry.group.order if find_kind(kind).group_layers else 1
     low, high = 1, 2
     while count(kind, high * step) < wanted:
         low, high = high, 2 * high
@@ -113,23 +115,46 @@ def matching_width(kind: str, symmetry: Symmetry, shape: Shape, *, reference: st
 
 
 def _build(
-    kind: str,
+    kind: str | Kind,
     symmetry: Symmetry,
     shape: Shape,
     encoder: EncoderShape | None,
     ensemble: int | None,
     generators: Sequence[Generator],
 ) -> Network:
-    if kind not in KINDS:
-        raise ConfigError(f"agent: must be one of {', '.join(KINDS)}, got {kind!r}")
+    declared = find_kind(kind)
     if not generators:
         raise ConfigError("generators: one is needed for each seed")
     if shape.row_values and symmetry.rows is None:
         raise ConfigError("row_values: the symmetry has no rows; use a critic with one value")
-    kind = "dense" if kind == "augmented" else kind
+    build = declared.build or standard_network
+    return build(declared, symmetry, shape, encoder, ensemble, generators)
+
+
+def standard_network(
+    kind: Kind,
+    symmetry: Symmetry,
+    shape: Shape,
+    encoder: EncoderShape | None,
+    ensemble: int | None,
+    generators: Sequence[Generator],
+) -> Network:
+    """Return the network on images, rows or vectors, as the symmetry has them, with the layers of a kind.
+
+    Parameters
+    ----------
+    kind : Kind
+        Form of the layers.
+    symmetry, shape, encoder
+        As for `build_actor`.
+    ensemble : int or None
+        E for critics, None for an actor.
+    generators : sequence of torch.Generator
+        One for each copy, of critics S·E.
+    """
     if symmetry.plane is not None:
         return ImageNetwork(kind, symmetry, encoder or EncoderShape(), shape, ensemble, generators)
-    if symmetry.rows is not None and kind != "dense":
+    if symmetry.rows is not None and kind.group_layers:
         if shape.residual:
             raise ConfigError("residual: networks on rows have no residual blocks; set residual = false")
         return SetNetwork(kind, symmetry, shape, ensemble, generators)

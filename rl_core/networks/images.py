@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Generator, Tensor
 
+from rl_core.agents import Kind
 from rl_core.errors import ConfigError, SymmetryError
 from rl_core.layers.base import Layer
 from rl_core.layers.conv import ConvLayer, DenseConv, GroupConv, LiftingConv, output_size
 from rl_core.layers.linear import LayerNorm
-from rl_core.layers.rpp import ResidualConv
 from rl_core.layers.steerable import RegularSteerableConv
 from rl_core.networks.base import Network, Packed, Shape
 from rl_core.networks.vectors import vector_network
@@ -84,7 +84,7 @@ class ImageEncoder(Network):
 
     Parameters
     ----------
-    kind : {"dense", "exact", "relaxed", "rpp"}
+    kind : Kind
     symmetry : Symmetry
         With a plane.
     shape : EncoderShape
@@ -96,7 +96,7 @@ class ImageEncoder(Network):
 
     def __init__(
         self,
-        kind: str,
+        kind: Kind,
         symmetry: Symmetry,
         shape: EncoderShape,
         banks: int,
@@ -106,7 +106,8 @@ class ImageEncoder(Network):
         if symmetry.plane is None:
             raise SymmetryError("encoder: the symmetry has no plane; set one, or use a network on vectors")
         self.kind, self.image_size = kind, shape.image_size
-        order = 1 if kind == "dense" else symmetry.group.order
+        group = symmetry.group if kind.group_layers else cyclic(1)
+        order = group.order
         fields, features = (max(1, round(c / order)) for c in (shape.channels, shape.features))
         self.output_size = features * order
         size, given = shape.image_size, 0
@@ -122,7 +123,6 @@ class ImageEncoder(Network):
             given = fields
         # On the whole map a steerable basis would be huge, and offsets are not seen at several places.
         self.layers["trunk"] = self._conv(given, features, size, 1, banks, generators)
-        group = cyclic(1) if kind == "dense" else symmetry.group
         self.layers["norm"] = LayerNorm(group, features, generators=generators)
 
     def _conv(
@@ -133,14 +133,14 @@ class ImageEncoder(Network):
         stride: int,
         banks: int,
         generators: Sequence[Generator],
-    ) -> ConvLayer | ResidualConv:
+    ) -> Layer:
         """A convolution from ``given`` fields, or from the image where that is 0."""
         plane, channels = self._ends()
         size = {"kernel_size": kernel_size, "stride": stride}
-        if self.kind == "dense":
+        if not self.kind.group_layers:
             start = given or channels.dimension
             return DenseConv(plane.dimension, start, fields, **size, generators=generators)
-        relaxed = self.kind == "relaxed"
+        relaxed = self.kind.relaxes
         used = min(banks, plane.group.order) if relaxed else 1
         layer: ConvLayer
         if given == 0:
@@ -151,7 +151,7 @@ class ImageEncoder(Network):
             layer = GroupConv(
                 plane, given, fields, **size, banks=used, relaxed=relaxed, generators=generators
             )
-        return ResidualConv(layer, generators=generators) if self.kind == "rpp" else layer
+        return self._wrapped(layer, generators)
 
     def _steerable(
         self,
@@ -161,7 +161,7 @@ class ImageEncoder(Network):
         stride: int,
         banks: int,
         generators: Sequence[Generator],
-    ) -> ConvLayer | ResidualConv:
+    ) -> Layer:
         """As `_conv`, on steerable kernels, which have no filter banks."""
         plane, channels = self._ends()
         if channels != trivial(channels.group, channels.dimension):
@@ -176,10 +176,13 @@ class ImageEncoder(Network):
             fields,
             kernel_size=kernel_size,
             stride=stride,
-            relaxed=self.kind == "relaxed",
+            relaxed=self.kind.relaxes,
             generators=generators,
         )
-        return ResidualConv(layer, generators=generators) if self.kind == "rpp" else layer
+        return self._wrapped(layer, generators)
+
+    def _wrapped(self, layer: Layer, generators: Sequence[Generator]) -> Layer:
+        return layer if self.kind.wrap is None else self.kind.wrap(layer, None, generators)
 
     def _ends(self) -> tuple[Representation, Representation]:
         """Actions of the group on the plane and on the channels of an image."""
@@ -211,7 +214,7 @@ class ImageEncoder(Network):
     def encoded_symmetry(self) -> Symmetry:
         """Symmetry of encoded vectors and actions."""
         group, action = self.symmetry.group, self.symmetry.action
-        if self.kind == "dense":
+        if not self.kind.group_layers:
             return Symmetry(group, trivial(group, self.output_size), action)
         fields = self.output_size // group.order
         # Fields lie as (G, F): all of e, then all of the next element.
@@ -228,7 +231,7 @@ class ImageNetwork(Network):
 
     Parameters
     ----------
-    kind : {"dense", "exact", "relaxed", "rpp"}
+    kind : Kind
     symmetry : Symmetry
         With a plane.
     encoder : EncoderShape
@@ -241,7 +244,7 @@ class ImageNetwork(Network):
 
     def __init__(
         self,
-        kind: str,
+        kind: Kind,
         symmetry: Symmetry,
         encoder: EncoderShape,
         shape: Shape,
@@ -250,7 +253,7 @@ class ImageNetwork(Network):
     ) -> None:
         super().__init__(symmetry, len(generators), ensemble)
         seeds = list(generators)[:: ensemble or 1]
-        encodes = "exact" if kind == "relaxed" and not shape.relaxes("first") else kind
+        encodes = kind if shape.relaxes("first") else kind.unrelaxed()
         self.encoder = ImageEncoder(encodes, symmetry, encoder, shape.banks, seeds)
         self.head = vector_network(kind, self.encoder.encoded_symmetry(), shape, ensemble, generators)
         with torch.no_grad():

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from rl_core.agents import Kind
 from rl_core.errors import ConfigError, SymmetryError
 from rl_core.layers.attention import SetAttention
 from rl_core.layers.base import Layer
-from rl_core.layers.linear import GroupLinear, Head, LayerNorm, RegularLinear
+from rl_core.layers.linear import Head, LayerNorm, RegularLinear
 from rl_core.layers.rows import SetPool
-from rl_core.layers.rpp import ResidualPathway, ResidualRows
-from rl_core.layers.sets import SetHead, SetLayer, SetLifting, SetLinear
+from rl_core.layers.sets import SetHead, SetLifting, SetLinear
 from rl_core.networks.base import ACTIVATIONS, Network, Packed, Shape, layer_options
 from rl_core.networks.vectors import end_representations
 from rl_core.symmetry.symmetry import Symmetry
@@ -31,7 +31,8 @@ class SetNetwork(Network):
 
     Parameters
     ----------
-    kind : {"exact", "relaxed", "rpp"}
+    kind : Kind
+        With group layers.
     symmetry : Symmetry
         With rows.
     shape : Shape
@@ -49,7 +50,7 @@ class SetNetwork(Network):
 
     def __init__(
         self,
-        kind: str,
+        kind: Kind,
         symmetry: Symmetry,
         shape: Shape,
         ensemble: int | None,
@@ -96,11 +97,8 @@ class SetNetwork(Network):
                 self.layers[f"attention{i}"] = attention
 
     def _add(self, name: str, layer: Layer, generators: Sequence[Generator]) -> None:
-        if self.kind == "rpp" and isinstance(layer, SetLayer | SetPool):
-            layer = ResidualRows(layer, self.rows, generators=generators)
-        elif self.kind == "rpp" and isinstance(layer, GroupLinear):
-            layer = ResidualPathway(layer, generators=generators)
-        self.layers[name] = layer
+        wrap = self.kind.wrap
+        self.layers[name] = layer if wrap is None else wrap(layer, self.rows, generators)
 
     def apply(self, expanded: Sequence[Tensor], x: Packed) -> Tensor:  # type: ignore[override]
         """The output for effective weights; a critic's x is the pair (observation, action) from `pack`."""
@@ -109,11 +107,8 @@ class SetNetwork(Network):
         for name, layer in self.named_layers():
             weights = expanded[start : start + self._counts[name]]
             start += self._counts[name]
-            if isinstance(layer, SetLayer | ResidualRows):
-                y = layer.apply_expanded(weights, y, action)
-                action = None
-            else:
-                y = layer.apply_expanded(weights, y)
+            inputs = (y, action) if name == "lifting" else (y,)
+            y = layer.apply_expanded(weights, *inputs)
             if name in self.activated:
                 y = self.activate(y)
         if self.ensemble is None:
@@ -135,7 +130,7 @@ class SetNetwork(Network):
         size, ensemble = self.symmetry.observation.dimension, self.ensemble or 1
         wrong = observation.ndim != 4 or observation.shape[0] * ensemble != self.copies
         # An exact network is not tied to its universe: it runs on any number of rows.
-        rows = observation.shape[2] if self.kind == "exact" and not wrong else self.rows
+        rows = observation.shape[2] if self.kind.exact and not wrong else self.rows
         if wrong or list(observation.shape[2:]) != [rows, size]:
             wanted = f"[{self.copies // ensemble} seeds, B, {self.rows} rows, {size}]"
             raise SymmetryError(f"network: needs observations {wanted}, got {list(observation.shape)}")

@@ -1,4 +1,4 @@
-"""Networks on vectors: dense, exact, relaxed and rpp share one apply; exact ones also have a Fourier form."""
+"""Networks on vectors: all kinds share one apply; exact ones also have a Fourier form."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from rl_core.agents import Kind
 from rl_core.errors import SymmetryError
 from rl_core.layers.fourier import FourierLinear, apply_blocks
 from rl_core.layers.initial import HEAD_GAIN
 from rl_core.layers.linear import DenseLinear, GroupLinear, Head, LayerNorm, Lifting, RegularLinear
-from rl_core.layers.rpp import ResidualPathway
 from rl_core.networks.base import ACTIVATIONS, Network, Packed, Shape, layer_options
 from rl_core.symmetry.groups import cyclic
 from rl_core.symmetry.representations import Representation, trivial
@@ -30,7 +30,8 @@ class VectorNetwork(Network):
 
     Parameters
     ----------
-    kind : {"dense", "exact", "relaxed", "rpp"}
+    kind : Kind
+        Form of the layers: dense, exact, relaxed, or what a kind wraps them in.
     symmetry : Symmetry
     shape : Shape
     ensemble : int or None
@@ -40,7 +41,7 @@ class VectorNetwork(Network):
 
     def __init__(
         self,
-        kind: str,
+        kind: Kind,
         symmetry: Symmetry,
         shape: Shape,
         ensemble: int | None,
@@ -55,9 +56,9 @@ class VectorNetwork(Network):
         # Rectifying in place saves a pass over memory.
         self.activate = torch.relu_ if self.activation == "relu" else ACTIVATIONS[self.activation]
         self._norm_size = (cyclic(1), shape.width)
-        if kind != "dense":
+        if kind.group_layers:
             self._norm_size = (symmetry.group, shape.fields(symmetry.group.order))
-        linear = self._dense(shape, generators) if kind == "dense" else self._group(kind, shape, generators)
+        linear = self._group(kind, shape, generators) if kind.group_layers else self._dense(shape, generators)
         self._arrange(linear, generators)
 
     def _arrange(self, linear: Sequence[GroupLinear], generators: Sequence[Generator]) -> None:
@@ -86,18 +87,18 @@ class VectorNetwork(Network):
         ]
         return [*layers, DenseLinear(shape.width, self.output_size, gain=HEAD_GAIN, generators=generators)]
 
-    def _group(self, kind: str, shape: Shape, generators: Sequence[Generator]) -> list[GroupLinear]:
+    def _group(self, kind: Kind, shape: Shape, generators: Sequence[Generator]) -> list[GroupLinear]:
         symmetry, group = self.symmetry, self.symmetry.group
         fields = shape.fields(group.order)
         options = layer_options(kind, shape, group.order, generators)
         source, target = end_representations(symmetry, self.ensemble)
-        layers: list[GroupLinear] = [
+        layers: list[Any] = [
             Lifting(source, fields, gain=shape.gain, **options["first"]),
             *(self._hidden(fields, gain=shape.gain, **options["inner"]) for _ in range(shape.hidden_layers)),
             Head(target, fields, **options["last"]),
         ]
-        if kind == "rpp":
-            return [ResidualPathway(layer, generators=generators) for layer in layers]
+        if kind.wrap is not None:
+            layers = [kind.wrap(layer, None, generators) for layer in layers]
         return layers
 
     def _hidden(self, fields: int, **options: Any) -> GroupLinear:
@@ -240,11 +241,11 @@ def act(action: Tensor, x: Tensor) -> Tensor:
 
 
 def vector_network(
-    kind: str, symmetry: Symmetry, shape: Shape, ensemble: int | None, generators: Sequence[Generator]
+    kind: Kind, symmetry: Symmetry, shape: Shape, ensemble: int | None, generators: Sequence[Generator]
 ) -> Network:
     """A network on vectors; exact ones in the Fourier form where the group has real characters."""
     fourier = symmetry.group.order > 1 and symmetry.group.characters is not None
-    if kind == "exact" and fourier and shape.hidden_layers > 0:
+    if kind.exact and fourier and shape.hidden_layers > 0:
         return FourierNetwork(kind, symmetry, shape, ensemble, generators)
     return VectorNetwork(kind, symmetry, shape, ensemble, generators)
 

@@ -5,11 +5,24 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
+from rl_core.agents import kind_names
 from service.schemas.common import Answer, Day, Name, SnapshotName, Strict
 
 JobStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+def _known_agent(name: str) -> str:
+    if name not in kind_names():
+        raise ValueError(f"choose one of {', '.join(kind_names())}")
+    return name
+
+
+AgentName = Annotated[
+    str, AfterValidator(_known_agent), Field(json_schema_extra={"enum": list(kind_names())})
+]
+"""Name of a kind of agent."""
 
 
 class Health(Answer):
@@ -201,7 +214,7 @@ class TrainingRequest(Strict):
 
     name: Name = Field(description="Name of the new run.")
     data: SnapshotName
-    agent: Literal["dense", "exact", "relaxed", "rpp", "augmented"] = "relaxed"
+    agent: AgentName = "relaxed"
     seeds: int | None = Field(None, strict=True, ge=1, le=64)
     steps: int | None = Field(None, strict=True, ge=1, le=10_000_000)
     timeout_seconds: Seconds | None = None

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rl_core.agents import kind_names
+
 if TYPE_CHECKING:
     from trading_app.experiments.config import RunConfig
 
@@ -16,7 +18,7 @@ ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="TOML file; see the how-to on configuration.")
 ]
 DataOption = Annotated[str | None, typer.Option("--data", help="Bundled dataset, snapshot or file.")]
-AgentOption = Annotated[str | None, typer.Option("--agent", help="dense, exact, relaxed, rpp or augmented.")]
+AgentOption = Annotated[str | None, typer.Option("--agent", help=f"One of {', '.join(kind_names())}.")]
 SeedsOption = Annotated[int | None, typer.Option("--seeds", help="Number of seeds to train.")]
 StepsOption = Annotated[int | None, typer.Option("--steps", help="Environment steps, with one update each.")]
 

@@ -111,7 +111,7 @@ def deviations(agent: SAC) -> dict[str, Tensor]:
     """Return the deviation of each layer from equivariance [S], under ``relaxation_NETWORK LAYER``."""
     from rl_core.symmetry.measure import relaxation
 
-    if agent.config.agent != "relaxed":
+    if not agent.kind.relaxes:
         return {}
     found = {}
     for network, weights in (

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import ValidationError
 from starlette.datastructures import FormData
 
+from rl_core.agents import kind_names
 from service.api.dependencies import RecordId, StateDep
 from service.api.jobs import start_backtest, start_training
 from service.core.problems import Problem
@@ -38,7 +39,6 @@ PATH, TITLE = "/dashboard/jobs", "Jobs"
 router = page_router()
 
 _SHOWN = 50
-_AGENTS = ("relaxed", "exact", "dense", "rpp", "augmented")
 _TONES = {"succeeded": "good", "failed": "bad", "running": "busy"}
 _BACKTEST = {"subject": "", "data": "", "start": "", "end": "", "costs_bps": "", "store": ""}
 _TRAINING = {"name": "", "data": "", "agent": "relaxed", "seeds": "", "steps": ""}
@@ -147,7 +147,7 @@ def _context(state: State, principal: Principal, backtest: Mapping[str, str]) ->
             ("Baselines", [(f"strategy:{name}", label_of(name)) for name in BASELINES]),
         ],
         "data": _snapshots(state),
-        "agents": _AGENTS,
+        "agents": kind_names(),
         "backtest": _BACKTEST | dict(backtest),
         "training": dict(_TRAINING),
         "message": "",

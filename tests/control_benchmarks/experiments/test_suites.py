@@ -5,7 +5,7 @@ import pytest
 from control_benchmarks import ControlError, load_task, state_symmetry
 from control_benchmarks.experiments.run_suite import learner_changes
 from control_benchmarks.experiments.runner import RunOptions, learner_config
-from control_benchmarks.experiments.suites import AGENTS, Job, Settings, load_suite, suite_names
+from control_benchmarks.experiments.suites import Job, Settings, agent_names, load_suite, suite_names
 from rl_core.networks import Shape, matching_width
 
 
@@ -15,7 +15,7 @@ def test_every_suite_is_a_table_of_known_names(name, size):
     suite = load_suite(name, size=size)
     assert len({job.name for job in suite.jobs}) == len(suite.jobs) or name == "paper"
     for job in suite.jobs:
-        assert job.agent in AGENTS
+        assert job.agent in agent_names()
         assert job.variants[0] == "original"
         assert job.settings.steps % job.settings.evaluations == 0
         assert job.settings.steps * job.settings.n_envs * job.settings.action_repeat <= job.settings.frames
@@ -30,7 +30,7 @@ def test_states_decides_the_claims_first():
         assert len(job.variants) >= 3
         assert job.settings.seeds == 10
         assert job.settings.width == 256
-    assert {job.agent for job in jobs} == set(AGENTS)
+    assert {job.agent for job in jobs} == set(agent_names())
     # On a group of two elements with two banks the relaxed agent has the dense one's parameters anyway.
     assert {job.task for job in jobs if job.agent == "dense-equal-parameters"} == {
         "reacher_easy",
@@ -110,8 +110,10 @@ def test_each_agent_has_its_own_changes():
     changes = ["relaxed:critic_lr=1e-3", "critic_lr=2e-3", "actor_lr=4e-3", "dense-equal-parameters:tau=0.1"]
     assert config_of("relaxed", changes).critic_lr == 1e-3
     assert config_of("exact", changes).critic_lr == 2e-3
-    assert {config_of(agent, changes).actor_lr for agent in AGENTS} == {4e-3}
-    assert [agent for agent in AGENTS if config_of(agent, changes).tau == 0.1] == ["dense-equal-parameters"]
+    assert {config_of(agent, changes).actor_lr for agent in agent_names()} == {4e-3}
+    assert [agent for agent in agent_names() if config_of(agent, changes).tau == 0.1] == [
+        "dense-equal-parameters"
+    ]
 
 
 def test_preset_of_a_suite():

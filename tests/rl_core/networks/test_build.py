@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Generator
 
+from rl_core.agents import kind_names
 from rl_core.errors import ConfigError, SymmetryError
 from rl_core.networks import (
-    KINDS,
     EncoderShape,
     Network,
     Shape,
@@ -30,6 +30,7 @@ from rl_core.symmetry import (
 
 D1, D2, D4 = dihedral(1), dihedral(2), dihedral(4)
 
+KINDS = kind_names()
 ENCODER = EncoderShape(image_size=15, channels=8, convolutions=2, features=16)
 
 SYMMETRIES = {
@@ -188,7 +189,7 @@ def test_matching_widths() -> None:
 
 def test_faults_are_named() -> None:
     symmetry = SYMMETRIES["flip"]
-    with pytest.raises(ConfigError, match="agent: must be one of"):
+    with pytest.raises(ConfigError, match="agent is 'sac'; choose one of"):
         build_actor("sac", symmetry, generators=generators(1))
     with pytest.raises(ConfigError, match="width: must be at least 1"):
         build_actor("exact", symmetry, Shape(width=0), generators=generators(1))
