@@ -87,6 +87,9 @@ class SACConfig:
     initial_gain: float = 1.0 / 3.0
     """Variance of hidden layers' initial weights times their fan-in: a third is PyTorch's default for linear layers,
     as in Stable-Baselines3 and CleanRL; 2, He's for rectifiers, makes critics steep at the start."""
+    actor_start: Literal["random", "zero"] = "random"
+    """Last layer of the actor at the start: small random weights, or zero, so that an untrained agent's deterministic
+    action is 0 (for a portfolio that tilts, its base)."""
     interaction: Literal["mean", "attention"] = "mean"
     """Exchange of information between rows (assets)."""
     heads: int = 1
@@ -181,6 +184,7 @@ class SACConfig:
         check_kind(self.agent)
         _choice("relax", self.relax, ("both", "actor", "critic"))
         _choice("bank_start", self.bank_start, ("equal", "first"))
+        _choice("actor_start", self.actor_start, ("random", "zero"))
         _choice("relax_layers", self.relax_layers, ("all", "first", "inner", "last"))
         _choice("activation", self.activation, ("relu", "silu"))
         _choice("encoder_layer", self.encoder_layer, ("group", "steerable"))

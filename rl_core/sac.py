@@ -75,6 +75,8 @@ class SAC:
         if config.bank_start == "first":
             self.actor.start_in_first_bank()
             self.critic.start_in_first_bank()
+        if config.actor_start == "zero":
+            self.actor.start_at_zero()
         if config.relaxed_noise > 0:
             self._disturb_relaxed_weights(config.relaxed_noise)
         start = torch.full((len(self.seeds),), math.log(config.initial_alpha), device=self.device)

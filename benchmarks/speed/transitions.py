@@ -121,11 +121,11 @@ class Sources:
     def difference(self) -> float:
         """Return the largest difference of rewards between stored transitions and the same ones made."""
         batch, env = self.sample(), self.env
-        accounts = env.new_accounts((len(env.seeds), self.batch), env.episode_length)
+        rules = env.account_rules(env.episode_length)
         day = env.to_array(batch.observation[..., 0].long(), whole=True)
-        accounts.place(day, env.to_array(batch.observation[..., 1:]))
-        reward, *_ = accounts.step(env.to_array(batch.action))
-        return float((env.to_tensor(reward) - batch.reward).abs().max())
+        state = rules.place(day, env.to_array(batch.observation[..., 1:]))
+        outcome = rules.step(state, env.to_array(batch.action))
+        return float((env.to_tensor(outcome.reward) - batch.reward).abs().max())
 
 
 def run(repeats: int = 9, sources: Sources | None = None) -> dict[str, Any]:

@@ -190,6 +190,16 @@ class Network(nn.Module, ABC):
         for _, layer in self.named_layers():
             layer.start_in_first_bank()
 
+    @torch.no_grad()
+    def start_at_zero(self) -> None:
+        """Set the weights of the last layer to zero, but not its relaxed weights, so that the output starts at 0."""
+        name, head = list(self.named_layers())[-1]
+        assert name == "head"
+        relaxed = {id(parameter) for parameter in head.relaxed_parameters()}
+        for parameter in head.parameters():
+            if id(parameter) not in relaxed:
+                parameter.zero_()
+
     def penalty(self) -> Tensor:
         """Σ over layers of Σ_l Σ_g (w_l(g) − mean_g w_l)², [K]; zero for dense and exact, priors for rpp."""
         penalties = [layer.penalty() for _, layer in self.named_layers()]

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from service.core.problems import Problem
 from service.decisions.context import DecisionContext
 from service.decisions.order_sizing import size_orders
-from service.models.serving import Floats
+from service.models.serving import Flags, Floats
 from service.schemas.decisions import AllocationRequest, DecisionRequest, Holdings, Sizing
+from trading_app.market.decisions import DayRows, order_flags
 from trading_app.market.partial_fills import executed_weights
 
 MAX_GROSS = 100.0
@@ -79,6 +80,9 @@ def answer_members(
     warnings = list(context.warnings)
     if request.holdings is None:
         warnings.append("no holdings given: the account is taken to be all cash")
+    elif not context.scheduled and held.any():
+        rebalance, day = context.policy.config.rebalance, context.common["as_of"]
+        warnings.append(f"schedule: {day} is no day of the model's schedule ({rebalance}); no orders")
     members = {"id": answer_id, **context.common, "warnings": warnings}
     if isinstance(request, AllocationRequest):
         return members | _allocation(context, per_seed, held, request)
@@ -90,12 +94,13 @@ def _allocation(
 ) -> dict[str, Any]:
     target = _mean_over_seeds(per_seed)
     spread = np.sqrt(_mean_over_seeds(np.square(per_seed - target)))
-    reachable = _reachable(context, target, held)
+    ordered = _ordered(context, target, held)
+    reachable = _reachable(context, target, held, ordered)
     orders = _orders(context.symbols, reachable, held)
     cash_after = None
     if request.sizing is not None:
         cash_after = _size(context, reachable, held, orders, request.holdings, request.sizing)
-    weights = target.tolist()
+    weights = (target if ordered is None else reachable).tolist()
     return {
         "weights": dict(zip(context.symbols, weights, strict=True)),
         "cash": 1.0 - sum(weights),
@@ -114,11 +119,19 @@ def _mean_over_seeds(values: Floats) -> Floats:
     return mean
 
 
-def _reachable(context: DecisionContext, target: Floats, held: Floats) -> Floats:
-    """Return the weights that orders lead to [N]: those of idle symbols stay, as in a backtest's fill."""
-    if not context.idle.any():
+def _ordered(context: DecisionContext, target: Floats, held: Floats) -> Flags | None:
+    """Return which symbols the model's schedule and no-trade band let trade [N]; None where it has neither."""
+    rows = DayRows(scheduled=np.array([float(context.scheduled)]), untraded=context.idle.astype(float))
+    flags = order_flags(target, held, rows, context.policy.config)
+    return None if flags is None else flags > 0
+
+
+def _reachable(context: DecisionContext, target: Floats, held: Floats, ordered: Flags | None) -> Floats:
+    """Return the weights that orders lead to [N]: those of symbols without one stay, as in a backtest's fill."""
+    trades = ~context.idle if ordered is None else ordered & ~context.idle
+    if trades.all():
         return target
-    reachable: Floats = executed_weights(target, held, ~context.idle, 0.0, context.policy.config.gross_bound)
+    reachable: Floats = executed_weights(target, held, trades, 0.0, context.policy.config.gross_bound)
     return reachable
 
 

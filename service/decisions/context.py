@@ -20,6 +20,7 @@ from service.core.problems import Problem
 from service.models.registry import Promoted
 from service.models.serving import Flags, Floats, Policy
 from service.schemas.decisions import DecisionRequest, PricePanel
+from trading_app.market.decisions import rebalancing_days
 from trading_app.market.trading_status import trading_status
 
 FROM_REQUEST = "request"
@@ -42,6 +43,8 @@ class DecisionContext:
         Closes of the last session in which each symbol traded, as quoted; NaN before its first trade.
     idle : array [N]
         Whether a symbol did not trade in that session and may trade again: its orders must wait.
+    scheduled : bool
+        Whether the session belongs to the model's rebalancing schedule.
     warnings : tuple of str
         Warnings for the user of the answer.
     common : dict
@@ -54,6 +57,7 @@ class DecisionContext:
     session: pd.Timestamp
     closes: Floats
     idle: Flags
+    scheduled: bool
     warnings: tuple[str, ...]
     common: Mapping[str, Any]
 
@@ -176,7 +180,10 @@ def build_context(
     if untraded:
         common["untraded"] = untraded
         warnings += _untraded_warnings(prices.symbols, idle, ended, session.date())
-    return DecisionContext(promoted, policy, prices, session, closes, idle, tuple(warnings), common)
+    days = rebalancing_days(prices.dates[:position], policy.config.rebalance)
+    return DecisionContext(
+        promoted, policy, prices, session, closes, idle, bool(days[-1]), tuple(warnings), common
+    )
 
 
 def _sessions_until(dates: pd.DatetimeIndex, day: date) -> int:

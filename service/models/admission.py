@@ -164,7 +164,7 @@ def _figures(
 
 
 def _symmetry(market: dict[str, Any], assets: int) -> str:
-    mirror = market.get("actions") == "long-short" and market.get("mirror", True)
+    mirror = market.get("actions") in ("long-short", "tilt") and market.get("mirror", True)
     return f"permutations of {assets} assets" + (" and the long/short mirror" if mirror else "")
 
 

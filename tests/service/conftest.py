@@ -52,7 +52,8 @@ class TiltPolicy:
 
 def load_tilt(path: Path) -> TiltPolicy:
     content = json.loads((path / "policy.json").read_text(encoding="utf-8"))
-    return TiltPolicy(tuple(content["symbols"]), tuple(content["base"]))
+    config = MarketConfig(**content.get("market", {}))
+    return TiltPolicy(tuple(content["symbols"]), tuple(content["base"]), config=config)
 
 
 def inspect_tilt(path: Path) -> Evidence:
@@ -109,10 +110,12 @@ class Service:
         token, _ = self.state.keys.create("test", scopes or ("read",), days=days)
         return {"Authorization": f"Bearer {token}"}
 
-    def run(self, name: str = "toy-run", base: tuple[float, ...] = (0.5, 0.3, 0.1)) -> Path:
+    def run(
+        self, name: str = "toy-run", base: tuple[float, ...] = (0.5, 0.3, 0.1), **market: Any
+    ) -> Path:
         path = self.home / "runs" / name
         path.mkdir(parents=True, exist_ok=True)
-        content = {"symbols": SYMBOLS, "base": base}
+        content = {"symbols": SYMBOLS, "base": base, "market": market}
         (path / "policy.json").write_text(json.dumps(content), encoding="utf-8")
         return path
 

@@ -112,7 +112,7 @@ def test_what_an_agent_sees_and_decides_up_to_a_day_does_not_know_the_next(
         for _ in range(int(observation[0, 0, 0]), day):
             action = decide(market.encode(observation)[0, 0].numpy())
             record += [observation[0, 0].numpy(), action, market.nav.numpy().copy()]
-            record.append(market.targets(torch.from_numpy(action)).numpy())
+            record.append(market.targets(torch.from_numpy(action), int(observation[0, 0, 0])).numpy())
             # The last step reaches the close of `day`; what the next fill does to the account comes after it.
             observation = market.step(torch.from_numpy(action)[None, None]).final_observation
         rows = market.encode(observation)[0, 0].numpy()

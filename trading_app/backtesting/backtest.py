@@ -47,6 +47,7 @@ class Options(TypedDict, total=False):
     gross_limit: float | None
     delist_after: int
     delisting_return: float
+    partial_orders: bool
 
 
 @overload
@@ -79,6 +80,7 @@ def backtest(
     gross_limit: float | None = None,
     delist_after: int = DELIST_AFTER,
     delisting_return: float = 0.0,
+    partial_orders: bool = False,
 ) -> BacktestResult | BatchResult:
     """Backtest target weights.
 
@@ -113,6 +115,9 @@ def backtest(
         Sessions without a trade after which a symbol has ended.
     delisting_return
         Return from the last price of a symbol that has ended to the price at which positions in it are closed.
+    partial_orders
+        Whether a row may have numbers and NaN: no order in the symbols with NaN, whose units stay. Otherwise such a row
+        is an error, unless a function or an object decided it.
 
     Returns
     -------
@@ -131,9 +136,9 @@ def backtest(
     if (first, stop) != (0, len(prices.dates)):
         panel = panel.slice(first, stop)
     if not isinstance(weights, pd.DataFrame | np.ndarray | Mapping):
-        weights = _decided(weights, prices, start, end)
-    targets, labels, many = _targets(panel, prices.dates, weights, names)
-    targets = executed_targets(panel, targets, model, gross_limit)
+        weights, partial_orders = _decided(weights, prices, start, end), True
+    targets, labels, many = _targets(panel, prices.dates, weights, names, partial_orders)
+    targets = executed_targets(panel, targets, model, gross_limit, partial_orders=partial_orders)
     nav = net_asset_values(panel, targets, model)
     batch = BatchResult(panel, model, targets, tuple(labels), nav)
     return batch if many else batch.strategy(labels[0])
@@ -157,6 +162,7 @@ def _targets(
     calendar: pd.DatetimeIndex,
     weights: pd.DataFrame | NDArray[np.float64] | Mapping[str, pd.DataFrame],
     names: Sequence[str] | None,
+    partial_orders: bool,
 ) -> tuple[NDArray[np.float64], list[str], bool]:
     """Return targets [K, T, N], the strategies' names, and whether a batch was asked for."""
     if isinstance(weights, Mapping):
@@ -175,7 +181,7 @@ def _targets(
     if len(labels) != len(targets) or len(set(labels)) != len(labels):
         raise DataError(f"names: {len(targets)} different names are needed, not {labels}")
     with ThreadPoolExecutor(min(len(targets), processors())) as pool:
-        list(pool.map(lambda name, target: _check_rows(panel, target, name), labels, targets))
+        list(pool.map(lambda name, target: _check_rows(panel, target, name, partial_orders), labels, targets))
     return targets, labels, many
 
 
@@ -232,7 +238,7 @@ def _ordered_symbols(panel: TradingPanel, frame: pd.DataFrame, name: object) -> 
     return list(panel.symbols)
 
 
-def _check_rows(panel: TradingPanel, target: NDArray[np.float64], name: str) -> None:
+def _check_rows(panel: TradingPanel, target: NDArray[np.float64], name: str, partial_orders: bool) -> None:
     if np.isfinite(target @ np.ones(target.shape[1])).all():
         return
     infinite = np.isinf(target)
@@ -241,7 +247,7 @@ def _check_rows(panel: TradingPanel, target: NDArray[np.float64], name: str) -> 
         raise DataError(f"{name}: {panel.symbols[column]} on {panel.dates[row].date()} is infinite")
     missing = np.isnan(target)
     mixed = missing.any(axis=1) & ~missing.all(axis=1)
-    if mixed.any():
+    if mixed.any() and not partial_orders:
         row = int(np.argmax(mixed))
         column = int(np.argmax(missing[row]))
         raise DataError(

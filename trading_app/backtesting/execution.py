@@ -27,7 +27,12 @@ __all__ = ["executed_targets"]
 
 
 def executed_targets(
-    panel: TradingPanel, targets: Floats, costs: CostModel, gross_limit: float | None = None
+    panel: TradingPanel,
+    targets: Floats,
+    costs: CostModel,
+    gross_limit: float | None = None,
+    *,
+    partial_orders: bool = False,
 ) -> Floats:
     """Return the weights that the fills of K accounts reach [K, T, N]; a row of NaN is no fill.
 
@@ -43,8 +48,10 @@ def executed_targets(
     gross_limit
         Largest Σ |weight| after a fill in which some symbols do not trade. By default that of the target itself, at
         least 1: a long-only account does not borrow.
+    partial_orders
+        Whether rows may have numbers and NaN; assets with NaN keep their units, or the target that is due in them.
     """
-    if panel.always_traded:
+    if panel.always_traded and not (partial_orders and _mixed(targets)):
         return targets
     strategies, sessions, assets = targets.shape
     impact = panel.impact(costs)
@@ -61,8 +68,9 @@ def executed_targets(
     limit = np.full((strategies, 1), 1.0 if gross_limit is None else gross_limit)
     for day in range(1, sessions):
         target = targets[:, day - 1, None]
-        decided = ~np.isnan(target[:, 0, 0])
-        wanted[decided], due[decided] = target[decided], True
+        given = ~np.isnan(target)
+        decided = given.any(axis=(1, 2))
+        wanted, due = np.where(given, target, wanted), due | given
         if gross_limit is None:
             limit[decided] = np.maximum(1.0, total(abs(wanted[decided])))
         closing = panel.status.closing[day]
@@ -88,3 +96,9 @@ def executed_targets(
         alive &= (close_growth > 0) & (growth > 0)
         held = values / positive(growth)[..., None] * alive[..., None]
     return executed
+
+
+def _mixed(targets: Floats) -> bool:
+    """Return whether a row has numbers and NaN."""
+    missing = np.isnan(targets)
+    return bool((missing.any(axis=-1) & ~missing.all(axis=-1)).any())

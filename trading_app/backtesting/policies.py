@@ -26,11 +26,10 @@ from data.prices import Prices
 from rl_core.sac import SAC
 from trading_app.backtesting.backtest import backtest
 from trading_app.evaluation.metrics import sharpe
-from trading_app.market.accounting import advance
+from trading_app.market.accounts import AccountRules
 from trading_app.market.costs import CostModel
+from trading_app.market.decisions import Decision, order_flags
 from trading_app.market.env import Market, MarketConfig
-from trading_app.market.panel import ratio
-from trading_app.market.partial_fills import executed_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,7 +56,8 @@ class Rollout:
     """Target weights decided on every session of a range, with the prices, costs and settings of the account.
 
     `ensemble` is the mean over seeds, for an account that follows this mean, date × symbol; `per_seed` has the target
-    weights of each seed, for an account that follows this seed alone [S, T, N].
+    weights of each seed, for an account that follows this seed alone [S, T, N]. NaN where there is no order: on days
+    outside the schedule, and within the no-trade band.
     """
 
     prices: Prices
@@ -70,7 +70,13 @@ class Rollout:
         """Return the net Sharpe ratio and the yearly growth of each seed [S]."""
         start, end = self.ensemble.index[0], self.ensemble.index[-1]
         batch = backtest(
-            self.prices, self.per_seed, costs=self.costs, start=start, end=end, **self.config.account
+            self.prices,
+            self.per_seed,
+            costs=self.costs,
+            start=start,
+            end=end,
+            partial_orders=True,
+            **self.config.account,
         )
         returns = np.asarray(batch.returns, dtype=np.float64)
         costs = batch.cost_model
@@ -101,17 +107,21 @@ class AgentPolicy:
         """Sessions of prices that a decision needs, the session decided on included."""
         return self.config.history
 
-    def market(self, prices: Prices) -> Market:
-        """Return the market that encodes observations of these prices; DataError if they have other symbols."""
+    def market(self, prices: Prices, first: int = 0) -> Market:
+        """Return the market that encodes observations of these prices from a day on.
+
+        DataError if they have other symbols.
+        """
         if tuple(prices.symbols) != self.symbols:
             raise DataError(_other_symbols(self.symbols, prices))
-        return Market(prices, config=self.config, costs=self.costs, seeds=self.agent.seeds, n_envs=1)
+        days = (first, len(prices.dates) - 1)
+        return Market(prices, config=self.config, costs=self.costs, seeds=self.agent.seeds, days=days)
 
     def targets(self, market: Market, day: int, held: Tensor) -> Tensor:
         """Return the target weights of each seed [S, B, N] at the close of a day, from weights held [S, B, N]."""
         stamp = torch.full_like(held[..., :1], float(day))
         x = market.encode(torch.cat([stamp, held], dim=-1).float())
-        return market.targets(self.agent.act(x, deterministic=True), day)
+        return market.targets(self.agent.act(x, deterministic=True), day, held)
 
     def decide(self, prices: Prices, session: DateLike, held: Floats) -> Floats:
         """Return the target weights of each seed [S, B, N] for B accounts at the close of one session.
@@ -149,50 +159,28 @@ class AgentPolicy:
         Prices before `start` serve as history; prices after `end` are cut off.
         """
         known = prices.between(None, end)
-        market = self.market(known)
         first = int(known.dates.searchsorted(parse_date(start, "start"))) if start is not None else 0
-        decided = self._path(market, first)
+        decided = self._path(self.market(known, first), first)
         frame = pd.DataFrame(decided[0, :, 1], index=known.dates[first:], columns=list(self.symbols))
         return Rollout(known, self.costs, self.config, frame, decided[:, :, 0])
 
     def _path(self, market: Market, first: int) -> Floats:
         """Return target weights [S, T, 2, N]: each seed with its own holdings, and the ensemble with its own."""
-        panel, costs = market.panel, market.costs
-        impact = panel.impact(self.costs)
-        count, n = len(panel.dates), len(self.symbols)
-        held = torch.zeros(len(self.agent.seeds), 2, n, dtype=torch.float64)
-        decided = np.empty((count - first, held.shape[0], 2, n))
-        before_fill = held.numpy()
+        count = len(market.panel.dates)
+        rules = AccountRules(
+            market.panel, self.config, market.costs, base=market.base, length=count, dtype=np.float64
+        )
+        state = rules.start(np.full((len(self.seeds), 2), first))
+        decided = np.empty((count - first, len(self.seeds), 2, len(self.symbols)))
         for day in range(first, count):
+            held = torch.from_numpy(state["weights"])
             target = self.targets(market, day, held).double().cpu()
             target[:, 1] = target[:, 1].mean(0)
-            decided[day - first] = target.numpy()
-            fill = day + 1
-            if fill == count:
-                break
-            # Through the fill to its close, where the next decision is taken, and on to the fill after that.
-            after = panel.price[min(fill + 1, count - 1)]
-            squeeze = None if impact is None else impact[fill]
-            executed = target.numpy()
-            closing = panel.status.closing[fill]
-            if closing.any() or not panel.status.traded[fill].all():
-                executed = executed_weights(
-                    np.where(closing, 0.0, executed),
-                    before_fill,
-                    panel.status.traded[fill] | closing,
-                    costs.rate,
-                    self.config.gross_bound,
-                    squeeze,
-                )
-            session = advance(
-                executed,
-                before_fill,
-                costs,
-                None if panel.at_close else ratio(panel.close[fill], panel.price[fill]),
-                after / panel.close[fill],
-                squeeze,
-            )
-            held, before_fill = torch.as_tensor(session.close_weights), session.next_held
+            orders = order_flags(target, held, market.day_rows(day, torch.float64), self.config)
+            decision = Decision(target.numpy(), None if orders is None else orders.numpy())
+            decided[day - first] = decision.instructions
+            if day + 1 < count:
+                state = rules.trade(state, decision).state
         return decided.transpose(1, 0, 2, 3)
 
     def _encoded(self, prices: Prices, session: pd.Timestamp) -> _EncodedMarket:
@@ -200,8 +188,9 @@ class AgentPolicy:
         with self._lock:
             encoded = self._markets.get(key)
             if encoded is None:
-                market = self.market(self._history(prices, session))
-                market.pin(len(market.panel.dates) - 1)
+                known = self._history(prices, session)
+                market = self.market(known, len(known.dates) - 1)
+                market.pin(len(known.dates) - 1)
                 encoded = self._markets[key] = _EncodedMarket(market, self._places_are_equal(market))
         return encoded
 

@@ -11,7 +11,8 @@ import numpy as np
 from gymnasium import spaces
 
 from data.errors import DataError
-from trading_app.market.accounts import Accounts
+from trading_app.market.accounts import AccountRules, State
+from trading_app.market.base import base_weights
 from trading_app.market.config import MarketConfig
 from trading_app.market.costs import CostModel
 from trading_app.market.encoding import FeatureWindows
@@ -99,15 +100,19 @@ class PortfolioEnv(gymnasium.Env["Observation", "Action"]):
         self._first, self._last = decision_range(prices, self.market_config, start, end)
         available = self._last - self._first + 1
         self.episode_length = min(available, self.market_config.episode_length or available)
-        self._windows = FeatureWindows(prices, self.market_config)
-        self._accounts = Accounts(
+        base = None
+        if self.market_config.tilts:
+            base = base_weights(prices, self.market_config, self._first, self._last + 1)
+        self._windows = FeatureWindows(prices, self.market_config, base)
+        self._rules = AccountRules(
             self.panel,
             self.market_config,
             self.costs,
-            shape=(),
+            base=base,
             length=self.episode_length,
             dtype=np.float64,
         )
+        self._state: State = {}
         self._over = True
         assets = len(prices.symbols)
         self.observation_space = spaces.Box(-np.inf, np.inf, (assets, self._windows.size), np.float32)
@@ -137,7 +142,7 @@ class PortfolioEnv(gymnasium.Env["Observation", "Action"]):
             day = int(self.np_random.integers(self._first, latest + 1))
         else:
             day = self._position(start)
-        self._accounts.start(np.int64(day))
+        self._state = self._rules.start(np.int64(day))
         self._over = False
         return self._observation(), self._info()
 
@@ -148,16 +153,17 @@ class PortfolioEnv(gymnasium.Env["Observation", "Action"]):
         """
         if self._over:
             raise DataError("no episode is running: call reset() before step()")
-        reward, ended, cut = self._accounts.step(np.asarray(action, dtype=np.float64))
+        outcome = self._rules.step(self._state, np.asarray(action, dtype=np.float64))
+        self._state, reward, ended, cut, _ = outcome
         terminated, truncated = bool(ended), bool(cut)
         self._over = terminated or truncated
         return self._observation(), float(reward), terminated, truncated, self._info()
 
     def render(self) -> str | None:
         """Return date, value and holdings as a line of text, in render mode ``ansi``."""
-        if self.render_mode != "ansi" or not self._accounts.state:
+        if self.render_mode != "ansi" or not self._state:
             return None
-        state = self._accounts.state
+        state = self._state
         held = ", ".join(
             f"{symbol} {weight:+.1%}"
             for symbol, weight in zip(self.panel.symbols, state["weights"], strict=True)
@@ -183,11 +189,11 @@ class PortfolioEnv(gymnasium.Env["Observation", "Action"]):
         return day
 
     def _observation(self) -> Observation:
-        state = self._accounts.state
+        state = self._state
         return self._windows.encode(int(state["day"]), state["weights"])
 
     def _info(self) -> dict[str, Any]:
-        state = self._accounts.state
+        state = self._state
         return {"day": int(state["day"]), "nav": float(state["nav"]), "weights": state["weights"]}
 
 

@@ -170,6 +170,11 @@ class RunConfig:
         if self.sac.transitions == "made":
             check_reward(self.market)
 
+    @property
+    def learner(self) -> SACConfig:
+        """Settings of the learner; the actor of a tilt starts at the base."""
+        return self.sac.replace(actor_start="zero") if self.market.tilts else self.sac
+
 
 SECTIONS: dict[str, Any] = {f.name: f for f in fields(RunConfig)}
 

@@ -135,11 +135,12 @@ def measure_equivariance(policy: AgentPolicy, path: Rollout, *, states: int = ST
 
     from rl_core.symmetry.measure import critic_errors, policy_errors
 
-    agent, market = policy.agent, policy.market(path.prices)
+    first = int(path.prices.dates.searchsorted(path.ensemble.index[0]))
+    agent, market = policy.agent, policy.market(path.prices, first)
     days = len(path.ensemble)
     rows = np.unique(np.linspace(min(1, days - 1), days - 1, min(states, days)).astype(int))
-    first = int(path.prices.dates.searchsorted(path.ensemble.index[0]))
-    held = torch.as_tensor(path.per_seed[:, np.maximum(rows - 1, 0)]).float()
+    decided = np.stack([pd.DataFrame(seed).ffill().fillna(0.0).to_numpy() for seed in path.per_seed])
+    held = torch.as_tensor(decided[:, np.maximum(rows - 1, 0)]).float()
     stamp = torch.as_tensor(first + rows).float().expand(len(held), -1)[..., None]
     x = market.encode(torch.cat([stamp, held], dim=-1))
 

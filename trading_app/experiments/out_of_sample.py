@@ -19,6 +19,7 @@ from trading_app.experiments.config import RunConfig, stored_config
 from trading_app.experiments.equivariance import measure_equivariance, save_equivariance
 from trading_app.experiments.policies import load_policy
 from trading_app.files import RunError, read_json
+from trading_app.market.config import MarketConfig
 from trading_app.market.costs import CostModel
 from trading_app.market.panel import resolve_fill
 from trading_app.runs.backtests import WHAT_IF, SavedBacktest, save_backtest
@@ -82,11 +83,17 @@ def backtest_run(
         strategies[f"seed-{seed}"] = pd.DataFrame(
             targets, index=path.ensemble.index, columns=path.ensemble.columns
         )
-    baselines, left_out = baseline_weights(prices, first, last)
+    baselines, left_out = baseline_weights(prices, first, last, config.market)
     strategies |= baselines
     rule = resolve_fill(prices, fill or config.market.fill)
     results: BatchResult = backtest(
-        prices, strategies, costs=costs, start=first, end=last, **replace(config.market, fill=rule).account
+        prices,
+        strategies,
+        costs=costs,
+        start=first,
+        end=last,
+        partial_orders=True,
+        **replace(config.market, fill=rule).account,
     )
     count, ignored = _count_trials(run, config, trials)
     stopped, diverged = run.manifest.get("stopped"), run.manifest.get("diverged")
@@ -137,13 +144,18 @@ def unseen_period(
 
 
 def baseline_weights(
-    prices: Prices, start: DateLike, end: DateLike
+    prices: Prices, start: DateLike, end: DateLike, market: MarketConfig | None = None
 ) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """Return the targets of every baseline that can be computed, and a note on each that cannot."""
+    """Return the targets of every baseline that can be computed, and a note on each that cannot.
+
+    Those that decide once a month follow the schedule of the market instead, where it has one.
+    """
     found, left_out = {}, []
+    rebalance = "monthly" if market is None or market.rebalance == "daily" else market.rebalance
     for name, rule in BASELINES.items():
+        schedule = {} if name.endswith("-daily") else {"rebalance": rebalance}
         try:
-            found[name] = rule(prices, start, end)
+            found[name] = rule(prices, start, end, **schedule)
         except DataError as error:
             left_out.append(f"The baseline {name} is left out: {error}.")
     return found, left_out

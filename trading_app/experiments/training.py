@@ -144,7 +144,7 @@ def train_run(
     with run.training():
         result = train(
             market,
-            config.sac,
+            config.learner,
             seeds=t.seed_list,
             steps=t.steps,
             directory=run.path,

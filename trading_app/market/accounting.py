@@ -264,6 +264,11 @@ def _ones(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.ones(size, dtype)
 
 
+def largest(values: Array) -> Array:
+    """Return the maximum over the last axis."""
+    return values.max(-1) if isinstance(values, np.ndarray) else values.amax(-1)
+
+
 def at_least(values: Array, bound: float) -> Array:
     """Return the larger of values and bound."""
     if isinstance(values, np.floating):
@@ -271,7 +276,7 @@ def at_least(values: Array, bound: float) -> Array:
     return np.maximum(values, bound) if isinstance(values, _NUMPY) else values.clip(bound, None)
 
 
-def at_most(values: Array, bound: float) -> Array:
+def at_most(values: Array, bound: Array | float) -> Array:
     """Return the smaller of values and bound."""
     if isinstance(values, np.floating):
         return type(values)(bound) if values > bound else values

@@ -1,30 +1,82 @@
-"""Accounts in a market: the transition of the portfolio MDP, in NumPy or in torch.
+"""Rules of accounts in a market: the transition of the portfolio MDP, in NumPy or in torch.
 
 On a CPU NumPy steps small batches several times faster than torch, and a GPU needs torch, so this uses only
-operators that both share; `trading_app.market.env` and `trading_app.envs.portfolio` wrap it.
+operators that both share; `trading_app.market.env`, `trading_app.market.transitions` and `trading_app.envs.portfolio`
+step accounts with it, and `trading_app.backtesting.policies` fills the decisions of a policy.
 """
 
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from trading_app.market.accounting import Array, advance, hold, positive
-from trading_app.market.actions import target_weights
 from trading_app.market.config import MarketConfig
 from trading_app.market.costs import CostModel
+from trading_app.market.decisions import Decision, day_tables, decide, rows_of, table_rows
 from trading_app.market.panel import TradingPanel
 from trading_app.market.partial_fills import executed_weights
 from trading_app.market.rewards import Rewards
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-class Accounts:
-    """Accounts of any leading shape (`shape`; () is a single account) that trade one panel.
+State = dict[str, Array]
+"""Arrays of accounts of any leading shape by name.
 
-    `length` is that of an episode, `backend` the module ``numpy`` or ``torch``, `options` are ``dtype`` and, for torch,
-    ``device`` of what is created.
+``day``; ``age``, the steps since the start of the episode; ``weights`` at the close [..., N]; ``held``, the weights
+just before the next fill [..., N]; ``value`` there; ``nav`` at the close; the moments of the reward, where it has any.
+"""
+
+
+class Fill(NamedTuple):
+    """The fill after a decision.
+
+    Attributes
+    ----------
+    day
+        Day of the decision [...].
+    target
+        Weights right after the fill [..., N].
+    kept
+        Share of the account that its costs leave [...].
+    held
+        Weights just before it [..., N].
+    """
+
+    day: Array
+    target: Array
+    kept: Array
+    held: Array
+
+
+class Outcome(NamedTuple):
+    """Outcome of a step: the state after it, and reward, terminated and truncated [...]."""
+
+    state: State
+    reward: Array
+    terminated: Array
+    truncated: Array
+    fill: Fill
+
+
+class AccountRules:
+    """Transitions of accounts that trade one panel: functions of a state that leave it as it is.
+
+    Parameters
+    ----------
+    panel, config, costs
+        Prices, settings and the cost model.
+    base
+        Weights of a tilt's base at each close [T, N].
+    length
+        Steps of an episode.
+    backend
+        The module ``numpy`` or ``torch``.
+    options
+        ``dtype`` and, for torch, ``device`` of what is created.
     """
 
     def __init__(
@@ -33,26 +85,27 @@ class Accounts:
         config: MarketConfig,
         costs: CostModel,
         *,
-        shape: tuple[int, ...],
         length: int,
+        base: NDArray[np.float64] | None = None,
         backend: ModuleType = np,
         **options: Any,
     ) -> None:
-        self.config, self.shape, self.length = config, shape, length
-        self.state: dict[str, Array] = {}
+        self.config, self.length = config, length
         self._backend, self._options = backend, options
         self._costs, self._rewards = costs, Rewards(config)
         self._assets, self._at_close = len(panel.symbols), panel.at_close
         double = options.get("dtype") in (np.float64, getattr(backend, "float64", None))
         self._tolerance = 1e-13 if double else 1e-6
-        rows = panel.decision_rows(costs)
+        # Where every asset goes to a target, its gross weight is known to be within the limit.
+        self._gross = config.gross_bound if config.orders_everything and config.trading_speed == 1.0 else None
+        rows = panel.decision_rows(costs) | day_tables(panel, config, base)
         self._tables = {name: backend.asarray(table, **options) for name, table in rows.items()}
 
-    def start(self, days: Array) -> None:
-        """Start new episodes everywhere, in cash, at the close of these days (integers, of the batch's shape)."""
-        ones = self._backend.ones(self.shape, **self._options)
-        nothing = self._backend.zeros((*self.shape, self._assets), **self._options)
-        self.state = {
+    def start(self, days: Array) -> State:
+        """Return new episodes, in cash, at the close of these days (integers, of the batch's shape)."""
+        ones = self._backend.ones(days.shape, **self._options)
+        nothing = self._backend.zeros((*days.shape, self._assets), **self._options)
+        return {
             "day": days,
             "age": days * 0,
             "weights": nothing,
@@ -62,40 +115,37 @@ class Accounts:
             **{name: ones * value for name, value in self._rewards.constants.items()},
         }
 
-    def place(self, days: Array, weights: Array) -> None:
-        """Set every account to these weights at the close of these days, at least 1; for made transitions."""
-        overnight = _rows(self._tables["overnight"], days - 1)
+    def place(self, days: Array, weights: Array) -> State:
+        """Return accounts with these weights at the close of these days, at least 1; for made transitions."""
+        overnight = table_rows(self._tables["overnight"], days - 1)
         *_, growth, values = hold(weights, self._costs, None, overnight)
-        ones = self._backend.ones(self.shape, **self._options)
-        self.state = {
+        return {
             "day": days,
             "age": days * 0,
             "weights": weights,
             "held": values / positive(growth)[..., None],
             "value": growth,
-            "nav": ones,
+            "nav": self._backend.ones(days.shape, **self._options),
         }
 
-    def step(self, action: Array) -> tuple[Array, Array, Array]:
-        """Decide, fill, hold to the next close.
+    def step(self, state: State, action: Array) -> Outcome:
+        """Decide by actions in [−1, 1] [..., N], fill, hold to the next close."""
+        rows = rows_of(self._tables, state["day"])
+        return self.trade(state, decide(action, state["weights"], rows, self.config))
 
-        The action is in [−1, 1], [..., N]. Returns reward, terminated and truncated, each of the batch's shape.
-        """
-        state, tables = self.state, self._tables
-        day = state["day"]
-        available = _rows(tables["available"], day) if "available" in tables else None
-        target = target_weights(action, self.config, available)
-        impact = _rows(tables["impact"], day) if "impact" in tables else None
-        if "trades" in tables:
-            target = self._executed(target, day, impact)
+    def trade(self, state: State, decision: Decision) -> Outcome:
+        """Fill a decision and hold to the next close."""
+        tables, day = self._tables, state["day"]
+        impact = table_rows(tables["impact"], day) if "impact" in tables else None
+        target = self._executed(decision, state["held"], day, impact)
         session = advance(
             target,
             state["held"],
             self._costs,
-            None if self._at_close else _rows(tables["intraday"], day),
-            _rows(tables["overnight"], day),
+            None if self._at_close else table_rows(tables["intraday"], day),
+            table_rows(tables["overnight"], day),
             impact,
-            gross=self.config.gross_bound,
+            gross=self._gross,
             tolerance=self._tolerance,
         )
         # Whether the account reaches this close, and whether it reaches the next fill, to which rewards extend.
@@ -103,11 +153,10 @@ class Accounts:
         if not self._at_close:
             closing = closing & (session.close_growth > 0)
         alive = closing & (session.next_growth > 0)
-        self._fill = (day, target, session.kept, state["held"])
         reward, moments = self._rewards(session.kept * session.next_growth, alive, state)
         value = state["value"] * session.kept
         age = state["age"] + 1
-        self.state = {
+        after = {
             "day": day + 1,
             "age": age,
             "weights": session.close_weights,
@@ -116,33 +165,43 @@ class Accounts:
             "nav": value * session.close_growth * closing,
             **moments,
         }
-        return reward, alive == 0, (age >= self.length) & alive
+        fill = Fill(day, target, session.kept, state["held"])
+        return Outcome(after, reward, alive == 0, (age >= self.length) & alive, fill)
 
-    def contributions(self) -> Array:
-        """Return each asset's part of the return from the last fill to the next one [..., N].
+    def asset_returns(self, fill: Fill) -> Array:
+        """Return each asset's part of the return from a fill to the next one [..., N].
 
         It is what the asset earned less its trading cost and borrow fee, in shares of the account before the fill. With
         the interest on cash, the parts sum to the return of the account.
         """
-        day, target, kept, held = self._fill
-        close = target if self._at_close else target * _rows(self._tables["intraday"], day)
+        day, target, kept, held = fill
+        close = target if self._at_close else target * table_rows(self._tables["intraday"], day)
         change = abs(target * kept[..., None] - held)
         cost = change * self._costs.rate
         if "impact" in self._tables:
-            cost = cost + _rows(self._tables["impact"], day) * change**1.5
-        gain = close * _rows(self._tables["overnight"], day) - target
+            cost = cost + table_rows(self._tables["impact"], day) * change**1.5
+        gain = close * table_rows(self._tables["overnight"], day) - target
         borrow = (abs(close) - close) * (0.5 * self._costs.borrow_rate)
         return (gain - borrow) * kept[..., None] - cost
 
-    def _executed(self, target: Array, day: Array, impact: Array | None) -> Array:
-        """Weights that the fill after a decision reaches; the target itself where every asset trades."""
-        trades, closing = _rows(self._tables["trades"], day), _rows(self._tables["closing"], day)
-        whole = ((trades == 1) & (closing == 0)).all(-1)
+    def _executed(self, decision: Decision, held: Array, day: Array, impact: Array | None) -> Array:
+        """Weights that the fill after a decision reaches; the target where every asset has an order and trades."""
+        target, trades = decision.target, decision.orders
+        if "trades" in self._tables:
+            closing = table_rows(self._tables["closing"], day)
+            traded = table_rows(self._tables["trades"], day)
+            trades = traded if trades is None else traded * (trades + closing > 0)
+            whole = ((trades == 1) & (closing == 0)).all(-1)
+            wanted = target * (1 - closing)
+        elif trades is not None:
+            whole, wanted = (trades == 1).all(-1), target
+        else:
+            return target
         if bool(whole.all()):
             return target
         executed = executed_weights(
-            target * (1 - closing),
-            self.state["held"],
+            wanted,
+            held,
             trades,
             self._costs.rate,
             self.config.gross_bound,
@@ -151,25 +210,24 @@ class Accounts:
         )
         return self._backend.where(whole[..., None], target, executed)
 
-    def restart(self, done: Array, days: Array) -> None:
-        """Start new episodes at the close of these days where `done`."""
+    def restart(self, state: State, done: Array, days: Array) -> State:
+        """Return the state with new episodes at the close of these days where `done`."""
         fresh: dict[str, Any] = {
             "day": days,
             "value": 1.0 + self._costs.lending_rate,
             "nav": 1.0,
             **self._rewards.constants,
         }
-        for name, value in self.state.items():
-            mask = done if value.ndim == done.ndim else done[..., None]
-            self.state[name] = self._backend.where(mask, fresh.get(name, 0), value)
+        return {
+            name: self._backend.where(
+                done if value.ndim == done.ndim else done[..., None], fresh.get(name, 0), value
+            )
+            for name, value in state.items()
+        }
 
-    def observation(self) -> Array:
+    def observation(self, state: State) -> Array:
         """Compact observations: the day, then weights at its close [..., 1 + N]."""
-        observation = self._backend.empty((*self.shape, 1 + self._assets), **self._options)
-        observation[..., 0] = self.state["day"]
-        observation[..., 1:] = self.state["weights"]
+        observation = self._backend.empty((*state["day"].shape, 1 + self._assets), **self._options)
+        observation[..., 0] = state["day"]
+        observation[..., 1:] = state["weights"]
         return observation
-
-
-def _rows(table: Array, day: Array) -> Array:
-    return table.take(day, axis=0) if isinstance(table, np.ndarray) else table[day]

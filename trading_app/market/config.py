@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from data.errors import DataError
 from trading_app.market.trading_status import DELIST_AFTER
 
-Actions = Literal["long-short", "long-only"]
+Actions = Literal["long-short", "long-only", "tilt"]
+Base = Literal["equal-weight", "inverse-volatility", "min-variance", "given"]
+Rebalance = Literal["daily", "weekly", "monthly"]
 Reward = Literal["log", "mean-variance", "differential-sharpe"]
 
 _RANGES: dict[str, tuple[float, float]] = {
@@ -22,7 +25,14 @@ _RANGES: dict[str, tuple[float, float]] = {
     "max_weight": (1e-6, 20.0),
     "delist_after": (1, 1_000),
     "delisting_return": (-1.0, 1.0),
+    "active_gross": (1e-6, 20.0),
+    "max_active": (1e-6, 20.0),
+    "trading_speed": (1e-3, 1.0),
+    "no_trade_band": (0.0, 1.0),
 }
+_OPTIONAL = ("episode_length", "max_weight", "max_active")
+# Returns that a base portfolio with volatilities needs; see `trading_app.market.base`.
+BASE_MINIMUM = 63
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,34 @@ class MarketConfig:
     actions
         ``long-short``: an action in [−1, 1] is a share of ``max_weight``, scaled down where the gross limit
         would be passed. ``long-only``: softmax over N + 1 logits, the actions over ``temperature`` and 0 for
-        cash.
+        cash. ``tilt``: active weights around a base portfolio; an action of 0 is the base itself.
+    base
+        Base portfolio of a tilt, computed from prices up to the close decided on: ``equal-weight``,
+        ``inverse-volatility``, ``min-variance`` (as the baselines of these names) or ``given`` (`base_weights`).
+    base_weights
+        Weights of a given base by symbol; 0 for symbols that are not named.
+    active_gross
+        Largest Σ |weight − base weight| of a tilt: twice its active share.
+    max_active
+        Largest |weight − base weight| of an asset. By default four times the equal share of ``active_gross``, at most
+        all of it.
+    active_net
+        Whether a tilt may change the net exposure; otherwise its active weights sum to 0, so that what the base invests
+        stays invested.
+    short_positions
+        Whether a tilt may have weights below 0.
+    trading_speed
+        Share of the way from the weights held to the target that is traded, with any of the actions (Gârleanu and
+        Pedersen, "Dynamic Trading with Predictable Returns and Transaction Costs", Journal of Finance 2013: trade
+        part of the way towards an aim); 1 trades all of it.
+    no_trade_band
+        An asset trades only where its target is further than this from the weight held at the close decided on; 0 for
+        no band.
+    rebalance
+        Sessions with orders: ``daily``, the first session of each week (``weekly``) or month (``monthly``), or a number
+        k for each k-th session, counted from the first one of the prices. An account that holds nothing may trade in
+        any session. In an asset that did not trade in the session decided on, an order is possible whatever schedule
+        and band.
     fill
         ``next_open``, ``next_close``, or None: the open where there are opens.
     window
@@ -42,7 +79,7 @@ class MarketConfig:
     features
         Names of `data.features.FEATURES`; None for the default ones.
     gross_limit
-        Largest Σ |weight| of a long–short target.
+        Largest Σ |weight| of a long–short target or of a tilt.
     temperature
         Of the softmax; at 0.1 one asset, or cash, can hold 99.9 % of 20.
     max_weight
@@ -65,7 +102,8 @@ class MarketConfig:
     delisting_return
         Return from the last price of a symbol that has ended to the price at which a position in it is closed.
     mirror
-        Whether the symmetry includes the mirror Z2 (long–short only); None: where it can.
+        Whether the symmetry includes the mirror Z2, of the weights (long–short) or of the active weights (tilt); None:
+        where it can.
 
     Raises
     ------
@@ -88,9 +126,22 @@ class MarketConfig:
     delist_after: int = DELIST_AFTER
     delisting_return: float = 0.0
     mirror: bool | None = None
+    base: Base = "equal-weight"
+    base_weights: Mapping[str, float] | None = None
+    active_gross: float = 0.5
+    max_active: float | None = None
+    active_net: bool = False
+    short_positions: bool = False
+    trading_speed: float = 1.0
+    no_trade_band: float = 0.0
+    rebalance: str | int = "daily"
 
     def __post_init__(self) -> None:
-        for name, allowed in (("actions", get_args(Actions)), ("reward", get_args(Reward))):
+        for name, allowed in (
+            ("actions", get_args(Actions)),
+            ("reward", get_args(Reward)),
+            ("base", get_args(Base)),
+        ):
             if getattr(self, name) not in allowed:
                 raise DataError(
                     f"market.{name} is {getattr(self, name)!r}: it must be one of {', '.join(allowed)}"
@@ -99,7 +150,7 @@ class MarketConfig:
             raise DataError(f"market.fill is {self.fill!r}: it must be next_open or next_close")
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
-            if value is None and name in ("episode_length", "max_weight"):
+            if value is None and name in _OPTIONAL:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
                 raise DataError(f"market.{name} is {value!r}: it must lie from {low:g} to {high:g}")
@@ -107,10 +158,40 @@ class MarketConfig:
                 raise DataError(f"market.{name} is {value!r}: a whole number is needed")
         if self.mirror and self.actions == "long-only":
             raise DataError("market.mirror: long-only portfolios have no mirror image; use long-short")
+        self._check_base()
+        rebalance = self.rebalance
+        if isinstance(rebalance, str) and rebalance.isdecimal():
+            object.__setattr__(self, "rebalance", int(rebalance))
+        elif rebalance not in get_args(Rebalance) and (
+            isinstance(rebalance, bool) or not isinstance(rebalance, int)
+        ):
+            raise DataError(
+                f"market.rebalance is {rebalance!r}: it must be {', '.join(get_args(Rebalance))} "
+                "or a number of sessions"
+            )
+        if isinstance(self.rebalance, int) and self.rebalance < 1:
+            raise DataError(f"market.rebalance is {self.rebalance}: at least 1 session is needed")
         if self.features is not None:
             object.__setattr__(self, "features", tuple(self.features))
             if not self.features or any(not isinstance(name, str) for name in self.features):
                 raise DataError("market.features: name at least one feature, or leave the default")
+
+    def _check_base(self) -> None:
+        weights = self.base_weights
+        if (weights is not None) != (self.base == "given"):
+            raise DataError(
+                "market.base_weights: give weights with market.base = 'given', and with no other base"
+            )
+        if weights is None:
+            return
+        gross = sum(map(abs, weights.values()))
+        if not 0 < gross <= self.gross_limit + 1e-9:
+            raise DataError(
+                f"market.base_weights: Σ |weight| is {gross:g}; it must be above 0 and at most market.gross_limit, "
+                f"{self.gross_limit:g}"
+            )
+        if min(weights.values()) < 0 and not self.short_positions:
+            raise DataError("market.base_weights: a weight is below 0; set market.short_positions = true")
 
     @property
     def account(self) -> dict[str, Any]:
@@ -125,7 +206,17 @@ class MarketConfig:
     @property
     def uses_mirror(self) -> bool:
         """Whether the symmetry includes the mirror."""
-        return self.actions == "long-short" if self.mirror is None else self.mirror
+        return self.actions != "long-only" if self.mirror is None else self.mirror
+
+    @property
+    def tilts(self) -> bool:
+        """Whether actions are active weights around a base."""
+        return self.actions == "tilt"
+
+    @property
+    def orders_everything(self) -> bool:
+        """Whether every decision is an order in every asset: no schedule and no band."""
+        return self.rebalance in ("daily", 1) and self.no_trade_band == 0
 
     @property
     def gross_bound(self) -> float:
@@ -137,6 +228,10 @@ class MarketConfig:
         if self.actions == "long-only":
             return min(1.0, self.max_weight or 1.0)
         return min(self.gross_limit, self.max_weight or 4.0 * self.gross_limit / assets)
+
+    def active_limit(self, assets: int) -> float:
+        """Largest |weight − base weight| of one of so many assets."""
+        return min(self.active_gross, self.max_active or 4.0 * self.active_gross / assets)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -156,4 +251,6 @@ class MarketConfig:
                 f"market.features: unknown feature {unknown[0]!r}; available: {', '.join(FEATURES)}"
             )
         longest = max(VOLATILITY_WINDOW, *(FEATURES[name].history for name in self.feature_names))
-        return longest + self.window
+        needed = longest + self.window
+        estimated = self.tilts and self.base in ("inverse-volatility", "min-variance")
+        return max(needed, BASE_MINIMUM + 1) if estimated else needed

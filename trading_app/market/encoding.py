@@ -24,7 +24,7 @@ class FeatureWindows:
     A row of an observation belongs to one asset and holds, in this order: the window's features, oldest
     session first [W · C]; the asset's own weight; the market-wide features of the day [M]; the net exposure
     Σ w, which is 1 less cash and, unlike cash, odd under the mirror. Features of a day use nothing later than its
-    close.
+    close. With the weights of a tilt's base (`base` [T, N]), weights are active ones, less those of the base.
 
     Attributes
     ----------
@@ -37,7 +37,8 @@ class FeatureWindows:
         −1 or +1 for each entry of a row: its sign under the mirror [d].
     """
 
-    def __init__(self, prices: Prices, config: MarketConfig) -> None:
+    def __init__(self, prices: Prices, config: MarketConfig, base: NDArray[np.float64] | None = None) -> None:
+        self.base = base
         table, market = compute_features(prices, config.feature_names), market_features(prices)
         padding = np.zeros((config.window - 1, *table.values.shape[1:]), dtype=np.float32)
         self.features = np.ascontiguousarray(np.concatenate([padding, table.values]).transpose(1, 0, 2))
@@ -64,6 +65,8 @@ class FeatureWindows:
 
     def encode(self, day: int, weights: NDArray[np.float64]) -> NDArray[np.float32]:
         """Observation of one account at the close of a day: weights [N] in, rows [N, d] out."""
+        if self.base is not None:
+            weights = weights - self.base[day]
         window = self._windows[day]
         width = window.shape[1]
         rows = np.empty((len(window), self.size), dtype=np.float32)
@@ -80,6 +83,7 @@ class Encoder:
     def __init__(self, windows: FeatureWindows, device: torch.device) -> None:
         self.features = torch.from_numpy(windows.features).to(device)
         self.market = torch.from_numpy(windows.market).to(device)
+        self.base = None if windows.base is None else torch.from_numpy(windows.base).to(self.features)
         self.parity, self.assets = windows.parity, len(windows.features)
         _, rows, channels = self.features.shape
         self._windows = self.features.as_strided(
@@ -102,7 +106,7 @@ class Encoder:
         rows, own = self(blank), self._windows.shape[-1]
 
         def encode(observation: Tensor) -> Tensor:
-            held = observation[..., 1:].to(rows.dtype)
+            held = self._active(day, observation[..., 1:])
             found = rows.expand(*held.shape[:-1], -1, -1).clone()
             found[..., own] = held
             found[..., -1] = held.sum(-1)[..., None]
@@ -113,7 +117,7 @@ class Encoder:
     def __call__(self, observation: Tensor) -> Tensor:
         """Encode compact observations [..., 1 + N] into rows [..., N, d], float32."""
         day = observation[..., 0].long()
-        held = observation[..., 1:].to(self.features.dtype)
+        held = self._active(day, observation[..., 1:])
         extra = torch.cat(
             [
                 held[..., None],
@@ -130,3 +134,8 @@ class Encoder:
         else:
             rows = torch.cat([self._windows.index_select(0, day.reshape(-1)), extra], dim=-1)
         return rows.reshape(*held.shape, self.size)
+
+    def _active(self, day: Tensor | int, weights: Tensor) -> Tensor:
+        """Return weights [..., N] less those of the base, where there is one."""
+        held = weights.to(self.features.dtype)
+        return held if self.base is None else held - self.base[day]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,16 +16,19 @@ from rl_core.experience.replay import Batch
 from rl_core.random import Noise
 from rl_core.symmetry import Symmetry
 from trading_app.market.accounting import Array
-from trading_app.market.accounts import Accounts
-from trading_app.market.actions import target_weights
+from trading_app.market.accounts import AccountRules, State
+from trading_app.market.base import base_weights
 from trading_app.market.config import MarketConfig
 from trading_app.market.costs import CostModel
+from trading_app.market.decisions import DayRows, day_tables, rows_of, target_of
 from trading_app.market.encoding import Encoder, FeatureWindows
 from trading_app.market.panel import TradingPanel, decision_range, trading_panel
 from trading_app.market.symmetry import market_symmetry
 from trading_app.market.transitions import MadeTransitions
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from data.prices import Prices
 
 __all__ = ["Market", "MarketConfig"]
@@ -57,6 +59,9 @@ class Market:
         The S seeds, and the accounts of each.
     start, end
         First and last session that an episode touches, both included; no price after `end` enters a reward.
+    days
+        First and last day (positions in the prices) for which the base of a tilt is computed; by default those of
+        episodes.
     device, dtype
         Of the tensors: float32 for training; float64 where accounts have to be exact.
 
@@ -77,6 +82,7 @@ class Market:
         n_envs: int = 1,
         start: object = None,
         end: object = None,
+        days: tuple[int, int] | None = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -93,7 +99,8 @@ class Market:
         )
         self._seeds, self._n_envs = tuple(int(seed) for seed in seeds), n_envs
         self._device, self.dtype = torch.device(device), dtype
-        self._bounds = (start, end)
+        self._bounds, self._days = (start, end), days
+        self._state: State = {}
         self._in_numpy = self._device.type == "cpu"
         self._pinned: Callable[[Tensor], Tensor] | None = None
         self._noise, self._draws = Noise(self._seeds, "cpu"), 0
@@ -115,7 +122,21 @@ class Market:
     @cached_property
     def encoder(self) -> Encoder:
         """Encoder of compact observations as network input."""
-        return Encoder(FeatureWindows(self.prices, self.config), self._device)
+        return Encoder(FeatureWindows(self.prices, self.config, self.base), self._device)
+
+    @cached_property
+    def base(self) -> NDArray[np.float64] | None:
+        """Weights of a tilt's base at each close [T, N]; None for other actions."""
+        if not self.config.tilts:
+            return None
+        first, last = self._days or self.decisions
+        # The observation after the last decision is that of the next day.
+        return base_weights(self.prices, self.config, first, last + 1)
+
+    @cached_property
+    def _day_tables(self) -> dict[str, Tensor]:
+        tables = day_tables(self.panel, self.config, self.base)
+        return {name: torch.from_numpy(table).to(self._device) for name, table in tables.items()}
 
     @cached_property
     def symmetry(self) -> Symmetry:
@@ -150,7 +171,7 @@ class Market:
     @property
     def nav(self) -> Tensor:
         """Value of each account at its last close, 1 at the start of its episode [S, n_envs]."""
-        return self.to_tensor(self._accounts.state["nav"])
+        return self.to_tensor(self._state["nav"])
 
     def encode(self, observation: Tensor) -> Tensor:
         """Turn compact observations [S, B, 1 + N] into network input [S, B, N, d], float32."""
@@ -160,29 +181,38 @@ class Market:
         """Encode only observations of one day from now on; see `Encoder.at`."""
         self._pinned = self.encoder.at(day)
 
-    def targets(self, action: Tensor, day: int | None = None, *, available: Tensor | None = None) -> Tensor:
-        """Map actions [..., N] in [−1, 1] to target weights [..., N], 0 for assets not available (on the day)."""
-        if day is not None and not self.panel.always_traded:
-            available = torch.from_numpy(self.panel.status.available[day]).to(action)
-        mask = None if available is None else available.to(action)
-        weights: Tensor = target_weights(action, self.config, mask)
+    def day_rows(self, day: int | Tensor, dtype: torch.dtype) -> DayRows:
+        """Return what decisions of days [...] depend on, [..., N] each."""
+        rows = rows_of(self._day_tables, day)
+        return DayRows(*(None if row is None else row.to(dtype) for row in rows))
+
+    def targets(self, action: Tensor, day: int | Tensor, held: Tensor | None = None) -> Tensor:
+        """Map actions [..., N] in [−1, 1] on days [...] to target weights [..., N], from weights held [..., N].
+
+        Without `held` they are those of an account in cash. Around a base they are in double precision, as it is.
+        """
+        config = self.config
+        if config.tilts or config.trading_speed < 1.0:
+            action = action.double()
+        held = torch.zeros_like(action) if held is None else held.to(action)
+        weights: Tensor = target_of(action, held, self.day_rows(day, action.dtype), config)
         return weights
 
     def reset(self) -> Tensor:
         """Start new episodes everywhere, in cash; observations [S, n_envs, 1 + N]. DataError for short prices."""
-        self._accounts.start(self._start_days())
+        self._state = self._rules.start(self._start_days())
         self._draws += 1
-        return self.to_tensor(self._accounts.observation())
+        return self.to_tensor(self._rules.observation(self._state))
 
     def step(self, action: Tensor) -> Step:
         """Step with actions [S, n_envs, N] in [−1, 1]; finished episodes restart automatically."""
-        accounts = self._accounts
-        reward, terminated, truncated = accounts.step(self.to_array(action))
-        final = observation = self.to_tensor(accounts.observation())
+        rules = self._rules
+        self._state, reward, terminated, truncated, _ = rules.step(self._state, self.to_array(action))
+        final = observation = self.to_tensor(rules.observation(self._state))
         done = terminated | truncated
         if bool(done.any()):
-            accounts.restart(done, self._start_days())
-            observation = self.to_tensor(accounts.observation())
+            self._state = rules.restart(self._state, done, self._start_days())
+            observation = self.to_tensor(rules.observation(self._state))
         self._draws += 1
         tensors = (self.to_tensor(reward).float(), self.to_tensor(terminated), self.to_tensor(truncated))
         return Step(observation, *tensors, final)
@@ -196,11 +226,11 @@ class Market:
         self, act: Callable[[Tensor], Tensor], draw: int, size: int, *, discount: float
     ) -> Batch:
         """Make the transitions of an update, see `trading_app.market.transitions`."""
-        return self.transitions.make(act, draw, size, discount)
+        return self.transitions.draw_batch(act, draw, size, discount)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the complete state: with it the future is the same to the bit."""
-        state = {name: self.to_tensor(value).clone() for name, value in self._accounts.state.items()}
+        state = {name: self.to_tensor(value).clone() for name, value in self._state.items()}
         if "transitions" in self.__dict__:
             state[_HELD] = self.transitions.held.values.clone()
         return {**state, "draws": torch.tensor(self._draws)}
@@ -211,7 +241,7 @@ class Market:
         if _HELD in state:
             self.transitions.held.values = state[_HELD].to(self._device, copy=True)
         kept = {name: value.clone() for name, value in state.items() if name not in ("draws", _HELD)}
-        self._accounts.state = {
+        self._state = {
             name: value.numpy() if self._in_numpy else value.to(self._device) for name, value in kept.items()
         }
 
@@ -233,21 +263,12 @@ class Market:
         return tensor
 
     @cached_property
-    def _accounts(self) -> Accounts:
-        return self.new_accounts((len(self._seeds), self._n_envs), self.episode_length)
+    def _rules(self) -> AccountRules:
+        return self.account_rules(self.episode_length)
 
-    def new_accounts(self, shape: tuple[int, ...], length: int) -> Accounts:
-        """Return accounts [*shape] that trade these prices in episodes of this length."""
-        options: dict[str, Any] = {"dtype": self.dtype, "device": self._device}
-        backend: ModuleType = torch
+    def account_rules(self, length: int) -> AccountRules:
+        """Return the rules of accounts that trade these prices in episodes of this length."""
+        options: dict[str, Any] = {"backend": torch, "dtype": self.dtype, "device": self._device}
         if self._in_numpy:
-            backend, options = np, {"dtype": np.float64 if self.dtype == torch.float64 else np.float32}
-        return Accounts(
-            self.panel,
-            self.config,
-            self.costs,
-            shape=shape,
-            length=length,
-            backend=backend,
-            **options,
-        )
+            options = {"dtype": np.float64 if self.dtype == torch.float64 else np.float32}
+        return AccountRules(self.panel, self.config, self.costs, length=length, base=self.base, **options)

@@ -6,7 +6,6 @@ See `rl_core.experience.transitions`. Axes: S seeds, B batch, N assets, T sessio
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,7 +17,8 @@ from rl_core.experience.replay import Batch
 from rl_core.experience.transitions import HeldByDay
 from rl_core.random import Noise
 from trading_app.market.accounting import Array, total
-from trading_app.market.accounts import Accounts
+from trading_app.market.accounts import Fill
+from trading_app.market.actions import target_weights
 from trading_app.market.config import MarketConfig
 
 if TYPE_CHECKING:
@@ -71,9 +71,9 @@ class MadeTransitions:
         self._first = max(market.decisions[0], 1)
         self._days = market.decisions[1] - self._first + 1
         self.held = HeldByDay(len(market.seeds), self._days + 1, market.action_size, market.device)
-        self._accounts: dict[int, Accounts] = {}
+        self._rules = market.account_rules(self._days + 1)
 
-    def make(self, act: Callable[[Tensor], Tensor], draw: int, size: int, discount: float) -> Batch:
+    def draw_batch(self, act: Callable[[Tensor], Tensor], draw: int, size: int, discount: float) -> Batch:
         """Return the encoded transitions of an update; see `rl_core.experience.transitions.MakesTransitions`.
 
         Rewards are those of assets [S, B, N]: what each one earned less its trading cost and borrow fee. The rest
@@ -85,44 +85,28 @@ class MadeTransitions:
         day = place + self._first
         anything = noise.uniform("made portfolio", draw, (size, market.action_size)) * 2 - 1
         share = MIXED * noise.uniform("made share", draw, (size, 1))
-        weights = torch.lerp(self.held.at(place), self._portfolio(anything, day), share)
-        accounts = self._of_size(size)
-        accounts.place(market.to_array(day, whole=True), market.to_array(weights))
-        observation = market.encode(market.to_tensor(accounts.observation()))
+        rows = market.day_rows(day, anything.dtype)
+        portfolio = target_weights(anything, market.config, rows.available, rows.base)
+        weights = torch.lerp(self.held.at(place), portfolio, share)
+        rules = self._rules
+        state = rules.place(market.to_array(day, whole=True), market.to_array(weights))
+        observation = market.encode(market.to_tensor(rules.observation(state)))
         action = act(observation)
-        reward, terminated, _ = accounts.step(market.to_array(action))
+        after, reward, terminated, _, fill = rules.step(state, market.to_array(action))
         ended = market.to_tensor(terminated)
-        following = market.to_tensor(accounts.observation())
+        following = market.to_tensor(rules.observation(after))
         # A ruined account has no weights; the next one starts in cash.
         following[..., 1:] = following[..., 1:].masked_fill(ended[..., None], 0.0)
         self.held.store(place + 1, following[..., 1:].float())
         return Batch(
             observation,
             action,
-            market.to_tensor(self._by_asset(accounts, reward)).float(),
+            market.to_tensor(self._by_asset(fill, reward)).float(),
             torch.where(ended, 0.0, discount),
             market.encode(following),
         )
 
-    def _portfolio(self, action: Tensor, day: Tensor) -> Tensor:
-        """Return the target weights of actions [S, B, N] on days [S, B]."""
-        market = self._market
-        if market.panel.always_traded:
-            return market.targets(action)
-        return market.targets(action, available=self._available[day])
-
-    @cached_property
-    def _available(self) -> Tensor:
-        """Flags [T, N] of assets that a decision may give weight."""
-        return torch.from_numpy(self._market.panel.status.available).to(self._market.device)
-
-    def _of_size(self, size: int) -> Accounts:
-        if size not in self._accounts:
-            shape = (len(self._market.seeds), size)
-            self._accounts[size] = self._market.new_accounts(shape, self._days + 1)
-        return self._accounts[size]
-
-    def _by_asset(self, accounts: Accounts, reward: Array) -> Array:
+    def _by_asset(self, fill: Fill, reward: Array) -> Array:
         """Rewards of assets [S, B, N] that sum to the rewards [S, B]."""
-        earned = accounts.contributions() * self._market.config.reward_scale
+        earned = self._rules.asset_returns(fill) * self._market.config.reward_scale
         return earned + ((reward - total(earned)) / earned.shape[-1])[..., None]

@@ -31,6 +31,30 @@ def test_an_answer_is_recomputed_byte_for_byte(service: Any, body: dict[str, Any
         assert service.state.decisions.recompute(record) == answer.content
 
 
+def test_no_orders_between_days_of_the_schedule(service: Any) -> None:
+    service.promote("weekly-run", "weekly", rebalance="weekly")
+    held = {"AAA": 0.2, "BBB": 0.3, "CCC": 0.1}
+    body = {"model": "weekly", "holdings": {"weights": held}}
+    thursday = service.client.post(URL, json=body, headers=service.key()).json()
+    assert thursday["weights"] == held
+    assert all(order["weight_change"] == 0 for order in thursday["orders"])
+    assert "schedule: 2024-03-28 is no day of the model's schedule (weekly); no orders" in thursday["warnings"]
+    monday = service.client.post(URL, json={**body, "as_of": "2024-03-25"}, headers=service.key()).json()
+    assert all(order["weight_change"] != 0 for order in monday["orders"])
+    cash = service.client.post(URL, json={"model": "weekly"}, headers=service.key()).json()
+    assert all(order["weight_change"] > 0 for order in cash["orders"])
+
+
+def test_an_order_passes_the_no_trade_band(service: Any) -> None:
+    service.promote("band-run", "band", no_trade_band=0.1, actions="long-only")
+    body = {"model": "band", "holdings": {"weights": {"AAA": 0.1, "BBB": 0.3, "CCC": 0.1}}}
+    answer = service.client.post(URL, json=body, headers=service.key()).json()
+    changes = {order["symbol"]: order["weight_change"] for order in answer["orders"]}
+    assert changes["AAA"] > 0.1
+    assert changes["BBB"] == changes["CCC"] == 0
+    assert sum(answer["weights"].values()) + answer["cash"] == pytest.approx(1.0)
+
+
 def test_percent_signs_in_an_answer_stay(service: Any) -> None:
     from data import Prices, SnapshotStore
 

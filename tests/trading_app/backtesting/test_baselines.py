@@ -109,7 +109,7 @@ def test_an_empty_range_is_an_error(name: str, prices: Prices) -> None:
 
 def test_a_gap_of_some_sessions_changes_no_weight(prices: Prices) -> None:
     gap = altered(prices, {"S1": slice("2013-03-01", "2013-03-12")})
-    assert (b.equal_weight(gap, START, daily=True).to_numpy() == 1 / 6).all()
+    assert (b.equal_weight(gap, START, rebalance="daily").to_numpy() == 1 / 6).all()
     first = b.equal_weight(gap, "2013-03-01").iloc[0]
     assert first.to_numpy() == pytest.approx(1 / 6)
 

@@ -39,7 +39,7 @@ def test_weekly_and_monthly_prices_are_annualised_by_their_own_periods(
 
 def test_mixed_calendars_keep_what_does_not_trade_at_the_weekend() -> None:
     prices = prices_of("mixed-calendars.csv")
-    daily = backtest(prices, equal_weight(prices, daily=True), costs=FREE)
+    daily = backtest(prices, equal_weight(prices, rebalance="daily"), costs=FREE)
     assert daily.weights["SPY"].iloc[1:].mean() == pytest.approx(0.5, abs=0.002)
     spy = prices.select(["SPY"])
     assert backtest(spy, buy_and_hold(spy), costs=FREE).nav[-1] == pytest.approx(2.075, abs=0.0005)

@@ -12,7 +12,7 @@ import torch
 from data.errors import DataError
 from data.prices import Prices
 from trading_app.backtesting.backtest import backtest
-from trading_app.market.accounts import Accounts
+from trading_app.market.accounts import AccountRules
 from trading_app.market.actions import target_weights
 from trading_app.market.config import MarketConfig
 from trading_app.market.costs import CostModel
@@ -117,23 +117,22 @@ def test_single_precision_follows_double_precision() -> None:
 def test_torch_and_numpy_step_alike(fill: str, reward: str) -> None:
     prices = random_prices(3)
     market = Market(prices, config=config(fill=fill, reward=reward), costs=COSTS)
-    options = {"shape": (2, 3), "length": 9}
-    one = Accounts(market.panel, market.config, COSTS, **options, dtype=np.float64)
-    other = Accounts(market.panel, market.config, COSTS, **options, backend=torch, dtype=torch.float64)
+    one = AccountRules(market.panel, market.config, COSTS, length=9, dtype=np.float64)
+    other = AccountRules(market.panel, market.config, COSTS, length=9, backend=torch, dtype=torch.float64)
     days = np.arange(70, 76).reshape(2, 3)
-    one.start(days)
-    other.start(torch.from_numpy(days))
+    mine, theirs = one.start(days), other.start(torch.from_numpy(days))
     for action in actions(12, (2, 3, 4)):
-        for mine, theirs in zip(one.step(action.numpy()), other.step(action), strict=True):
+        outcome, again = one.step(mine, action.numpy()), other.step(theirs, action)
+        for part, expected in zip(outcome[1:4], again[1:4], strict=True):
             np.testing.assert_allclose(
-                np.asarray(mine, float), theirs.double().numpy(), rtol=1e-9, atol=1e-12
+                np.asarray(part, float), expected.double().numpy(), rtol=1e-9, atol=1e-12
             )
-        done = one.state["age"] >= 9
-        one.restart(done, days)
-        other.restart(torch.from_numpy(done), torch.from_numpy(days))
-        np.testing.assert_allclose(one.observation(), other.observation().numpy(), rtol=1e-10)
-        assert {name: value.dtype for name, value in one.state.items()} == {
-            name: value.numpy().dtype for name, value in other.state.items()
+        done = outcome.state["age"] >= 9
+        mine = one.restart(outcome.state, done, days)
+        theirs = other.restart(again.state, torch.from_numpy(done), torch.from_numpy(days))
+        np.testing.assert_allclose(one.observation(mine), other.observation(theirs).numpy(), rtol=1e-10)
+        assert {name: value.dtype for name, value in mine.items()} == {
+            name: value.numpy().dtype for name, value in theirs.items()
         }
 
 
@@ -240,7 +239,7 @@ def test_a_mirrored_market_gives_the_mirrored_observation() -> None:
     expected = one.symmetry.transform_observation(1, one.encode(observation))
     assert torch.allclose(other.encode(opposite), expected, atol=2e-4)
     action = actions(1, (6, 4))[0]
-    assert torch.equal(one.targets(one.symmetry.transform_action(1, action)), -one.targets(action))
+    assert torch.equal(one.targets(one.symmetry.transform_action(1, action), 130), -one.targets(action, 130))
 
 
 def test_permuted_assets_give_permuted_observations_and_targets() -> None:
@@ -256,7 +255,9 @@ def test_permuted_assets_give_permuted_observations_and_targets() -> None:
         theirs = other.encode(torch.cat([day, held[..., order]], dim=-1))
         assert torch.allclose(theirs, mine[:, :, order], atol=1e-6)
         action = actions(5, (4,))
-        assert torch.allclose(other.targets(action[:, order]), one.targets(action)[:, order], atol=1e-15)
+        assert torch.allclose(
+            other.targets(action[:, order], 140), one.targets(action, 140)[:, order], atol=1e-15
+        )
     assert Market(prices, config=config(actions="long-only")).symmetry.group.order == 1
     assert Market(prices, config=config(mirror=False)).symmetry.group.order == 1
 

@@ -14,7 +14,7 @@ from data.prices import Prices
 from rl_core.config import SACConfig
 from rl_core.experience.transitions import MakesTransitions
 from rl_core.training import train
-from trading_app.market.accounts import Accounts
+from trading_app.market.accounts import AccountRules
 from trading_app.market.costs import CostModel
 from trading_app.market.env import Market, MarketConfig
 
@@ -75,21 +75,20 @@ def test_made_transitions_are_those_of_accounts_that_were_stepped(
     """An account is stepped day by day; from its weights on each day the same action has the same outcome."""
     costs = CostModel(half_spread_bps=20, borrow_bps=300, risk_free=0.02, impact_coefficient=impact)
     env = market(prices(gaps=gaps), (0,), actions=actions, fill=fill, costs=costs, gross_limit=1.5)
-    stepped = env.new_accounts((1, 1), 200)
-    made = env.new_accounts((1, 1), 200)
+    rules = env.account_rules(200)
     first, last = env.decisions
-    stepped.start(np.full((1, 1), first))
+    state = rules.start(np.full((1, 1), first))
     rng = np.random.default_rng(1)
     for day in range(first, last + 1):
-        if day > first:
-            made.place(np.full((1, 1), day), stepped.state["weights"].copy())
-            np.testing.assert_allclose(made.state["held"], stepped.state["held"], atol=1e-12)
         action = rng.uniform(-1, 1, (1, 1, N))
-        reward, *_ = stepped.step(action)
+        outcome = rules.step(state, action)
         if day > first:
-            own, *_ = made.step(action)
-            np.testing.assert_allclose(own, reward, atol=1e-12)
-            np.testing.assert_allclose(made.state["weights"], stepped.state["weights"], atol=1e-12)
+            made = rules.place(np.full((1, 1), day), state["weights"].copy())
+            np.testing.assert_allclose(made["held"], state["held"], atol=1e-12)
+            own = rules.step(made, action)
+            np.testing.assert_allclose(own.reward, outcome.reward, atol=1e-12)
+            np.testing.assert_allclose(own.state["weights"], outcome.state["weights"], atol=1e-12)
+        state = outcome.state
 
 
 @pytest.mark.parametrize("reward", ["log", "mean-variance"])
@@ -98,10 +97,12 @@ def test_rewards_of_assets_sum_to_the_reward_and_are_what_each_earned(reward: st
     assert isinstance(env, MakesTransitions)
     batch = env.make_transitions(act, 0, 32, discount=0.9)
     assert batch.reward.shape == (2, 32, N)
-    accounts = env.transitions._accounts[32]
-    growth = 1 + accounts.contributions().sum(-1)
+    rules, day = env.account_rules(9), np.arange(80, 96)
+    state = rules.place(day, np.random.default_rng(0).uniform(-0.2, 0.2, (16, N)))
+    outcome = rules.step(state, np.random.default_rng(1).uniform(-1, 1, (16, N)))
+    growth = 1 + rules.asset_returns(outcome.fill).sum(-1)
     # Returns less costs explain the reward but for interest and terms of second order.
-    np.testing.assert_allclose(batch.reward.sum(-1) / 100, np.log(growth), atol=2e-3)
+    np.testing.assert_allclose(outcome.reward / 100, np.log(growth), atol=2e-3)
     assert batch.observation.shape == batch.next_observation.shape
     assert (batch.discount == 0.9).all()
 
@@ -122,27 +123,25 @@ def test_parts_of_assets_sum_to_the_return_of_an_account(fill: str, gaps: bool, 
     convert: Any = np.asarray
     if backend == "torch":
         options, convert = {"backend": torch, "dtype": torch.float64}, torch.from_numpy
-    accounts = Accounts(env.panel, env.config, env.costs, shape=day.shape, length=9, **options)
-    accounts.place(convert(day), convert(weights))
-    before = accounts.state["value"]
-    accounts.step(convert(action))
-    growth = accounts.state["value"] / before
-    np.testing.assert_allclose(accounts.contributions().sum(-1), growth - 1, atol=1e-12)
+    rules = AccountRules(env.panel, env.config, env.costs, length=9, **options)
+    before = rules.place(convert(day), convert(weights))
+    outcome = rules.step(before, convert(action))
+    growth = outcome.state["value"] / before["value"]
+    np.testing.assert_allclose(rules.asset_returns(outcome.fill).sum(-1), growth - 1, atol=1e-12)
 
 
 def test_an_asset_pays_its_own_borrow_fee_and_trading_cost() -> None:
     costs = CostModel(commission_bps=10, half_spread_bps=0, borrow_bps=500)
     env = market(actions="long-short", fill="next_close", costs=costs)
-    accounts = env.new_accounts((), 9)
-    accounts.place(np.int64(90), np.zeros(N))
+    rules = env.account_rules(9)
     action = np.array([0.4, -0.3, 0.0, 0.0])
-    accounts.step(action)
-    target = env.targets(torch.from_numpy(action)).numpy()
+    outcome = rules.step(rules.place(np.int64(90), np.zeros(N)), action)
+    target = env.targets(torch.from_numpy(action), 90).numpy()
     growth = env.panel.close[92] / env.panel.close[91]
     kept = 1 / (1 + 10e-4 * np.abs(target).sum())
     fee = np.maximum(-target, 0) * 0.05 / 252
     wanted = kept * (target * (growth - 1) - fee - 10e-4 * np.abs(target))
-    np.testing.assert_allclose(accounts.contributions(), wanted, atol=1e-12)
+    np.testing.assert_allclose(rules.asset_returns(outcome.fill), wanted, atol=1e-12)
 
 
 def test_a_ruined_account_ends_without_weights() -> None:
@@ -175,7 +174,7 @@ def test_holdings_follow_the_policy() -> None:
     env = market(seeds=(0,))
     for draw in range(60):
         env.make_transitions(lambda x: torch.ones_like(x[..., 0]), draw, 64, discount=0.9)
-    target = env.targets(torch.ones(1, N, dtype=torch.float64))
+    target = env.targets(torch.ones(1, N, dtype=torch.float64), 90)
     held = env.transitions.held.values[0, 1:]
     torch.testing.assert_close(held.mean(0), target[0].float(), atol=0.02, rtol=0.05)
 

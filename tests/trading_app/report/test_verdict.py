@@ -106,7 +106,7 @@ def test_one_nth_every_day_is_never_told_apart_from_daily_equal_weight(seed: int
         "agent": shares,
         "seed-0": shares,
         "seed-1": shares,
-        "equal-weight-daily": equal_weight(prices, start, daily=True),
+        "equal-weight-daily": equal_weight(prices, start, rebalance="daily"),
     }
     results = backtest(prices, strategies, start=start)
     document = evidence(results, reference="equal-weight-daily", reps=50)
