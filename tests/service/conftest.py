@@ -110,9 +110,7 @@ class Service:
         token, _ = self.state.keys.create("test", scopes or ("read",), days=days)
         return {"Authorization": f"Bearer {token}"}
 
-    def run(
-        self, name: str = "toy-run", base: tuple[float, ...] = (0.5, 0.3, 0.1), **market: Any
-    ) -> Path:
+    def run(self, name: str = "toy-run", base: tuple[float, ...] = (0.5, 0.3, 0.1), **market: Any) -> Path:
         path = self.home / "runs" / name
         path.mkdir(parents=True, exist_ok=True)
         content = {"symbols": SYMBOLS, "base": base, "market": market}

@@ -76,7 +76,11 @@ def backtest(
     if run is None:
         if trials is not None:
             raise typer.BadParameter("--trials is for a run only")
-        changes = {"market.fill": fill, "costs.risk_free": risk_free, "costs.periods": periods}
+        changes: dict[str, Any] = {
+            "market.fill": fill,
+            "costs.risk_free": risk_free,
+            "costs.periods": periods,
+        }
         settings = settings_of(config, data, None, None, None, **changes)
         with working(f"backtesting {strategy or weights}"):
             document = backtest_weights(strategy or weights, settings, state, start, end, costs_bps)

@@ -23,6 +23,12 @@ SeedsOption = Annotated[int | None, typer.Option("--seeds", help="Number of seed
 StepsOption = Annotated[int | None, typer.Option("--steps", help="Environment steps, with one update each.")]
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Name or path of a run.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Any setting, as market.rebalance=monthly; may be repeated."
+    ),
+]
 NameOption = Annotated[str | None, typer.Option("--name", help="Name of the run.")]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Resume the named run from its newest checkpoint.")
@@ -53,18 +59,24 @@ def settings_of(
     agent: str | None,
     seeds: int | None,
     steps: int | None,
+    changes: Sequence[str] | None = None,
     **others: Any,
 ) -> RunConfig:
     """Return the configuration of a training command from its options, the environment and the file.
 
-    Options that were not given are None. `others` are further options by the path of their key, as
-    ``{"market.fill": fill}``.
+    Options that were not given are None. `changes` are texts KEY=VALUE, which come before other options; `others` are
+    further options by the path of their key, as ``{"market.fill": fill}``.
     """
     import os
 
     from trading_app.experiments.config import load_config
 
     named = {"data.name": data, "sac.agent": agent, "training.seeds": seeds, "training.steps": steps}
+    for change in changes or ():
+        key, equals, value = change.partition("=")
+        if not equals or "." not in key:
+            raise typer.BadParameter(f"--set {change}: give section.key=value, as market.rebalance=monthly")
+        others[key.strip()] = value.strip()
     return load_config(config, os.environ, {**named, **others})
 
 

@@ -16,6 +16,7 @@ from trading_app.cli.common import (
     NameOption,
     ResumeOption,
     SeedsOption,
+    SetOption,
     StepsOption,
     home_directory,
     settings_of,
@@ -23,7 +24,7 @@ from trading_app.cli.common import (
 
 app = typer.Typer(help=__doc__)
 
-Actions = Annotated[str | None, typer.Option("--actions", help="long-short or long-only.")]
+Actions = Annotated[str | None, typer.Option("--actions", help="long-short, long-only or tilt.")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu or cuda.")]
 Out = Annotated[
     Path | None, typer.Option("--out", help="Directory of the run; by default one under the home directory.")
@@ -40,6 +41,7 @@ def train(
     actions: Actions = None,
     fill: FillOption = None,
     device: Device = None,
+    changes: SetOption = None,
     name: NameOption = None,
     out: Out = None,
     resume: ResumeOption = False,
@@ -57,13 +59,14 @@ def train(
     if resume:
         if name is None and out is None:
             raise typer.BadParameter("--resume needs --name or --out of the run")
-        if any(value is not None for value in (config, data, agent, seeds, steps, actions, fill, device)):
+        given = (config, data, agent, seeds, steps, actions, fill, device, changes)
+        if any(value is not None for value in given):
             raise typer.BadParameter("a resumed run uses its own settings; give only --name or --out")
         run = open_run(out if out is not None else str(name), home=state)
         settings = stored_config(run.path)
     else:
         others = {"sac.device": device, "market.actions": actions, "market.fill": fill}
-        settings = settings_of(config, data, agent, seeds, steps, **others)
+        settings = settings_of(config, data, agent, seeds, steps, changes, **others)
     summary = run_training(settings, state, name, out, resume)
     if as_json:
         print_json(summary)

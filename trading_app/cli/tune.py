@@ -12,6 +12,7 @@ from trading_app.cli.common import (
     ConfigOption,
     DataOption,
     SeedsOption,
+    SetOption,
     StepsOption,
     home_directory,
     settings_of,
@@ -28,6 +29,7 @@ def tune(
     agent: AgentOption = None,
     seeds: SeedsOption = None,
     steps: StepsOption = None,
+    changes: SetOption = None,
     trials: Annotated[
         int,
         typer.Option("--trials", min=1, help="Trials in total; an existing study of this name is continued."),
@@ -51,7 +53,7 @@ def tune(
     from trading_app.experiments.tuning import DEFAULT_SPACE, parse_dimension
     from trading_app.experiments.tuning import tune as search
 
-    settings = settings_of(config, data, agent, seeds, steps)
+    settings = settings_of(config, data, agent, seeds, steps, changes)
     space = [parse_dimension(text) for text in vary] if vary else DEFAULT_SPACE
 
     def report(number: int, value: float | None) -> None:

@@ -15,6 +15,7 @@ from trading_app.cli.common import (
     NameOption,
     ResumeOption,
     SeedsOption,
+    SetOption,
     StepsOption,
     TrialsOption,
     home_directory,
@@ -39,6 +40,7 @@ def walk_forward(
     agent: AgentOption = None,
     seeds: SeedsOption = None,
     steps: StepsOption = None,
+    changes: SetOption = None,
     folds: Folds = 4,
     expanding: Expanding = False,
     trials: TrialsOption = None,
@@ -61,10 +63,10 @@ def walk_forward(
     if resume:
         if name is None:
             raise typer.BadParameter("--resume needs --name of the run")
-        if expanding or any(value is not None for value in (config, data, agent, seeds, steps)):
+        if expanding or any(value is not None for value in (config, data, agent, seeds, steps, changes)):
             raise typer.BadParameter("a resumed run uses its own settings; give only --name")
     else:
-        settings = settings_of(config, data, agent, seeds, steps)
+        settings = settings_of(config, data, agent, seeds, steps, changes)
     run = walk_forward_run(
         settings, home=state, folds=folds, expanding=expanding, name=name, resume=resume, watch=_watch
     )

@@ -272,7 +272,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, dict[str, Any
     for variable, text in environment.items():
         section, separator, key = variable.removeprefix(PREFIX).lower().partition("__")
         if variable.startswith(PREFIX) and separator and section in SECTIONS:
-            values.setdefault(section, {})[key] = text.split(",") if key in {"symbols", "features"} else text
+            values.setdefault(section, {})[key] = _from_text(key, text)
     return values
 
 
@@ -281,8 +281,17 @@ def _from_overrides(overrides: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for name, value in overrides.items():
         if value is not None:
             section, _, key = name.partition(".")
-            values.setdefault(section, {})[key] = value
+            values.setdefault(section, {})[key] = _from_text(key, value) if isinstance(value, str) else value
     return values
+
+
+def _from_text(key: str, text: str) -> Any:
+    """Return a value of the environment or the command line: lists as A,B and weights as A=0.6,B=0.4."""
+    if key in {"symbols", "features"}:
+        return text.split(",")
+    if key == "base_weights":
+        return dict(part.partition("=")[::2] for part in text.split(","))
+    return text
 
 
 def _merge(layers: dict[str, dict[str, Any]], values: Mapping[str, Any], source: str) -> None:

@@ -127,7 +127,7 @@ def rebalancing_days(dates: pd.DatetimeIndex, rebalance: str | int) -> NDArray[n
     They do not depend on later dates.
     """
     if isinstance(rebalance, int):
-        return np.arange(len(dates)) % rebalance == 0
+        return np.asarray(np.arange(len(dates)) % rebalance == 0)
     if rebalance == "daily":
         return np.ones(len(dates), dtype=bool)
     period = dates.to_period("W" if rebalance == "weekly" else "M").asi8

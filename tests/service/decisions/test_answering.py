@@ -38,7 +38,9 @@ def test_no_orders_between_days_of_the_schedule(service: Any) -> None:
     thursday = service.client.post(URL, json=body, headers=service.key()).json()
     assert thursday["weights"] == held
     assert all(order["weight_change"] == 0 for order in thursday["orders"])
-    assert "schedule: 2024-03-28 is no day of the model's schedule (weekly); no orders" in thursday["warnings"]
+    assert (
+        "schedule: 2024-03-28 is no day of the model's schedule (weekly); no orders" in thursday["warnings"]
+    )
     monday = service.client.post(URL, json={**body, "as_of": "2024-03-25"}, headers=service.key()).json()
     assert all(order["weight_change"] != 0 for order in monday["orders"])
     cash = service.client.post(URL, json={"model": "weekly"}, headers=service.key()).json()

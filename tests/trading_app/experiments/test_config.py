@@ -121,3 +121,17 @@ def test_preset_has_the_rates_of_the_agent_that_is_chosen(
     file.write_text('[sac]\npreset = "strong"\n')
     assert load_config(file).sac.critic_lr != 0.007
     assert load_config(file, overrides={"sac.agent": "exact"}).sac.critic_lr == 0.007
+
+
+def test_a_tilt_with_schedule_is_read_from_text_and_starts_at_its_base() -> None:
+    texts = {
+        "market.actions": "tilt",
+        "market.base": "given",
+        "market.base_weights": "A=0.6,B=0.4",
+        "market.rebalance": "5",
+        "market.no_trade_band": "0.01",
+    }
+    config = load_config(None, {}, texts)
+    assert (config.market.rebalance, config.market.base_weights) == (5, {"A": 0.6, "B": 0.4})
+    assert config.learner.actor_start == "zero"
+    assert RunConfig().learner == RunConfig().sac
