@@ -28,6 +28,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         "normalize_observations": False,
         "layer_norm": False,
+        "residual": False,
         "activation": "relu",
         "updates_per_step": 1,
         "actor_lr": 3e-4,

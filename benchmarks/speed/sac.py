@@ -28,6 +28,14 @@ Take = Callable[[int], float]
 
 BATCH = 256
 
+FORMS: dict[str, dict[str, Any]] = {
+    "LN+SiLU": {"layer_norm": True, "activation": "silu"},
+    "residual": {"residual": True},
+}
+"""Further forms of the hidden layers, each with fused gradients and with autograd."""
+
+AGENTS = {"dense": "dense", "exact C2": "exact", "relaxed C2": "relaxed"}
+
 OURS: dict[str, tuple[dict[str, Any], int]] = {
     "dense, 1 seed": ({"agent": "dense"}, 1),
     "dense, 1 seed, autograd": ({"agent": "dense", "gradient": "autograd"}, 1),
@@ -39,6 +47,12 @@ OURS: dict[str, tuple[dict[str, Any], int]] = {
     "relaxed C2, 1 seed, autograd": ({"agent": "relaxed", "gradient": "autograd"}, 1),
     "relaxed C2, 1 seed, evidence": ({"agent": "relaxed", "relaxation": "evidence"}, 1),
     "relaxed C2, 5 seeds": ({"agent": "relaxed"}, 5),
+    **{
+        f"{label}, {form}{suffix}": ({"agent": agent, **settings, **gradient}, 1)
+        for form, settings in FORMS.items()
+        for label, agent in AGENTS.items()
+        for suffix, gradient in (("", {}), (", autograd", {"gradient": "autograd"}))
+    },
 }
 
 REACH = [
@@ -49,10 +63,8 @@ REACH = [
     ("dense, 1 seed, bfloat16", "sbx", 1.7),
     ("exact C2, 1 seed", "dense, 1 seed", 1.3),
     ("relaxed C2, 1 seed", "dense, 1 seed", 0.85),
-    *(
-        (name, f"{name}, autograd", 1.25)
-        for name in ("dense, 1 seed", "exact C2, 1 seed", "relaxed C2, 1 seed")
-    ),
+    ("dense, LN+SiLU", "dense, 1 seed", 1 / 1.3),
+    *((name, f"{name}, autograd", 1.25) for name in OURS if f"{name}, autograd" in OURS),
 ]
 
 

@@ -79,8 +79,8 @@ class HiddenNorm:
         self.size = layer.group.order * layer.fields
         self.epsilon = torch.tensor(layer.epsilon, device=scale.value.device)
 
-    def forward(self, y: Tensor) -> Tensor:
-        """The output for y [K, parts, n, B, G·F], which is this object's from now on."""
+    def forward(self, y: Tensor, keep: bool = False) -> Tensor:
+        """The output for y [K, parts, n, B, G·F], which stays as it is with ``keep``, else is overwritten."""
         tape = self.tape
         # In full precision, as in autograd, whatever that of the activations.
         norm = tape(torch.linalg.vector_norm, y, dim=-1, keepdim=True, dtype=torch.float32)
@@ -88,14 +88,15 @@ class HiddenNorm:
             norm = tape(torch.linalg.vector_norm, norm, dim=2, keepdim=True)
         self._inverse = tape(torch.addcmul, self.epsilon, norm, norm, value=1 / self.size)
         tape.do(self._inverse.rsqrt_)
-        tape(torch.mul, y, self._inverse, out=y)
+        normal = tape.buffer(y, *y.shape) if keep else y
+        tape(torch.mul, y, self._inverse, out=normal)
         z = tape.buffer(y, *y.shape)
         scale, shift = (weight.value[:, :, None] for weight in (self.scale, self.shift))
-        tape(torch.addcmul, shift, self._fields(y), scale, out=self._fields(z))
+        tape(torch.addcmul, shift, self._fields(normal), scale, out=self._fields(z))
         if self.trained:
-            self._normal = y
+            self._normal = normal
         else:
-            tape.free(y)
+            tape.free(normal)
         return z
 
     def backward(self, g: Tensor) -> None:

@@ -33,8 +33,8 @@ class VectorPass:
     ----------
     tape : Tape
     network : VectorNetwork
-        Linear layers, each but the last followed by an activation, and with LayerNorm before it; plain, or exact in
-        the Fourier form.
+        Linear layers with activations between, with LayerNorm before them or without; plain, or exact in the Fourier
+        form. Residual blocks need a `rl_core.fused.vector_blocks.BlockPass`.
     weights : sequence of Weight
         From `rl_core.fused.vector_weights.Expansion`.
     parts, batch : int
@@ -58,14 +58,16 @@ class VectorPass:
     ) -> None:
         self.tape, self.parts, self.batch = tape, parts, batch
         self.trained, self.hidden = trained, hidden
-        *hidden_layers, (self.head, self.exit_bias) = zip(weights[::2], weights[1::2], strict=True)
-        norms = [layer for _, layer in network.named_layers() if isinstance(layer, LayerNorm)]
-        self.layers = hidden_layers[::2] if norms else hidden_layers
-        self.norms = [
-            HiddenNorm(tape, layer, *pair, trained)
-            for layer, pair in zip(norms, hidden_layers[1::2], strict=False)
-        ]
-        self.activations = [HiddenActivation(tape, network.activation, trained) for _ in self.layers]
+        self.layers: list[tuple[Weight, Weight]] = []
+        self.norms: list[HiddenNorm] = []
+        pairs = zip(weights[::2], weights[1::2], strict=True)
+        for (_, layer), pair in zip(network.named_layers(), pairs, strict=True):
+            if isinstance(layer, LayerNorm):
+                self.norms.append(HiddenNorm(tape, layer, *pair, trained))
+            else:
+                self.layers.append(pair)
+        self.head, self.exit_bias = self.layers.pop()
+        self.activations = [HiddenActivation(tape, network.activation, trained) for _ in range(network.depth)]
         self.copies, self.ensemble = network.copies, network.ensemble or 1
         like = self.head.value
         self.n = 1
@@ -100,20 +102,31 @@ class VectorPass:
 
     def forward(self) -> Tensor:
         """The output [K, parts, B, out] for the input that was entered."""
-        h = self._first()
-        self.first = h
-        for i, (weight, bias) in enumerate(self.layers):
-            if i > 0 and self.signs:
-                y = self._forward_blocks(h, weight.value, bias.value)
-            else:
-                product = self._small if i == 0 else self._large
-                y = self._forward_linear(h, weight.value, bias.value, product)
-            if i > 0:
-                self._keep(h)
-            if self.norms:
-                y = self.norms[i].forward(y)
-            h = self.activations[i].forward(y)
+        self.first = self._first()
+        weight, bias = self.layers[0]
+        h = self._forward_body(self._forward_linear(self.first, weight.value, bias.value, self._small))
         y = self._head(h)
+        self._keep(h)
+        return y
+
+    def _forward_body(self, y: Tensor) -> Tensor:
+        """From the output of the first layer to the head's input."""
+        h = self._activated(0, y)
+        for i in range(1, len(self.layers)):
+            h = self._activated(i, self._forward_hidden(i, h))
+        return h
+
+    def _activated(self, i: int, y: Tensor) -> Tensor:
+        """The output of a hidden layer after LayerNorm and activation."""
+        return self.activations[i].forward(self.norms[i].forward(y) if self.norms else y)
+
+    def _forward_hidden(self, i: int, h: Tensor) -> Tensor:
+        """h W + b of a layer between hidden features; h is kept."""
+        weight, bias = self.layers[i]
+        if self.signs:
+            y = self._forward_blocks(h, weight.value, bias.value)
+        else:
+            y = self._forward_linear(h, weight.value, bias.value, self._large)
         self._keep(h)
         return y
 
@@ -132,20 +145,30 @@ class VectorPass:
         tape(torch.sum, g[:, 0], 1, keepdim=True, out=self.exit_bias.gradient)
         g = self.exit.move(g[:, :, None], back=True) if self.signs else g[:, :, None]
         h = self.saved.pop()
-        back = self._backward_head(g, h[:, : g.shape[1]])
-        self._backward_activation(len(self.layers) - 1, back, h)
-        for i in range(len(self.layers) - 1, 0, -1):
-            (weight, bias), h = self.layers[i], self.saved.pop()
-            if self.signs:
-                back = self._backward_blocks(back, weight, bias)
-            else:
-                self._learn(h, back, weight, bias, self._large)
-                back = self._through(back, weight.value)
-            self._backward_activation(i - 1, back, h)
+        back = self._backward_body(self._backward_head(g, h[:, : g.shape[1]]), h)
         self._learn(self.first, back, *self.layers[0], self._small)
         slope = None if column is None else self._input_gradient(back[:, 1].flatten(1, 2), column)
         tape.free(back)
         return slope
+
+    def _backward_body(self, g: Tensor, h: Tensor) -> Tensor:
+        """From the gradient of the head's input h to that of the output of the first layer."""
+        self._backward_activation(len(self.layers) - 1, g, h)
+        for i in range(len(self.layers) - 1, 0, -1):
+            g, h = self._backward_hidden(i, g)
+            self._backward_activation(i - 1, g, h)
+        return g
+
+    def _backward_hidden(self, i: int, g: Tensor, keep: bool = False) -> tuple[Tensor, Tensor]:
+        """Record the gradients of a layer between hidden features; return that of its input, and this input.
+
+        g stays as it is with ``keep``, else its memory is used again.
+        """
+        (weight, bias), h = self.layers[i], self.saved.pop()
+        if self.signs:
+            return self._backward_blocks(g, weight, bias, keep), h
+        self._learn(h, g, weight, bias, self._large)
+        return self._through(g, weight.value, keep), h
 
     def _first(self) -> Tensor:
         """The input of all copies, moved by the group, [K, parts, n, B, in]."""
@@ -222,12 +245,13 @@ class VectorPass:
         else:
             product(torch.baddbmm, out, rows.mT, g, beta=0, alpha=scale, out=out)
 
-    def _through(self, g: Tensor, weight: Tensor) -> Tensor:
-        """The gradient of a layer's input, in place of its output's."""
+    def _through(self, g: Tensor, weight: Tensor, keep: bool) -> Tensor:
+        """The gradient of a layer's input."""
         tape, rows = self.tape, g.view(len(g), -1, g.shape[-1])
         back = tape.buffer(g, *g.shape[:-1], weight.shape[1])
         self._large(torch.bmm, rows, weight.mT, out=back.view(*rows.shape[:2], -1))
-        tape.free(g)
+        if not keep:
+            tape.free(g)
         return back
 
     def _backward_activation(self, i: int, g: Tensor, h: Tensor) -> None:
@@ -279,13 +303,14 @@ class VectorPass:
         tape.free(product)
         return y
 
-    def _backward_blocks(self, g: Tensor, blocks: Weight, bias: Weight) -> Tensor:
-        """Record the gradients of a hidden layer's blocks and bias; return that of its input in place of g."""
+    def _backward_blocks(self, g: Tensor, blocks: Weight, bias: Weight, keep: bool) -> Tensor:
+        """Record the gradients of a hidden layer's blocks and bias; return that of its input."""
         tape, spectrum, (k, parts, n, batch, size) = self.tape, self.spectra.pop(), g.shape
         fields = spectrum.shape[-1]
         turned = tape.buffer(g, k, n, parts, batch, size)
         self._transform(g.movedim(2, 0), self.transforms[0], turned.movedim(1, 0))
-        tape.free(g)
+        if not keep:
+            tape.free(g)
         tape(torch.sum, turned[:, 0, 0], 1, keepdim=True, out=bias.gradient)
         learned, rows = turned[:, :, 0].flatten(0, 1), spectrum[:, :, 0].flatten(0, 1)
         self._weight_gradient(rows, learned, blocks.gradient, self._large, 1 / n)

@@ -15,6 +15,7 @@ from rl_core.experience.replay import Batch, Metrics
 from rl_core.fused.recorder import Tape
 from rl_core.fused.sac_gradient import LossGradient, SampledActions
 from rl_core.fused.vector_activation import ACTIVATIONS
+from rl_core.fused.vector_blocks import BlockPass
 from rl_core.fused.vector_network import VectorPass
 from rl_core.fused.vector_weights import Expansion, supports_layers
 from rl_core.networks.base import Network
@@ -28,14 +29,14 @@ __all__ = ["VectorStep", "supports_vectors"]
 
 
 def supports_vectors(network: Network) -> bool:
-    """Return whether `VectorStep` can derive this network: on vectors, without residual blocks or values of rows.
+    """Return whether `VectorStep` can derive this network: on vectors, without values of rows.
 
     Network and layers are recognised by their exact types: a subclass may compute something else.
     """
     if type(network) not in (VectorNetwork, FourierNetwork) or not supports_layers(network):
         return False
     assert isinstance(network, VectorNetwork)
-    return network.activation in ACTIVATIONS and not (network.residual or network.row_values)
+    return network.activation in ACTIVATIONS and not network.row_values
 
 
 class VectorStep:
@@ -71,9 +72,10 @@ class VectorStep:
         actor = Expansion(tape, agent.actor, dtype)
         critic = Expansion(tape, agent.critic, dtype)
         target = Expansion(tape, agent.target, dtype, trained=False)
-        self.actor = VectorPass(tape, agent.actor, actor.weights, 2, self.size, hidden=rough)
-        self.critic = VectorPass(tape, agent.critic, critic.weights, 2, self.size, hidden=rough)
-        self.target = VectorPass(tape, agent.target, target.weights, 1, self.size, False, hidden=rough)
+        form = BlockPass if agent.actor.residual else VectorPass
+        self.actor = form(tape, agent.actor, actor.weights, 2, self.size, hidden=rough)
+        self.critic = form(tape, agent.critic, critic.weights, 2, self.size, hidden=rough)
+        self.target = form(tape, agent.target, target.weights, 1, self.size, False, hidden=rough)
 
         self.loss = LossGradient(tape, agent, self.batch)
         self.sampled = self._sample()

@@ -46,8 +46,8 @@ class Expansion:
     """The effective weights of a network, recorded when it is made; `derive` records their derivative.
 
     Biases, and LayerNorm's scale and shift, are not repeated over the group: they come as [K, 1, F], for all n·F
-    outputs. Where LayerNorm follows a layer, its outputs come without their mean over the features of a sample, which
-    LayerNorm takes away anyway.
+    outputs. Where nothing but LayerNorms read a layer's outputs, these come without their mean over the features of a
+    sample, which LayerNorm takes away anyway.
 
     Parameters
     ----------
@@ -64,9 +64,8 @@ class Expansion:
         self.weights: list[Weight] = []
         self._derivations: list[Callable[[], None]] = []
         for name, layer in network.named_layers():
-            self._centre = self._take_mean if network.norm and name != "head" else None
+            self._centre = self._take_mean if _feeds_norm(network, name) else None
             if isinstance(layer, LayerNorm):
-                self._centre = None
                 self._parameter(layer.scale)
                 self._parameter(layer.shift)
             elif isinstance(network, FourierNetwork):
@@ -294,6 +293,13 @@ def _runs(group: Group) -> Iterator[tuple[int, slice, slice]]:
             if h == n or u[h] != u[h - 1] + 1:
                 yield g, slice(start, h), slice(u[start], u[start] + h - start)
                 start = h
+
+
+def _feeds_norm(network: VectorNetwork, name: str) -> bool:
+    """Whether a linear layer's output goes to nothing but LayerNorms."""
+    if network.residual:
+        return name.startswith(("lifting", "residual"))
+    return network.norm and name.startswith(("lifting", "hidden"))
 
 
 def first_ones(rows: Tensor) -> int:

@@ -146,7 +146,9 @@ def test_exact_uses_the_fourier_form_and_it_is_the_plain_one(options: dict[str, 
         x = torch.randn(2, 5, network.input_size)
         plain = [t for _, layer in network.named_layers() for t in layer.expand()]
         shape = Shape(**{"width": 32, **options})  # type: ignore[arg-type]
-        form = VectorNetwork(find_kind("exact"), network.symmetry, shape, network.ensemble, generators(network.copies))
+        form = VectorNetwork(
+            find_kind("exact"), network.symmetry, shape, network.ensemble, generators(network.copies)
+        )
         torch.testing.assert_close(form.apply(plain, x), network(x), atol=1e-6, rtol=1e-5)
     square, _ = build("exact", "square", generators(2))
     assert not isinstance(square, FourierNetwork)
