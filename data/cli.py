@@ -175,24 +175,104 @@ def import_command(
     _print_import(snapshot, result, as_json=as_json, everything=everything)
 
 
+@app.command("import-signals")
+def import_signals_command(
+    files: Annotated[
+        list[Path], typer.Argument(help="CSV (gzipped or not), Parquet or Excel (.xlsx) files.")
+    ],
+    prices: Annotated[str, typer.Option(help="Prices that the signals belong to.")],
+    odd: Annotated[
+        str, typer.Option(help="Columns that change sign when all returns do, such as a forecast.")
+    ] = "",
+    even: Annotated[str, typer.Option(help="Columns that do not, such as a volatility.")] = "",
+    lag: Annotated[
+        int, typer.Option(help="Sessions from a stamp to the first decision that may use the value.")
+    ] = 1,
+    carry: Annotated[int, typer.Option(help="Sessions that a value is used for without a newer one.")] = 5,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the signals; that of the first file by default.")
+    ] = None,
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="date=COLUMN or symbol=COLUMN where the name is not recognised (repeatable)."),
+    ] = None,
+    date_format: DateFormat = None,
+    decimal: Decimal = None,
+    sheet: Sheet = None,
+    skip_rows: SkipRows = None,
+    repair: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--repair",
+            help="Repair and record the changes (repeatable): drop-symbols, drop-outside, drop-bad-rows, "
+            "blank-bad-values, keep-first, keep-last.",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Import signals of one's own, which agents see beside the features of prices.
+
+    A table is long (date, symbol and a column per signal), or wide (date × symbol) with one signal or with columns of
+    two levels (signal, symbol).
+    """
+    from data.loading import load_prices
+    from data.readers.columns import parse_mapping
+    from data.signals.files import SignalOptions, read_signals, signal_lines
+    from data.signals.store import SignalStore
+
+    options = SignalOptions(
+        _names(odd),
+        _names(even),
+        lag,
+        carry,
+        parse_mapping(mapping or ()),
+        date_format,
+        decimal,
+        sheet,
+        skip_rows,
+        tuple(repair or ()),
+    )
+    with working(f"reading {len(files)} file{'s' if len(files) > 1 else ''}"):
+        found = read_signals(files, load_prices(prices, home=home), options, name=name)
+        snapshot = SignalStore(home).save(found.signals, found.details)
+    record = {"snapshot": snapshot.reference, "path": str(snapshot.path), "written": snapshot.written}
+    if as_json:
+        print_json({**record, **found.signals.record(), "version": snapshot.version, **found.details})
+        return
+    _print_lines(list(signal_lines(found.details, found.signals)))
+    if snapshot.written:
+        print(f"signals {snapshot.reference} written to {snapshot.path}, hash {found.signals.hash[:12]}")
+        _print_lines([f"differs  {line}" for line in snapshot.differences])
+    else:
+        print(f"signals {snapshot.reference} already have the same values: nothing written")
+
+
 @app.command("list")
 def list_command(as_json: JsonOption = False, home: HomeOption = None) -> None:
-    """List bundled datasets and snapshots."""
+    """List bundled datasets, snapshots and signals."""
     from data.providers.bundled import bundled_names
-    from data.quality.report import list_payload
+    from data.quality.report import list_payload, signals_payload
+    from data.signals.store import SignalStore
     from data.snapshots.store import SnapshotStore
 
     store = SnapshotStore(home)
-    rows = list_payload(store)
+    rows, signals = list_payload(store), signals_payload(SignalStore(home))
     if as_json:
-        print_json({"bundled": bundled_names(), "snapshots": rows, "directory": str(store.directory)})
+        content = {"bundled": bundled_names(), "snapshots": rows, "signals": signals}
+        print_json({**content, "directory": str(store.directory)})
         return
     lines = text_table(("bundled dataset", "contents"), list(bundled_names().items()), "")
     columns = ("snapshot", "start", "end", "sessions", "symbols", "provider", "hash")
     keys = ("reference", "start", "end", "sessions", "symbols", "provider")
     good = [(*(str(row[key]) for key in keys), row["hash"][:12]) for row in rows if "error" not in row]
     lines += ["", *text_table(columns, good, f"no snapshots in {store.directory}")]
-    lines += [f"{row['reference']}: {row['error']}" for row in rows if "error" in row]
+    if signals:
+        heads = ("signals", "start", "end", "columns", "prices", "hash")
+        sound = [row for row in signals if "error" not in row]
+        cells = [tuple(str(row[key]) for key in ("reference", *heads[1:-1])) for row in sound]
+        lines += ["", *text_table(heads, [(*c, row["hash"][:12]) for c, row in zip(cells, sound, strict=True)], "")]
+    lines += [f"{row['reference']}: {row['error']}" for row in (*rows, *signals) if "error" in row]
     _print_lines(lines)
 
 
@@ -280,6 +360,10 @@ def export_command(
         print_json({"name": name, "path": str(path), "rows": rows})
     else:
         print(f"{rows} rows written to {path}")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _print_import(snapshot: Snapshot, result: ImportResult, *, as_json: bool, everything: bool) -> None:

@@ -3,6 +3,9 @@
 The mirror turns every log return r into −r. Odd features change sign under it, even ones do not. All features
 are functions of log returns of adjusted closes, which makes the parities exact and the price scale (currency,
 split history) irrelevant. Row t of a table uses prices up to and including the close of day t.
+
+Signals of one's own that stand beside the prices are features too, ``NAME:COLUMN``, scaled by their own past, with the
+parity that was declared for them (see `data.signals`).
 """
 
 from __future__ import annotations
@@ -15,6 +18,9 @@ import numpy as np
 
 from data.errors import DataError
 from data.prices import Prices
+from data.rolling import lagged, rolling_sum
+from data.signals.scaling import SIGNAL_HISTORY, scaled
+from data.signals.values import SEPARATOR
 
 ODD, EVEN = -1, 1
 VOLATILITY_WINDOW = 63
@@ -77,36 +83,6 @@ class _Series:
         """Return the return of the last `days` days over its standard deviation for a random walk [T, N]."""
         total = rolling_sum(self.returns, days)
         return total / (self.volatility(VOLATILITY_WINDOW) * sqrt(days))
-
-
-def rolling_sum(values: np.ndarray, days: int) -> np.ndarray:
-    """Return the sum of the last `days` rows; NaN where one of them is missing or before the first row [T, …].
-
-    Windows are added up from sums of 2^k rows. So a row depends on its own window only, to the last bit: rows
-    outside of the window leave no rounding error.
-    """
-    if days < 1:
-        raise ValueError(f"a window has at least one day, not {days}")
-    total: np.ndarray | None = None
-    block, width, used = values, 1, 0
-    while True:
-        if days & width:
-            part = _lag(block, used)
-            total = part if total is None else total + part
-            used += width
-        if used == days:
-            assert total is not None
-            return total
-        block = block + _lag(block, width)
-        width *= 2
-
-
-def _lag(values: np.ndarray, days: int) -> np.ndarray:
-    if days == 0:
-        return values
-    shifted = np.full_like(values, np.nan)
-    shifted[days:] = values[:-days]
-    return shifted
 
 
 def _momentum(days: int) -> Callable[[_Series], np.ndarray]:
@@ -193,7 +169,7 @@ def compute_features(prices: Prices, names: Sequence[str] = DEFAULT_FEATURES) ->
     prices
         A panel; adjusted closes are used where it has them.
     names
-        Names from `FEATURES`.
+        Names from `FEATURES`, and ``NAME:COLUMN`` of signals beside the prices. Those are zero where they are missing.
 
     Returns
     -------
@@ -205,7 +181,7 @@ def compute_features(prices: Prices, names: Sequence[str] = DEFAULT_FEATURES) ->
     DataError
         If a name is unknown or named twice.
     """
-    chosen = _chosen(names)
+    chosen = _chosen(names, prices)
     series, present = _series(prices)
     values = np.empty((*series.returns.shape, len(chosen)), dtype=np.float32)
     for index, feature in enumerate(chosen):
@@ -260,13 +236,45 @@ def market_features(prices: Prices) -> FeatureTable:
     )
 
 
-def _chosen(names: Sequence[str]) -> list[Feature]:
-    unknown = [name for name in names if name not in FEATURES]
-    if unknown:
-        raise DataError(f"no feature '{unknown[0]}' (features: {', '.join(FEATURES)})")
+def feature_history(name: str) -> int:
+    """Return the sessions of prices that a feature depends on.
+
+    Raises
+    ------
+    DataError
+        If there is no such feature.
+    """
+    if SEPARATOR in name:
+        return SIGNAL_HISTORY
+    if name not in FEATURES:
+        raise DataError(f"no feature '{name}' (features: {', '.join(FEATURES)})")
+    return FEATURES[name].history
+
+
+def _chosen(names: Sequence[str], prices: Prices) -> list[Feature]:
     if not names or len(set(names)) < len(names):
         raise DataError(f"features must be named once each, at least one: {', '.join(names) or 'none given'}")
-    return [FEATURES[name] for name in names]
+    chosen = []
+    for name in names:
+        feature_history(name)  # refuses an unknown name
+        chosen.append(_signal(name, prices) if SEPARATOR in name else FEATURES[name])
+    return chosen
+
+
+def _signal(name: str, prices: Prices) -> Feature:
+    """Return the feature of a column of signals beside the prices."""
+    for signals in prices.signals:
+        for index, (feature, parity) in enumerate(
+            zip(signals.source.features, signals.source.parity.values(), strict=True)
+        ):
+            if feature == name:
+                values = scaled(signals.values[..., index], parity)
+                return Feature(name, parity, SIGNAL_HISTORY, lambda _: values)
+    known = [feature for signals in prices.signals for feature in signals.source.features]
+    raise DataError(
+        f"{prices.name}: no signal '{name}' beside these prices (signals: {', '.join(known) or 'none'}); "
+        "import it with `equitrade data import-signals` and name its snapshot in data.signals"
+    )
 
 
 def _series(prices: Prices) -> tuple[_Series, np.ndarray]:
@@ -274,7 +282,7 @@ def _series(prices: Prices) -> tuple[_Series, np.ndarray]:
     present = np.isfinite(closes.to_numpy())
     # The last known price is carried forward, which is causal: a gap counts as days without a move.
     log_prices = np.log(closes.ffill().to_numpy())
-    returns = log_prices - _lag(log_prices, 1)
+    returns = log_prices - lagged(log_prices, 1)
     return _Series(log_prices, returns), present
 
 

@@ -26,6 +26,7 @@ def load_prices(
     start: DateLike | None = None,
     end: DateLike | None = None,
     symbols: Iterable[str] | None = None,
+    signals: Iterable[str] = (),
 ) -> Prices:
     """Load prices by name or path.
 
@@ -40,6 +41,8 @@ def load_prices(
         First and last date, both included.
     symbols
         Select these symbols, in this order.
+    signals
+        Signals of one's own to put beside them, ``NAME`` for the newest version or ``NAME@2``.
 
     Raises
     ------
@@ -47,10 +50,12 @@ def load_prices(
         If there is nothing of that name, a snapshot is corrupted, a file does not pass validation, a symbol is unknown
         or the range has no session.
     """
+    from data.signals.store import with_signals
+
     prices = _load(name_or_path, home)
     if symbols is not None:
         prices = prices.select(symbols)
-    return prices.between(start, end)
+    return with_signals(prices, signals, home).between(start, end)
 
 
 def validate_named(

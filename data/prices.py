@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,9 @@ import pandas as pd
 from data.errors import DataError
 from data.fields import FIELDS, PRICE_FIELDS, DateLike, parse_date
 from data.panel import melt, pivot
+
+if TYPE_CHECKING:
+    from data.signals.values import AlignedSignals, Signals
 
 __all__ = ["Prices"]
 
@@ -43,6 +46,8 @@ class Prices:
         Field name → frame; the names are those of `FIELDS`.
     notes
         Facts that a reader of results on these prices must know (survivorship, missing dividends, …).
+    signals
+        Signals of one's own on these sessions and symbols, for features; see `with_signals`.
 
     Raises
     ------
@@ -56,6 +61,7 @@ class Prices:
     symbols: tuple[str, ...]
     fields: Mapping[str, pd.DataFrame]
     notes: tuple[str, ...] = ()
+    signals: tuple[AlignedSignals, ...] = ()
 
     def __post_init__(self) -> None:
         dates = _checked_dates(self.name, self.dates)
@@ -141,6 +147,28 @@ class Prices:
                 digest.update(f"{field} {part}\n".encode())
         return digest.hexdigest()
 
+    @cached_property
+    def inputs_hash(self) -> str:
+        """SHA-256 (hex) of the prices and the signals beside them; `hash` without signals."""
+        if not self.signals:
+            return self.hash
+        return hashlib.sha256(" ".join((self.hash, *(s.hash for s in self.signals))).encode()).hexdigest()
+
+    def with_signals(self, signals: Iterable[Signals]) -> Prices:
+        """Return the panel with signals of one's own beside it, instead of any that it had.
+
+        Raises
+        ------
+        DataError
+            If signals are for other symbols, or two have one name.
+        """
+        aligned = tuple(item.align(self) for item in signals)
+        names = [item.name for item in aligned]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise DataError(f"{self.name}: signals '{twice}' are named twice")
+        return replace(self, signals=aligned)
+
     @property
     def has_opens(self) -> bool:
         """True if there is any open price."""
@@ -199,7 +227,8 @@ class Prices:
             return self
         position = {symbol: index for index, symbol in enumerate(self.symbols)}
         columns = [position[symbol] for symbol in wanted]
-        return self._rebuilt(lambda frame: frame.iloc[:, columns], self.dates, wanted)
+        signals = tuple(item.select(columns) for item in self.signals)
+        return self._rebuilt(lambda frame: frame.iloc[:, columns], self.dates, wanted, signals)
 
     def between(self, start: DateLike | None = None, end: DateLike | None = None) -> Prices:
         """Return the sessions from `start` to `end`, both included; None leaves that side open.
@@ -220,16 +249,20 @@ class Prices:
             )
         if (low, high) == (0, len(self.dates)):
             return self
-        return self._rebuilt(lambda frame: frame.iloc[low:high], self.dates[low:high], self.symbols)
+        signals = tuple(item.between(low, high) for item in self.signals)
+        return self._rebuilt(
+            lambda frame: frame.iloc[low:high], self.dates[low:high], self.symbols, signals
+        )
 
     def _rebuilt(
         self,
         cut: Callable[[pd.DataFrame], pd.DataFrame],
         dates: pd.DatetimeIndex,
         symbols: tuple[str, ...],
+        signals: tuple[AlignedSignals, ...],
     ) -> Prices:
         frames = {field: cut(frame) for field, frame in self.fields.items()}
-        return Prices(self.name, dates, symbols, frames, self.notes)
+        return Prices(self.name, dates, symbols, frames, self.notes, signals)
 
     def __len__(self) -> int:
         return len(self.dates)
@@ -237,14 +270,14 @@ class Prices:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Prices):
             return NotImplemented
-        return self.hash == other.hash
+        return self.inputs_hash == other.inputs_hash
 
     def __hash__(self) -> int:
-        return hash(self.hash)
+        return hash(self.inputs_hash)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A mapping proxy cannot be sent to a worker process, a dict can.
-        return Prices, (self.name, self.dates, self.symbols, dict(self.fields), self.notes)
+        return Prices, (self.name, self.dates, self.symbols, dict(self.fields), self.notes, self.signals)
 
     def __repr__(self) -> str:
         return (

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from data.quality.findings import Report
     from data.quality.pipeline import ImportResult
     from data.snapshots.store import Snapshot, SnapshotStore
+    from data.snapshots.versions import VersionStore
 
 __all__ = [
     "import_lines",
@@ -23,6 +24,7 @@ __all__ = [
     "prices_payload",
     "report_lines",
     "report_payload",
+    "signals_payload",
 ]
 
 # Findings of one kind that are listed unless all are asked for; the snapshot stores every one of them.
@@ -52,6 +54,21 @@ def _version_payload(store: SnapshotStore, reference: str) -> dict[str, Any]:
         "hash": manifest["hash"],
         "findings": manifest["validation"].get("counts", {}),
     }
+
+
+def signals_payload(store: VersionStore) -> list[dict[str, Any]]:
+    """Return one object per version of the signals; a version that cannot be read has an ``error``."""
+    rows: list[dict[str, Any]] = []
+    for reference in store.references():
+        try:
+            manifest = store.open(reference if "@" in reference else f"{reference}@1").manifest
+        except DataError as error:
+            rows.append({"reference": reference, "error": str(error)})
+            continue
+        columns = ", ".join(f"{column} ({parity})" for column, parity in manifest["columns"].items())
+        named = {"reference": reference, "columns": columns, "prices": manifest["prices"]["name"]}
+        rows.append({**named, **{key: manifest[key] for key in ("start", "end", "hash", "lag", "carry")}})
+    return rows
 
 
 def _range(prices: Prices) -> dict[str, Any]:

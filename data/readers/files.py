@@ -28,9 +28,10 @@ from data.readers.dates import ParsedDates, in_zone, parse_dates, parse_times
 from data.readers.numbers import NumberFormat, ParsedNumbers, find_format, parse_numbers, parse_splits
 from data.readers.options import ReadOptions
 from data.readers.parquet_table import read_parquet
+from data.readers.source_table import SourceTable
 from data.readers.workbook import is_workbook, read_workbook
 
-__all__ = ["ReadOptions", "read_prices", "read_table"]
+__all__ = ["ReadOptions", "file_stem", "read_prices", "read_source", "read_table"]
 
 _SUFFIXES = (".gz", ".csv", ".txt", ".tsv", ".parquet", ".pq", ".xlsx", ".xlsm")
 # Rows that show whether columns are open, high, low and close.
@@ -71,7 +72,7 @@ def read_prices(
         if not read or read[-1][0] != chosen:  # most advice changes the checks alone
             read[:] = [(chosen, read_table(paths, chosen))]
         table, source = read[-1][1]
-        return build(table, name or _stem(Path(paths[0])), source, checking.added(more))
+        return build(table, name or file_stem(Path(paths[0])), source, checking.added(more))
 
     try:
         return attempt(())
@@ -99,18 +100,28 @@ def read_table(paths: Sequence[str | Path], options: ReadOptions) -> tuple[RawTa
     return RawTable(frame, findings, tables[0].word, closes), source
 
 
-def _read_file(path: Path, options: ReadOptions) -> tuple[RawTable, dict[str, Any]]:
+def read_source(path: Path, sheet: str | None = None, skip_rows: int | None = None) -> SourceTable:
+    """Return the rows of a CSV file, gzipped or not, a Parquet file or an Excel workbook, as written there.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read.
+    """
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
     content = read_bytes(path)
-    if options.sheet is not None and not is_workbook(content, path.name):
+    if sheet is not None and not is_workbook(content, path.name):
         raise DataError(f"{path}: only Excel workbooks have sheets; leave --sheet out")
     if content[:4] == b"PAR1":
-        source = read_parquet(content, path.name)
-    elif is_workbook(content, path.name):
-        source = read_workbook(content, path.name, options.sheet, options.skip_rows)
-    else:
-        source = read_text(content, path.name, options.skip_rows)
+        return read_parquet(content, path.name)
+    if is_workbook(content, path.name):
+        return read_workbook(content, path.name, sheet, skip_rows)
+    return read_text(content, path.name, skip_rows)
+
+
+def _read_file(path: Path, options: ReadOptions) -> tuple[RawTable, dict[str, Any]]:
+    source = read_source(path, options.sheet, options.skip_rows)
     reader = _Reader(path.name, source.frame, source.lines, source.delimiter, options, source.word)
     excluded = [column for column in reader.frame.columns if column in options.exclude]
     reader = replace(reader, frame=reader.frame.drop(columns=excluded))
@@ -202,7 +213,7 @@ class _Reader:
         """Symbol of each row of a long table; empty where missing."""
         column = self.layout.roles.get("symbol")
         if column is None:
-            name = self.options.symbol or _stem(Path(self.file))
+            name = self.options.symbol or file_stem(Path(self.file))
             return np.full(len(self.frame), name, dtype=object)
         return self._texts(column)
 
@@ -322,7 +333,8 @@ class _Reader:
         return bool(np.mean(ordered) > 0.8 and np.mean(top <= 2 * bottom) > 0.8)
 
 
-def _stem(path: Path) -> str:
+def file_stem(path: Path) -> str:
+    """Return the name of a file without its endings."""
     name = path.name
     while any(name.lower().endswith(suffix) for suffix in _SUFFIXES):
         name = name[: name.rindex(".")]

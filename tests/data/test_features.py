@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data import DEFAULT_FEATURES, DataError, Prices, compute_features, load_prices, market_features
-from data.features import FEATURES, rolling_sum
+from data.features import FEATURES
+from data.rolling import rolling_sum
 
 LENGTH, WIDTH = 300, 3
 

@@ -77,7 +77,7 @@ class MarketConfig:
     window
         Sessions of features in an observation.
     features
-        Names of `data.features.FEATURES`; None for the default ones.
+        Names of `data.features.FEATURES`, and ``NAME:COLUMN`` of signals beside the prices; None for the default ones.
     gross_limit
         Largest Σ |weight| of a long–short target or of a tilt.
     temperature
@@ -243,14 +243,12 @@ class MarketConfig:
     @property
     def history(self) -> int:
         """Sessions of prices that a decision needs: the window, and the history of its first features."""
-        from data.features import FEATURES, VOLATILITY_WINDOW
+        from data.features import VOLATILITY_WINDOW, feature_history
 
-        unknown = [name for name in self.feature_names if name not in FEATURES]
-        if unknown:
-            raise DataError(
-                f"market.features: unknown feature {unknown[0]!r}; available: {', '.join(FEATURES)}"
-            )
-        longest = max(VOLATILITY_WINDOW, *(FEATURES[name].history for name in self.feature_names))
-        needed = longest + self.window
+        try:
+            histories = [feature_history(name) for name in self.feature_names]
+        except DataError as error:
+            raise DataError(f"market.features: {error}") from None
+        needed = max(VOLATILITY_WINDOW, *histories) + self.window
         estimated = self.tilts and self.base in ("inverse-volatility", "min-variance")
         return max(needed, BASE_MINIMUM + 1) if estimated else needed
