@@ -194,7 +194,9 @@ def import_signals_command(
     ] = None,
     mapping: Annotated[
         list[str] | None,
-        typer.Option("--map", help="date=COLUMN or symbol=COLUMN where the name is not recognised (repeatable)."),
+        typer.Option(
+            "--map", help="date=COLUMN or symbol=COLUMN where the name is not recognised (repeatable)."
+        ),
     ] = None,
     date_format: DateFormat = None,
     decimal: Decimal = None,
@@ -271,7 +273,10 @@ def list_command(as_json: JsonOption = False, home: HomeOption = None) -> None:
         heads = ("signals", "start", "end", "columns", "prices", "hash")
         sound = [row for row in signals if "error" not in row]
         cells = [tuple(str(row[key]) for key in ("reference", *heads[1:-1])) for row in sound]
-        lines += ["", *text_table(heads, [(*c, row["hash"][:12]) for c, row in zip(cells, sound, strict=True)], "")]
+        lines += [
+            "",
+            *text_table(heads, [(*c, row["hash"][:12]) for c, row in zip(cells, sound, strict=True)], ""),
+        ]
     lines += [f"{row['reference']}: {row['error']}" for row in (*rows, *signals) if "error" in row]
     _print_lines(lines)
 

@@ -263,18 +263,20 @@ def _chosen(names: Sequence[str], prices: Prices) -> list[Feature]:
 
 def _signal(name: str, prices: Prices) -> Feature:
     """Return the feature of a column of signals beside the prices."""
-    for signals in prices.signals:
+    columns = {
+        feature: (aligned.values[..., index], parity)
+        for aligned in prices.signals
         for index, (feature, parity) in enumerate(
-            zip(signals.source.features, signals.source.parity.values(), strict=True)
-        ):
-            if feature == name:
-                values = scaled(signals.values[..., index], parity)
-                return Feature(name, parity, SIGNAL_HISTORY, lambda _: values)
-    known = [feature for signals in prices.signals for feature in signals.source.features]
-    raise DataError(
-        f"{prices.name}: no signal '{name}' beside these prices (signals: {', '.join(known) or 'none'}); "
-        "import it with `equitrade data import-signals` and name its snapshot in data.signals"
-    )
+            zip(aligned.source.features, aligned.source.parity.values(), strict=True)
+        )
+    }
+    if name not in columns:
+        raise DataError(
+            f"{prices.name}: no signal '{name}' beside these prices (signals: {', '.join(columns) or 'none'}); "
+            "import it with `equitrade data import-signals` and name its snapshot in data.signals"
+        )
+    values, parity = columns[name]
+    return Feature(name, parity, SIGNAL_HISTORY, lambda _: scaled(values, parity))
 
 
 def _series(prices: Prices) -> tuple[_Series, np.ndarray]:

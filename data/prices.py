@@ -169,6 +169,17 @@ class Prices:
             raise DataError(f"{self.name}: signals '{twice}' are named twice")
         return replace(self, signals=aligned)
 
+    def check_signals(self, first: int, last: int) -> None:
+        """Refuse decisions in sessions first … last (positions, both included) for which signals have ended.
+
+        Raises
+        ------
+        DataError
+            Names signals, column and date.
+        """
+        for item in self.signals:
+            item.check_fresh(self.dates, first, last)
+
     @property
     def has_opens(self) -> bool:
         """True if there is any open price."""
@@ -250,9 +261,7 @@ class Prices:
         if (low, high) == (0, len(self.dates)):
             return self
         signals = tuple(item.between(low, high) for item in self.signals)
-        return self._rebuilt(
-            lambda frame: frame.iloc[low:high], self.dates[low:high], self.symbols, signals
-        )
+        return self._rebuilt(lambda frame: frame.iloc[low:high], self.dates[low:high], self.symbols, signals)
 
     def _rebuilt(
         self,

@@ -159,6 +159,8 @@ def _by_format(heads: pd.Series, formats: tuple[str, ...]) -> tuple[np.ndarray, 
     readable = [int(attempt.notna().sum()) for attempt in attempts]
     ambiguous = len(attempts) > 1 and readable[0] == readable[1] and not attempts[0].equals(attempts[1])
     best = attempts[int(np.argmax(readable))]
+    # A year that nanoseconds cannot hold would become another one.
+    best = best.where(best.dt.year.between(1678, 2261))
     return best.to_numpy().astype("datetime64[ns]"), ambiguous
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from data.errors import DataError
-from data.readers.columns import field_of
+from data.readers.columns import field_of, role_of
 from data.readers.source_table import SourceTable
 
 
@@ -23,9 +23,12 @@ def read_parquet(content: bytes, name: str) -> SourceTable:
         reason = " ".join(str(error).split())
         raise DataError(f"{name}: the Parquet file is cut short or damaged ({reason})") from error
     if not isinstance(frame.index, pd.RangeIndex):
-        if all(level is None for level in frame.index.names):
+        unnamed = all(level is None for level in frame.index.names)
+        dated = any(role_of(str(column)) == "date" for column in frame.columns)
+        if unnamed and not dated:
             frame.index.name = "date"
-        frame = frame.reset_index()
+        # An index without a name beside a column of dates only numbers the rows.
+        frame = frame.reset_index(drop=unnamed and dated)
     if isinstance(frame.columns, pd.MultiIndex):
         frame.columns = pd.Index([_pair_name(column) for column in frame.columns])
     frame.columns = pd.Index([str(column) for column in frame.columns])

@@ -1,1 +1,1 @@
-"""Signals of one's own: imported beside prices, aligned to their sessions without look-ahead, and scaled as features."""
+"""Signals of one's own: imported beside prices, aligned to sessions without look-ahead, scaled as features."""

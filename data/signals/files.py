@@ -217,7 +217,9 @@ class _SignalFile:
             cells = pd.DataFrame({"date": dates, "symbol": owners if owner is None else owner})
             cells["value"], cells["place"] = numbers.values, places
             cells["bad"] = numbers.unreadable | np.isinf(numbers.values)
-            cells["text"] = frame[column].where(cells["bad"].to_numpy(), "").astype("str").to_numpy(dtype=object)
+            cells["text"] = (
+                frame[column].where(cells["bad"].to_numpy(), "").astype("str").to_numpy(dtype=object)
+            )
             # An empty cell of a wide table means that the symbol has no value.
             tables.append((signal, cells if owner is None else cells[cells["bad"] | cells["value"].notna()]))
         read = set(used.values())
@@ -292,9 +294,13 @@ def _checked(cells: pd.DataFrame, column: str, prices: Prices, repairs: _Repairs
     """Return the cells of one signal that can be used, one per date and symbol."""
     cells = cells.reset_index(drop=True)
     undated = cells["date"].isna().to_numpy() | cells["symbol"].isin(["", "nan", "None"]).to_numpy()
-    cells = _without(cells, undated, "drop-bad-rows", repairs, lambda _: "the row has no readable date or no symbol")
+    cells = _without(
+        cells, undated, "drop-bad-rows", repairs, lambda _: "the row has no readable date or no symbol"
+    )
     known = cells["symbol"].isin(prices.symbols).to_numpy()
-    cells = _without(cells, ~known, "drop-symbols", repairs, lambda cell: _unknown_symbol(cell["symbol"], prices))
+    cells = _without(
+        cells, ~known, "drop-symbols", repairs, lambda cell: _unknown_symbol(cell["symbol"], prices)
+    )
     first, last, today = prices.dates[0], prices.dates[-1], pd.Timestamp(datetime.now(UTC).date())
     outside = ((cells["date"] < first) | (cells["date"] > last)).to_numpy()
 
@@ -307,7 +313,11 @@ def _checked(cells: pd.DataFrame, column: str, prices: Prices, repairs: _Repairs
     bad = cells["bad"].to_numpy()
     cells = cells.assign(value=cells["value"].mask(bad))
     _without(
-        cells, bad, "blank-bad-values", repairs, lambda cell: f"{column} '{cell['text']}' is not a finite number"
+        cells,
+        bad,
+        "blank-bad-values",
+        repairs,
+        lambda cell: f"{column} '{cell['text']}' is not a finite number",
     )
     keep = "keep-last" if repairs.wants("keep-last") else "keep-first"
     twice = cells.duplicated(["date", "symbol"], keep="last" if keep == "keep-last" else "first").to_numpy()
@@ -349,10 +359,10 @@ def _unknown_symbol(symbol: str, prices: Prices) -> str:
     return f"the prices '{prices.name}' have no symbol '{symbol}' ({hint})"
 
 
-def _panel(
-    checked: Mapping[str, pd.DataFrame], prices: Prices, options: SignalOptions, name: str
-) -> Signals:
-    dates = pd.DatetimeIndex(np.unique(np.concatenate([cells["date"].to_numpy() for cells in checked.values()])))
+def _panel(checked: Mapping[str, pd.DataFrame], prices: Prices, options: SignalOptions, name: str) -> Signals:
+    dates = pd.DatetimeIndex(
+        np.unique(np.concatenate([cells["date"].to_numpy() for cells in checked.values()]))
+    )
     values = np.full((len(dates), len(prices.symbols), len(checked)), np.nan)
     symbols = pd.Index(prices.symbols)
     for index, cells in enumerate(checked.values()):
@@ -369,7 +379,9 @@ def _without_values(signals: Signals) -> list[str]:
 
 def signal_lines(details: Mapping[str, Any], signals: Signals) -> Iterator[str]:
     """Yield the lines of the result of an import."""
-    parities = ", ".join(f"{column} {'odd' if sign < 0 else 'even'}" for column, sign in signals.parity.items())
+    parities = ", ".join(
+        f"{column} {'odd' if sign < 0 else 'even'}" for column, sign in signals.parity.items()
+    )
     yield f"signals  {parities}; lag {signals.lag}, carried {signals.carry} sessions"
     yield (
         f"stamps   {len(signals.dates)}, {signals.dates[0].date()} to {signals.dates[-1].date()}; values for "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from data.snapshots.parquet import file_digest
 from data.snapshots.store import home_directory
 from data.snapshots.versions import Snapshot, VersionStore, check_snapshot_name
 
-__all__ = ["SignalStore", "recorded_signals", "with_signals"]
+__all__ = ["SignalStore", "recorded_references", "with_signals"]
 
 _FILE = "signals.parquet"
 
@@ -83,9 +83,7 @@ class SignalStore(VersionStore):
         except OSError as error:
             raise DataError(f"{file}: cannot be read ({error.strerror}); import the signals again") from None
         if not intact:
-            raise DataError(
-                f"{file}: the signals are corrupted (their checksum differs); import them again"
-            )
+            raise DataError(f"{file}: the signals are corrupted (their checksum differs); import them again")
         return _from_long(pd.read_parquet(file), snapshot)
 
     def recorded(self, record: Mapping[str, Any]) -> Signals:
@@ -159,7 +157,7 @@ def differences(before: Signals, after: Signals, reference: str) -> list[str]:
         day = common[int(changed.any(axis=(1, 2)).argmax())].date() if changed.any() else "none"
         lines.append(
             f"{int(changed.sum())} values were revised (first on {day}) and {gone} stamps are gone; "
-            f"runs on {reference} keep using it"
+            f"runs that recorded {reference} keep using it"
         )
     return lines
 
@@ -177,20 +175,17 @@ def with_signals(prices: Prices, references: Iterable[str], home: Path | None = 
     return prices.with_signals(found) if found else prices
 
 
-def recorded_signals(
-    prices: Prices, records: Sequence[Mapping[str, Any]] | None, home: Path | None = None
-) -> Prices:
-    """Return prices with the signals that a run recorded beside them; see `SignalStore.recorded`.
+def recorded_references(records: Iterable[Mapping[str, Any]], home: Path | None = None) -> tuple[str, ...]:
+    """Return the references of the signals that a run recorded; see `SignalStore.recorded`.
 
     Raises
     ------
     DataError
-        If they are missing, damaged, or for other symbols.
+        If they are missing or damaged.
     """
-    if not records:
-        return prices
     store = SignalStore(home)
-    return prices.with_signals([store.recorded(record) for record in records])
+    found = [store.recorded(record) for record in records]
+    return tuple(f"{signals.name}@{signals.version}" for signals in found)
 
 
 def _long(signals: Signals) -> pd.DataFrame:

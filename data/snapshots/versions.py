@@ -172,7 +172,9 @@ class VersionStore:
 def check_snapshot_name(name: str, kind: str = "snapshot") -> None:
     """Raise DataError if `name` cannot be the name of a snapshot."""
     if _NAME.fullmatch(name) is None:
-        raise DataError(f"'{name}' is not a valid {kind} name: use letters, digits, '.', '_', '-' (at most 64)")
+        raise DataError(
+            f"'{name}' is not a valid {kind} name: use letters, digits, '.', '_', '-' (at most 64)"
+        )
 
 
 def _reference(name: str, version: int) -> str:

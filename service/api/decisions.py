@@ -37,6 +37,8 @@ _REFUSALS = (
     "missing-symbol",
     "insufficient-history",
     "stale-data",
+    "unknown-signals",
+    "stale-signals",
     "model-unavailable",
 )
 

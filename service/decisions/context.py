@@ -147,7 +147,7 @@ def build_context(
     Raises
     ------
     Problem
-        ``missing-symbol``, ``insufficient-history`` or ``stale-data``.
+        ``missing-symbol``, ``insufficient-history``, ``stale-data`` or ``stale-signals``.
     """
     prices = _selected(prices, promoted.evidence.symbols)
     position = _sessions_until(prices.dates, age.as_of)
@@ -159,6 +159,10 @@ def build_context(
             given=position,
         )
     session = prices.dates[position - 1]
+    try:
+        prices.check_signals(position - 1, position - 1)
+    except DataError as error:
+        raise Problem("stale-signals", str(error)) from None
     staleness = (age.as_of - session.date()).days
     warnings = _warnings(prices, session.date(), staleness, age)
     trade = next_session(prices.dates, session, calendar)
@@ -175,6 +179,10 @@ def build_context(
         "staleness_days": staleness,
         "max_age_days": age.max_age_days,
     }
+    if prices.signals:
+        common["own_signals"] = [
+            {"name": s.name, "version": s.source.version, "hash": s.source.hash} for s in prices.signals
+        ]
     closes, idle, ended = _trading(prices, position, policy.config.delist_after)
     untraded = [symbol for symbol, waits in zip(prices.symbols, idle | ended, strict=True) if waits]
     if untraded:

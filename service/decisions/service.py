@@ -140,6 +140,7 @@ class DecisionService:
         else:
             source = request.data or promoted.evidence.data
             prices = self._snapshots.get(source)
+        prices = self._snapshots.joined(prices, promoted.evidence.symbols, promoted.evidence.signals)
         age = PriceAgePolicy.of(request, now.date(), self._max_age_days)
         context = self._context(promoted, prices, age, source)
         return _prepared(request, context, now, key_id, request_id)
@@ -156,6 +157,9 @@ class DecisionService:
             return None
         source = request.data or promoted.evidence.data
         prices = self._snapshots.from_memory(source)
+        if prices is not None:
+            evidence = promoted.evidence
+            prices = self._snapshots.joined_from_memory(prices, evidence.symbols, evidence.signals)
         if prices is None:
             return None
         now = self._clock()
@@ -176,7 +180,7 @@ class DecisionService:
         return results
 
     def recompute(self, row: AuditRow) -> bytes:
-        """Compute a recorded answer anew, with the model version and the prices of that time.
+        """Compute a recorded answer anew, with the model version, prices and signals of that time.
 
         Raises `Problem` if the model's files or the prices no longer exist.
         """
@@ -188,7 +192,10 @@ class DecisionService:
         else:
             source = request.data or promoted.evidence.data
             prices = self._snapshots.by_hash(source, row.data_hash)
-        limit = json.loads(row.answer)["max_age_days"]
+        answer = json.loads(row.answer)
+        signals = answer.get("own_signals", ())
+        prices = self._snapshots.joined_by_hash(prices, promoted.evidence.symbols, signals)
+        limit = answer["max_age_days"]
         age = PriceAgePolicy.of(request, row.created_at.date(), limit)
         context = self._context(promoted, prices, age, source)
         held = held_weights(context, request)
@@ -201,7 +208,7 @@ class DecisionService:
         self, promoted: Promoted, prices: Prices, age: PriceAgePolicy, source: str
     ) -> tuple[_Key, DecisionContext | None]:
         """Return the key of a context and, if it is in memory, the context."""
-        key = (promoted.id, promoted.version, prices.hash, source, age)
+        key = (promoted.id, promoted.version, prices.inputs_hash, source, age)
         with self._lock:
             return key, self._contexts.get(key)
 

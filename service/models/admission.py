@@ -41,6 +41,8 @@ class Evidence:
         Figure → ``{value, low, high}``, out of sample.
     notes : tuple of str
         Notes for readers of the figures.
+    signals : tuple of dict
+        Signals of the user's own that it was trained on; see `data.signals.values.Signals.record`.
     files : tuple of str
         Paths, relative to the run, that inference needs.
     """
@@ -60,6 +62,7 @@ class Evidence:
     verdict: str | None = None
     metrics: dict[str, dict[str, float | None]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    signals: tuple[dict[str, Any], ...] = ()
     files: tuple[str, ...] = ()
 
     def to_json(self) -> str:
@@ -70,8 +73,8 @@ class Evidence:
     def from_json(cls, text: str) -> Evidence:
         """Return the evidence in such a text."""
         values = json.loads(text)
-        for name in ("seeds", "symbols", "features", "notes", "files"):
-            values[name] = tuple(values[name])
+        for name in ("seeds", "symbols", "features", "notes", "signals", "files"):
+            values[name] = tuple(values.get(name, ()))
         return cls(**values)
 
 
@@ -134,6 +137,7 @@ def _evidence(run: Path, manifest: dict[str, Any], metrics: dict[str, Any]) -> E
         evaluated={key: metrics[key] for key in ("start", "end", "sessions", "fill", "costs", "level")},
         verdict=verdict(metrics).sentence,
         metrics=_figures(agent["metrics"], agent["intervals"]),
+        signals=tuple(data.get("signals", ())),
         notes=tuple(dict.fromkeys([*data.get("notes", ()), *metrics.get("notes", ())])),
         files=(*inference_files(run), "metrics.json"),
     )

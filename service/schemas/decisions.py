@@ -166,6 +166,14 @@ class Order(Answer):
     value: float | None = Field(None, description="shares × price.")
 
 
+class OwnSignals(Answer):
+    """A version of signals of one's own that a decision used."""
+
+    name: str
+    version: int
+    hash: str = Field(description="Hash of their content.")
+
+
 class Decision(Answer):
     """Members of every decision."""
 
@@ -176,6 +184,9 @@ class Decision(Answer):
     trade_at: TradeAt
     data: str = Field(description="Snapshot used, or `request`.")
     data_hash: str
+    own_signals: list[OwnSignals] = Field(
+        [], description="Imported signals that the model needs; absent if it needs none."
+    )
     staleness_days: int = Field(
         ge=0, description="Days from `as_of` to the day asked for (today if none was)."
     )

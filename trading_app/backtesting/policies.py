@@ -160,6 +160,7 @@ class AgentPolicy:
         """
         known = prices.between(None, end)
         first = int(known.dates.searchsorted(parse_date(start, "start"))) if start is not None else 0
+        known.check_signals(first, len(known.dates) - 1)
         decided = self._path(self.market(known, first), first)
         frame = pd.DataFrame(decided[0, :, 1], index=known.dates[first:], columns=list(self.symbols))
         return Rollout(known, self.costs, self.config, frame, decided[:, :, 0])
@@ -184,7 +185,7 @@ class AgentPolicy:
         return decided.transpose(1, 0, 2, 3)
 
     def _encoded(self, prices: Prices, session: pd.Timestamp) -> _EncodedMarket:
-        key = (prices.hash, session)
+        key = (prices.inputs_hash, session)
         with self._lock:
             encoded = self._markets.get(key)
             if encoded is None:
@@ -203,6 +204,7 @@ class AgentPolicy:
                 f"{prices.name}: {len(known.dates)} sessions of prices up to {session.date()} are too few; "
                 f"this policy needs {self.history}"
             )
+        known.check_signals(len(known.dates) - 1, len(known.dates) - 1)
         return known
 
     def _padded(self, market: Market, held: Floats) -> Floats:

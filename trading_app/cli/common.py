@@ -36,6 +36,10 @@ ResumeOption = Annotated[
 StartOption = Annotated[str | None, typer.Option("--start", help="First date, YYYY-MM-DD.")]
 EndOption = Annotated[str | None, typer.Option("--end", help="Last date, YYYY-MM-DD.")]
 FillOption = Annotated[str | None, typer.Option("--fill", help="next_open or next_close.")]
+SignalsOption = Annotated[
+    str | None,
+    typer.Option("--signals", help="Signals of one's own beside the prices, by name, separated by commas."),
+]
 TrialsOption = Annotated[
     int | None,
     typer.Option(

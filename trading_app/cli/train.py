@@ -17,6 +17,7 @@ from trading_app.cli.common import (
     ResumeOption,
     SeedsOption,
     SetOption,
+    SignalsOption,
     StepsOption,
     home_directory,
     settings_of,
@@ -35,6 +36,7 @@ Out = Annotated[
 def train(
     config: ConfigOption = None,
     data: DataOption = None,
+    signals: SignalsOption = None,
     agent: AgentOption = None,
     seeds: SeedsOption = None,
     steps: StepsOption = None,
@@ -59,13 +61,18 @@ def train(
     if resume:
         if name is None and out is None:
             raise typer.BadParameter("--resume needs --name or --out of the run")
-        given = (config, data, agent, seeds, steps, actions, fill, device, changes)
+        given = (config, data, signals, agent, seeds, steps, actions, fill, device, changes)
         if any(value is not None for value in given):
             raise typer.BadParameter("a resumed run uses its own settings; give only --name or --out")
         run = open_run(out if out is not None else str(name), home=state)
         settings = stored_config(run.path)
     else:
-        others = {"sac.device": device, "market.actions": actions, "market.fill": fill}
+        others = {
+            "sac.device": device,
+            "market.actions": actions,
+            "market.fill": fill,
+            "data.signals": signals,
+        }
         settings = settings_of(config, data, agent, seeds, steps, changes, **others)
     summary = run_training(settings, state, name, out, resume)
     if as_json:

@@ -16,6 +16,7 @@ from trading_app.cli.common import (
     ResumeOption,
     SeedsOption,
     SetOption,
+    SignalsOption,
     StepsOption,
     TrialsOption,
     home_directory,
@@ -37,6 +38,7 @@ Expanding = Annotated[
 def walk_forward(
     config: ConfigOption = None,
     data: DataOption = None,
+    signals: SignalsOption = None,
     agent: AgentOption = None,
     seeds: SeedsOption = None,
     steps: StepsOption = None,
@@ -63,10 +65,11 @@ def walk_forward(
     if resume:
         if name is None:
             raise typer.BadParameter("--resume needs --name of the run")
-        if expanding or any(value is not None for value in (config, data, agent, seeds, steps, changes)):
+        given = (config, data, signals, agent, seeds, steps, changes)
+        if expanding or any(value is not None for value in given):
             raise typer.BadParameter("a resumed run uses its own settings; give only --name")
     else:
-        settings = settings_of(config, data, agent, seeds, steps, changes)
+        settings = settings_of(config, data, agent, seeds, steps, changes, **{"data.signals": signals})
     run = walk_forward_run(
         settings, home=state, folds=folds, expanding=expanding, name=name, resume=resume, watch=_watch
     )

@@ -36,10 +36,14 @@ def _require(condition: bool, key: str, reason: str) -> None:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Prices: a bundled dataset, a snapshot or a file; optionally some of its symbols and dates."""
+    """Prices: a bundled dataset, a snapshot or a file; optionally some of its symbols and dates.
+
+    ``signals`` are signals of one's own beside them, ``NAME`` or ``NAME@2``; `trading_app.experiments.own_signals`.
+    """
 
     name: str = "sp500-20"
     symbols: tuple[str, ...] | None = None
+    signals: tuple[str, ...] | None = None
     start: date | None = None
     end: date | None = None
 
@@ -287,8 +291,8 @@ def _from_overrides(overrides: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _from_text(key: str, text: str) -> Any:
     """Return a value of the environment or the command line: lists as A,B and weights as A=0.6,B=0.4."""
-    if key in {"symbols", "features"}:
-        return text.split(",")
+    if key in {"symbols", "features", "signals"}:
+        return [part.strip() for part in text.split(",")]
     if key == "base_weights":
         return dict(part.partition("=")[::2] for part in text.split(","))
     return text

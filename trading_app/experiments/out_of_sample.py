@@ -13,6 +13,7 @@ from data.errors import DataError
 from data.fields import DateLike, parse_date
 from data.loading import load_prices
 from data.prices import Prices
+from data.signals.store import recorded_references
 from trading_app.backtesting.backtest import backtest
 from trading_app.backtesting.baselines import BASELINES
 from trading_app.experiments.config import RunConfig, stored_config
@@ -106,6 +107,7 @@ def backtest_run(
             *([f"Training stopped early: {stopped}."] if stopped else []),
             *([f"Diverged in training and kept as they were before: seeds {diverged}."] if diverged else []),
             *_changes_of_prices(run, prices),
+            *_changes_of_signals(run, prices),
             *left_out,
             *ignored,
         ],
@@ -126,6 +128,8 @@ def unseen_period(
 ) -> tuple[Prices, pd.Timestamp, pd.Timestamp]:
     """Return the prices that `backtest_run` uses for these arguments, and the first and last day of its range.
 
+    The signals beside them are those that the run recorded, or a version that only adds stamps to them.
+
     Raises
     ------
     DataError
@@ -133,12 +137,14 @@ def unseen_period(
     """
     run.require_finished()
     d = stored_config(run.path).data
+    signals = recorded_references(run.manifest["data"].get("signals", ()), home)
     prices = load_prices(
         data or d.name,
         home=home,
         start=None if data else d.start,
         end=None if data else d.end,
         symbols=None if data else d.symbols,
+        signals=signals,
     )
     return prices, *_period(run, prices, start, end)
 
@@ -244,4 +250,14 @@ def _changes_of_prices(run: Run, prices: Prices) -> list[str]:
     return [
         f"The prices of {prices.name} up to {trained.get('end', 'the end of training')} differ from those that the run "
         "was trained on; the test period may rest on other prices than the training."
+    ]
+
+
+def _changes_of_signals(run: Run, prices: Prices) -> list[str]:
+    """A note on each of the signals that has later stamps than at training."""
+    recorded = {record["name"]: record["hash"] for record in run.manifest["data"].get("signals", ())}
+    return [
+        f"Signals {signals.name} have later stamps than at training; the earlier values are unchanged."
+        for signals in prices.signals
+        if signals.source.hash != recorded.get(signals.name)
     ]

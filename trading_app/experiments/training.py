@@ -22,6 +22,7 @@ from rl_core.training import Progress, TrainResult, train
 from trading_app.backtesting.policies import AgentPolicy
 from trading_app.experiments.config import ConfigurationError, RunConfig, stored_config, to_dict, to_toml
 from trading_app.experiments.equivariance import deviations
+from trading_app.experiments.own_signals import check_signals, pin_signals, signal_notes, signal_records
 from trading_app.market.env import Market
 from trading_app.runs.run import Run, create_run, open_run, unused_name
 
@@ -33,9 +34,11 @@ MINIMUM_TRAINING_SESSIONS = 100
 
 
 def prices_of(config: RunConfig, home: Path) -> Prices:
-    """Load the prices of a configuration."""
+    """Load the prices of a configuration, with its signals beside them."""
     d = config.data
-    return load_prices(d.name, home=home, start=d.start, end=d.end, symbols=d.symbols)
+    return load_prices(
+        d.name, home=home, start=d.start, end=d.end, symbols=d.symbols, signals=d.signals or ()
+    )
 
 
 def split_of(config: RunConfig, prices: Prices) -> Split:
@@ -118,17 +121,16 @@ def train_run(
     if resume:
         run = open_run(name or directory or "", home=home)
         config = stored_config(run.path)
+    config = pin_signals(config, home)
     check_device(config)
     prices = prices_of(config, home)
-    if resume and run.manifest["data"]["hash"] != prices.hash:
-        raise DataError(
-            f"{run.name} was trained on other prices: {prices.name} has hash {prices.hash[:12]} now, "
-            f"{run.manifest['data']['hash'][:12]} then"
-        )
+    if resume:
+        _check_data(run, prices)
     if resume:
         split = recorded_dates(run.manifest["split"])
     elif split is None:
         split = split_of(config, prices)
+    check_signals(prices, split)
     market = training_market(config, prices, split)
     if not resume:
         run = create_run(
@@ -158,6 +160,20 @@ def train_run(
     diverged = [seed for seed, over in zip(t.seed_list, result.diverged, strict=True) if over]
     run = run.finish(wall_time=time.perf_counter() - started, stopped=result.stopped, diverged=diverged)
     return run, result
+
+
+def _check_data(run: Run, prices: Prices) -> None:
+    """Check that a run is resumed on the prices and signals that it was trained on."""
+    recorded = run.manifest["data"]
+    if recorded["hash"] != prices.hash:
+        raise DataError(
+            f"{run.name} was trained on other prices: {prices.name} has hash {prices.hash[:12]} now, "
+            f"{recorded['hash'][:12]} then"
+        )
+    if recorded.get("signals", []) != signal_records(prices):
+        raise DataError(
+            f"{run.name} was trained on other signals than those stored now; import the same files again"
+        )
 
 
 def default_name(config: RunConfig) -> str:
@@ -206,7 +222,8 @@ def manifest(config: RunConfig, prices: Prices, split: Split) -> dict[str, Any]:
             "symbols": list(prices.symbols),
             "start": str(prices.dates[0].date()),
             "end": str(prices.dates[-1].date()),
-            "notes": list(prices.notes),
+            "notes": [*prices.notes, *signal_notes(prices, split)],
+            **({"signals": signal_records(prices)} if prices.signals else {}),
         },
         "split": {
             part: [str(first.date()), str(last.date())] for part, (first, last) in split.periods.items()

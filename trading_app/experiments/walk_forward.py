@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from data.errors import DataError
 from data.splits import Split, WalkForwardSplitter
 from trading_app.experiments.config import RunConfig, stored_config, to_toml
+from trading_app.experiments.own_signals import check_signals, pin_signals
 from trading_app.experiments.training import (
     check_device,
     check_training,
@@ -109,6 +110,7 @@ def walk_forward_run(
         config = stored_config(run.path)
         splits = [recorded_dates(fold) for fold in run.manifest["folds"]]
     else:
+        config = pin_signals(config, home)
         run, splits = _begin(config, home, folds, expanding, name)
     started = time.perf_counter()
     with run.training():
@@ -125,6 +127,7 @@ def _begin(
     splits = fold_splits(config, prices, folds, expanding=expanding)
     for split in splits:
         check_training(prices, split)
+        check_signals(prices, split)
     whole = replace(splits[0], test=(splits[0].test[0], splits[-1].test[1]))
     content: dict[str, Any] = manifest(config, prices, whole)
     content["folds"] = [manifest(config, prices, split)["split"] for split in splits]
