@@ -16,6 +16,7 @@ PAGES = (
     "README.md",
     "docs/tutorial/tour.md",
     "docs/how-to/data.md",
+    "docs/how-to/signals.md",
     "docs/how-to/configure.md",
     "docs/how-to/evidence.md",
     "docs/how-to/symmetry-file.md",
@@ -53,7 +54,7 @@ def configuration(text: str) -> str | None:
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_of_page_run(page: str, tmp_path: Path) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
-    lines = [line for line in commands(text) if line.startswith("equitrade ")]
+    lines = [line for line in commands(text) if line.startswith(("equitrade ", "python "))]
     assert lines, f"{page} shows no command"
     toml = configuration(text)
     if toml is not None:

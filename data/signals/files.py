@@ -195,10 +195,11 @@ class _SignalFile:
         symbol = self._role(names, "symbol")
         rest = [column for column in names if column not in (date, symbol)]
         declared = self.options.parity
-        if symbol is not None:
-            used = {(column, None): column for column in rest if column in declared}
+        used: dict[tuple[str, str | None], str] = {}
+        if symbol is None:
+            used |= self._wide(rest)
         else:
-            used = self._wide(rest)
+            used |= {(column, None): column for column in rest if column in declared}
         frame = self.source.frame
         dates = self._dates(date)
         owners = None if symbol is None else frame[symbol].astype("str").str.strip().to_numpy(dtype=object)
@@ -366,7 +367,10 @@ def _panel(checked: Mapping[str, pd.DataFrame], prices: Prices, options: SignalO
     values = np.full((len(dates), len(prices.symbols), len(checked)), np.nan)
     symbols = pd.Index(prices.symbols)
     for index, cells in enumerate(checked.values()):
-        rows, columns = dates.get_indexer(cells["date"]), symbols.get_indexer(cells["symbol"])
+        rows, columns = (
+            dates.get_indexer(pd.Index(cells["date"])),
+            symbols.get_indexer(pd.Index(cells["symbol"])),
+        )
         values[rows, columns, index] = cells["value"].to_numpy()
     return Signals(name, dates, prices.symbols, options.parity, values, options.lag, options.carry)
 

@@ -35,20 +35,18 @@ def scaled(values: np.ndarray, parity: int) -> np.ndarray:
     filled = np.where(known, values, 0.0)
     size = np.maximum(count, 1.0)
     centre = np.zeros(len(values)) if parity < 0 else _trailing(_total(filled)) / size
-    # Around the mean of each session's own window, so that large levels leave no rounding error.
-    shifted = np.where(known, filled - centre[:, None], 0.0)
-    if parity < 0:
-        square = _trailing(_total(filled**2)) / size
-    else:
-        square = np.empty(len(values))
-        for day in range(len(values)):
-            part = slice(max(0, day - SCALE_WINDOW + 1), day + 1)
-            apart = np.where(known[part], filled[part] - centre[day], 0.0)
-            square[day] = np.sort(apart**2, axis=None).sum() / size[day]
+    square = np.empty(len(values))
+    for day in range(len(values)):
+        # Around the mean of the day's own window, so that large levels leave no rounding error.
+        part = slice(max(0, day - SCALE_WINDOW + 1), day + 1)
+        apart = np.where(known[part], filled[part] - centre[day], 0.0)
+        square[day] = np.sort(apart**2, axis=None).sum() / size[day]
     spread = np.sqrt(square)
     # A constant has no usual size: it stays neutral, whatever rounding leaves of it.
-    usable = enough & (spread > 1e-9 * np.abs(centre))
-    return np.divide(shifted, spread[:, None], out=np.zeros_like(shifted), where=usable[:, None] & known)
+    usable = known & (enough & (spread > 1e-9 * np.abs(centre)))[:, None]
+    found = np.zeros_like(filled)
+    np.divide(filled - centre[:, None], spread[:, None], out=found, where=usable)
+    return found
 
 
 def _total(values: np.ndarray) -> np.ndarray:

@@ -204,7 +204,10 @@ def _from_long(frame: pd.DataFrame, snapshot: Snapshot) -> Signals:
     symbols = tuple(manifest["symbols"])
     dates = pd.DatetimeIndex(np.unique(frame["date"].to_numpy()))
     values = np.full((len(dates), len(symbols), len(parity)), np.nan)
-    rows, columns = dates.get_indexer(frame["date"]), pd.Index(symbols).get_indexer(frame["symbol"])
+    rows, columns = (
+        dates.get_indexer(pd.Index(frame["date"])),
+        pd.Index(symbols).get_indexer(pd.Index(frame["symbol"])),
+    )
     for index, column in enumerate(parity):
         values[rows, columns, index] = frame[column].to_numpy(dtype=np.float64)
     signals = Signals(snapshot.name, dates, symbols, parity, values, manifest["lag"], manifest["carry"])
