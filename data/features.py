@@ -1,8 +1,9 @@
 """Causal features of prices, scaled by trailing volatility and declared odd or even under the mirror.
 
-The mirror turns every log return r into −r. Odd features change sign under it, even ones do not. All features
+The mirror turns every log return r into −r. Odd features change sign under it, even ones do not. The default features
 are functions of log returns of adjusted closes, which makes the parities exact and the price scale (currency,
-split history) irrelevant. Row t of a table uses prices up to and including the close of day t.
+split history) irrelevant. Those of `data.bars` are functions of volumes, which the mirror leaves as they are, and of
+highs and lows, which it exchanges. Row t of a table uses prices up to and including the close of day t.
 
 Signals of one's own that stand beside the prices are features too, ``NAME:COLUMN``, scaled by their own past, with the
 parity that was declared for them (see `data.signals`).
@@ -16,6 +17,7 @@ from math import pi, sqrt
 
 import numpy as np
 
+from data.bars import BAR_WINDOW, close_location, range_ratio, volume_change, volume_ratio
 from data.errors import DataError
 from data.prices import Prices
 from data.rolling import lagged, rolling_sum
@@ -55,18 +57,21 @@ class FeatureTable:
 
 @dataclass(frozen=True)
 class Feature:
-    """A feature: parity, days of history that it needs, and the function that computes it from `_Series`."""
+    """A feature: parity, days of history that it needs, the function that computes it from `_Series`, and the fields
+    that prices need for it beside closes."""
 
     name: str
     parity: int
     history: int
     function: Callable[[_Series], np.ndarray]
+    fields: tuple[str, ...] = ()
 
 
 class _Series:
-    """Log returns and their trailing sums, computed once for all features."""
+    """Log returns and their trailing sums, computed once for all features of prices."""
 
-    def __init__(self, log_prices: np.ndarray, returns: np.ndarray) -> None:
+    def __init__(self, prices: Prices, log_prices: np.ndarray, returns: np.ndarray) -> None:
+        self.prices = prices
         self.log_prices = log_prices
         self.returns = returns
         self._squares = returns**2
@@ -137,6 +142,10 @@ _ALL = (
     Feature("abs_ret", EVEN, VOLATILITY_WINDOW, _absolute_return),
     Feature("vol_ratio", EVEN, VOLATILITY_WINDOW, _volatility_ratio(5, VOLATILITY_WINDOW)),
     Feature("vol_trend", EVEN, 126, _volatility_ratio(21, 126)),
+    Feature("volume_ratio", EVEN, BAR_WINDOW, lambda series: volume_ratio(series.prices), ("volume",)),
+    Feature("volume_change", EVEN, BAR_WINDOW + 1, lambda series: volume_change(series.prices), ("volume",)),
+    Feature("range_ratio", EVEN, BAR_WINDOW, lambda series: range_ratio(series.prices), ("high", "low")),
+    Feature("close_location", ODD, 1, lambda series: close_location(series.prices), ("high", "low")),
 )
 FEATURES: dict[str, Feature] = {feature.name: feature for feature in _ALL}
 DEFAULT_FEATURES = (
@@ -179,7 +188,7 @@ def compute_features(prices: Prices, names: Sequence[str] = DEFAULT_FEATURES) ->
     Raises
     ------
     DataError
-        If a name is unknown or named twice.
+        If a name is unknown or named twice, or the prices lack a field that a feature needs.
     """
     chosen = _chosen(names, prices)
     series, present = _series(prices)
@@ -217,7 +226,7 @@ def market_features(prices: Prices) -> FeatureTable:
     spread = np.sort(np.where(np.isfinite(returns), (returns - mean[:, None]) ** 2, 0.0), axis=1).sum(axis=1)
     spread = np.sqrt(spread / np.maximum(count - 1, 1))
     spread[count < 2] = np.nan
-    market = _Series(np.cumsum(np.nan_to_num(mean))[:, None], mean[:, None])
+    market = _Series(prices, np.cumsum(np.nan_to_num(mean))[:, None], mean[:, None])
     sign = np.sign(np.where(present, rolling_sum(series.returns, 21), np.nan))
     signs = np.isfinite(sign).sum(axis=1)
     usual = rolling_sum(spread, VOLATILITY_WINDOW) / VOLATILITY_WINDOW
@@ -258,6 +267,12 @@ def _chosen(names: Sequence[str], prices: Prices) -> list[Feature]:
     for name in names:
         feature_history(name)  # refuses an unknown name
         chosen.append(_signal(name, prices) if SEPARATOR in name else FEATURES[name])
+        for field in chosen[-1].fields:
+            if field not in prices.fields:
+                raise DataError(
+                    f"{prices.name}: the feature '{name}' needs the field '{field}', which these prices lack "
+                    f"(fields: {', '.join(prices.fields)}); leave it out of the features or import prices with it"
+                )
     return chosen
 
 
@@ -285,7 +300,7 @@ def _series(prices: Prices) -> tuple[_Series, np.ndarray]:
     # The last known price is carried forward, which is causal: a gap counts as days without a move.
     log_prices = np.log(closes.ffill().to_numpy())
     returns = log_prices - lagged(log_prices, 1)
-    return _Series(log_prices, returns), present
+    return _Series(prices, log_prices, returns), present
 
 
 def _cleaned(values: np.ndarray) -> np.ndarray:

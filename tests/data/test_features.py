@@ -21,8 +21,29 @@ def closes(seed: int, length: int = LENGTH, width: int = WIDTH) -> pd.DataFrame:
     return pd.DataFrame(values, pd.bdate_range("2020-01-01", periods=length), list("ABCDEFGH")[:width])
 
 
-def prices_of(frame: pd.DataFrame) -> Prices:
-    return Prices.from_frames("x", close=frame)
+def prices_of(frame: pd.DataFrame, missing: int | None = None) -> Prices:
+    """Bars around closes: highs and lows that do not depend on the closes to come, and volumes."""
+    rng = np.random.default_rng(9)
+    # Row by row, so that shorter frames have the same bars.
+    up, down = rng.uniform(0, 0.02, (3000, 2, 8))[: len(frame), :, : frame.shape[1]].swapaxes(0, 1)
+    volume = pd.DataFrame(np.exp(rng.normal(10, 1, up.shape)), frame.index, frame.columns)
+    if missing is not None:
+        volume.iloc[missing:] = np.nan
+    return Prices.from_frames(
+        "x", close=frame, high=frame * np.exp(up), low=frame * np.exp(-down), volume=volume
+    )
+
+
+def mirrored(prices: Prices) -> Prices:
+    """The panel of opposite returns: highs become lows, volumes stay."""
+    first = prices.close.iloc[0] ** 2
+    return Prices.from_frames(
+        "mirrored",
+        close=first / prices.close,
+        high=first / prices.field("low"),
+        low=first / prices.field("high"),
+        volume=prices.field("volume"),
+    )
 
 
 def test_shapes_names_and_warmup() -> None:
@@ -62,7 +83,8 @@ def test_no_feature_sees_the_future(seed: int, day: int, change: str) -> None:
         altered = altered.iloc[: day + 1]
     for function in (lambda p: compute_features(p, tuple(FEATURES)), market_features):
         before = function(prices_of(frame)).values[: day + 1]
-        after = function(prices_of(altered)).values[: day + 1]
+        missing = day + 1 if change == "drop" else None
+        after = function(prices_of(altered, missing)).values[: day + 1]
         np.testing.assert_array_equal(before, after)
 
 
@@ -79,9 +101,9 @@ def test_the_unit_of_a_price_does_not_matter(seed: int, scales: list[float]) -> 
 @given(seed=st.integers(0, 1000))
 def test_the_mirror_flips_odd_features_and_keeps_even_ones(seed: int) -> None:
     frame = closes(seed)
-    mirrored = frame.iloc[0] ** 2 / frame
+    prices = prices_of(frame)
     for function in (lambda p: compute_features(p, tuple(FEATURES)), market_features):
-        table, image = function(prices_of(frame)), function(prices_of(mirrored))
+        table, image = function(prices), function(mirrored(prices))
         np.testing.assert_allclose(image.values, table.values * table.parity, atol=1e-4)
 
 
@@ -180,3 +202,63 @@ def test_features_of_real_prices_follow_their_definitions() -> None:
     for index, name in enumerate(table.names):
         found = table.values[table.warmup :, column, index]
         np.testing.assert_allclose(found, expected[name].to_numpy()[table.warmup :], atol=2e-5, err_msg=name)
+
+
+BARS = ("volume_ratio", "volume_change", "range_ratio", "close_location")
+
+
+def test_bar_features_have_known_values_and_no_unit() -> None:
+    frame = closes(0)
+    prices = prices_of(frame)
+    table = compute_features(prices, BARS)
+    assert table.parity.tolist() == [1, 1, 1, -1]
+    volume = np.log(prices.field("volume")["B"])
+    assert table.values[100, 1, 0] == pytest.approx(volume.iloc[100] - volume.iloc[38:101].mean(), abs=1e-5)
+    change = volume.diff()
+    usual = np.sqrt((change.iloc[38:101] ** 2).mean())
+    assert table.values[100, 1, 1] == pytest.approx(change.iloc[100] / usual, abs=1e-5)
+    spread = np.log(prices.field("high") / prices.field("low"))["B"]
+    assert table.values[100, 1, 2] == pytest.approx(
+        np.log(spread.iloc[100] / spread.iloc[38:101].mean()), abs=1e-5
+    )
+    assert -1 <= table.values[..., 3].min() < -0.9 < 0.9 < table.values[..., 3].max() <= 1
+    scaled = Prices.from_frames("x", **{name: field * 7.0 for name, field in prices.fields.items()})
+    np.testing.assert_allclose(compute_features(scaled, BARS).values, table.values, atol=1e-5)
+
+
+def test_a_split_does_not_look_like_a_surge_of_volume() -> None:
+    frame = closes(0)
+    plain = prices_of(frame)
+    factor = pd.DataFrame(
+        np.where(np.arange(LENGTH) < 150, 4.0, 1.0)[:, None] * np.ones(3), frame.index, frame.columns
+    )
+    split = Prices.from_frames(
+        "split",
+        close=frame * factor,
+        adj_close=frame,
+        high=plain.field("high") * factor,
+        low=plain.field("low") * factor,
+        volume=plain.field("volume") / factor,
+    )
+    np.testing.assert_allclose(
+        compute_features(split, BARS).values, compute_features(plain, BARS).values, atol=1e-5
+    )
+
+
+def test_days_without_volume_or_range_are_quiet_and_missing_fields_are_refused() -> None:
+    frame = closes(0)
+    plain = prices_of(frame)
+    volume, high, low = (plain.field(name).copy() for name in ("volume", "high", "low"))
+    volume.iloc[200, 0], volume.iloc[201, 0] = np.nan, 0.0
+    volume["C"] = np.nan
+    high.iloc[200, 1] = low.iloc[200, 1] = frame.iloc[200, 1]
+    table = compute_features(Prices.from_frames("x", close=frame, high=high, low=low, volume=volume), BARS)
+    assert np.isfinite(table.values).all()
+    assert (table.values[200:202, 0, 1] == 0).all()
+    assert (table.values[:, 2, :2] == 0).all()
+    assert table.values[200, 1, 3] == 0
+    assert table.values[200, 1, 2] == pytest.approx(np.log(0.05), abs=1e-5)
+    with pytest.raises(
+        DataError, match=r"x: the feature 'range_ratio' needs the field 'high', .*\(fields: close\)"
+    ):
+        compute_features(Prices.from_frames("x", close=frame), BARS[2:])
