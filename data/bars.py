@@ -24,7 +24,8 @@ def volume_change(prices: Prices) -> np.ndarray:
     volume = _log_volume(prices)
     change = volume - lagged(volume, 1)
     usual = np.sqrt(rolling_sum(change**2, BAR_WINDOW) / BAR_WINDOW)
-    return np.divide(change, usual, out=np.zeros_like(change), where=usual > 0)
+    scaled: np.ndarray = np.divide(change, usual, out=np.zeros_like(change), where=usual > 0)
+    return scaled
 
 
 def range_ratio(prices: Prices) -> np.ndarray:
@@ -42,7 +43,8 @@ def close_location(prices: Prices) -> np.ndarray:
     """Return where the close lies between the low (−1) and the high (+1) in logarithms [T, N]; 0 without a range."""
     low, high, close = (np.log(prices.field(name).to_numpy()) for name in ("low", "high", "close"))
     spread = high - low
-    return np.divide(2 * close - high - low, spread, out=np.zeros_like(spread), where=spread > 0)
+    place: np.ndarray = np.divide(2 * close - high - low, spread, out=np.zeros_like(spread), where=spread > 0)
+    return place
 
 
 def _log_volume(prices: Prices) -> np.ndarray:
@@ -52,12 +54,12 @@ def _log_volume(prices: Prices) -> np.ndarray:
         # Prices and volumes move by inverse ratios at a split. Dividends move the factor too, by far less than volumes
         # move from day to day.
         volume = volume / (prices.adjusted("close") / prices.close).ffill().fillna(1.0)
-    return np.log(volume.where(volume > 0).ffill().to_numpy())
+    return np.asarray(np.log(volume.where(volume > 0).ffill().to_numpy()))
 
 
 def _log_range(prices: Prices) -> np.ndarray:
     ratio = prices.field("high") / prices.field("low")
-    return np.log(ratio.clip(lower=1.0).ffill().to_numpy())
+    return np.asarray(np.log(ratio.clip(lower=1.0).ffill().to_numpy()))
 
 
 def _first(values: np.ndarray) -> np.ndarray:
