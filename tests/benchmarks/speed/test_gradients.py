@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.harness import gradient_difference
 from benchmarks.linear_quadratic import filled_replay, symmetry
-from benchmarks.speed.sac import OURS, REACH
+from benchmarks.speed.sac import FORMS, OURS, REACH
 from rl_core.config import SACConfig
 from rl_core.sac import SAC
 
@@ -36,6 +36,7 @@ def test_the_difference_of_gradients_is_small_for_the_right_one_alone(agent):
 def test_every_kind_is_timed_with_both_gradients(kind):
     pairs = [(ours, other) for ours, other, reach in REACH if other == f"{ours}, autograd" and reach == 1.25]
     settings = [(OURS[ours][0], OURS[other][0]) for ours, other in pairs]
+    forms = ({}, *FORMS.values())
     assert [(a, b) for a, b in settings if a["agent"] == kind] == [
-        ({"agent": kind}, {"agent": kind, "gradient": "autograd"})
+        ({"agent": kind, **form}, {"agent": kind, **form, "gradient": "autograd"}) for form in forms
     ]
