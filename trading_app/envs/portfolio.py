@@ -13,6 +13,7 @@ from gymnasium import spaces
 from data.errors import DataError
 from trading_app.market.accounts import AccountRules, State
 from trading_app.market.base import base_weights
+from trading_app.market.benchmark import benchmark_returns
 from trading_app.market.config import MarketConfig
 from trading_app.market.costs import CostModel
 from trading_app.market.encoding import FeatureWindows
@@ -104,11 +105,16 @@ class PortfolioEnv(gymnasium.Env["Observation", "Action"]):
         if self.market_config.tilts:
             base = base_weights(prices, self.market_config, self._first, self._last + 1)
         self._windows = FeatureWindows(prices, self.market_config, base)
+        benchmark = None
+        if self.market_config.reward == "active":
+            days = (self._first, self._last)
+            benchmark = benchmark_returns(prices, self.panel, self.market_config, self.costs, *days)[:2]
         self._rules = AccountRules(
             self.panel,
             self.market_config,
             self.costs,
             base=base,
+            benchmark=benchmark,
             length=self.episode_length,
             dtype=np.float64,
         )

@@ -20,9 +20,10 @@ from trading_app.experiments.config import RunConfig, stored_config
 from trading_app.experiments.equivariance import measure_equivariance, save_equivariance
 from trading_app.experiments.policies import load_policy
 from trading_app.files import RunError, read_json
+from trading_app.market.benchmark import benchmark_returns
 from trading_app.market.config import MarketConfig
 from trading_app.market.costs import CostModel
-from trading_app.market.panel import resolve_fill
+from trading_app.market.panel import resolve_fill, trading_panel
 from trading_app.runs.backtests import WHAT_IF, SavedBacktest, save_backtest
 from trading_app.runs.run import Run
 
@@ -86,6 +87,9 @@ def backtest_run(
         )
     baselines, left_out = baseline_weights(prices, first, last, config.market)
     strategies |= baselines
+    above = benchmark_targets(prices, config.market, costs, first, last)
+    if above is not None:
+        strategies["benchmark"] = above
     rule = resolve_fill(prices, fill or config.market.fill)
     results: BatchResult = backtest(
         prices,
@@ -111,6 +115,7 @@ def backtest_run(
             *left_out,
             *ignored,
         ],
+        reference="equal-weight" if above is None else "benchmark",
         trials=count,
         trial_sharpes=config.search.sharpes or None if count == config.search.trials else None,
     )
@@ -165,6 +170,24 @@ def baseline_weights(
         except DataError as error:
             left_out.append(f"The baseline {name} is left out: {error}.")
     return found, left_out
+
+
+def benchmark_targets(
+    prices: Prices, market: MarketConfig, costs: CostModel, start: DateLike, end: DateLike
+) -> pd.DataFrame | None:
+    """Return the targets of the benchmark that a market names; None where there is none, or a series from a file."""
+    if market.benchmark is None and market.reward != "active":
+        return None
+    known = prices.between(None, end)
+    first = int(known.dates.searchsorted(parse_date(start, "start")))
+    panel = trading_panel(
+        known, market.fill, delist_after=market.delist_after, delisting_return=market.delisting_return
+    )
+    model = costs.for_dates(known.dates)
+    targets = benchmark_returns(known, panel, market, model, first, len(known.dates) - 1).targets
+    if targets is None:
+        return None
+    return pd.DataFrame(targets[first:], index=known.dates[first:], columns=list(known.symbols))
 
 
 def with_costs(costs: CostModel, costs_bps: float | None) -> CostModel:

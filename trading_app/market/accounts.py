@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from trading_app.market.accounting import Array, advance, hold, positive
+from trading_app.market.accounting import Array, advance, hold, positive, total
 from trading_app.market.config import MarketConfig
 from trading_app.market.costs import CostModel
 from trading_app.market.decisions import Decision, day_tables, decide, rows_of, table_rows
@@ -65,12 +65,16 @@ class Outcome(NamedTuple):
 class AccountRules:
     """Transitions of accounts that trade one panel: functions of a state that leave it as it is.
 
+    ``tables`` are rows for each day by name, as arrays of the backend.
+
     Parameters
     ----------
     panel, config, costs
         Prices, settings and the cost model.
     base
         Weights of a tilt's base at each close [T, N].
+    benchmark
+        Returns of the benchmark from fill to fill [T], and of its assets [T, N], where known; for the active reward.
     length
         Steps of an episode.
     backend
@@ -87,6 +91,7 @@ class AccountRules:
         *,
         length: int,
         base: NDArray[np.float64] | None = None,
+        benchmark: tuple[NDArray[np.float64], NDArray[np.float64] | None] | None = None,
         backend: ModuleType = np,
         **options: Any,
     ) -> None:
@@ -99,7 +104,10 @@ class AccountRules:
         # Where every asset goes to a target, its gross weight is known to be within the limit.
         self._gross = config.gross_bound if config.orders_everything and config.trading_speed == 1.0 else None
         rows = panel.decision_rows(costs) | day_tables(panel, config, base)
-        self._tables = {name: backend.asarray(table, **options) for name, table in rows.items()}
+        if benchmark is not None:
+            parts = {"benchmark": benchmark[0], "benchmark_parts": benchmark[1]}
+            rows |= {name: part for name, part in parts.items() if part is not None}
+        self.tables = {name: backend.asarray(table, **options) for name, table in rows.items()}
 
     def start(self, days: Array) -> State:
         """Return new episodes, in cash, at the close of these days (integers, of the batch's shape)."""
@@ -117,7 +125,7 @@ class AccountRules:
 
     def place(self, days: Array, weights: Array) -> State:
         """Return accounts with these weights at the close of these days, at least 1; for made transitions."""
-        overnight = table_rows(self._tables["overnight"], days - 1)
+        overnight = table_rows(self.tables["overnight"], days - 1)
         *_, growth, values = hold(weights, self._costs, None, overnight)
         return {
             "day": days,
@@ -130,12 +138,12 @@ class AccountRules:
 
     def step(self, state: State, action: Array) -> Outcome:
         """Decide by actions in [−1, 1] [..., N], fill, hold to the next close."""
-        rows = rows_of(self._tables, state["day"])
+        rows = rows_of(self.tables, state["day"])
         return self.trade(state, decide(action, state["weights"], rows, self.config))
 
     def trade(self, state: State, decision: Decision) -> Outcome:
         """Fill a decision and hold to the next close."""
-        tables, day = self._tables, state["day"]
+        tables, day = self.tables, state["day"]
         impact = table_rows(tables["impact"], day) if "impact" in tables else None
         target = self._executed(decision, state["held"], day, impact)
         session = advance(
@@ -153,7 +161,11 @@ class AccountRules:
         if not self._at_close:
             closing = closing & (session.close_growth > 0)
         alive = closing & (session.next_growth > 0)
-        reward, moments = self._rewards(session.kept * session.next_growth, alive, state)
+        benchmark = table_rows(tables["benchmark"], day) if "benchmark" in tables else 0.0
+        reward, moments = self._rewards(session.kept * session.next_growth, alive, state, benchmark)
+        fill = Fill(day, target, session.kept, state["held"])
+        if self.config.turnover_penalty:
+            reward = reward - total(self._penalties(fill)) * self.config.reward_scale
         value = state["value"] * session.kept
         age = state["age"] + 1
         after = {
@@ -165,7 +177,6 @@ class AccountRules:
             "nav": value * session.close_growth * closing,
             **moments,
         }
-        fill = Fill(day, target, session.kept, state["held"])
         return Outcome(after, reward, alive == 0, (age >= self.length) & alive, fill)
 
     def asset_returns(self, fill: Fill) -> Array:
@@ -175,21 +186,38 @@ class AccountRules:
         the interest on cash, the parts sum to the return of the account.
         """
         day, target, kept, held = fill
-        close = target if self._at_close else target * table_rows(self._tables["intraday"], day)
+        close = target if self._at_close else target * table_rows(self.tables["intraday"], day)
         change = abs(target * kept[..., None] - held)
         cost = change * self._costs.rate
-        if "impact" in self._tables:
-            cost = cost + table_rows(self._tables["impact"], day) * change**1.5
-        gain = close * table_rows(self._tables["overnight"], day) - target
+        if "impact" in self.tables:
+            cost = cost + table_rows(self.tables["impact"], day) * change**1.5
+        gain = close * table_rows(self.tables["overnight"], day) - target
         borrow = (abs(close) - close) * (0.5 * self._costs.borrow_rate)
         return (gain - borrow) * kept[..., None] - cost
+
+    def asset_rewards(self, fill: Fill) -> Array:
+        """Return each asset's part of the reward [..., N].
+
+        It is its part of the return, less that of the benchmark and the penalty of its turnover. Risk aversion,
+        logarithm and interest are left out: what they add belongs to no asset.
+        """
+        parts = self.asset_returns(fill)
+        if "benchmark_parts" in self.tables:
+            parts = parts - table_rows(self.tables["benchmark_parts"], fill.day)
+        if self.config.turnover_penalty:
+            parts = parts - self._penalties(fill)
+        return parts * self.config.reward_scale
+
+    def _penalties(self, fill: Fill) -> Array:
+        """Return the penalty of each asset's turnover [..., N], in units of return."""
+        return abs(fill.target * fill.kept[..., None] - fill.held) * (0.5 * self.config.turnover_penalty)
 
     def _executed(self, decision: Decision, held: Array, day: Array, impact: Array | None) -> Array:
         """Weights that the fill after a decision reaches; the target where every asset has an order and trades."""
         target, trades = decision.target, decision.orders
-        if "trades" in self._tables:
-            closing = table_rows(self._tables["closing"], day)
-            traded = table_rows(self._tables["trades"], day)
+        if "trades" in self.tables:
+            closing = table_rows(self.tables["closing"], day)
+            traded = table_rows(self.tables["trades"], day)
             trades = traded if trades is None else traded * (trades + closing > 0)
             whole = ((trades == 1) & (closing == 0)).all(-1)
             wanted = target * (1 - closing)

@@ -12,7 +12,7 @@ from trading_app.market.trading_status import DELIST_AFTER
 Actions = Literal["long-short", "long-only", "tilt"]
 Base = Literal["equal-weight", "inverse-volatility", "min-variance", "given"]
 Rebalance = Literal["daily", "weekly", "monthly"]
-Reward = Literal["log", "mean-variance", "differential-sharpe"]
+Reward = Literal["log", "mean-variance", "differential-sharpe", "active"]
 
 _RANGES: dict[str, tuple[float, float]] = {
     "window": (1, 1_000),
@@ -29,6 +29,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "max_active": (1e-6, 20.0),
     "trading_speed": (1e-3, 1.0),
     "no_trade_band": (0.0, 1.0),
+    "turnover_penalty": (0.0, 10.0),
 }
 _OPTIONAL = ("episode_length", "max_weight", "max_active")
 # Returns that a base portfolio with volatilities needs; see `trading_app.market.base`.
@@ -87,10 +88,19 @@ class MarketConfig:
         of the gross limit, at most the limit.
     reward
         Of one step, from its fill to the next: ``log`` growth of the account, ``mean-variance`` (simple
-        return less risk_aversion/2 times its square) or ``differential-sharpe`` (Moody and Saffell,
-        "Learning to Trade via Direct Reinforcement", IEEE Transactions on Neural Networks 2001).
+        return less risk_aversion/2 times its square), ``differential-sharpe`` (Moody and Saffell,
+        "Learning to Trade via Direct Reinforcement", IEEE Transactions on Neural Networks 2001) or ``active``: the
+        simple return less that of the benchmark, less risk_aversion/2 times the square of the difference. Costs are
+        part of both returns.
     risk_aversion
-        Of the mean–variance reward.
+        Of the mean–variance and the active reward.
+    benchmark
+        Of the active reward: ``base`` (of a tilt, its default), ``equal-weight``, ``inverse-volatility``,
+        ``min-variance``, a symbol of the prices, or a CSV or Parquet file with dates and levels. Portfolios and symbols
+        are accounts with the same fills, costs and schedule; a file has no costs but those in its levels. Where fills
+        are at the open, its return is that of the session of the fill, from close to close.
+    turnover_penalty
+        Subtracted from the reward of a step for each unit of turnover ½ Σ |trade|, beyond costs, in units of return.
     sharpe_rate
         Rate of the moving moments of the differential Sharpe ratio.
     reward_scale
@@ -135,6 +145,8 @@ class MarketConfig:
     trading_speed: float = 1.0
     no_trade_band: float = 0.0
     rebalance: str | int = "daily"
+    benchmark: str | None = None
+    turnover_penalty: float = 0.0
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -159,6 +171,10 @@ class MarketConfig:
         if self.mirror and self.actions == "long-only":
             raise DataError("market.mirror: long-only portfolios have no mirror image; use long-short")
         self._check_base()
+        if self.reward == "active" and self.benchmark_name is None:
+            raise DataError("market.benchmark: the active reward needs one, for example equal-weight")
+        if self.benchmark == "base" and not self.tilts:
+            raise DataError("market.benchmark is 'base': only market.actions = 'tilt' has a base")
         rebalance = self.rebalance
         if isinstance(rebalance, str) and rebalance.isdecimal():
             object.__setattr__(self, "rebalance", int(rebalance))
@@ -183,6 +199,10 @@ class MarketConfig:
                 "market.base_weights: give weights with market.base = 'given', and with no other base"
             )
         if weights is None:
+            if self.tilts and self.gross_limit < 1:
+                raise DataError(
+                    f"market.gross_limit is {self.gross_limit:g}: the base {self.base} needs at least 1"
+                )
             return
         gross = sum(map(abs, weights.values()))
         if not 0 < gross <= self.gross_limit + 1e-9:
@@ -212,6 +232,24 @@ class MarketConfig:
     def tilts(self) -> bool:
         """Whether actions are active weights around a base."""
         return self.actions == "tilt"
+
+    @property
+    def benchmark_name(self) -> str | None:
+        """The benchmark; that of a tilt is its base by default."""
+        return self.benchmark or ("base" if self.tilts else None)
+
+    @property
+    def plain_tilt(self) -> dict[str, Any]:
+        """Settings of an account that holds a base and nothing else, on the same schedule."""
+        return {
+            "actions": "tilt",
+            "reward": "log",
+            "benchmark": None,
+            "turnover_penalty": 0.0,
+            "no_trade_band": 0.0,
+            "trading_speed": 1.0,
+            "mirror": None,
+        }
 
     @property
     def orders_everything(self) -> bool:

@@ -18,6 +18,7 @@ from rl_core.symmetry import Symmetry
 from trading_app.market.accounting import Array
 from trading_app.market.accounts import AccountRules, State
 from trading_app.market.base import base_weights
+from trading_app.market.benchmark import Benchmark, benchmark_returns
 from trading_app.market.config import MarketConfig
 from trading_app.market.costs import CostModel
 from trading_app.market.decisions import DayRows, day_tables, rows_of, target_of
@@ -132,6 +133,15 @@ class Market:
         first, last = self._days or self.decisions
         # The observation after the last decision is that of the next day.
         return base_weights(self.prices, self.config, first, last + 1)
+
+    @cached_property
+    def benchmark(self) -> Benchmark | None:
+        """Returns of the benchmark, where the reward has one."""
+        if self.config.reward != "active":
+            return None
+        return benchmark_returns(
+            self.prices, self.panel, self.config, self.costs, *(self._days or self.decisions)
+        )
 
     @cached_property
     def _day_tables(self) -> dict[str, Tensor]:
@@ -271,4 +281,6 @@ class Market:
         options: dict[str, Any] = {"backend": torch, "dtype": self.dtype, "device": self._device}
         if self._in_numpy:
             options = {"dtype": np.float64 if self.dtype == torch.float64 else np.float32}
-        return AccountRules(self.panel, self.config, self.costs, length=length, base=self.base, **options)
+        benchmark = None if self.benchmark is None else self.benchmark[:2]
+        options |= {"base": self.base, "benchmark": benchmark}
+        return AccountRules(self.panel, self.config, self.costs, length=length, **options)

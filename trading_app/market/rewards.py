@@ -30,9 +30,11 @@ class Rewards:
             self.constants = {"mean": 0.0, "square": _FIRST_SQUARE}
 
     def __call__(
-        self, growth: Array, alive: Array, state: Mapping[str, Array]
+        self, growth: Array, alive: Array, state: Mapping[str, Array], benchmark: Array | float = 0.0
     ) -> tuple[Array, dict[str, Array]]:
         """Reward of growth factors [...], and the moments after them; `state` holds the moments before.
+
+        `benchmark` are the returns of the benchmark [...], for the active reward.
 
         Growth is the value just before the next fill over the value just before this one. The reward of an account
         that did
@@ -43,8 +45,8 @@ class Rewards:
         if config.reward == "log":
             logarithm = survived.log() if hasattr(survived, "log") else np.log(survived)
             return (logarithm if config.reward_scale == 1.0 else logarithm * config.reward_scale), {}
-        gain = survived - 1.0
-        if config.reward == "mean-variance":
+        gain = survived - 1.0 if config.reward != "active" else survived - 1.0 - benchmark
+        if config.reward in ("mean-variance", "active"):
             return (gain - 0.5 * config.risk_aversion * gain * gain) * config.reward_scale, {}
         mean, square = state["mean"], state["square"]
         spread = at_least(square - mean * mean, _SMALLEST_VARIANCE)

@@ -108,5 +108,5 @@ class MadeTransitions:
 
     def _by_asset(self, fill: Fill, reward: Array) -> Array:
         """Rewards of assets [S, B, N] that sum to the rewards [S, B]."""
-        earned = self._rules.asset_returns(fill) * self._market.config.reward_scale
+        earned = self._rules.asset_rewards(fill)
         return earned + ((reward - total(earned)) / earned.shape[-1])[..., None]
