@@ -188,14 +188,16 @@ class ResidualRows(Residual, RowLayer):
         return self.apply_expanded(self.expand(), *((x[..., :-1], x[..., -1:]) if apart else (x,)))
 
 
-def residual(layer: Layer, rows: int | None, generators: Sequence[Generator]) -> Layer:
-    """The sum of an exact layer and a small free one; layers without such a form stay as they are."""
+def residual(
+    layer: Layer, rows: int | None, generators: Sequence[Generator], *, scale: float = 1e-3
+) -> Layer:
+    """The sum of an exact layer and a free one of ``scale`` times its size; other layers stay as they are."""
     if isinstance(layer, SetLayer | SetPool) and rows is not None:
-        return ResidualRows(layer, rows, generators=generators)
+        return ResidualRows(layer, rows, scale=scale, generators=generators)
     if isinstance(layer, GroupLinear):
-        return ResidualPathway(layer, generators=generators)
+        return ResidualPathway(layer, scale=scale, generators=generators)
     if isinstance(layer, ConvLayer):
-        return ResidualConv(layer, generators=generators)
+        return ResidualConv(layer, scale=scale, generators=generators)
     return layer
 
 
