@@ -38,6 +38,8 @@ class SignalStore(VersionStore):
     def save(self, signals: Signals, details: Mapping[str, Any]) -> Snapshot:
         """Write signals as a new version, unless the newest one has the same content; that one is returned then.
 
+        Stamps without any value are left out.
+
         Parameters
         ----------
         signals
@@ -51,6 +53,8 @@ class SignalStore(VersionStore):
             If the name is not allowed or they cannot be written; earlier versions are untouched.
         """
         check_snapshot_name(signals.name, "signals")
+        known = np.isfinite(signals.values).any(axis=(1, 2))
+        signals = replace(signals, dates=signals.dates[known], values=signals.values[known])
         record = signals.record()
         manifest = {
             "name": signals.name,

@@ -101,6 +101,10 @@ class Signals:
             "columns": {column: "odd" if sign < 0 else "even" for column, sign in self.parity.items()},
         }
 
+    def usable(self, sessions: pd.DatetimeIndex) -> np.ndarray:
+        """Return the position of the first session that may use each stamp [R]; beyond the last one if none may."""
+        return _positions(self.dates, sessions) + self.lag
+
     def align(self, prices: Prices) -> AlignedSignals:
         """Return the values that are usable at the close of each session of prices.
 
@@ -118,7 +122,7 @@ class Signals:
                 f"import signals of these symbols with --prices {prices.name}"
             )
         columns = [self.symbols.index(symbol) for symbol in prices.symbols]
-        usable = _positions(self.dates, prices.dates) + self.lag
+        usable = self.usable(prices.dates)
         sessions = len(prices.dates)
         # Rows before the first session hold the values that are carried into it.
         placed = np.full((self.carry + sessions, len(columns), len(self.parity)), np.nan)

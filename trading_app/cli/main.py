@@ -24,7 +24,19 @@ from equitrade.console import run_command
 from equitrade.errors import EquitradeError
 
 GROUP = "equitrade.commands"
-ORDER = ("demo", "data", "train", "backtest", "walk-forward", "compare", "report", "symmetry", "tune", "gym")
+ORDER = (
+    "demo",
+    "data",
+    "train",
+    "backtest",
+    "walk-forward",
+    "compare",
+    "report",
+    "check-lookahead",
+    "symmetry",
+    "tune",
+    "gym",
+)
 
 
 class LazyGroup(TyperGroup):
