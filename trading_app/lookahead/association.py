@@ -128,7 +128,7 @@ def _standardised(values: Floats) -> Floats:
 
 def _returns(prices: Prices) -> Floats:
     """Return log returns over their volatility of the sessions before [T, N]; NaN where unknown."""
-    returns = np.log(prices.adjusted("close")).diff()
+    returns = prices.adjusted("close").transform(np.log).diff()
     usual = returns.rolling(_VOLATILITY_WINDOW, min_periods=21).std().shift(1)
     scaled: Floats = (returns / usual.where(usual > 0)).clip(-_CLIP, _CLIP).to_numpy()
     return scaled

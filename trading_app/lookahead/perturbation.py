@@ -81,7 +81,8 @@ def changed_future(prices: Prices, day: int, generator: np.random.Generator) -> 
         later = source.usable(prices.dates) > day
         values[later] = generator.normal(size=values[later].shape) * 3 * np.nanstd(source.values)
         signals.append(replace(source, values=values))
-    return Prices.from_frames(f"{prices.name} with another future", **frames).with_signals(signals)
+    other = Prices(f"{prices.name} with another future", prices.dates, prices.symbols, frames)
+    return other.with_signals(signals)
 
 
 def future_leaks(
