@@ -74,7 +74,10 @@ AGENTS: dict[str, dict[str, Any]] = {
     "exact": {"agent": "exact", "width": 64, "actor_lr": 3e-3, "critic_lr": 1e-2},
     "dense": {"agent": "dense", "width": 256, "actor_lr": 3e-3, "critic_lr": 3e-3},
     "free": {**RELAXED, "relaxation": "free"},
+    "gated": {"agent": "gated", "width": 64, "actor_lr": 3e-3, "critic_lr": 1e-2},
 }
+LOCAL_ONLY = ("gated",)
+"""Agents for symmetries that are broken in a part of the states or assets."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,10 @@ def cells(markets: Sequence[str] = tuple(MARKETS), agents: Sequence[str] = tuple
             # Other markets and kinds of agents are held against each other at the usual noise and length only.
             usual = (noise, periods) == DATA[0]
             for agent in agents:
-                if usual or (market in ("intact", "both") and agent != "free"):
+                local = agent in LOCAL_ONLY
+                if (usual and (market == "local" or not local)) or (
+                    market in ("intact", "both") and not local and agent != "free"
+                ):
                     yield Cell(agent, market, noise, periods)
 
 
