@@ -169,10 +169,10 @@ def cells(markets: Sequence[str] = tuple(MARKETS), agents: Sequence[str] = tuple
             # Other markets and kinds of agents are held against each other at the usual noise and length only.
             usual = (noise, periods) == DATA[0]
             for agent in agents:
-                local = agent in LOCAL_ONLY
-                if (usual and (market == "local" or not local)) or (
-                    market in ("intact", "both") and not local and agent != "free"
-                ):
+                wanted = usual or (market in ("intact", "both") and agent != "free")
+                if agent in LOCAL_ONLY:
+                    wanted = usual and market == "local"
+                if wanted:
                     yield Cell(agent, market, noise, periods)
 
 

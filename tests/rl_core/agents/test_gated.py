@@ -157,6 +157,26 @@ def test_training_resumes_bit_for_bit_and_loads(tmp_path: Path) -> None:
             assert torch.equal(own, saved)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"layer_norm": True, "residual": True},
+        {"normalize_observations": True, "actor_average": 0.9},
+        {"relaxed_penalty": 0.1, "relaxed_decay": 0.1, "bank_start": "first"},
+    ],
+)
+def test_it_takes_the_settings_of_other_agents_and_stays_symmetric_without_evidence(
+    settings: dict[str, object],
+) -> None:
+    symmetry = symmetries()["D4"]
+    agent = make("gated", symmetry, **settings)
+    for step in range(2):
+        agent.update(batch(symmetry, (0, 1), step))
+    assert all(torch.isfinite(value).all() for value in agent.metrics().values())
+    for network in agent.networks.values():
+        assert network.check_equivariance() < 1e-5
+
+
 def test_seed_learns_alone_what_it_learns_beside_others() -> None:
     for symmetry in (symmetries()["C2"], symmetries()["rows"]):
         both, alone = make("gated", symmetry), make("gated", symmetry, seeds=(1,))
