@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from service.api import decisions, jobs, models, operations, runs
+from service.core.clock import Clock, utc_now
 from service.core.middleware import RequestMiddleware
 from service.core.problem_handlers import add_handlers
 from service.core.problems import ProblemBody
@@ -22,7 +22,7 @@ from service.core.settings import Settings, load_settings
 from service.dashboard.navigation import add_dashboard, warm_pages
 from service.models.admission import Evidence, read_evidence
 from service.models.serving import Loader, load_trained
-from service.state import State, utc_now
+from service.state import State
 
 logger = logging.getLogger(__name__)
 
@@ -38,19 +38,9 @@ def create_app(
     *,
     load: Loader = load_trained,
     inspect: Callable[[Path], Evidence] = read_evidence,
-    clock: Callable[[], datetime] = utc_now,
+    clock: Clock = utc_now,
 ) -> FastAPI:
-    """Return the application.
-
-    Parameters
-    ----------
-    settings : Settings, optional
-        By default those of the environment.
-    load, inspect : callable
-        Functions that load a policy and read the evidence of a run.
-    clock : callable
-        Returns the time in UTC.
-    """
+    """Return the application, with the settings of the environment by default; the rest is as of `State`."""
     state = State(settings or load_settings(), load=load, inspect=inspect, clock=clock)
 
     @asynccontextmanager

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -16,6 +16,7 @@ from service.auth.keys import Keyring
 from service.auth.rate_limits import RateLimits
 from service.auth.scopes import Principal
 from service.auth.users import Users
+from service.core.clock import Clock, utc_now
 from service.core.database import Database
 from service.core.problems import Problem
 from service.core.settings import Settings
@@ -38,23 +39,8 @@ Result = TypeVar("Result")
 CHECK_SECONDS = 1.0
 
 
-def utc_now() -> datetime:
-    """Return the time in UTC."""
-    return datetime.now(UTC)
-
-
 class State:
-    """Objects that all requests share.
-
-    Parameters
-    ----------
-    settings : Settings
-        The settings.
-    load, inspect : callable
-        Functions that load a policy and read the evidence of a run.
-    clock : callable
-        Returns the time in UTC.
-    """
+    """Objects that all requests share; `load` loads a policy, `inspect` reads the evidence of a run."""
 
     def __init__(
         self,
@@ -62,7 +48,7 @@ class State:
         *,
         load: Loader = load_trained,
         inspect: Callable[[Path], Evidence] = read_evidence,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Clock = utc_now,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -142,13 +128,11 @@ class State:
         from trading_app.files import RunError
         from trading_app.runs.run import open_run, runs_directory
 
-        try:
+        with suppress(RunError):
             run = open_run(name, self.settings.home)
-        except RunError:
-            raise Problem("unknown-run", f"no run {name!r}", advice="GET /api/v1/runs lists them") from None
-        if run.path != runs_directory(self.settings.home) / name:
-            raise Problem("unknown-run", f"no run {name!r}", advice="GET /api/v1/runs lists them")
-        return run
+            if run.path == runs_directory(self.settings.home) / name:
+                return run
+        raise Problem("unknown-run", f"no run {name!r}", advice="GET /api/v1/runs lists them")
 
     def warm(self) -> None:
         """Load models and prices, so that the first requests are as fast as the next."""

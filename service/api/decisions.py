@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 from fastapi import APIRouter, Request, Response
 
 from service.api.bodies import JsonRoute
 from service.api.dependencies import GUARDED, Limit, Reader, RecordId, StateDep, log_fields
 from service.auth.scopes import Principal
 from service.core.problems import Problem, described
-from service.decisions.audit import AuditRow
 from service.schemas.decisions import (
     Allocation,
     AllocationRequest,
@@ -60,7 +57,7 @@ async def list_answers(state: StateDep, reader: Reader, limit: Limit = 100) -> A
     """List answers, newest first: those to this key, or with the scope `admin` all."""
     key_id = None if reader.may("admin") else reader.id
     records = await state.run(state.audit.latest, limit=limit, key_id=key_id)
-    return AuditList(records=[shown(record) for record in records])
+    return AuditList.model_validate({"records": records}, from_attributes=True)
 
 
 @router.get("/allocations/{record_id}", responses=described(*GUARDED, "not-found", "invalid-request"))
@@ -69,7 +66,7 @@ async def show_answer(record_id: RecordId, state: StateDep, reader: Reader) -> A
     record = await state.run(state.audit.get, record_id)
     if record is None or not (record.key_id == reader.id or reader.may("admin")):
         raise Problem("not-found", f"no answer {record_id} to this key is recorded")
-    return shown(record)
+    return AuditRecord.model_validate(record, from_attributes=True)
 
 
 async def _answer(
@@ -82,21 +79,3 @@ async def _answer(
     fields["answer"] = result.members["id"]
     state.telemetry.decided(body.model, kind, result.members["staleness_days"])
     return Response(result.content, media_type="application/json")
-
-
-def shown(record: AuditRow) -> AuditRecord:
-    """Return a row of the audit as the answer shows it."""
-    return AuditRecord(
-        id=record.id,
-        created_at=record.created_at,
-        kind=record.kind,
-        key_id=record.key_id,
-        request_id=record.request_id,
-        request_hash=record.request_hash,
-        request=record.request,
-        model=record.model_id,
-        version=record.version,
-        data_hash=record.data_hash,
-        as_of=record.as_of,
-        answer=json.loads(record.answer),
-    )

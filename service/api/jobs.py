@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, cast
+from dataclasses import asdict
+from typing import Annotated
 
 import pydantic_core
 from fastapi import APIRouter, Query, Response
@@ -153,16 +154,4 @@ def shown(record: JobRecord) -> Job:
         links["result"] = f"{here}/result"
         if record.kind == "training":
             links["run"] = f"/api/v1/runs/{record.parameters['name']}"
-    return Job(
-        id=record.id,
-        kind=record.kind,
-        status=cast(JobStatus, record.status),
-        progress=record.progress,
-        message=record.message,
-        attempt=record.attempt,
-        parameters=record.parameters,
-        created_at=record.created_at,
-        started_at=record.started_at,
-        finished_at=record.finished_at,
-        links=links,
-    )
+    return Job.model_validate({**asdict(record), "links": links})

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter
 
 from service.api.dependencies import GUARDED, ModelId, Reader, StateDep
 from service.core.problems import described
-from service.models.registry import Promoted
 from service.schemas.records import Metric, ModelDetail, ModelList, ModelSummary
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"])
@@ -18,7 +15,7 @@ router = APIRouter(prefix="/api/v1/models", tags=["models"])
 async def list_models(state: StateDep, _reader: Reader) -> ModelList:
     """List the promoted models."""
     served = await state.run(state.registry.served)
-    return ModelList(models=[ModelSummary(**summary(promoted)) for promoted in served])
+    return ModelList(models=[ModelSummary(**promoted.summary()) for promoted in served])
 
 
 @router.get("/{model_id}", responses=described(*GUARDED, "unknown-model", "retired-model", "invalid-request"))
@@ -28,7 +25,7 @@ async def show_model(model_id: ModelId, state: StateDep, _reader: Reader) -> Mod
     versions = await state.run(state.registry.versions, model_id)
     evidence = promoted.evidence
     return ModelDetail(
-        **summary(promoted),
+        **promoted.summary(),
         data_hash=evidence.data_hash,
         features=list(evidence.features),
         history_days=evidence.history,
@@ -39,20 +36,3 @@ async def show_model(model_id: ModelId, state: StateDep, _reader: Reader) -> Mod
         notes=list(evidence.notes),
         versions=versions,
     )
-
-
-def summary(promoted: Promoted) -> dict[str, Any]:
-    """Return the members that both answers have."""
-    evidence = promoted.evidence
-    return {
-        "id": promoted.id,
-        "version": promoted.version,
-        "run": promoted.run,
-        "promoted_at": promoted.promoted_at,
-        "agent": evidence.agent,
-        "symmetry": evidence.symmetry,
-        "seeds": len(evidence.seeds),
-        "data": evidence.data,
-        "symbols": list(evidence.symbols),
-        "trained_until": evidence.trained_until,
-    }

@@ -10,15 +10,16 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, func, insert, or_, select, update
 
 from data.errors import DataError
 from service.auth.scopes import Principal, format_scopes, parse_scopes
 from service.core.cache import RevisionCache
+from service.core.clock import Clock, utc_now
 from service.core.database import Database, bump_revision, record_event
 from service.core.problems import Problem
 from service.core.tables import keys
@@ -41,26 +42,20 @@ class KeyInfo:
     expires_at: datetime | None
     revoked_at: datetime | None
 
+    def state(self, now: datetime) -> str:
+        """Return ``active``, ``expired`` or ``revoked``."""
+        if self.revoked_at:
+            return "revoked"
+        return "expired" if self.expires_at and self.expires_at <= now else "active"
+
 
 class Keyring:
-    """The keys in a database.
+    """The keys in a database; their hashes are keyed by `secret`, without which a stolen one confirms no guess."""
 
-    Parameters
-    ----------
-    database : Database
-        Database of the hashes.
-    secret : bytes
-        Key of the hashes; without it, a stolen database cannot confirm a guess.
-    clock : callable
-        Returns the time in UTC.
-    """
-
-    def __init__(
-        self, database: Database, secret: bytes, clock: Callable[[], datetime] | None = None
-    ) -> None:
+    def __init__(self, database: Database, secret: bytes, clock: Clock = utc_now) -> None:
         self._database = database
         self._secret = secret
-        self._clock = clock or (lambda: datetime.now(UTC))
+        self._clock = clock
         self._own = secrets.token_bytes(32)
         self._nobody = self._digest("", "")
         self._known: RevisionCache[bytes, Principal] = RevisionCache(1000)

@@ -36,10 +36,7 @@ class _Memory(MemoryStorage):
 class RateLimits:
     """Limits of requests, jobs and failed authentications in a moving window of time.
 
-    Parameters
-    ----------
-    settings : ServiceSettings
-        The limits, and the storage of the counts: memory of this process, or one that all workers share.
+    Counts are stored in the memory of this process or, by the settings, in one that all workers share.
     """
 
     def __init__(self, settings: ServiceSettings) -> None:

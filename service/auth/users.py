@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from sqlalchemy import delete, insert, select, update
 
 from data.errors import DataError
 from service.auth.scopes import Principal, format_scopes, parse_scopes
+from service.core.clock import Clock, utc_now
 from service.core.database import Database, record_event
 from service.core.settings import is_placeholder
 from service.core.tables import sessions, users
@@ -34,24 +35,12 @@ class Session:
 
 
 class Users:
-    """Users of the dashboards.
+    """Users of the dashboards; a login lasts for some hours."""
 
-    Parameters
-    ----------
-    database : Database
-        Database of the hashes.
-    hours : float
-        Duration of a login.
-    clock : callable
-        Returns the time in UTC.
-    """
-
-    def __init__(
-        self, database: Database, *, hours: float = 12.0, clock: Callable[[], datetime] | None = None
-    ) -> None:
+    def __init__(self, database: Database, *, hours: float = 12.0, clock: Clock = utc_now) -> None:
         self._database = database
         self._lifetime = timedelta(hours=hours)
-        self._clock = clock or (lambda: datetime.now(UTC))
+        self._clock = clock
 
     @cached_property
     def _hasher(self) -> PasswordHash:

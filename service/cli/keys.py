@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -37,33 +38,10 @@ def list_keys(config: ConfigOption = None, home: HomeOption = None, as_json: Jso
     with opened(config, home) as state:
         found = state.keys.all()
         now = state.clock()
-    values = [
-        {
-            "id": key.id,
-            "name": key.name,
-            "scopes": sorted(key.scopes),
-            "created_at": key.created_at,
-            "expires_at": key.expires_at,
-            "revoked_at": key.revoked_at,
-            "state": "revoked"
-            if key.revoked_at
-            else "expired"
-            if key.expires_at and key.expires_at <= now
-            else "active",
-        }
-        for key in found
-    ]
-    rows = [
-        (str(v["id"]), str(v["name"]), ",".join(k.scopes), str(v["state"]))
-        for v, k in zip(values, found, strict=True)
-    ]
-    show(
-        as_json,
-        values,
-        text_table(
-            ("id", "name", "scopes", "state"), rows, "no keys yet; `equitrade keys create --name NAME`"
-        ),
-    )
+    values = [{**asdict(key), "scopes": sorted(key.scopes), "state": key.state(now)} for key in found]
+    rows = [(key.id, key.name, ",".join(key.scopes), key.state(now)) for key in found]
+    nothing = "no keys yet; `equitrade keys create --name NAME`"
+    show(as_json, values, text_table(("id", "name", "scopes", "state"), rows, nothing))
 
 
 @app.command()

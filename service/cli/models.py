@@ -32,7 +32,7 @@ def promote(
         promoted = state.registry.promote(open_run(run, state.settings.home).path, model)
     show(
         as_json,
-        _plain(promoted),
+        _payload(promoted),
         [f"{promoted.id}: version {promoted.version} of run {promoted.run} is served"],
     )
     say("next: `equitrade keys create --name NAME`, then `equitrade serve`")
@@ -62,19 +62,8 @@ def list_models(config: ConfigOption = None, home: HomeOption = None, as_json: J
     lines = text_table(
         ("model", "version", "run", "agent", "data", "promoted (UTC)"), rows, "no model is promoted yet"
     )
-    show(as_json, [_plain(m) for m in served], lines)
+    show(as_json, [_payload(m) for m in served], lines)
 
 
-def _plain(promoted: Promoted) -> dict[str, Any]:
-    evidence = promoted.evidence
-    return {
-        "id": promoted.id,
-        "version": promoted.version,
-        "run": promoted.run,
-        "promoted_at": promoted.promoted_at,
-        "agent": evidence.agent,
-        "seeds": list(evidence.seeds),
-        "data": evidence.data,
-        "symbols": list(evidence.symbols),
-        "trained_until": evidence.trained_until,
-    }
+def _payload(promoted: Promoted) -> dict[str, Any]:
+    return promoted.summary() | {"seeds": list(promoted.evidence.seeds)}

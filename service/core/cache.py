@@ -12,13 +12,7 @@ Value = TypeVar("Value")
 
 
 class RevisionCache(Generic[Key, Value]):
-    """LRU cache, emptied when the database changes.
-
-    Parameters
-    ----------
-    size : int
-        Largest number of entries.
-    """
+    """LRU cache of at most `size` entries, emptied when the database changes."""
 
     def __init__(self, size: int) -> None:
         self._revision = -1

@@ -8,7 +8,6 @@ import re
 import secrets
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -40,17 +39,7 @@ _STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 
 
 class RequestMiddleware:
-    """Plain ASGI middleware around the whole application.
-
-    Parameters
-    ----------
-    app : ASGIApp
-        The application.
-    settings : ServiceSettings
-        Limits of size and time.
-    telemetry : Telemetry
-        Metrics of requests.
-    """
+    """Plain ASGI middleware around the whole application, with the limits of the settings."""
 
     def __init__(self, app: ASGIApp, settings: ServiceSettings, telemetry: Telemetry) -> None:
         self._app = app
@@ -81,12 +70,8 @@ class RequestMiddleware:
             detail = "unexpected error; the log has the cause under this request's id"
             await exchange.fail(Problem("internal-error", detail))
         finally:
-            self._account(scope, exchange, time.perf_counter() - started)
-
-    def _account(self, scope: Scope, exchange: Exchange, seconds: float) -> None:
-        state: dict[str, Any] = scope["state"]
-        fields = state.get("log", {})
-        account(self._telemetry, scope, exchange.id, _route(scope), exchange.status, seconds, fields)
+            seconds, fields = time.perf_counter() - started, scope["state"].get("log", {})
+            account(self._telemetry, scope, exchange.id, _route(scope), exchange.status, seconds, fields)
 
 
 def account(

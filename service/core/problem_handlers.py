@@ -41,7 +41,7 @@ async def _answer_validation(request: Request, error: Exception) -> Response:
     found = error.errors()
     if any(item["type"] == "json_invalid" for item in found):
         return _respond(request, Problem("malformed-json", "the body is not valid JSON"))
-    if _in_body(found) and not is_json(request):
+    if any(item["loc"][:1] == ("body",) for item in found) and not is_json(request):
         detail = "send the body as JSON, with the header 'Content-Type: application/json'"
         return _respond(request, Problem("unsupported-media-type", detail))
     return _respond(request, _validation_problem(found))
@@ -95,10 +95,6 @@ def _validation_problem(found: Sequence[dict[str, Any]]) -> Problem:
 
 def _message(item: dict[str, Any]) -> str:
     return str(item["msg"]).removeprefix("Value error, ")[:300]
-
-
-def _in_body(found: Sequence[dict[str, Any]]) -> bool:
-    return any(item["loc"][:1] == ("body",) for item in found)
 
 
 def is_json(request: Request) -> bool:

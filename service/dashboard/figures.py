@@ -111,16 +111,10 @@ def address(path: str, view: Mapping[str, str | list[str] | None]) -> str:
 
 
 def gallery(figures: Iterable[PageFigure], path: str, **view: str | list[str] | None) -> Gallery:
-    """Figures for a template.
+    """Figures for a template, in the order of the page.
 
-    Parameters
-    ----------
-    figures : iterable of PageFigure
-        The figures, in the order of the page.
-    path : str
-        Address of the page's figure route, without the file.
-    **view : str, optional
-        Members of the query string that the figures depend on; what is None or empty is left out.
+    `path` is the address of the page's figure route without the file, `view` the members of the query string that the
+    figures depend on; what is None or empty is left out.
     """
     known = {key: value for key, value in view.items() if value}
     return Gallery(path, known, {figure.name: figure for figure in figures})

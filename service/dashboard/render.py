@@ -56,25 +56,8 @@ def page(
     *,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
-    policy: str = POLICY,
 ) -> HTMLResponse:
-    """Render a template.
-
-    Parameters
-    ----------
-    request
-        The request; templates see it as ``request``, and who is logged in as ``session``.
-    template
-        Name under ``templates/``.
-    context
-        Values for it.
-    status
-        HTTP status.
-    headers
-        Further headers.
-    policy
-        Content security policy, for pages that need another one.
-    """
+    """Render a template of ``templates/``, which sees the request and, if somebody is logged in, the session."""
     session = getattr(request.state, "session", None)
     known = {
         "request": request,
@@ -82,4 +65,4 @@ def page(
         **({"session": session} if session else {}),
     }
     text = environment().get_template(template).render(**(known | dict(context)))
-    return HTMLResponse(text, status, {"Content-Security-Policy": policy, **(headers or {})})
+    return HTMLResponse(text, status, {"Content-Security-Policy": POLICY, **(headers or {})})

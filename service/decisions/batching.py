@@ -21,12 +21,8 @@ class Batcher:
 
     Requests that arrive while a batch is computed form the next one. Clients that ask again at once would end up in
     small groups that take turns, so a batch waits a moment for as many requests as there were at the end of the last
-    one; a request that comes alone never waits. Belongs to one event loop.
-
-    Parameters
-    ----------
-    decide_together : callable
-        Decides requests of one context, without blocking the loop.
+    one; a request that comes alone never waits. Belongs to one event loop, which `decide_together` (of requests of one
+    context) does not block.
     """
 
     def __init__(self, decide_together: Callable[[Sequence[PreparedDecision]], Awaitable[Results]]) -> None:

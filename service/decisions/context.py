@@ -72,18 +72,9 @@ class DecisionContext:
 
 
 class PriceAgePolicy(NamedTuple):
-    """Accepted age of prices.
+    """Day to decide on, day of the request (UTC), and the largest accepted age of prices at the first.
 
-    Attributes
-    ----------
-    as_of : date
-        Day to decide on.
-    today : date
-        Day of the request, UTC.
-    max_age_days : int
-        Largest accepted age.
-    allow_stale : bool
-        Accept older prices with a warning.
+    With `allow_stale` older prices are accepted with a warning.
     """
 
     as_of: date
@@ -131,23 +122,10 @@ def build_context(
 ) -> DecisionContext:
     """Return the context of a decision, after checking that it can be made.
 
-    Parameters
-    ----------
-    promoted, policy
-        The model.
-    prices
-        Prices of at least the model's symbols.
-    age
-        Day to decide on and accepted age of prices.
-    source
-        Name of the snapshot, or `FROM_REQUEST`.
-    calendar
-        Calendar of the session in which the decision can be traded.
+    `prices` are of at least the model's symbols, `source` is the name of their snapshot or `FROM_REQUEST`, `calendar`
+    that of the session in which the decision can be traded.
 
-    Raises
-    ------
-    Problem
-        ``missing-symbol``, ``insufficient-history``, ``stale-data`` or ``stale-signals``.
+    Raises `Problem` ``missing-symbol``, ``insufficient-history``, ``stale-data`` or ``stale-signals``.
     """
     prices = _selected(prices, promoted.evidence.symbols)
     position = _sessions_until(prices.dates, age.as_of)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ import pydantic_core
 from cachetools import LRUCache
 
 from data import Prices
+from service.core.clock import Clock
 from service.core.ids import new_id
 from service.decisions.allocation import answer_members, held_weights
 from service.decisions.audit import AuditEntry, AuditRow, AuditTrail, make_entry
@@ -34,23 +35,7 @@ _Key = tuple[str, str, str, str, PriceAgePolicy]
 
 
 class PreparedDecision(NamedTuple):
-    """A request that can be decided.
-
-    Attributes
-    ----------
-    id : str
-        Id of the answer.
-    request : DecisionRequest
-        The request.
-    context : DecisionContext
-        Model, prices and session.
-    held : array [N]
-        Weights held at the close decided on.
-    now : datetime
-        Time of the request.
-    key_id, request_id : str
-        The API key or user, and the HTTP request.
-    """
+    """A request that can be decided: with the answer's id, weights held [N], and the API key or user."""
 
     id: str
     request: DecisionRequest
@@ -62,15 +47,7 @@ class PreparedDecision(NamedTuple):
 
 
 class DecisionResult(NamedTuple):
-    """An answer.
-
-    Attributes
-    ----------
-    content : bytes
-        JSON, as sent.
-    members : dict
-        The same as Python values.
-    """
+    """An answer: JSON as sent, and the same as Python values."""
 
     content: bytes
     members: dict[str, Any]
@@ -79,18 +56,7 @@ class DecisionResult(NamedTuple):
 class DecisionService:
     """Computes allocations and signals for the REST interface, the dashboards and the audit.
 
-    Parameters
-    ----------
-    registry, snapshots
-        Sources of models and prices.
-    calendar : str
-        Exchange calendar of the sessions to trade in.
-    audit : AuditTrail
-        Record of the answers.
-    max_age_days : int
-        Largest accepted age of prices.
-    clock : callable
-        Returns the time in UTC.
+    `calendar` is the exchange calendar of the sessions to trade in, `max_age_days` the largest accepted age of prices.
     """
 
     def __init__(
@@ -101,7 +67,7 @@ class DecisionService:
         audit: AuditTrail,
         *,
         max_age_days: int,
-        clock: Callable[[], datetime],
+        clock: Clock,
     ) -> None:
         self._registry = registry
         self._snapshots = snapshots

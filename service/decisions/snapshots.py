@@ -19,25 +19,19 @@ from data.signals.store import SignalStore
 from data.signals.values import Signals
 from service.core.problems import Problem
 
+_PANELS = 8
+
 
 class Snapshots:
-    """Prices by name, loaded once; a name without a version is looked up again when the folder changes.
+    """Prices by name, loaded once; a name without a version is looked up again when the folder changes."""
 
-    Parameters
-    ----------
-    home : Path
-        Home of all state; snapshots are in ``data/`` below it.
-    size : int
-        Price panels in memory.
-    """
-
-    def __init__(self, home: Path, size: int = 8) -> None:
+    def __init__(self, home: Path) -> None:
         self._home = home
         self._store = SnapshotStore(home)
         self._path = str(self._store.directory)
-        self._panels: LRUCache[str, Prices] = LRUCache(size)
+        self._panels: LRUCache[str, Prices] = LRUCache(_PANELS)
         self._signals = SignalStore(home)
-        self._joined: LRUCache[tuple[Any, ...], Prices] = LRUCache(size)
+        self._joined: LRUCache[tuple[Any, ...], Prices] = LRUCache(_PANELS)
         self._references: dict[str, str] = {}
         self._stamp = -1
         self._lock = threading.Lock()

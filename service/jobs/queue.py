@@ -7,9 +7,9 @@ cannot overwrite the result of its successor.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.sql.dml import Update
 
 from equitrade.atomic import atomic_write
+from service.core.clock import Clock, utc_now
 from service.core.database import Database
 from service.core.ids import new_id
 from service.core.problems import Problem
@@ -71,17 +72,12 @@ class JobQueue:
     """
 
     def __init__(
-        self,
-        database: Database,
-        folder: Path,
-        *,
-        attempts: int = 3,
-        clock: Callable[[], datetime] | None = None,
+        self, database: Database, folder: Path, *, attempts: int = 3, clock: Clock = utc_now
     ) -> None:
         self._database = database
         self._folder = folder
         self._attempts = attempts
-        self._clock = clock or (lambda: datetime.now(UTC))
+        self._clock = clock
 
     def submit(self, kind: str, parameters: Mapping[str, Any], *, by: str, timeout: float) -> JobRecord:
         """Queue a job."""

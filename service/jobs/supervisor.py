@@ -40,17 +40,7 @@ class Running:
 
 
 class Supervisor:
-    """Runs the jobs of one service.
-
-    Parameters
-    ----------
-    settings : Settings
-        The settings.
-    queue : JobQueue
-        The queue.
-    spawn : callable, optional
-        Starts the process of a job.
-    """
+    """Runs the jobs of one service; `spawn` starts the process of a job."""
 
     def __init__(
         self,

@@ -28,16 +28,9 @@ _LOCK_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class JobContext:
-    """Settings, folder and progress of a job.
+    """Settings of the service, the job's own folder (the same in every attempt), and its progress.
 
-    Attributes
-    ----------
-    settings : Settings
-        The settings.
-    folder : Path
-        The job's own folder, the same in every attempt.
-    report : callable
-        Called with the progress from 0 to 1 and a line about the current step.
+    `report` is called with the progress from 0 to 1 and a line about the current step.
     """
 
     settings: Settings

@@ -26,15 +26,7 @@ _DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 
 class Reporter:
-    """Writes a job's progress to the database, at most twice a second.
-
-    Parameters
-    ----------
-    queue : JobQueue
-        The queue.
-    job : JobRecord
-        The job.
-    """
+    """Writes a job's progress to the database, at most twice a second."""
 
     def __init__(self, queue: JobQueue, job: JobRecord) -> None:
         self._queue = queue

@@ -17,34 +17,10 @@ _CHECKPOINT = ("checkpoint.json", "agent.safetensors", "symmetry.safetensors")
 class Evidence:
     """Evidence and metadata of a run, stored with the model.
 
-    Attributes
-    ----------
-    agent, symmetry : str
-        Kind of network and the symmetry it was built for.
-    seeds : tuple of int
-        Members of the ensemble.
-    data, data_hash : str
-        Snapshot trained on, and its content.
-    symbols, features : tuple of str
-        Inputs, in order.
-    fill : str
-        Price at which a decision is filled: ``next_open`` or ``next_close``.
-    cost_rate : float
-        Cost of trading, as a share of the value traded.
-    trained_until : str or None
-        Last day of the training and validation prices.
-    evaluated : dict
-        Dates of the out-of-sample evaluation.
-    verdict : str or None
-        Comparison with the reference in one sentence.
-    metrics : dict
-        Figure → ``{value, low, high}``, out of sample.
-    notes : tuple of str
-        Notes for readers of the figures.
-    signals : tuple of dict
-        Signals of the user's own that it was trained on; see `data.signals.values.Signals.record`.
-    files : tuple of str
-        Paths, relative to the run, that inference needs.
+    `data` is the snapshot trained on, `trained_until` the last day of training and validation. `cost_rate` is a share
+    of the value traded. `history` counts the sessions that a decision needs. `evaluated` has the dates of the
+    out-of-sample evaluation, `metrics` its figures: name → ``{value, low, high}``. `signals` are those of the user's own
+    (`data.signals.values.Signals.record`). `files` are the paths that inference needs, relative to the run.
     """
 
     agent: str

@@ -37,6 +37,7 @@ logger = logging.getLogger("equitrade.registry")
 
 LISTING = "files.json"
 _LEFTOVER_SECONDS = 3600.0
+_POLICIES = 8
 _CURRENT = (
     select(
         models.c.id,
@@ -63,6 +64,22 @@ class Promoted:
     promoted_at: datetime
     evidence: Evidence
 
+    def summary(self) -> dict[str, Any]:
+        """Return the members that a list of models shows."""
+        evidence = self.evidence
+        return {
+            "id": self.id,
+            "version": self.version,
+            "run": self.run,
+            "promoted_at": self.promoted_at,
+            "agent": evidence.agent,
+            "symmetry": evidence.symmetry,
+            "seeds": len(evidence.seeds),
+            "data": evidence.data,
+            "symbols": list(evidence.symbols),
+            "trained_until": evidence.trained_until,
+        }
+
 
 class Registry:
     """The models in a database and a folder.
@@ -77,8 +94,6 @@ class Registry:
         Loads a policy from a folder.
     inspect : callable
         Returns a run's evidence, with the files that inference needs.
-    size : int
-        Loaded policies in memory.
     """
 
     def __init__(
@@ -88,14 +103,13 @@ class Registry:
         *,
         load: Loader = load_trained,
         inspect: Callable[[Path], Evidence] = read_evidence,
-        size: int = 8,
     ) -> None:
         self._database = database
         self._folder = folder
         self._load = load
         self._inspect = inspect
         self._known: RevisionCache[str, Promoted] = RevisionCache(1000)
-        self._policies: LRUCache[tuple[str, str], Policy] = LRUCache(size)
+        self._policies: LRUCache[tuple[str, str], Policy] = LRUCache(_POLICIES)
         self._lock = threading.Lock()
 
     def promote(self, run: Path, model_id: str | None = None, *, actor: str = "command line") -> Promoted:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from rl_core.agents import kind_names
 from service.schemas.common import Answer, Day, Name, SnapshotName, Strict
@@ -149,11 +150,11 @@ class AuditRecord(Answer):
     request_id: str
     request_hash: str
     request: dict[str, Any]
-    model: str
+    model: str = Field(validation_alias="model_id")
     version: str
     data_hash: str
     as_of: date
-    answer: dict[str, Any]
+    answer: Annotated[dict[str, Any], BeforeValidator(json.loads)]
 
 
 Seconds = Annotated[float, Field(strict=True, gt=0, le=86400, allow_inf_nan=False)]

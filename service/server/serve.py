@@ -71,15 +71,7 @@ def listen(settings: Settings) -> socket.socket:
 
 
 class Server:
-    """The parent of all processes of the service.
-
-    Parameters
-    ----------
-    settings : Settings
-        The settings.
-    opened : socket
-        From `listen`.
-    """
+    """The parent of all processes of the service, which share the socket of `listen`."""
 
     def __init__(self, settings: Settings, opened: socket.socket) -> None:
         self._settings = settings

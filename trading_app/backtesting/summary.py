@@ -2,14 +2,12 @@
 
 Keys of the document:
 
-``schema``, ``start``, ``end``, ``sessions`` (returns), ``periods``, ``risk_free``, ``fill``, ``costs`` (the
-cost model), ``notes`` (sentences), ``level`` and ``reps`` (of every interval);
-``strategies``: name → ``kind`` (agent, seed or baseline), ``metrics``, ``intervals`` (measure → [low, high])
-and ``totals`` (cost components in units of the start);
-``reference``: the baseline that headlines compare with; ``comparisons``: a list of `Comparison` as mappings;
-``spa``: tests of the agent and its seeds against each baseline; ``spa_reverse``: of all baselines against the
-agent; ``probabilistic_sharpe``, ``deflated_sharpe`` with ``trials``; ``seeds``: spread of each measure over
-seeds.
+``schema``, ``start``, ``end``, ``sessions`` (returns), ``periods``, ``risk_free``, ``fill``, ``costs`` (the cost
+model), ``notes`` (sentences), ``level`` and ``reps`` (of every interval); ``strategies``: name → ``kind`` (agent, seed
+or baseline), ``metrics``, ``intervals`` (measure → [low, high]) and ``totals`` (cost components in units of the
+start); ``reference``: the baseline that headlines compare with; ``comparisons``: a list of `Comparison` as mappings;
+``spa``: tests of the agent and its seeds against each baseline; ``spa_reverse``: of all baselines against the agent;
+``probabilistic_sharpe``, ``deflated_sharpe`` with ``trials``; ``seeds``: spread of each measure over seeds.
 
 What is undefined is null.
 """

@@ -69,10 +69,9 @@ def compare(
 ) -> list[Comparison]:
     """Compare a strategy with each baseline, columns of returns (date × strategy), by a paired stationary bootstrap.
 
-    Days are resampled in blocks, all strategies together, so that what moves them all cancels. The
-    block length fits the differences from the baselines. `level` is the coverage of the intervals; `reps` and
-    `seed` are
-    number and seed of the resamples.
+    Days are resampled in blocks, all strategies together, so that what moves them all cancels. The block length fits
+    the differences from the baselines. `level` is the coverage of the intervals; `reps` and `seed` are number and seed
+    of the resamples.
 
     Raises
     ------
@@ -211,8 +210,7 @@ def expected_maximum_sharpe(trials: int, deviation: float) -> float:
     """Expected best Sharpe ratio among independent trials without skill.
 
     Equation 1 of Bailey & López de Prado (2014); the result has the unit of `deviation`, the standard deviation of
-    Sharpe
-    ratios over the trials.
+    Sharpe ratios over the trials.
     """
     from scipy.stats import norm
 

@@ -43,10 +43,10 @@ Watch = Callable[[int, int, int], AbstractContextManager[Callable[["Progress"], 
 def fold_splits(config: RunConfig, prices: Prices, folds: int, *, expanding: bool = False) -> list[Split]:
     """Split the sessions into folds: the test share of the configuration's split is divided into equal parts.
 
-    The configuration's shares of training and validation are those of the first fold. With `expanding` each fold trains
-    from the first session on; otherwise on a window that keeps its length. Test periods follow one another without
-    a gap:
-    an agent acts until the next one takes over. DataError if there are too few sessions for so many folds.
+    The configuration's shares of training and validation are those of the first fold. With `expanding` each fold
+    trains from the first session on; otherwise on a window that keeps its length. Test periods follow one another
+    without a gap: an agent acts until the next one takes over. DataError if there are too few sessions for so many
+    folds.
     """
     s, count = config.split, len(prices.dates)
     train = round(count * s.train)

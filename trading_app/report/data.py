@@ -22,9 +22,8 @@ class ReportData:
     ``manifest`` is that of the run (`trading_app.runs.run`), ``document`` its evidence
     (`trading_app.backtesting.summary`), ``config_text`` its configuration as TOML. ``equity`` is the value of each
     account, date × strategy, the agent first, then its seeds, then the baselines. ``weights`` (date × symbol),
-    ``costs``
-    (profit components and turnover, by date) and ``trades`` are those of the subject. ``progress`` has the lines of the
-    training's progress, with a column ``fold`` for a walk-forward run.
+    ``costs`` (profit components and turnover, by date) and ``trades`` are those of the subject. ``progress`` has the
+    lines of the training's progress, with a column ``fold`` for a walk-forward run.
     """
 
     name: str
@@ -61,15 +60,22 @@ class ReportData:
         gains = pd.DataFrame()
         if self.trades is not None:
             gains = contributions(self.weights, self.equity[self.subject], self.trades)
+        return self.view_of(self.subject, self.weights, self.costs, gains)
+
+    def view_of(
+        self, strategy: str, weights: pd.DataFrame, costs: pd.DataFrame, gains: pd.DataFrame
+    ) -> BacktestView:
+        """Return the view of one strategy over the whole backtest."""
+        reference = self.document.get("reference")
         return BacktestView(
             document=self.document,
-            strategy=self.subject,
-            reference=self.reference,
+            strategy=strategy,
+            reference=None if reference == strategy else reference,
             equity=self.equity,
-            weights=self.weights,
-            costs=self.costs,
+            weights=weights,
+            costs=costs,
             gains=gains,
-            totals=self.document["strategies"][self.subject]["totals"],
+            totals=self.document["strategies"][strategy]["totals"],
             folds=self.folds,
         )
 

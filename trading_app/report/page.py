@@ -120,7 +120,7 @@ def render_report(data: ReportData, *, plotly_js: str | None = None) -> str:
         },
         heights={name: figure.layout.height for name, figure in light.items()},
         narrow_figures={*HALF, *(name for name in light if name.startswith("training-"))},
-        tables=_tables(data),
+        tables=tables.backtest_tables(data.document, data.equity[data.subject], data.costs),
         facts=method_facts(data),
         sampling=sampling(data),
         definitions={about.label: about.meaning for about in MEASURES.values()},
@@ -151,18 +151,3 @@ def _sections(made: list[str]) -> list[Section]:
         replace(section, figures=tuple(name for name in section.figures or training if name in made))
         for section in SECTIONS
     ]
-
-
-def _tables(data: ReportData) -> dict[str, tables.Table]:
-    document, equity = data.document, data.equity[data.subject]
-    made = {
-        "measures": tables.measures_table(document),
-        "drawdowns": tables.drawdowns_table(equity),
-        "costs": tables.costs_table(data.costs, equity, document["periods"]),
-    }
-    if document.get("comparisons"):
-        made["comparisons"] = tables.comparisons_table(document)
-    seeds = tables.seeds_table(document)
-    if seeds is not None:
-        made["seeds"] = seeds
-    return made

@@ -72,6 +72,18 @@ def headlines(document: Mapping[str, Any], subject: str, reference: str | None) 
     return rows
 
 
+def backtest_tables(document: Mapping[str, Any], equity: pd.Series, costs: pd.DataFrame) -> dict[str, Table]:
+    """Return the tables of a backtest by name, those of equity and costs (may be empty) for one strategy."""
+    made = {"measures": measures_table(document), "drawdowns": drawdowns_table(equity)}
+    if len(costs):
+        made["costs"] = costs_table(costs, equity, document["periods"])
+    if document.get("comparisons"):
+        made["comparisons"] = comparisons_table(document)
+    if seeds := seeds_table(document):
+        made["seeds"] = seeds
+    return made
+
+
 def measures_table(document: Mapping[str, Any]) -> Table:
     """Every measure of the agent and the baselines, with intervals."""
     strategies = {name: entry for name, entry in document["strategies"].items() if kind_of(name) != "seed"}
@@ -148,10 +160,10 @@ def seeds_table(document: Mapping[str, Any]) -> Table | None:
     return Table("Each seed alone", columns, rows, (("Interquartile mean", foot),) if len(seeds) > 1 else ())
 
 
-def drawdowns_table(equity: pd.Series, count: int = 5) -> Table:
+def drawdowns_table(equity: pd.Series) -> Table:
     """Deepest drawdowns: depth, dates and length."""
     rows = []
-    for number, fall in enumerate(worst_drawdowns(equity, count).to_dict("records"), start=1):
+    for number, fall in enumerate(worst_drawdowns(equity).to_dict("records"), start=1):
         recovery = "not yet" if pd.isna(fall["recovery"]) else f"{fall['recovery']:%d %b %Y}"
         cells = (
             Cell(format_number(fall["depth"], "percent", 1)),

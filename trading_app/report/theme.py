@@ -167,9 +167,8 @@ def figure(title: str, subtitle: str, theme: Theme, *, height: int = HEIGHT, **l
 def strategy_colours(names: Sequence[str], theme: Theme, reference: str | None = None) -> dict[str, str]:
     """A colour for each strategy: agent and seeds blue, the reference grey, the others from the palette.
 
-    The reference is the first baseline by default. Give the names in the order of the report, so that a colour
-    stays the
-    same from figure to figure.
+    The reference is the first baseline by default. Give the names in the order of the report, so that a colour stays
+    the same from figure to figure.
     """
     baselines = [name for name in names if kind_of(name) == "baseline"]
     grey = reference if reference in baselines else next(iter(baselines), None)

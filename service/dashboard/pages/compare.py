@@ -16,7 +16,7 @@ from service.dashboard.figures import PageFigure, figure_file, gallery
 from service.dashboard.layout import page_router
 from service.dashboard.pages.login import LoggedIn
 from service.dashboard.render import page
-from service.dashboard.views.run import backtested_at
+from service.dashboard.views.run import backtested_at, measures
 from service.dashboard.views.selection import Zoom
 from trading_app.backtesting.summary import AGENT, kind_of
 from trading_app.evaluation.labels import MEASURES, format_measure, format_number
@@ -50,9 +50,6 @@ class Choice:
     scale: str
 
 
-DEFAULTS = Choice((), None, "sharpe", "log")
-
-
 def _choice(
     run: Annotated[list[str], Query(default_factory=list, max_length=MOST)],
     baseline: Annotated[list[str], Query(default_factory=list, max_length=MOST)],
@@ -71,17 +68,7 @@ ChoiceDep = Annotated[Choice, Depends(_choice)]
 
 @dataclass(frozen=True)
 class Compared:
-    """The backtests that were chosen.
-
-    Attributes
-    ----------
-    backtests : mapping
-        Run → its backtest, in the order of the page.
-    baselines : tuple of str
-        Baselines shown, of the first run that has them.
-    missing : tuple of str
-        Sentences on runs that were asked for and have nothing to show.
-    """
+    """The backtests that were chosen, by run; baselines, of the first run that has them; and sentences on the rest."""
 
     backtests: dict[str, SavedBacktest]
     baselines: dict[str, SavedBacktest] = field(default_factory=dict)
@@ -203,7 +190,7 @@ def _figures(compared: Compared, choice: Choice, zoom: Focus = None) -> list[Pag
             "measure",
             MEASURES[choice.measure].label,
             lambda theme: figures.run_measures(entries, choice.measure, level=level, runs=names, theme=theme),
-            lambda: _measures(entries),
+            lambda: measures(entries, "name"),
             False,
         )
     )
@@ -297,15 +284,6 @@ def _differences(compared: Compared) -> list[str]:
             "tried for each run, not the other runs."
         )
     return found
-
-
-def _measures(entries: dict[str, Any]) -> pd.DataFrame:
-    rows = []
-    for name, entry in entries.items():
-        for measure, value in entry["metrics"].items():
-            low, high = entry["intervals"].get(measure) or (None, None)
-            rows.append({"name": name, "measure": measure, "value": value, "low": low, "high": high})
-    return pd.DataFrame(rows)
 
 
 def _subject(saved: SavedBacktest) -> str:

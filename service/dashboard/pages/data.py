@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import Depends, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from data import SnapshotStore
 from service.api.dependencies import StateDep
@@ -30,24 +30,18 @@ PATH, TITLE = "/dashboard/data", "Data"
 router = page_router()
 
 
-def _name(
-    data: Annotated[str, Query(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63}(@[1-9][0-9]{0,5})?)?$")] = "",
-) -> str:
-    return data
-
-
-NameDep = Annotated[str, Depends(_name)]
+Name = Annotated[str, Query(alias="data", pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63}(@[1-9][0-9]{0,5})?)?$")]
 
 
 @router.get(PATH)
-async def data_page(request: Request, state: StateDep, _session: LoggedIn, name: NameDep) -> Response:
+async def data_page(request: Request, state: StateDep, _session: LoggedIn, name: Name = "") -> Response:
     """Show every dataset, and one of them in full."""
     return page(request, "data.html", await state.run(_context, state, name))
 
 
 @router.get("/dashboard/data/figures/{file}")
 async def data_figure(
-    file: str, request: Request, state: StateDep, _session: LoggedIn, name: NameDep
+    file: str, request: Request, state: StateDep, _session: LoggedIn, name: Name = ""
 ) -> Response:
     """Answer with one figure, or its data."""
 
@@ -75,11 +69,7 @@ def _context(state: State, name: str) -> dict[str, Any]:
     if not chosen.facts:
         return context
     return context | {
-        "gallery": gallery(
-            figures_of(chosen, state.snapshots),
-            f"{PATH}/figures",
-            data=chosen.reference,
-        ),
+        "gallery": gallery(figures_of(chosen, state.snapshots), f"{PATH}/figures", data=chosen.reference),
         "checks": checks_table(chosen),
         "findings": chosen.findings(LISTED).fillna("").to_dict("records"),
         "total": sum(chosen.counts.values()),

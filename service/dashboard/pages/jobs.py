@@ -19,7 +19,7 @@ from service.dashboard.figures import PageFigure, figure_file, gallery
 from service.dashboard.layout import page_router
 from service.dashboard.pages.login import CheckedForm, LoggedIn
 from service.dashboard.render import environment, page
-from service.dashboard.views.run import ShownBacktest, backtest_figures, backtest_view, training_figures
+from service.dashboard.views.run import ShownBacktest, backtest_figures, training_figures
 from service.dashboard.views.selection import Zoom
 from service.jobs.queue import FINISHED, SUCCEEDED, JobRecord
 from service.schemas.records import BacktestRequest, TrainingRequest
@@ -246,8 +246,7 @@ def _shown(state: State, record: JobRecord) -> ShownBacktest | None:
         # Jobs of earlier versions stored the accounts alone.
         return _frame(result[member]) if member in result else pd.DataFrame()
 
-    view = backtest_view(data, name, equity, part("weights"), part("costs"), part("contributions"))
-    return ShownBacktest(data, view)
+    return ShownBacktest(data, data.view_of(name, *map(part, ("weights", "costs", "contributions"))))
 
 
 def _frame(columns: Mapping[str, Any]) -> pd.DataFrame:

@@ -106,18 +106,11 @@ def _words(shown: ShownBacktest, view: View) -> dict[str, Any]:
     data, found = shown.data, shown.data.document
     equity = shown.view.equity[shown.view.strategy]
     first, last = (day.date() for day in (data.equity.index[0], data.equity.index[-1]))
-    made = {"measures": tables.measures_table(found), "drawdowns": tables.drawdowns_table(equity)}
-    if len(shown.view.costs):
-        made["costs"] = tables.costs_table(shown.view.costs, equity, found["periods"])
-    if found.get("comparisons"):
-        made["comparisons"] = tables.comparisons_table(found)
-    if seeds := tables.seeds_table(found):
-        made["seeds"] = seeds
     return {
         "verdict": verdict(found),
         "sampling": sampling(data),
         "headlines": tables.headlines(found, shown.view.strategy, shown.view.reference),
-        "tables": made,
+        "tables": tables.backtest_tables(found, equity, shown.view.costs),
         "sections": SECTIONS,
         "facts": method_facts(data),
         "manifest": manifest_facts(data),

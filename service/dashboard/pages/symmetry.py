@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from fastapi import Depends, Query, Request, Response
 
 from service.api.dependencies import StateDep
-from service.dashboard.figures import figure_file, gallery
+from service.dashboard.figures import PageFigure, figure_file, gallery
 from service.dashboard.layout import page_router
 from service.dashboard.pages.login import LoggedIn
 from service.dashboard.render import page
-from service.dashboard.views.symmetry import AgentSymmetry, SymmetryView, market_of, read_agent
+from service.dashboard.views.symmetry import (
+    AgentSymmetry,
+    MarketSymmetry,
+    SymmetryView,
+    market_of,
+    read_agent,
+)
 from service.schemas.common import NAME_PATTERN
 
 if TYPE_CHECKING:
@@ -47,12 +53,7 @@ async def symmetry_figure(
 
     def answer() -> Response:
         agent = _agent(state, view)
-        market = market_of(state.settings.home, view, agent)
-        return figure_file(
-            request,
-            [*(market.figures if market else ()), *(agent.figures if agent else ())],
-            file,
-        )
+        return figure_file(request, _figures(market_of(state.settings.home, view, agent), agent), file)
 
     return await state.run(answer)
 
@@ -69,6 +70,10 @@ def _agent(state: State, view: SymmetryView) -> AgentSymmetry | None:
     return None if run is None else read_agent(run, view)
 
 
+def _figures(market: MarketSymmetry | None, agent: AgentSymmetry | None) -> list[PageFigure]:
+    return [figure for part in (market, agent) if part is not None for figure in part.figures]
+
+
 def _context(state: State, view: SymmetryView) -> dict[str, Any]:
     from trading_app.evaluation.market_tests import stored_tests
 
@@ -81,7 +86,6 @@ def _context(state: State, view: SymmetryView) -> dict[str, Any]:
         view.weights,
         view.seed,
     )
-    figures = [*(market.figures if market else ()), *(agent.figures if agent else ())]
     return {
         "agent": agent,
         "market": market,
@@ -95,5 +99,5 @@ def _context(state: State, view: SymmetryView) -> dict[str, Any]:
             *((str(seed), str(seed)) for seed in (agent.run.seeds if agent else ())),
         ],
         "seed": "" if view.seed is None else str(view.seed),
-        "gallery": gallery(figures, f"{PATH}/figures", **shown.query),
+        "gallery": gallery(_figures(market, agent), f"{PATH}/figures", **shown.query),
     }

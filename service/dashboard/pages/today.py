@@ -41,24 +41,10 @@ _MEASURES = ("sharpe", "cagr", "max_drawdown")
 
 @dataclass(frozen=True)
 class Card:
-    """One promoted model as shown.
+    """One promoted model as shown: its newest answer, and the newest one about an earlier session, if there are any.
 
-    Attributes
-    ----------
-    model : Promoted
-        The served model.
-    allocation : dict or None
-        The newest answer given; None before there is one.
-    before : dict or None
-        The newest answer about an earlier session.
-    table : DataFrame
-        Asset × weight, spread, before, held.
-    age : int or None
-        Days since the close that the newest answer decided on.
-    holdings : mapping or None
-        Holdings of the newest request; None if it had none.
-    problem : str
-        Why nothing can be asked for, or nothing.
+    `table` is asset × weight, spread, before, held. `age` counts days since the close that was decided on. `holdings`
+    are those of the newest request, if it had any. `problem` is the reason why nothing can be asked for.
     """
 
     model: Promoted

@@ -37,20 +37,10 @@ _LONG = 18
 
 @dataclass(frozen=True)
 class Offer:
-    """One folder of figures.
+    """One folder of figures; `key` is its name in the address, `title` says whose they are.
 
-    Attributes
-    ----------
-    key : str
-        Name in the address.
-    title : str
-        Whose they are.
-    folder : Path
-        Where they lie.
-    state, advice : str
-        ``current``, ``outdated`` or ``undrawn``, and what to do about it.
-    index : mapping or None
-        Content of ``dashboard.json``; None where nothing was drawn or it cannot be read.
+    `state` is ``current``, ``outdated`` or ``undrawn``, and `advice` says what to do about it. `index` is the content
+    of ``dashboard.json``; None where nothing was drawn or it cannot be read.
     """
 
     key: str
@@ -151,17 +141,7 @@ def tables_of(offer: Offer) -> list[tuple[str, Table]]:
 
 
 def dressed(made: go.Figure, title: str, subtitle: str, theme: Theme) -> go.Figure:
-    """A figure of another package in the dashboard's look; panels in a row stand one below the other on a phone.
-
-    Parameters
-    ----------
-    made : Figure
-        Drawn with the colours of `LIGHT`.
-    title, subtitle : str
-        Title, and how to read the figure.
-    theme : Theme
-        The look.
-    """
+    """A figure drawn with the colours of `LIGHT` in a theme; panels in a row stand one below the other on a phone."""
     content = made.to_plotly_json()
     layout = {key: value for key, value in content["layout"].items() if key not in _LOOK}
     for key, value in layout.items():

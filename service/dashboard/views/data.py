@@ -16,13 +16,16 @@ from data.quality.findings import ERRORS, WARNINGS
 from data.quality.repairs import REPAIRS
 from data.snapshots.coverage import EVERY, missing_sessions, symbol_dates
 from service.core.problems import Problem
-from service.dashboard.figures import PageFigure, themed
+from service.dashboard.figures import PageFigure
 from trading_app.report.figures import data as data_figures
 from trading_app.report.tables import Cell, Table
 
 if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
     from data.snapshots.store import SnapshotStore
     from service.decisions.snapshots import Snapshots
+    from trading_app.report.theme import Theme
 
 #: Findings that the page lists; the download has them all.
 LISTED = 100
@@ -34,18 +37,10 @@ COLUMNS = ["kind", "severity", "place", "symbol", "date", "message"]
 
 @dataclass(frozen=True)
 class Dataset:
-    """A bundled dataset or one version of a snapshot.
+    """A bundled dataset or one version of a snapshot: ``NAME`` or ``NAME@VERSION``.
 
-    Attributes
-    ----------
-    reference : str
-        ``NAME`` or ``NAME@VERSION``: what the address names.
-    facts : mapping
-        The manifest, or the facts of a bundled dataset; empty where it cannot be read.
-    error : str
-        Why it cannot be read.
-    path : Path, optional
-        Folder of the snapshot; None of a bundled dataset.
+    `facts` are the manifest, empty where it cannot be read, for the reason in `error`. `path` is the folder of a
+    snapshot, None of a bundled dataset.
     """
 
     reference: str
@@ -146,7 +141,7 @@ def figures_of(dataset: Dataset, snapshots: Snapshots) -> list[PageFigure]:
         PageFigure(
             "gaps",
             "Gaps calendar",
-            lambda theme: _calendar(dataset, snapshots)(theme),
+            lambda theme: _calendar(dataset, snapshots, theme),
             lambda: dataset.gaps(snapshots)[0].replace({"symbol": {EVERY: "every symbol"}}),
         )
     ]
@@ -195,7 +190,6 @@ def repairs_of(dataset: Dataset) -> list[dict[str, Any]]:
     ]
 
 
-def _calendar(dataset: Dataset, snapshots: Snapshots) -> Any:
-    missing, spans = dataset.gaps(snapshots)
+def _calendar(dataset: Dataset, snapshots: Snapshots, theme: Theme) -> Figure:
     start, end = dataset.facts["start"], dataset.facts["end"]
-    return themed(data_figures.gaps_calendar, missing, spans, start=start, end=end)
+    return data_figures.gaps_calendar(*dataset.gaps(snapshots), start=start, end=end, theme=theme)

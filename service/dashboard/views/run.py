@@ -44,17 +44,7 @@ HEIGHTS = {
 
 @dataclass(frozen=True)
 class ShownBacktest:
-    """A backtest as pages show it.
-
-    Attributes
-    ----------
-    data : ReportData
-        The whole backtest.
-    view : BacktestView
-        The strategy shown, in the range of dates shown.
-    whole : bool
-        Whether the range is that of the whole backtest.
-    """
+    """A whole backtest, the strategy shown in the range of dates shown, and whether that is the whole range."""
 
     data: ReportData
     view: BacktestView
@@ -75,32 +65,8 @@ def load_shown(run: Run, strategy: str | None, start: date | None, end: date | N
         raise Problem(
             "invalid-request", f"strategy {name!r} is not in the backtest of {run.name}; it has {known}"
         )
-    weights, costs, gains = _parts(run.path, stamp, name)
-    view = backtest_view(data, name, data.equity, weights, costs, gains)
+    view = data.view_of(name, *_parts(run.path, stamp, name))
     return in_range(ShownBacktest(data, view), start, end)
-
-
-def backtest_view(
-    data: ReportData,
-    strategy: str,
-    equity: pd.DataFrame,
-    weights: pd.DataFrame,
-    costs: pd.DataFrame,
-    gains: pd.DataFrame,
-) -> BacktestView:
-    """View of one strategy over the whole backtest."""
-    reference = data.document.get("reference")
-    return BacktestView(
-        document=data.document,
-        strategy=strategy,
-        reference=None if reference == strategy else reference,
-        equity=equity,
-        weights=weights,
-        costs=costs,
-        gains=gains,
-        totals=data.document["strategies"][strategy]["totals"],
-        folds=data.folds,
-    )
 
 
 def backtested_at(run: Run) -> int:
@@ -207,13 +173,13 @@ def training_figures(progress: pd.DataFrame, limit: int | None = CURVES) -> Iter
         yield PageFigure(name, metric_label(metric), curve, table, wide=False, height=280)
 
 
-def measures(document: Mapping[str, Any]) -> pd.DataFrame:
-    """Every measure of every strategy with its interval, a row each."""
+def measures(entries: Mapping[str, Any], heading: str = "strategy") -> pd.DataFrame:
+    """Every measure of every strategy with its interval, a row each; the heading is that of the names."""
     rows = []
-    for name, entry in document["strategies"].items():
+    for name, entry in entries.items():
         for measure, value in entry["metrics"].items():
             low, high = entry["intervals"].get(measure) or (None, None)
-            rows.append({"strategy": name, "measure": measure, "value": value, "low": low, "high": high})
+            rows.append({heading: name, "measure": measure, "value": value, "low": low, "high": high})
     return pd.DataFrame(rows)
 
 
@@ -247,7 +213,7 @@ def _waterfall(view: BacktestView) -> pd.DataFrame:
 TABLES: Mapping[str, Callable[[BacktestView], pd.DataFrame]] = {
     "equity": lambda view: view.equity,
     "drawdown": lambda view: view.equity / view.equity.cummax() - 1,
-    "sharpe-intervals": lambda view: measures(view.document),
+    "sharpe-intervals": lambda view: measures(view.document["strategies"]),
     "sharpe-differences": lambda view: pd.DataFrame(view.document["comparisons"]),
     "rolling": lambda view: view.returns,
     "monthly": lambda view: _calendar(view.returns[view.pair], "M"),

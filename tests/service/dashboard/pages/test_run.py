@@ -166,7 +166,7 @@ def test_report_can_be_kept_where_there_is_one(desk: Any) -> None:
 
 def test_three_decades_are_thinned_for_the_eye_alone() -> None:
     from service.dashboard.figures import figure_file
-    from service.dashboard.views.run import backtest_figures, backtest_view
+    from service.dashboard.views.run import backtest_figures
     from trading_app.report.data import ReportData
 
     dates = pd.bdate_range("1990-01-02", periods=33 * 252, name="date")
@@ -179,7 +179,7 @@ def test_three_decades_are_thinned_for_the_eye_alone() -> None:
                 "intervals": {"sharpe": [0, 1]}}}, "periods": 252, "level": 0.95}  # fmt: skip
     data = ReportData("long", {}, document, equity, weights, pd.DataFrame(index=dates))
     none = pd.DataFrame()
-    view = backtest_view(data, "agent", equity, weights, none, none)
+    view = data.view_of("agent", weights, none, none)
     figures = backtest_figures(view)
 
     class Request:
