@@ -75,6 +75,11 @@ def summary(seconds: Sequence[float]) -> dict[str, float]:
     return {"median_s": statistics.median(seconds), "min_s": min(seconds), "max_s": max(seconds)}
 
 
+def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> float:
+    """Return the median of the ratios within a round, whose contenders ran under the same load."""
+    return statistics.median(a / b for a, b in zip(numerators, denominators, strict=True))
+
+
 def write(name: str, payload: Mapping[str, Any]) -> Path:
     """Store results and machine in ``benchmarks/results/NAME.json``; return the path."""
     path = RESULTS / f"{name}.json"

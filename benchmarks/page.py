@@ -134,6 +134,12 @@ def _mark(reached: bool | None) -> str:
     return {None: "", True: "reached", False: "**missed**"}[reached]
 
 
+def _at_most(what: str, ratio: float, most: float | None) -> Row:
+    """Return the row of a ratio and its largest accepted value, if there is one."""
+    mark = "" if most is None else f"at most {most} ×"
+    return what, f"{ratio:.2f} ×", mark, None if most is None else ratio <= most
+
+
 def _sac(document: dict[str, Any]) -> Iterator[Row]:
     for row in document["ratios"]:
         yield (
@@ -153,12 +159,8 @@ def _precision(document: dict[str, Any]) -> Iterator[Row]:
     for name, curve in result["curves"].items():
         last = f"{curve['estimate'][-1]:.4f} ({curve['low'][-1]:.4f} … {curve['high'][-1]:.4f})"
         updates = document["runs"][name]["updates"][-1]
-        yield (
-            f"cost saved, as a share of the cost without control, after {updates:,} updates: {name}",
-            last,
-            "",
-            None,
-        )
+        what = f"cost saved, as a share of the cost without control, after {updates:,} updates: {name}"
+        yield what, last, "", None
     for name, (estimate, low, high) in result["differences"].items():
         figure = f"{estimate:+.4f} ({low:+.4f} … {high:+.4f})"
         yield f"bfloat16 minus float32, {name}", figure, "interval contains 0", low <= 0 <= high
@@ -169,35 +171,18 @@ def _precision(document: dict[str, Any]) -> Iterator[Row]:
 
 
 def _agent(document: dict[str, Any]) -> Iterator[Row]:
+    update = "time of an update, {task}"
     for row in document["ratios"]:
-        reach = row["reach"]
-        yield (
-            f"time of an update, {row['task']}: {row['agent']} over dense",
-            f"{row['ratio']:.2f} ×",
-            "" if reach is None else f"at most {reach} ×",
-            None if reach is None else row["ratio"] <= reach,
-        )
+        what = f"{update.format(**row)}: {row['agent']} over dense"
+        yield _at_most(what, row["ratio"], row["reach"])
     for row in document.get("speedups", ()):
-        yield (
-            f"time of an update, {row['task']}: {row['agent']}, autograd over fused",
-            f"{row['ratio']:.2f} ×",
-            f"at least {row['reach']} ×",
-            row["ratio"] >= row["reach"],
-        )
+        what = f"{update.format(**row)}: {row['agent']}, autograd over fused"
+        yield what, f"{row['ratio']:.2f} ×", f"at least {row['reach']} ×", row["ratio"] >= row["reach"]
     for row in document.get("evidence", ()):
-        yield (
-            f"time of an update, {row['task']}: relaxed by evidence over free",
-            f"{row['ratio']:.2f} ×",
-            f"at most {row['reach']} ×",
-            row["ratio"] <= row["reach"],
-        )
+        yield _at_most(f"{update.format(**row)}: relaxed by evidence over free", row["ratio"], row["reach"])
     for row in document.get("transitions", {}).get("ratios", ()):
-        yield (
-            f"time of a {row['task']}, trading: made over stored transitions",
-            f"{row['ratio']:.2f} ×",
-            f"at most {row['reach']} ×",
-            row["ratio"] <= row["reach"],
-        )
+        what = f"time of a {row['task']}, trading: made over stored transitions"
+        yield _at_most(what, row["ratio"], row["reach"])
     for row in document["rows"]:
         what = f"one update, {row['task']}: {row['agent']}, {row['parameters_of_a_seed']:,} parameters"
         yield what, f"{row['milliseconds']:.1f} ms", "", None
@@ -205,7 +190,7 @@ def _agent(document: dict[str, Any]) -> Iterator[Row]:
 
 def _layers(document: dict[str, Any]) -> Iterator[Row]:
     plain, escnn = (document["ratios"].get(k) for k in ("relaxed_over_plain", "escnn_over_relaxed"))
-    yield "relaxed convolution's time over a plain one's", f"{plain:.2f} ×", "at most 1.15 ×", plain <= 1.15
+    yield _at_most("relaxed convolution's time over a plain one's", plain, 1.15)
     if escnn is not None:
         yield "escnn's time over the relaxed convolution's", f"{escnn:.2f} ×", "1.5 ×", escnn >= 1.5
 
@@ -241,12 +226,8 @@ def _service(document: dict[str, Any]) -> Iterator[Row]:
     rate, p99 = document["service"]["median_rate"], document["service"]["p99_seconds"]
     clients = document["clients"]
     yield f"allocations/s, one worker, {clients} clients", f"{rate:.0f}", "at least 500", rate >= 500
-    yield (
-        f"99th percentile of the latency, {clients} clients",
-        f"{p99 * 1e3:.0f} ms",
-        "at most 50 ms",
-        p99 <= 0.05,
-    )
+    what = f"99th percentile of the latency, {clients} clients"
+    yield what, f"{p99 * 1e3:.0f} ms", "at most 50 ms", p99 <= 0.05
     yield "median latency, one client", f"{document['one_client']['p50_seconds'] * 1e3:.1f} ms", "", None
 
 
@@ -281,13 +262,8 @@ def _growth(document: dict[str, Any]) -> Iterator[Row]:
     for row in document["rows"]:
         size = ", ".join(f"{count:,} {name}" for name, count in row["from"].items())
         for name, quantity in (("time", "seconds"), ("memory", "bytes")):
-            growth, factor = row[f"{quantity}_growth"], row["factor"]
-            yield (
-                f"{name} of a {row['what']}, {factor} times the {row['axis']} ({size})",
-                f"{growth:.2f} ×",
-                f"at most {factor} ×",
-                growth <= factor,
-            )
+            what = f"{name} of a {row['what']}, {row['factor']} times the {row['axis']} ({size})"
+            yield _at_most(what, row[f"{quantity}_growth"], row["factor"])
 
 
 class Section(NamedTuple):

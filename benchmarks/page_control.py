@@ -20,19 +20,19 @@ PUBLISHED = """Plain SAC after 100,000 frames beside published results (`plain-c
 """
 
 
-def control_section(results: Path = RESULTS) -> Iterator[str]:
+def control_section() -> Iterator[str]:
     """Yield the lines of the section: claims, scores, and plain SAC beside published results."""
     yield HEAD
     yield "| claim | comparison | difference | answer |\n|---|---|---|---|"
-    for row in _rows(results / "states-cpu" / "figures" / "claims.csv"):
+    for row in _rows(RESULTS / "states-cpu" / "figures" / "claims.csv"):
         low, high = float(row["low"]), float(row["high"])
         interval = f"{float(row['difference']):+.3f} ({low:+.3f} … {high:+.3f})"
         yield f"| ({row['claim']}) {row['text']} | {row['comparison']} | {interval} | {row['answer']} |"
     yield f"\n{SCORES}"
-    yield from _scores(_rows(results / "states-cpu" / "figures" / "scores.csv"))
+    yield from _scores(_rows(RESULTS / "states-cpu" / "figures" / "scores.csv"))
     yield f"\n{PUBLISHED}"
     yield "| task | who | return |\n|---|---|---|"
-    for row in _rows(results / "plain-cpu" / "figures" / "published.csv"):
+    for row in _rows(RESULTS / "plain-cpu" / "figures" / "published.csv"):
         if row["plain"] == "True":
             interval = f" ({float(row['low']):.0f} … {float(row['high']):.0f})" if row["low"] else ""
             yield f"| {row['task']} | {row['source']} | {float(row['return']):.0f}{interval} |"

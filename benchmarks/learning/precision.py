@@ -1,8 +1,7 @@
 """Learning curves with products in bfloat16 beside those in float32, for the agent whose updates `sac` times.
 
 The dense agent (observation 17, action 6, two hidden layers of 256, batch 256) learns to hold a linear system with
-quadratic costs near the origin. The score is the saved
-share of the cost without control.
+quadratic costs near the origin. The score is the saved share of the cost without control.
 """
 
 from __future__ import annotations
@@ -127,7 +126,3 @@ def _lines(result: Mapping[str, Any], updates: int) -> Iterator[str]:
     yield f"bfloat16 inside float32's interval at {result['inside']} of {result['evaluations']} evaluations"
     for name, (estimate, low, high) in result["differences"].items():
         yield f"bfloat16 minus float32, {name}: {estimate:+.4f} ({low:+.4f} … {high:+.4f})"
-
-
-if __name__ == "__main__":
-    app()

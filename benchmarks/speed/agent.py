@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.harness import RepeatsOption, SaveOption, alternate, finish, gradient_difference
+from benchmarks.harness import RepeatsOption, SaveOption, alternate, finish, gradient_difference, ratio
 from benchmarks.speed import transitions
 from equitrade.console import JsonOption
 from rl_core.relaxation import EVERY
@@ -45,12 +45,8 @@ WIDE = 128
 def trading_pair(mirror: bool, width: int | None = None) -> dict[str, Any]:
     """Return a relaxed trading agent, with either gradient, and a dense one with as many parameters; each with a batch.
 
-    Parameters
-    ----------
-    mirror : bool
-        True to include the mirror in the symmetry, as for long-short accounts.
-    width : int, optional
-        Width of the relaxed agent's layers; by default that of the trading agent.
+    The mirror is part of the symmetry of long-short accounts. The width is that of the relaxed agent's layers, by
+    default that of the trading agent.
     """
     from rl_core.networks import Shape, matching_width
     from trading_app.experiments.config import trading_learner
@@ -120,19 +116,9 @@ def _agent(symmetry: Any, settings: Any, seeds: int) -> tuple[Any, Any]:
 
 
 def run(repeats: int = 9, inner: int = EVERY) -> dict[str, Any]:
-    """Time the updates alternately.
+    """Time the updates alternately; return rows with median milliseconds, and ratios taken round by round.
 
-    Parameters
-    ----------
-    repeats : int
-        Rounds; each times every contender once.
-    inner : int
-        Updates in one timing: a multiple of those between two looks for evidence.
-
-    Returns
-    -------
-    dict
-        Rows with the median milliseconds of an update, and ratios taken round by round.
+    `inner` are the updates in one timing: a multiple of those between two looks for evidence.
     """
     groups = {
         "trading, long-only": trading_pair(mirror=False),
@@ -144,10 +130,9 @@ def run(repeats: int = 9, inner: int = EVERY) -> dict[str, Any]:
     largest = max(gradient_difference(agent, batch) for agent, batch in agents.values())
     if largest > 1e-4:
         raise RuntimeError(f"the gradients differ by {largest:.2e} of their size: not the same task")
-    counts = dict.fromkeys(agents, inner)
-    turns = {" | ".join(key): updates(agent, batch, counts[key]) for key, (agent, batch) in agents.items()}
+    turns = {" | ".join(key): updates(agent, batch, inner) for key, (agent, batch) in agents.items()}
     taken = alternate(turns, repeats)
-    seconds = {key: [value / counts[key] for value in taken[" | ".join(key)]] for key in agents}
+    seconds = {key: [value / inner for value in taken[" | ".join(key)]] for key in agents}
     rows = [
         {
             "task": group,
@@ -179,7 +164,7 @@ def _ratios(seconds: dict[tuple[str, str], list[float]]) -> list[dict[str, Any]]
             "task": group,
             "agent": kind,
             "over": "dense",
-            "ratio": statistics.median(a / b for a, b in zip(values, seconds[group, "dense"], strict=True)),
+            "ratio": ratio(values, seconds[group, "dense"]),
             "reach": REACH if group in ("trading, long-only", "trading, long-short") else None,
         }
         for (group, kind), values in seconds.items()
@@ -192,7 +177,7 @@ def _evidence(seconds: dict[tuple[str, str], list[float]]) -> list[dict[str, Any
     return [
         {
             "task": group,
-            "ratio": statistics.median(a / b for a, b in zip(values, seconds[group, "relaxed"], strict=True)),
+            "ratio": ratio(values, seconds[group, "relaxed"]),
             "reach": EVIDENCE_REACH,
         }
         for (group, kind), values in seconds.items()
@@ -206,9 +191,7 @@ def _speedups(seconds: dict[tuple[str, str], list[float]]) -> list[dict[str, Any
         {
             "task": group,
             "agent": kind.removesuffix(AUTOGRAD),
-            "ratio": statistics.median(
-                a / b for a, b in zip(values, seconds[group, kind.removesuffix(AUTOGRAD)], strict=True)
-            ),
+            "ratio": ratio(values, seconds[group, kind.removesuffix(AUTOGRAD)]),
             "reach": SPEEDUP,
         }
         for (group, kind), values in seconds.items()
@@ -255,7 +238,3 @@ def _lines(result: dict[str, Any]) -> Iterator[str]:
         yield f"{row['task']}: evidence over free {row['ratio']:.2f}  (reach at most {row['reach']})"
     for row in result["transitions"]["ratios"]:
         yield f"{row['task']}, made over stored transitions: {row['ratio']:.2f}  (reach at most {row['reach']})"
-
-
-if __name__ == "__main__":
-    app()

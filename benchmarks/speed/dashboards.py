@@ -200,7 +200,7 @@ def _ask(state: State, day: int) -> None:
     state.decisions.decide(AllocationRequest.model_validate(asked), key_id="bench", request_id="bench")
 
 
-def make_home(home: Path, *, smaller: int = RUNS - 1, permutations: int = 19) -> None:
+def make_home(home: Path) -> None:
     """Train, backtest and report the runs of a home, and test the market's symmetries.
 
     Hardly trained: what a page does with a run does not depend on its skill. The newest, which pages open with, is of
@@ -212,13 +212,13 @@ def make_home(home: Path, *, smaller: int = RUNS - 1, permutations: int = 19) ->
     from trading_app.evaluation.market_tests import market_document, save_tests
 
     agents = kind_names()
-    for number in range(smaller):
+    for number in range(RUNS - 1):
         agent = agents[number % len(agents)]
         _make_run(
             home, f"run-{number}", {"sac.agent": agent, "training.seeds": 1, "training.first_seed": number}
         )
-    _make_run(home, f"run-{smaller}", {"training.steps": 20, "training.evaluate_every": 10})
-    save_tests(home, market_document(load_prices(DATA), permutations=permutations))
+    _make_run(home, f"run-{RUNS - 1}", {"training.steps": 20, "training.evaluate_every": 10})
+    save_tests(home, market_document(load_prices(DATA), permutations=19))
 
 
 def _make_run(home: Path, name: str, settings: dict[str, Any]) -> None:
@@ -231,7 +231,3 @@ def _make_run(home: Path, name: str, settings: dict[str, Any]) -> None:
     run, _ = train_run(load_config(None, {}, {**small, **settings}), home=home, name=name)
     backtest_run(run, home=home)
     write_report(run)
-
-
-if __name__ == "__main__":
-    app()

@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from benchmarks.harness import RepeatsOption, finish
+from benchmarks.harness import RepeatsOption, finish, ratio
 from equitrade.console import JsonOption
 from equitrade.processes import module_command
 
@@ -36,14 +36,11 @@ def run(*, repeats: int = 3) -> dict[str, Any]:
     for what, axis in points:
         if axis == "base":
             continue
-        pairs = list(zip(taken[what, axis], taken[what, "base"], strict=True))
         row: dict[str, Any] = {"what": what, "axis": axis, "from": SIZES[what], "factor": FACTOR}
         for quantity in ("seconds", "bytes"):
-            row[quantity] = statistics.median(large[quantity] for large, _ in pairs)
-            row[f"{quantity}_before"] = statistics.median(small[quantity] for _, small in pairs)
-            row[f"{quantity}_growth"] = statistics.median(
-                large[quantity] / small[quantity] for large, small in pairs
-            )
+            large, small = ([one[quantity] for one in taken[what, size]] for size in (axis, "base"))
+            row[quantity], row[f"{quantity}_before"] = statistics.median(large), statistics.median(small)
+            row[f"{quantity}_growth"] = ratio(large, small)
         rows.append(row)
     return {"repeats": repeats, "rows": rows}
 

@@ -152,7 +152,3 @@ def layers(
         f"{name:20} {value:6.2f}  (reach {result['reach'][name]})" for name, value in result["ratios"].items()
     ]
     finish("layers", result, lines, as_json=as_json, save=save)
-
-
-if __name__ == "__main__":
-    app()

@@ -6,7 +6,6 @@ with compact observations, as training stores them; beside each stands the same 
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from benchmarks.harness import Contender, Peer, PeersOption, RepeatsOption, alternate, finish, summary
+from benchmarks.harness import Contender, Peer, PeersOption, RepeatsOption, alternate, finish, ratio, summary
 from equitrade.console import JsonOption
 
 if TYPE_CHECKING:
@@ -58,10 +57,8 @@ def run(*, peers_python: Path | None = None, repeats: int = 7) -> dict[str, Any]
         for name, taken in seconds.items()
     }
     if "FinRL" in seconds:
-        one = zip(seconds["single"], seconds["FinRL"], strict=True)
-        payload["single_over_finrl"] = statistics.median(
-            (counts["single"] / mine) / (counts["FinRL"] / theirs) for mine, theirs in one
-        )
+        rates = {name: [counts[name] / value for value in seconds[name]] for name in ("single", "FinRL")}
+        payload["single_over_finrl"] = ratio(rates["single"], rates["FinRL"])
     payload["reached"] = {
         name: payload["results"][name]["steps_per_second"] >= goal for name, goal in TARGETS.items()
     }

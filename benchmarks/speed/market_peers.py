@@ -1,8 +1,7 @@
 """FinRL's published NumPy environment, run by the interpreter of the peers' environment.
 
-It imports nothing of ours.
-Arguments: an .npz with ``close`` [T, N] and ``features`` [T, K], and the number of steps of one run.
-Questions: ``versions`` and ``finrl`` (seconds of one run of random actions).
+It imports nothing of ours. Arguments: an .npz with ``close`` [T, N] and ``features`` [T, K], and the number of steps
+of one run. Questions: ``versions`` and ``finrl`` (seconds of one run of random actions).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from benchmarks.harness import Peer, PeersOption, RepeatsOption, alternate, finish, gradient_difference
+from benchmarks.harness import Peer, PeersOption, RepeatsOption, alternate, finish, gradient_difference, ratio
 from benchmarks.linear_quadratic import ACTION, OBSERVATION, filled_replay, symmetry
 from equitrade.console import JsonOption, say
 from rl_core.config import SACConfig
@@ -172,7 +172,7 @@ def summary(
         {
             "contender": ours,
             "over": other,
-            "ratio": statistics.median(a / b for a, b in zip(rates[ours], rates[other], strict=True)),
+            "ratio": ratio(rates[ours], rates[other]),
             "reach": reach,
         }
         for ours, other, reach in REACH
@@ -197,8 +197,8 @@ def table(document: dict[str, Any]) -> str:
         numbers = (row["agent_updates_per_second"], row["lowest"], row["highest"])
         lines.append(f"{row['contender']:28}{numbers[0]:16.1f}{numbers[1]:10.1f}{numbers[2]:10.1f}")
     lines.append("")
-    for ratio in document["ratios"]:
-        pair = f"{ratio['contender']} / {ratio['over']}"
-        lines.append(f"{pair:48}{ratio['ratio']:6.2f}  (reach {ratio['reach']:.2f})")
+    for row in document["ratios"]:
+        pair = f"{row['contender']} / {row['over']}"
+        lines.append(f"{pair:48}{row['ratio']:6.2f}  (reach {row['reach']:.2f})")
     lines.append(f"one action of 5 seeds, p50: {document['action_of_5_seeds_p50_ms']:.2f} ms")
     return "\n".join(lines)

@@ -205,7 +205,3 @@ def _recorded(home: Path) -> int:
 
     with sqlite3.connect(home / "service.db") as connection:
         return int(connection.execute("SELECT count(*) FROM allocations").fetchone()[0])
-
-
-if __name__ == "__main__":
-    app()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.harness import alternate
+from benchmarks.harness import alternate, ratio
 
 if TYPE_CHECKING:
     from rl_core.experience.replay import Batch
@@ -45,17 +45,7 @@ def market(assets: int = ASSETS, sessions: int = 2_500, seeds: int = SEEDS) -> M
 
 
 class Sources:
-    """Both sources of batches for one agent and market.
-
-    Parameters
-    ----------
-    env : Market
-        Market of the trading agent.
-    batch : int
-        B.
-    stored : int
-        Steps in the replay.
-    """
+    """Both sources of batches of B transitions for one agent and market, with so many steps stored."""
 
     def __init__(self, env: Market, batch: int = BATCH, stored: int = 1_000) -> None:
         from rl_core.experience.replay import Replay
@@ -143,29 +133,24 @@ def run(repeats: int = 9, sources: Sources | None = None) -> dict[str, Any]:
     dict
         The task, milliseconds of each contender, and ratios of made over stored ones taken round by round.
     """
-    found = Sources(market()) if sources is None else sources
-    difference = found.difference()
-    if difference > 1e-3 * found.env.config.reward_scale:
+    sources = Sources(market()) if sources is None else sources
+    difference = sources.difference()
+    if difference > 1e-3 * sources.env.config.reward_scale:
         raise RuntimeError(f"made and stored rewards differ by {difference:.2e}: not the same task")
-    contenders = found.contenders()
+    contenders = sources.contenders()
     taken = alternate({" | ".join(key): _timed(work) for key, work in contenders.items()}, repeats)
     seconds = {key: taken[" | ".join(key)] for key in contenders}
-    ratios = {
-        task: statistics.median(
-            a / b for a, b in zip(seconds[task, "made"], seconds[task, "stored"], strict=True)
-        )
-        for task in (BATCHES, STEPS)
-    }
+    ratios = {task: ratio(seconds[task, "made"], seconds[task, "stored"]) for task in (BATCHES, STEPS)}
     return {
-        "seeds": len(found.env.seeds),
-        "batch": found.batch,
-        "assets": found.env.action_size,
+        "seeds": len(sources.env.seeds),
+        "batch": sources.batch,
+        "assets": sources.env.action_size,
         "largest_difference": difference,
         "milliseconds": [
             {"task": task, "transitions": name, "milliseconds": 1e3 * statistics.median(values)}
             for (task, name), values in seconds.items()
         ],
-        "ratios": [{"task": task, "ratio": ratio, "reach": REACH} for task, ratio in ratios.items()],
+        "ratios": [{"task": task, "ratio": found, "reach": REACH} for task, found in ratios.items()],
     }
 
 

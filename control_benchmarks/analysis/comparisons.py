@@ -44,17 +44,7 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """A difference and what is claimed of it: above 0, or (`equal`) nearly 0.
-
-    Attributes
-    ----------
-    label
-        The difference in words.
-    pairs
-        The scores to compare.
-    equal
-        True if the claim is that the difference is within `EQUAL` of 0.
-    """
+    """A difference in words, the scores to compare, and what is claimed: above 0, or (`equal`) within `EQUAL` of 0."""
 
     label: str
     pairs: Sequence[Pair]
@@ -75,23 +65,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Part:
-    """A comparison with its result.
+    """A comparison with its result: ``"yes"``, ``"no"`` or ``"undecided"``.
 
-    Attributes
-    ----------
-    label
-        The difference in words.
-    interval
-        Simultaneous 95 % interval, which decides the answer.
-    single
-        95 % interval of this comparison alone, not corrected for the others.
-    answer
-        ``"yes"``, ``"no"`` or ``"undecided"``.
-    seeds_needed
-        Seeds of each task with which the simultaneous interval would probably decide, if the difference is the measured
-        one (`control_benchmarks.analysis.power`); None where it is decided.
-    expected
-        The answer of that decision, ``"yes"`` or ``"no"``; None where it is decided.
+    The simultaneous 95 % interval decides; `single` is that of this comparison alone, not corrected for the others.
+    Where it is undecided, `seeds_needed` of each task would probably decide it, and the answer be `expected`, if the
+    difference is the measured one (`control_benchmarks.analysis.power`).
     """
 
     label: str
@@ -109,18 +87,9 @@ def answer_comparisons(
     generator: np.random.Generator,
     resamples: int = RESAMPLES,
 ) -> tuple[Part, ...]:
-    """Return the results of comparisons.
+    """Return the results of comparisons of R resamples; each task needs two seeds that all its runs have.
 
-    Parameters
-    ----------
-    comparisons
-        The comparisons; each task needs two seeds that all its runs have.
-    count
-        Number of comparisons of the whole study, for Bonferroni's correction.
-    generator
-        Source of the bootstrap.
-    resamples
-        Number of draws R.
+    `count` is the number of comparisons of the whole study, for Bonferroni's correction.
     """
     return tuple(_part(comparison, count, generator, resamples) for comparison in comparisons)
 
@@ -146,18 +115,9 @@ def mean_difference(
     generator: np.random.Generator,
     resamples: int = RESAMPLES,
 ) -> list[Interval]:
-    """Return the mean over pairs of the difference of interquartile means over seeds, with intervals.
+    """Return the mean over pairs of the difference of interquartile means over seeds, with intervals of R resamples.
 
-    Parameters
-    ----------
-    comparison
-        The scores.
-    errors
-        For each interval, the probability that it misses.
-    generator
-        Source of the bootstrap.
-    resamples
-        Number of draws R.
+    `errors` has the probability that an interval misses, for each interval.
     """
     found = _resample(comparison, generator, resamples)
     return [found.interval(error) for error in errors]

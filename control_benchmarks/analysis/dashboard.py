@@ -16,18 +16,10 @@ from control_benchmarks.experiments.folders import results_root
 
 
 def offer(home: Path) -> dict[str, Any]:
-    """Return the folders of results and the state of their figures.
+    """Return the folders of results, the package's own and those under ``control/`` of the home, for dashboards.
 
-    Parameters
-    ----------
-    home
-        State directory; besides the package's own ``results`` it may hold folders of results under ``control/``.
-
-    Returns
-    -------
-    dict
-        ``title``, ``advice`` (what to do where there is nothing) and ``results``: for each folder its ``name``, the
-        ``folder`` of its pictures, ``state`` (``"current"``, ``"outdated"`` or ``"undrawn"``) and ``advice``.
+    ``advice`` is for a place without results. ``results`` has for each folder its ``name``, the ``folder`` of its
+    figures, ``state`` (``"current"``, ``"outdated"`` or ``"undrawn"``) and ``advice``.
     """
     return {
         "title": "Control experiments",

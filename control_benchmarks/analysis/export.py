@@ -58,18 +58,7 @@ def write_exports(
 ) -> None:
     """Write index, figures and data; the index comes last, so that it names only complete files.
 
-    Parameters
-    ----------
-    directory
-        Where to write.
-    study, found
-        What is shown.
-    figures
-        Plotly figures by name: ``claims``, ``published`` and ``TASK-KIND``.
-    stamp
-        Of the results, see `stamp`.
-    notes, tables
-        Sentences, and rows by caption.
+    Names of figures are ``claims``, ``published`` and ``TASK-KIND``; `notes` are sentences, `tables` rows by caption.
     """
     entries = []
     for name, figure in figures.items():

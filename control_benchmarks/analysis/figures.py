@@ -53,13 +53,8 @@ def learning_curves(study: Study, task: str) -> go.Figure:
 def equivariance_errors(study: Study, task: str, part: str = "policy") -> go.Figure:
     """Equivariance error of the policy or critic of every agent during training.
 
-    Parameters
-    ----------
-    study, task
-        Runs and the task to draw.
-    part
-        ``"policy"``: mean distance of actions over their mean length; ``"critic"``: mean distance of values
-        over their standard deviation.
+    ``"policy"`` is the mean distance of actions over their mean length, ``"critic"`` that of values over their standard
+    deviation.
     """
     variants = _variants(study, task)
     figure = _panels(variants, "frames", f"{part} error / its scale")
@@ -131,11 +126,8 @@ def claim_intervals(claims: Sequence[Claim]) -> go.Figure:
 def published_points(study: Study) -> list[dict[str, Any]]:
     """Return rows of our plain agent's returns and of published ones at the same frames, those of one task together.
 
-    Returns
-    -------
-    list of dict
-        ``task``, ``frames``, ``source`` (``"ours (dense)"`` or who published it), ``return``, ``low`` and ``high``
-        (None where no interval was published) and ``plain``: whether it is plain SAC.
+    ``source`` is ``"ours (dense)"`` or who published it, ``low`` and ``high`` are None where no interval was published,
+    and ``plain`` tells plain SAC from other methods.
     """
     rows: list[dict[str, Any]] = []
     for task, variant in study.cells:
@@ -161,14 +153,7 @@ def published_points(study: Study) -> list[dict[str, Any]]:
 
 
 def published_comparison(study: Study) -> list[dict[str, str]]:
-    """Return rows of our plain agent's returns beside those that others published at the same frames.
-
-    Returns
-    -------
-    list of dict
-        Task, frames, our interquartile mean with its interval, the published returns by source, and whether
-        ours lies within, above or below the published plain SAC results.
-    """
+    """Return rows of our plain agent's returns beside published ones, and the place of ours among plain SAC."""
     rows = []
     for (task, frames), group in groupby(
         published_points(study), key=lambda row: (row["task"], row["frames"])

@@ -8,23 +8,10 @@ from typing import NamedTuple
 
 
 class Bar(NamedTuple):
-    """One published mean return.
+    """One published mean return of an episode, from 0 to 1,000, on ``"state"`` or ``"pixels"``.
 
-    Attributes
-    ----------
-    task
-        Name of the task.
-    source
-        Who published it: "pytorch_sac" and "DrQ-v2" are the result files of those repositories, "SimBa repo
-        SAC" and "SAC+SimBa" those of SimBa's, "TD-MPC2 repo SAC" and "TD-MPC2" those of TD-MPC2's.
-    observation
-        ``"state"`` or ``"pixels"``.
-    seeds
-        How many seeds the mean is over, as published.
-    frames
-        Frames of training.
-    mean_return
-        Mean return of an episode, from 0 to 1,000.
+    Sources: "pytorch_sac" and "DrQ-v2" are the result files of those repositories, "SimBa repo SAC" and "SAC+SimBa"
+    those of SimBa's, "TD-MPC2 repo SAC" and "TD-MPC2" those of TD-MPC2's.
     """
 
     task: str

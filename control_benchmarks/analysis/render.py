@@ -28,25 +28,13 @@ _DRAW = """
 def draw_figures(
     figures: Iterable[str], form: str = "svg", *, seconds: float = 60.0, **options: float
 ) -> Iterator[bytes]:
-    """Yield the image of each figure, drawn in a headless browser.
+    """Yield the image of each figure (JSON text), drawn as ``"svg"`` or ``"png"`` in a headless browser.
 
-    Parameters
-    ----------
-    figures
-        Plotly figures as JSON text.
-    form
-        ``"svg"`` or ``"png"``.
-    seconds
-        Longest time for one figure.
-    options
-        ``width`` and ``height`` in pixels and ``scale``, by default those of the figure and 1.
+    A figure may take so many seconds. `options` are ``width`` and ``height`` in pixels and ``scale``, by default those
+    of the figure and 1.
 
-    Raises
-    ------
-    ImportError
-        If Playwright is not installed.
-    playwright.sync_api.Error
-        If there is no browser, it does not start, or a figure cannot be drawn.
+    Raises `ImportError` if Playwright is not installed; `playwright.sync_api.Error` if there is no browser, it does not
+    start, or a figure cannot be drawn.
     """
     from playwright.sync_api import sync_playwright
     from plotly.offline import get_plotlyjs
@@ -65,19 +53,9 @@ def draw_figures(
 
 
 def write_pngs(directory: Path, names: Sequence[str], *, seconds: float = 60.0) -> str | None:
-    """Draw each ``NAME.plotly.json`` of a folder as ``NAME.png``.
+    """Draw each ``NAME.plotly.json`` of a folder as ``NAME.png``, within so many seconds each.
 
-    Parameters
-    ----------
-    directory, names
-        Folder and names of the figures.
-    seconds
-        Longest time for one figure.
-
-    Returns
-    -------
-    str or None
-        A line that names the missing files, the reason and the remedy; None if all are drawn.
+    Returns a line that names the missing files, the reason and the remedy; None if all are drawn.
     """
     for name in names:  # the old file may show other results
         (directory / f"{name}.png").unlink(missing_ok=True)

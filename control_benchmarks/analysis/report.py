@@ -79,20 +79,10 @@ def draw_all(study: Study, found: Sequence[Claim]) -> dict[str, Any]:
 def write_figures(results: Path, directory: Path, *, png: bool = True) -> Written:
     """Write the figures, tables and claims of a folder of results.
 
-    Parameters
-    ----------
-    results
-        Folder of result files.
-    directory
-        Where to write ``index.html``, ``claims.json`` and ``scores.csv`` beside it, a file a figure, and what
-        dashboards show (`control_benchmarks.analysis.export`).
-    png
-        Whether to write PNG files as well, where a browser draws them (`control_benchmarks.analysis.render`).
+    The directory gets ``index.html``, ``claims.json``, ``scores.csv``, a file a figure, what dashboards show
+    (`control_benchmarks.analysis.export`), and PNG files, if asked for and a browser draws them.
 
-    Raises
-    ------
-    ControlError
-        If there are no results.
+    Raises `ControlError` if there are no results.
     """
     drawn = stamp(results)
     study = Study(read_directory(results))
@@ -141,25 +131,25 @@ def render(
     study: Study, found: Sequence[Claim], figures: Mapping[str, Any], rows: Sequence[Mapping[str, str]]
 ) -> str:
     """Return the page: claims, table against the published bars, rows of scores, gaps, figures."""
+    drawn = {  # the figure of the claims is the first one, which brings plotly.js
+        name: figure.to_html(full_html=False, include_plotlyjs=number == 0)
+        for number, (name, figure) in enumerate(figures.items())
+    }
     body = [
         "<h1>Symmetry in control</h1>",
         f"<p>{html.escape(settings_line(study))}</p>",
         "<h2>Claims</h2>",
         _claim_table(found),
+        drawn.pop("claims", ""),
+        "<h2>Beside published results</h2>",
+        table(published_comparison(study)),
+        "<h2>Scores</h2>",
+        table(rows),
+        "<h2>How broken the variants are</h2>",
+        table(gap_rows(study)),
+        "<h2>Figures</h2>",
+        *drawn.values(),
     ]
-    first = True
-    for name, figure in figures.items():
-        if name == "claims":
-            body.append(figure.to_html(full_html=False, include_plotlyjs=first))
-            first = False
-    body += ["<h2>Beside published results</h2>", table(published_comparison(study))]
-    body += ["<h2>Scores</h2>", table(rows), "<h2>How broken the variants are</h2>"]
-    body.append(table(gap_rows(study)))
-    body.append("<h2>Figures</h2>")
-    for name, figure in figures.items():
-        if name != "claims":
-            body.append(figure.to_html(full_html=False, include_plotlyjs=first))
-            first = False
     head = f'<meta charset="utf-8"><title>Symmetry in control</title><style>{_STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>'
 

@@ -30,25 +30,10 @@ N_ENVS = 8
 def run_cell(
     cell: Cell, seeds: Sequence[int], device: str = "cpu", *, cuda_graph: bool = True
 ) -> dict[str, Any]:
-    """Train and score one cell.
+    """Train S seeds of a cell together and score them.
 
-    Parameters
-    ----------
-    cell
-        What to train.
-    seeds
-        The S seeds, trained together.
-    device
-        Where.
-    cuda_graph
-        On CUDA, run an update as one graph.
-
-    Returns
-    -------
-    dict
-        The settings and, by ``updates``, the ``share`` of the optimum of each seed [T][S]; at the end the
-        share under noise on observations, the relaxed weights' inequality by layer, and the policy's
-        equivariance error.
+    Returns the settings and, by ``updates``, the ``share`` of the optimum of each seed [T][S]; at the end the share
+    under noise on observations, the relaxed weights' inequality by layer, and the policy's equivariance error.
     """
     config = cell.config(device).replace(cuda_graph=cuda_graph)
     env = PlantedMarket(
@@ -113,12 +98,8 @@ def _final(agent: SAC, score: PlantedScore, seeds: int) -> dict[str, Any]:
     return {
         "noise": noise,
         "policy_error": {name: (e.mean / e.scale).tolist() for name, e in errors.items()},
-        "relaxation": {name: _relaxation(network) for name, network in _networks(agent)},
+        "relaxation": {"actor": _relaxation(agent.actor), "critic": _relaxation(agent.critic)},
     }
-
-
-def _networks(agent: SAC) -> list[tuple[str, Network]]:
-    return [("actor", agent.actor), ("critic", agent.critic)]
 
 
 def _relaxation(network: Network) -> dict[str, dict[str, list[float]]]:
@@ -146,24 +127,8 @@ def run(
 ) -> list[Path]:
     """Run the cells that are not done yet; return the files of all finished cells.
 
-    Parameters
-    ----------
-    out
-        Folder of the results, one JSON file a cell.
-    device, seeds
-        Where, and how many seeds each cell trains at once.
-    groups, agents
-        Which cells; see `benchmarks.learning.planted.cells`.
-    budget
-        Seconds after which no further cell is begun.
-    workers, shard
-        With several workers, this process takes every ``workers``-th cell from ``shard`` on.
-    only
-        Run only cells whose name holds one of these, where there are any.
-    cuda_graph
-        On CUDA, run an update as one graph.
-    updates
-        Cap on the updates of each cell, for a quick look.
+    The arguments are the options of the command (`benchmarks.learning.planted.cli`). With several workers, this process
+    takes every ``workers``-th cell from ``shard`` on.
     """
     out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()

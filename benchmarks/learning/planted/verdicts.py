@@ -22,13 +22,7 @@ FROM = 1000
 
 
 def verdicts(records: dict[str, Record]) -> Iterator[Row]:
-    """Rows of the marks whose cells are stored.
-
-    Parameters
-    ----------
-    records
-        Cells by name, from `benchmarks.learning.planted.figures.load`.
-    """
+    """Rows of the marks whose cells are stored; cells by name, from `benchmarks.learning.planted.figures.load`."""
     for agent in ("relaxed", "exact"):
         yield from _within(records, agent, SYMMETRIC, 0.97, 1500)
     yield from _times_as_many(records, SYMMETRIC, 0.97, 5)
