@@ -10,8 +10,6 @@ import pandas as pd
 
 from data.errors import DataError
 
-__all__ = ["detect_calendar", "next_session", "resolve_calendar", "sessions_of"]
-
 logger = logging.getLogger(__name__)
 
 _CANDIDATES = (

@@ -100,7 +100,8 @@ def fetch_command(
     An interrupted fetch continues when it is started again on the same day.
     """
     from data.errors import check_choices
-    from data.providers.yahoo import FetchHooks, FetchOptions, fetch
+    from data.providers.fetch_options import FetchHooks, FetchOptions
+    from data.providers.yahoo import fetch
     from data.quality.pipeline import CheckOptions
     from data.snapshots.store import SnapshotStore
 

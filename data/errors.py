@@ -6,8 +6,6 @@ from collections.abc import Collection, Iterable
 
 from equitrade.errors import EquitradeError
 
-__all__ = ["DataError", "check_choices"]
-
 
 class DataError(EquitradeError):
     """Prices, a file, a snapshot or a request that cannot be used.

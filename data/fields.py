@@ -11,8 +11,6 @@ import pandas as pd
 
 from data.errors import DataError
 
-__all__ = ["FIELDS", "PRICE_FIELDS", "DateLike", "parse_date"]
-
 PRICE_FIELDS = ("open", "high", "low", "close", "adj_close")
 FIELDS = (*PRICE_FIELDS, "volume", "dividends", "splits")
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]00:00(:00)?)?")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-__all__ = ["periods_per_year"]
-
 # Median days between sessions, from which on a series is weekly, monthly, quarterly or yearly.
 _SLOWER = ((250.0, 1), (70.0, 4), (20.0, 12), (5.0, 52))
 # Share of sessions on Saturdays and Sundays from which on a market trades every day; two of seven days are 0.29.

@@ -180,6 +180,19 @@ class Prices:
         for item in self.signals:
             item.check_fresh(self.dates, first, last)
 
+    def facts(self) -> dict[str, Any]:
+        """Return range, symbols, fields, number of closes, hash and notes, ready for JSON."""
+        return {
+            "start": str(self.dates[0].date()),
+            "end": str(self.dates[-1].date()),
+            "sessions": len(self.dates),
+            "symbols": list(self.symbols),
+            "fields": list(self.fields),
+            "rows": int(self.close.notna().to_numpy().sum()),
+            "hash": self.hash,
+            "notes": list(self.notes),
+        }
+
     @property
     def has_opens(self) -> bool:
         """True if there is any open price."""

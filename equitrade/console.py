@@ -15,19 +15,6 @@ import typer
 from equitrade.errors import EquitradeError
 from equitrade.json_values import json_value
 
-__all__ = [
-    "HomeOption",
-    "JsonOption",
-    "option_arguments",
-    "print_json",
-    "print_table",
-    "progress_bar",
-    "run_command",
-    "say",
-    "text_table",
-    "working",
-]
-
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 HomeOption = Annotated[
     Path | None,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["EquitradeError"]
-
 
 class EquitradeError(ValueError):
     """An input, file or setting that cannot be used as it is.

@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["json_value"]
-
 
 def json_value(value: Any) -> Any:
     """Return the same nested value in JSON's own types.

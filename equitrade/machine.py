@@ -10,8 +10,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["describe_machine", "package_versions"]
-
 
 def describe_machine() -> dict[str, Any]:
     """Return system, processor, cores and memory, and the accelerator if torch has one; never the host's name."""

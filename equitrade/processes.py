@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-__all__ = ["module_command"]
-
 
 def module_command(module: str, *arguments: str) -> list[str]:
     """Return the command that runs a module with this interpreter.

@@ -20,8 +20,6 @@ from data.snapshots.store import home_directory
 from equitrade.atomic import atomic_write
 from equitrade.machine import package_versions
 
-__all__ = ["SURVIVORSHIP_NOTE", "bundled_manifest", "bundled_names", "load_bundled"]
-
 # Packages that ship the prices, or that decide what the checks find in them.
 _SOURCES = ("equitrade", "skfolio", "arch", "exchange_calendars")
 # Form of the stored manifests: to be raised with every change of their members.
@@ -130,14 +128,7 @@ def _manifest(name: str) -> dict[str, Any]:
         "name": name,
         "description": bundled_names()[name],
         "provider": {"name": "bundled"},
-        "start": str(prices.dates[0].date()),
-        "end": str(prices.dates[-1].date()),
-        "sessions": len(prices.dates),
-        "symbols": list(prices.symbols),
-        "fields": list(prices.fields),
-        "rows": int(prices.close.notna().to_numpy().sum()),
-        "hash": prices.hash,
-        "notes": list(prices.notes),
+        **prices.facts(),
         "validation": report.summary(),
         "repairs": [],
         "differences": [],

@@ -6,9 +6,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from data.errors import DataError
-from data.fields import DateLike, parse_date
+from data.fields import parse_date
+from data.providers.fetch_options import FetchHooks, FetchOptions
 from data.quality.pipeline import CheckOptions, ImportResult, check_and_build
 from data.quality.raw_table import RawTable, with_places
 from data.snapshots.store import Snapshot, SnapshotStore, check_name
@@ -36,57 +35,6 @@ _CHOSEN_NOTE = (
 _ABANDONED_SECONDS = 86_400.0
 # Rows of a symbol with columns date, symbol and fields, and its currency, zone and capital_gains.
 _Fetched = tuple[pd.DataFrame, dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class FetchOptions:
-    """Options of a fetch: symbols, dates and pace.
-
-    Attributes
-    ----------
-    symbols
-        As Yahoo writes them (``AAPL``, ``BRK-B``, ``SAP.DE``).
-    start
-        First date.
-    end
-        Last date, included; by default, and at most, yesterday, because the close of today is not final.
-    pause, attempts, first_wait, timeout
-        See `data.providers.yahoo_client.Pace`.
-    skip_missing
-        Leave out symbols without prices, with a note, instead of failing.
-    base_url
-        Address of a server with Yahoo's API, instead of Yahoo's.
-    """
-
-    symbols: tuple[str, ...]
-    start: DateLike
-    end: DateLike | None = None
-    pause: float = 0.5
-    attempts: int = 6
-    first_wait: float = 2.0
-    timeout: float = 30.0
-    skip_missing: bool = False
-    base_url: str | None = None
-
-
-@dataclass(frozen=True)
-class FetchHooks:
-    """Clock and callbacks of a fetch, which tests replace.
-
-    Attributes
-    ----------
-    sleep, clock
-        Functions that wait some seconds, and return the time in seconds.
-    now
-        Function that returns date and time.
-    on_progress
-        Called after each symbol with (symbol, symbols done, symbols in all, outcome).
-    """
-
-    sleep: Callable[[float], None] = time.sleep
-    clock: Callable[[], float] = time.monotonic
-    now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
-    on_progress: Callable[[str, int, int, str], None] = field(default=lambda *_: None)
 
 
 def fetch(
@@ -197,10 +145,9 @@ class _Staging:
 def _fetch_symbols(
     request: _Request, options: FetchOptions, staging: _Staging, world: FetchHooks
 ) -> tuple[dict[str, _Fetched], dict[str, str]]:
-    from data.providers.yahoo_client import NoPricesError, Pace, YahooClient
+    from data.providers.yahoo_client import NoPricesError, YahooClient
 
-    pace = Pace(options.pause, options.attempts, options.first_wait, options.timeout)
-    client = YahooClient(pace, options.base_url, world.sleep, world.clock)
+    client = YahooClient(options, world)
     fetched: dict[str, _Fetched] = {}
     missing: dict[str, str] = {}
     for number, symbol in enumerate(request.symbols, start=1):

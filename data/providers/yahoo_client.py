@@ -23,6 +23,7 @@ import yfinance.data
 from yfinance.exceptions import YFRateLimitError
 
 from data.errors import DataError
+from data.providers.fetch_options import FetchHooks, FetchOptions
 
 _CHART = "/v8/finance/chart/"
 _LONGEST_WAIT = 120.0
@@ -52,40 +53,10 @@ class NoPricesError(YFRateLimitError):  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
-class Pace:
-    """Throttle and retries of requests.
-
-    Attributes
-    ----------
-    pause
-        Least seconds between two requests.
-    attempts
-        Attempts per symbol, the first included.
-    first_wait
-        Seconds before the second attempt; doubled for each further one, up to two minutes. A longer ``Retry-After`` of
-        the server is respected.
-    timeout
-        Longest time of an answer, in seconds.
-    """
-
-    pause: float = 0.5
-    attempts: int = 6
-    first_wait: float = 2.0
-    timeout: float = 30.0
-
-
-@dataclass(frozen=True)
 class SymbolPrices:
-    """Prices of a symbol and facts about them.
+    """Prices of a symbol (columns date, symbol and fields), their currency and the time zone of the exchange.
 
-    Attributes
-    ----------
-    frame
-        Columns date, symbol and fields; one row per session.
-    currency, zone
-        Currency of the prices and time zone of the exchange.
-    capital_gains
-        Whether there were capital-gains distributions, which are in the adjusted closes only.
+    `capital_gains`: there were distributions, which are in the adjusted closes only.
     """
 
     frame: pd.DataFrame
@@ -95,30 +66,14 @@ class SymbolPrices:
 
 
 class YahooClient:
-    """Fetches symbols one after another through yfinance.
+    """Fetches symbols one after another through yfinance, at the pace and from the server of the options.
 
-    Parameters
-    ----------
-    pace
-        Throttle and retries.
-    base_url
-        Address of a server with Yahoo's API, instead of Yahoo's own hosts, for every request of yfinance, those for its
-        cookie and crumb included.
-    sleep, clock
-        Functions that wait some seconds, and return the time in seconds.
+    A server of one's own is asked for everything, yfinance's cookie and crumb included.
     """
 
-    def __init__(
-        self,
-        pace: Pace,
-        base_url: str | None,
-        sleep: Callable[[float], None],
-        clock: Callable[[], float],
-    ) -> None:
-        self._pace = pace
-        self._base_url = base_url
-        self._sleep = sleep
-        self._clock = clock
+    def __init__(self, options: FetchOptions, hooks: FetchHooks) -> None:
+        self._options = options
+        self._hooks = hooks
         self._next_request = 0.0
         self._session = self._watched(_new_session())
 
@@ -129,16 +84,16 @@ class YahooClient:
         """
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(TransientError),
-            stop=tenacity.stop_after_attempt(self._pace.attempts),
+            stop=tenacity.stop_after_attempt(self._options.attempts),
             wait=self._wait,
-            sleep=self._sleep,
+            sleep=self._hooks.sleep,
             reraise=True,
         )
         try:
             return retrying(self._fetch_once, symbol, start, end)
         except TransientError as error:
             raise DataError(
-                f"{symbol}: no proper answer in {self._pace.attempts} attempts: {error}"
+                f"{symbol}: no proper answer in {self._options.attempts} attempts: {error}"
             ) from error
 
     def _fetch_once(self, symbol: str, start: pd.Timestamp, end: pd.Timestamp) -> SymbolPrices:
@@ -154,7 +109,7 @@ class YahooClient:
                     interval="1d",
                     auto_adjust=False,
                     actions=True,
-                    timeout=self._pace.timeout,
+                    timeout=self._options.timeout,
                 )
                 meta = ticker.get_history_metadata()
             except (TransientError, NoPricesError):
@@ -178,7 +133,7 @@ class YahooClient:
     def _wait(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome is not None else None
         asked = getattr(error, "retry_after", None) or 0.0
-        growing = self._pace.first_wait * 2.0 ** (state.attempt_number - 1)
+        growing = self._options.first_wait * 2.0 ** (state.attempt_number - 1)
         return float(min(max(growing, asked), _LONGEST_WAIT))
 
     def _watched(self, session: Any) -> Any:
@@ -195,16 +150,16 @@ class YahooClient:
         return session
 
     def _throttle(self) -> None:
-        now = self._clock()
+        now = self._hooks.clock()
         if now < self._next_request:
-            self._sleep(self._next_request - now)
+            self._hooks.sleep(self._next_request - now)
             now = self._next_request
-        self._next_request = now + self._pace.pause
+        self._next_request = now + self._options.pause
 
     def _address(self, url: str) -> str:
-        if self._base_url is None:
+        if self._options.base_url is None:
             return url
-        target, asked = urlsplit(self._base_url), urlsplit(url)
+        target, asked = urlsplit(self._options.base_url), urlsplit(url)
         return urlunsplit((target.scheme, target.netloc, asked.path or "/", asked.query, ""))
 
 

@@ -15,8 +15,6 @@ import pandas as pd
 from data.quality.findings import Finding
 from data.quality.raw_table import RawTable
 
-__all__ = ["CLOSES", "add_adjusted_closes", "check_adjustments"]
-
 #: Readings of the closes: found from the data, as traded, or adjusted for splits and dividends already.
 CLOSES = ("auto", "raw", "adjusted")
 # A smaller split, as a log ratio, is within the moves of a usual day: the larger ones of the symbol decide, or those of

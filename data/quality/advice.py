@@ -9,8 +9,6 @@ from itertools import product
 
 from data.errors import DataError
 
-__all__ = ["Option", "Refusal", "Step", "advised", "option_text"]
-
 #: An option of the command line and its value.
 Option = tuple[str, str]
 #: Options of which one is needed. The first one is tried; all of them if the step is a question.

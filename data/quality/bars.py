@@ -12,8 +12,6 @@ import pandas as pd
 from data.quality.findings import Finding
 from data.quality.raw_table import RawTable
 
-__all__ = ["aggregate_days", "check_intraday", "describe_aggregation", "duplicates"]
-
 # Field → how a day's bars are joined: pandas aggregation, and its description.
 _AGGREGATION = {
     "open": ("first", "first open"),

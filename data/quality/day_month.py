@@ -8,8 +8,6 @@ import pandas as pd
 from data.quality.findings import Finding
 from data.quality.raw_table import RawTable
 
-__all__ = ["are_exchanged", "exchanged", "exchanged_finding", "is_as_written"]
-
 _LEAST_DATES = 8
 # Shares of weekend days of exchanges that close on weekends (with a few special sessions) and of markets that do not.
 _CLOSED_WEEKENDS, _OPEN_WEEKENDS = 0.02, 0.2

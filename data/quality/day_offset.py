@@ -10,8 +10,6 @@ import pandas as pd
 from data.quality.findings import Finding
 from data.quality.raw_table import RawTable
 
-__all__ = ["check_day_offset"]
-
 # In the order in which they are tried; the first of equals is taken.
 _ZONES = (
     "Asia/Tokyo",

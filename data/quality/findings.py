@@ -11,8 +11,6 @@ from data.quality.advice import Refusal, Step
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ALLOWABLE", "REPAIRS_BY_KIND", "ERRORS", "WARNINGS", "Finding", "Report"]
-
 #: Kinds of findings that stop an import, with their meaning.
 ERRORS: dict[str, str] = {
     "truncated-row": "a row has too few or too many columns",

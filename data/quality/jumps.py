@@ -11,8 +11,6 @@ import numpy as np
 from data.quality.findings import Finding
 from data.quality.raw_table import RawTable
 
-__all__ = ["STALE_SESSIONS", "Jump", "Jumps", "check_jumps", "check_stale", "ratio_text"]
-
 # New shares per old share in the splits that companies make; reverse splits are the inverses of whole ones.
 _SPLIT_RATIOS = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 100.0)
 # A split day moves like any other day on top of the split: the rest of the jump is within these log returns,

@@ -10,8 +10,6 @@ import numpy as np
 from data.quality.findings import Finding
 from data.quality.raw_table import RawTable
 
-__all__ = ["check_meaning"]
-
 _RATES = re.compile(
     r"\^?(TNX|TYX|FVX|IRX)|(DGS|DTB|GS|TB)\d+(MO|MS)?|FEDFUNDS|DFF|E?SOFR|EFFR|ESTR|EONIA|SONIA|(LIBOR|EURIBOR).*|"
     r".*(YIELD|RISK.?FREE|INTEREST.?RATE|T.?BILL).*|(.*[ _-])?(RATE|YLD)",

@@ -16,17 +16,6 @@ if TYPE_CHECKING:
     from data.snapshots.store import Snapshot, SnapshotStore
     from data.snapshots.versions import VersionStore
 
-__all__ = [
-    "import_lines",
-    "import_payload",
-    "list_payload",
-    "prices_lines",
-    "prices_payload",
-    "report_lines",
-    "report_payload",
-    "signals_payload",
-]
-
 # Findings of one kind that are listed unless all are asked for; the snapshot stores every one of them.
 _LISTED = 100
 
@@ -71,25 +60,13 @@ def signals_payload(store: VersionStore) -> list[dict[str, Any]]:
     return rows
 
 
-def _range(prices: Prices) -> dict[str, Any]:
-    return {
-        "start": str(prices.dates[0].date()),
-        "end": str(prices.dates[-1].date()),
-        "sessions": len(prices.dates),
-        "symbols": list(prices.symbols),
-        "fields": list(prices.fields),
-        "hash": prices.hash,
-    }
-
-
 def prices_payload(name: str, prices: Prices, manifest: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return range, symbols, missing values, hash, notes and manifest of prices."""
     missing = {field: int(frame.isna().to_numpy().sum()) for field, frame in prices.fields.items()}
     return {
         "name": name,
-        **_range(prices),
+        **prices.facts(),
         "missing": missing,
-        "notes": list(prices.notes),
         "manifest": None if manifest is None else dict(manifest),
     }
 
@@ -116,11 +93,10 @@ def import_payload(snapshot: Snapshot, result: ImportResult) -> dict[str, Any]:
         "snapshot": snapshot.reference,
         "path": str(snapshot.path),
         "written": snapshot.written,
-        **_range(result.prices),
+        **result.prices.facts(),
         "differences": list(snapshot.differences),
         "repairs": result.repairs,
         "ignored": _ignored_columns(result),
-        "notes": list(result.prices.notes),
         "validation": result.report.summary(),
         "findings": result.report.rows(),
     }

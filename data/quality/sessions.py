@@ -11,8 +11,6 @@ from data.calendars import sessions_of
 from data.quality.findings import Finding
 from data.quality.raw_table import RawTable
 
-__all__ = ["check_sessions"]
-
 
 def check_sessions(table: RawTable, calendar: str | None, *, automatic: bool) -> Iterator[Finding]:
     """Yield missing sessions and rows on closed days; without a calendar, gaps relative to the other symbols.

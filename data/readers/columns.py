@@ -10,8 +10,6 @@ from data.errors import DataError
 from data.fields import FIELDS
 from data.quality.advice import Refusal
 
-__all__ = ["LAYOUTS", "ROLES", "Layout", "detect_layout", "field_of", "parse_mapping", "role_of"]
-
 ROLES = ("date", "time", "symbol", *FIELDS, "currency")
 LAYOUTS = ("auto", "long", "wide")
 # Of two columns with the same role, the one whose name comes first here is taken.

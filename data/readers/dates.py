@@ -13,8 +13,6 @@ import pandas as pd
 from data.errors import DataError
 from data.quality.advice import Step
 
-__all__ = ["ParsedDates", "check_zone", "in_zone", "parse_dates", "parse_times"]
-
 # Each class of dates: pattern and strptime formats, without the time of day. Spreadsheets number days from 1899-12-30.
 _CLASSES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"\d{4}-\d{1,2}-\d{1,2}", ("%Y-%m-%d",)),

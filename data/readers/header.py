@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from data.errors import DataError
 from data.readers.columns import role_of
 
-__all__ = ["HEAD_ROWS", "column_names", "find_header", "names_date"]
-
 #: Rows among which the header is searched for.
 HEAD_ROWS = 25
 _DATE_LIKE = re.compile(

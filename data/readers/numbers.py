@@ -13,8 +13,6 @@ import pandas as pd
 import pyarrow
 import pyarrow.compute
 
-__all__ = ["NumberFormat", "ParsedNumbers", "find_format", "parse_numbers", "parse_splits"]
-
 _NULLS = frozenset(
     {"", "-", "--", ".", "na", "n/a", "#n/a", "#n/a n/a", "nan", "null", "none", "nat", "n.a."}
 )

@@ -12,8 +12,6 @@ from data.quality.advice import Option
 from data.readers.columns import LAYOUTS
 from data.readers.dates import check_zone
 
-__all__ = ["ReadOptions"]
-
 
 @dataclass(frozen=True)
 class ReadOptions:

@@ -15,8 +15,6 @@ from data.quality.advice import Refusal
 from data.readers.header import HEAD_ROWS, column_names, find_header
 from data.readers.source_table import SourceTable
 
-__all__ = ["is_workbook", "read_workbook"]
-
 
 def is_workbook(content: bytes, name: str) -> bool:
     """Return True if the bytes of a file are an Excel workbook.

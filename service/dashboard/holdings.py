@@ -9,8 +9,6 @@ from typing import Any
 
 from service.core.problems import Problem
 
-__all__ = ["UNITS", "HeldText", "read_holdings", "write_holdings"]
-
 #: Unit → what the form calls it.
 UNITS = {"percent": "% of the account", "shares": "shares"}
 _MOST = 2000

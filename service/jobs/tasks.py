@@ -105,7 +105,8 @@ def refresh(parameters: Mapping[str, Any], job: JobContext) -> dict[str, Any]:
     The new version is served from the next request on; without changes there is no new version.
     """
     from data import SnapshotStore
-    from data.providers.yahoo import FetchHooks, FetchOptions, fetch
+    from data.providers.fetch_options import FetchHooks, FetchOptions
+    from data.providers.yahoo import fetch
 
     store = SnapshotStore(job.settings.home)
     name = str(parameters["snapshot"]).partition("@")[0]

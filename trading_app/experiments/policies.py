@@ -14,8 +14,6 @@ from trading_app.backtesting.policies import AgentPolicy, RelayPolicy
 from trading_app.experiments.config import stored_config
 from trading_app.runs.run import fold_path
 
-__all__ = ["load_policy"]
-
 
 def load_policy(path: str | Path) -> AgentPolicy:
     """Load the policy of a finished run from its newest checkpoint, or from those of a walk-forward run's folds.

@@ -12,8 +12,6 @@ import pandas as pd
 from data.errors import DataError
 from data.prices import Prices
 
-__all__ = ["random_prices", "shuffled_prices"]
-
 PRICE_FIELDS = ("open", "high", "low", "close")
 
 

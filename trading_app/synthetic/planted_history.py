@@ -22,8 +22,6 @@ from rl_core.random import Noise
 from trading_app.synthetic.planted import planted_symmetry
 from trading_app.synthetic.planted_problem import PlantedConfig, asset_rewards, signal_path
 
-__all__ = ["PlantedHistory"]
-
 
 class PlantedHistory:
     """The planted market on fixed paths, as a `BatchedEnv` that also makes transitions.

@@ -21,8 +21,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["LocalFeedback", "local_feedback"]
-
 Array = npt.NDArray[np.float64]
 
 REACH = 6.0

@@ -15,8 +15,6 @@ import numpy.typing as npt
 
 from trading_app.synthetic.planted_problem import Feedback, PlantedConfig, feedback_of
 
-__all__ = ["plug_in", "regress", "shrink"]
-
 Array = npt.NDArray[np.float64]
 
 

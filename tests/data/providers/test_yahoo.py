@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from data import DataError, SnapshotStore
-from data.providers.yahoo import FetchHooks, FetchOptions, fetch
+from data.providers.fetch_options import FetchHooks, FetchOptions
+from data.providers.yahoo import fetch
 from data.quality.pipeline import CheckOptions
 
 NOW = datetime(2024, 6, 3, 12, tzinfo=UTC)

@@ -22,8 +22,6 @@ from trading_app.report.figures.portfolio import (
 from trading_app.report.figures.significance import measure_intervals, sharpe_differences
 from trading_app.report.theme import Focus, Theme
 
-__all__ = ["BACKTEST_FIGURES", "BacktestFigure", "BacktestView"]
-
 
 @dataclass(frozen=True)
 class BacktestView:

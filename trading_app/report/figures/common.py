@@ -11,8 +11,6 @@ import plotly.graph_objects as go
 
 from trading_app.report.theme import Theme, days, figure, numbers, translucent
 
-__all__ = ["add_line", "category_axis", "fit_range", "growth_axis", "interval_figure"]
-
 #: Value, low and high end; None where undefined.
 Interval = tuple[float | None, float | None, float | None]
 
