@@ -186,6 +186,7 @@ def _backtest_baseline(parameters: Mapping[str, Any], job: JobContext) -> Backte
 
 def _copy_of_run(parameters: Mapping[str, Any], job: JobContext) -> Run:
     """Return a copy of the run in the job's folder, so that the run's own evidence does not change."""
+    from trading_app.files import read_json
     from trading_app.runs.run import Run
 
     if "model" in parameters:
@@ -197,8 +198,7 @@ def _copy_of_run(parameters: Mapping[str, Any], job: JobContext) -> Run:
     for name in inference_files(source):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / name, target / name)
-    manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
-    return Run(target, manifest)
+    return Run(target, read_json(target / "manifest.json"))
 
 
 def _own_run(name: str, runs: Path, folder: Path) -> bool:

@@ -163,10 +163,9 @@ def inference_files(run: Path) -> tuple[str, ...]:
 
 
 def _read(path: Path, advice: str) -> dict[str, Any]:
+    from trading_app.files import RunError, read_json
+
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); {advice}") from None
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: a JSON object is expected; {advice}")
-    return content
+        return read_json(path)
+    except RunError as error:
+        raise DataError(f"{error}; {advice}") from None

@@ -35,19 +35,10 @@ def executed_targets(
     """Return the weights that the fills of K accounts reach [K, T, N]; a row of NaN is no fill.
 
     A target stays due until the next session in which its symbol trades, unless a newer target replaces it. A symbol
-    that has ended is closed, whatever the target.
-
-    Parameters
-    ----------
-    panel, costs
-        Prices to trade on, T sessions, and the cost model.
-    targets
-        Target weights decided at each close [K, T, N]; a row of NaN is no decision.
-    gross_limit
-        Largest Σ |weight| after a fill in which some symbols do not trade. By default that of the target itself, at
-        least 1: a long-only account does not borrow.
-    partial_orders
-        Whether rows may have numbers and NaN; assets with NaN keep their units, or the target that is due in them.
+    that has ended is closed, whatever the target. Targets are decided at each close [K, T, N]; a row of NaN is no
+    decision. `gross_limit` is the largest Σ |weight| after a fill in which some symbols do not trade; by default that
+    of the target itself, at least 1: a long-only account does not borrow. With
+    `partial_orders` rows may have numbers and NaN: assets with NaN keep their units, or the target that is due in them.
     """
     if panel.always_traded and not (partial_orders and _mixed(targets)):
         return targets

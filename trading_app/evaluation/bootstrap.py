@@ -49,18 +49,10 @@ def resample(
     reps: int = 1000,
     seed: int = 0,
 ) -> Array:
-    """Return a statistic over stationary-bootstrap resamples [R, …]; columns are resampled on the same dates.
+    """Return a statistic over R stationary-bootstrap resamples [R, …] of values [T] or [T, K], without NaN.
 
-    Parameters
-    ----------
-    statistic
-        Maps [T, K] (time contiguous in memory) to an array of fixed shape.
-    values
-        [T] or [T, K], without NaN.
-    block
-        Mean block length in periods; `block_length` by default.
-    reps, seed
-        Number of resamples R, and their seed: the same seed gives the same draws.
+    Columns are resampled on the same dates. The statistic maps [T, K] (time contiguous in memory) to an array of fixed
+    shape. The mean block length in periods is `block_length` by default. The same seed gives the same draws.
     """
     from arch.bootstrap import StationaryBootstrap
 

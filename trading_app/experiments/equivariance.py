@@ -36,19 +36,11 @@ RELAXATION = "relaxation_"
 
 @dataclass(frozen=True)
 class RelaxedWeights:
-    """Relaxed weights of a run's newest checkpoint.
+    """Relaxed weights of a run's newest checkpoint, after so many steps, for S seeds and N assets.
 
-    Attributes
-    ----------
-    layers
-        By network and layer (``"actor lifting"``), [S, E, L, N, G]: seeds, critics of an ensemble, banks, assets (1
-        where a layer has no rows), elements of the group.
-    seeds, symbols
-        The S seeds and the N assets.
-    elements
-        The G elements of the group: ``identity``, and in markets with a mirror ``mirror``.
-    step
-        Steps that had been taken.
+    `layers` are by network and layer (``"actor lifting"``), [S, E, L, N, G]: seeds, critics of an ensemble, banks,
+    assets (1 where a layer has no rows), elements of the group: ``identity`` and, in markets with a mirror,
+    ``mirror``.
     """
 
     layers: Mapping[str, NDArray[np.float64]]

@@ -85,22 +85,10 @@ def save_backtest(
     notes: Sequence[str] = (),
     **options: Any,
 ) -> SavedBacktest:
-    """Write the backtest of a run: the agent, each seed and the baselines.
+    """Write the backtest of a run: of ``agent``, ``seed-0`` … and baselines, under the same prices, dates and costs.
 
-    An earlier backtest and its report are replaced.
-
-    Parameters
-    ----------
-    run, results
-        The run, and the backtests of ``agent``, ``seed-0`` … and baselines, under the same prices, dates and costs.
-    folder
-        Another directory, for a what-if backtest; the run's by default.
-    data_hash
-        Hash of the prices.
-    notes
-        Notes to add to those of the backtest.
-    options
-        As in `trading_app.backtesting.summary.evidence`.
+    An earlier backtest and its report are replaced. A what-if backtest has another folder than the run's. Hash and
+    notes are added to the evidence; options are as of `trading_app.backtesting.summary.evidence`.
     """
     document = evidence(results, **options)
     document["data"]["hash"] = data_hash

@@ -25,16 +25,7 @@ def random_prices(
 ) -> Prices:
     """Return prices of independent normal log returns without drift, with one distribution for all assets and days.
 
-    Parameters
-    ----------
-    generator
-        Draws the returns.
-    assets, days
-        Size of the panel.
-    volatility
-        Standard deviation of a daily log return; its mean is −volatility²/2, so that prices are martingales.
-    start
-        First date; the dates are weekdays.
+    The mean of a daily log return is −volatility²/2, so that prices are martingales. The dates are weekdays.
     """
     moves = generator.normal(-(volatility**2) / 2, volatility, size=(days, assets))
     # The move over night and the one in the day, each with half of the variance.
@@ -59,17 +50,7 @@ def random_prices(
 def shuffled_prices(prices: Prices, generator: np.random.Generator) -> Prices:
     """Return real days in random order: moves and correlations within a day stay, dependence over time goes.
 
-    Parameters
-    ----------
-    prices
-        A panel without gaps.
-    generator
-        Draws the order.
-
-    Raises
-    ------
-    DataError
-        Naming the first missing price: a gap cannot be moved.
+    Raises `DataError` with the first missing price: a gap cannot be moved.
     """
     names = [name for name in PRICE_FIELDS if name in prices.fields]
     for name in names:

@@ -32,14 +32,8 @@ POINTS = 601
 class LocalFeedback:
     """The part of the best feedback that is not linear in the signal, and the moments of the whole.
 
-    Attributes
-    ----------
-    table
-        A(f) less its linear part, at evenly spaced signals from −6 to 6 [N, G].
-    mean, deviation
-        Stationary mean and standard deviation of each asset's position [N].
-    reward
-        Average reward a period, summed over assets.
+    `table` is A(f) less its linear part, at evenly spaced signals from −6 to 6 [N, G]. `mean` and `deviation` are
+    those of each asset's stationary position [N], `reward` is the average a period, summed over assets.
     """
 
     table: Array
@@ -68,18 +62,10 @@ def local_feedback(
     discount: float,
     signal: Array,
 ) -> LocalFeedback:
-    """Solve for the best feedback of each asset.
+    """Solve for the best feedback of each asset, with coefficients and curvature [N], γ_r, φ and γ.
 
-    Parameters
-    ----------
-    beta, drift, cost, curvature
-        Of each asset [N].
-    applies
-        Whether drift is earned at signals [G].
-    risk, persistence, discount
-        γ_r, φ and γ.
-    signal
-        Linear part of A that is left out of the table [N].
+    `applies` returns whether drift is earned at signals [G]; `signal` is the linear part of A, left out of the table
+    [N].
     """
     f = np.linspace(-REACH, REACH, POINTS)
     density = np.exp(-(f**2) / 2)

@@ -19,16 +19,9 @@ Array = npt.NDArray[np.float64]
 
 
 def plug_in(config: PlantedConfig, signals: Array, returns: Array, *, shrunk: bool = True) -> Feedback:
-    """Return the feedback of the market that a history shows.
+    """Return the feedback of the market that a history [T, N] shows, by slopes and drifts shrunk over the assets.
 
-    Parameters
-    ----------
-    config
-        Costs, risk aversion and persistence are taken from it; slopes and drifts are not.
-    signals, returns
-        The history [T, N]; a return follows the signal of its row.
-    shrunk
-        Shrink slopes and drifts over the assets.
+    A return follows the signal of its row. Costs, risk aversion and persistence are those of the configuration.
     """
     slopes, drifts, slope_variances, drift_variances = regress(signals, returns)
     if shrunk:

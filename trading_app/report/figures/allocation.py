@@ -17,15 +17,10 @@ ASSETS = 30
 def allocation_bars(
     allocation: pd.DataFrame, *, as_of: str, before: str | None = None, theme: Theme = LIGHT
 ) -> go.Figure:
-    """Target weight of each asset with the spread over seeds, the last target and the holdings.
+    """Target weight of each asset with the spread over seeds, the last target (of the close `before`) and the holdings.
 
-    Parameters
-    ----------
-    allocation : DataFrame
-        Asset × ``weight``, ``spread`` (standard deviation over seeds) and, where known, ``before`` (the last
-        target) and ``held``; fractions of the account.
-    as_of, before : str
-        The close decided on, and that of the last target.
+    The frame is asset × ``weight``, ``spread`` (standard deviation over seeds) and, where known, ``before`` and
+    ``held``: fractions of the account.
     """
     order = allocation["weight"].abs().sort_values(ascending=False, kind="stable").index
     shown = 100 * allocation.loc[order[:ASSETS]]

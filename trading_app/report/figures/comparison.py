@@ -75,18 +75,9 @@ def run_measures(
     runs: Sequence[str],
     theme: Theme = LIGHT,
 ) -> go.Figure:
-    """One measure of runs and baselines with its interval.
+    """One measure (of `MEASURES`) of runs and, under other names, of baselines, with its interval of coverage `level`.
 
-    Parameters
-    ----------
-    entries : mapping
-        Name → ``metrics`` and ``intervals``, as in `trading_app.backtesting.summary`.
-    measure : str
-        Key of `trading_app.evaluation.labels.MEASURES`.
-    level : float
-        Coverage of the intervals.
-    runs : sequence of str
-        Names that are runs; the others are baselines.
+    Entries are name → ``metrics`` and ``intervals``, as in `trading_app.backtesting.summary`.
     """
     about = MEASURES[measure]
     scale, suffix = {"percent": (100.0, PERCENT), "ratio": (1.0, ""), "bps": (1.0, "\u202fbp")}[about.unit]

@@ -22,19 +22,8 @@ def contributions(weights: pd.DataFrame, equity: pd.Series, trades: pd.DataFrame
     The gain is the value of a position at a close minus its value at the last close minus purchases since then. Summed
     over assets it is the price gain of the session, at any fill price of the trades.
 
-    Parameters
-    ----------
-    weights : DataFrame
-        Holdings at the close as fractions of the account, date × symbol.
-    equity : Series
-        Value of the account at the same closes, in units of its start.
-    trades : DataFrame
-        A row a trade: ``date``, ``symbol``, signed ``value`` in units of the account's start.
-
-    Returns
-    -------
-    DataFrame
-        Date × symbol, in units of the account's start.
+    Weights are holdings at the close as fractions of the account; equity, the signed ``value`` of a trade (with
+    ``date`` and ``symbol``) and the result are in units of the account's start. Weights and result are date × symbol.
     """
     worth = weights.mul(equity.reindex(weights.index), axis=0)
     bought = trades.pivot_table(index="date", columns="symbol", values="value", aggfunc="sum")

@@ -18,16 +18,9 @@ ROWS = 40
 def gaps_calendar(
     missing: pd.DataFrame, listed: pd.DataFrame, *, start: str, end: str, theme: Theme = LIGHT
 ) -> go.Figure:
-    """Sessions without a price, symbol × month; months in which a symbol was not listed are left blank.
+    """Sessions without a price, symbol × month, of prices from `start` to `end`; blank before a listing and after it.
 
-    Parameters
-    ----------
-    missing : DataFrame
-        Columns ``date`` and ``symbol`` (``*`` for every symbol), from `data.snapshots.coverage.missing_sessions`.
-    listed : DataFrame
-        Columns ``symbol``, ``first``, ``last``, as `data.snapshots.coverage.listed` gives it.
-    start, end : str
-        First and last session of the prices.
+    The tables are those of `data.snapshots.coverage`: `missing_sessions` and `symbol_dates`.
     """
     shown, left_out = _symbols(missing, listed)
     months = pd.period_range(pd.Timestamp(start), pd.Timestamp(end), freq="M")

@@ -35,16 +35,9 @@ def equity_curve(
     focus: Focus = None,
     theme: Theme = LIGHT,
 ) -> go.Figure:
-    """Growth of the agent beside the baselines, its seeds as a band.
+    """Growth of the agent beside the baselines, its seeds as a band, the reference in grey.
 
-    Parameters
-    ----------
-    equity : DataFrame
-        Date × strategy, each starting at 1; names show which one is the agent, a seed or a baseline.
-    reference : str, optional
-        Baseline drawn in grey.
-    log : bool
-        Logarithmic axis, on which equal growth is equally steep.
+    Equity is date × strategy, each starting at 1. On a logarithmic axis equal growth is equally steep.
     """
     seeds = [name for name in names_of(equity) if kind_of(name) == "seed"]
     lines = [name for name in names_of(equity) if kind_of(name) != "seed"]
@@ -85,18 +78,9 @@ def drawdown(
     focus: Focus = None,
     theme: Theme = LIGHT,
 ) -> go.Figure:
-    """Drawdown: loss since the peak, with the deepest ones numbered.
+    """Drawdown of a strategy (equity: date × strategy): loss since the peak, the `worst` falls shaded and numbered.
 
-    Parameters
-    ----------
-    equity : DataFrame
-        Date × strategy.
-    strategy : str
-        The one to fill and mark.
-    reference : str, optional
-        A second one, as a line.
-    worst : int
-        How many falls to mark, as in `trading_app.evaluation.metrics.worst_drawdowns`.
+    A reference is drawn as a line.
     """
     falls = worst_drawdowns(equity[strategy], worst)
     depth = format_measure("max_drawdown", falls["depth"].iloc[0] if len(falls) else 0.0)

@@ -114,12 +114,8 @@ def metric_label(metric: str) -> str:
 def training_curve(progress: pd.DataFrame, metric: str, *, theme: Theme = LIGHT) -> go.Figure:
     """One quantity over training, a thin line a seed and their mean; with folds, the mean over seeds of each.
 
-    Parameters
-    ----------
-    progress : DataFrame
-        Rows of ``progress.jsonl``: ``step``, ``seed`` and the metric; ``fold`` where it was trained anew.
-    metric : str
-        Column to show.
+    The progress has the rows of ``progress.jsonl``: ``step``, ``seed`` and the metric; ``fold`` where it was trained
+    anew.
     """
     folds = "fold" in progress
     across = "fold" if folds else "seed"

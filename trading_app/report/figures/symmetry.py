@@ -82,18 +82,10 @@ def relaxed_heatmap(
     seed: int | None = None,
     theme: Theme = LIGHT,
 ) -> go.Figure:
-    """Relaxed weights of a network: layers and filter banks down, assets across, a row for each group element.
+    """Relaxed weights of ``actor`` or ``critic``: layers and filter banks down, assets across, a row a group element.
 
-    Parameters
-    ----------
-    weights : RelaxedWeights
-        Those of a run.
-    network : str
-        ``actor`` or ``critic``.
-    relative : bool
-        Show each weight against the mean of its bank, so that 1 everywhere means equivariant.
-    seed : int, optional
-        Only this seed; the mean over seeds by default.
+    Relative ones are shown against the mean of their bank, so that 1 everywhere means equivariant. Without a seed the
+    mean over seeds is shown.
     """
     rows, columns, z = _grid(weights, network, relative, seed)
     bound = max(0.05, float(np.nanmax(np.abs(z - 1)))) if z.size else 0.05
