@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from equitrade.atomic import atomic_write
-from equitrade.console import print_json
+from equitrade.console import show
 from equitrade.machine import describe_machine, package_versions
 
 if TYPE_CHECKING:
@@ -91,14 +91,8 @@ def finish(
     name: str, payload: Mapping[str, Any], lines: Iterable[str], *, as_json: bool, save: bool = True
 ) -> None:
     """Store a result, unless it is not to be saved, and print it as JSON or as lines of text."""
-    path = write(name, payload) if save else None
-    if as_json:
-        print_json(payload)
-        return
-    for line in lines:
-        print(line)
-    if path is not None:
-        print(path)
+    stored = [str(write(name, payload))] if save else []
+    show(as_json, payload, [*lines, *stored])
 
 
 def gradient_difference(agent: SAC, batch: Batch) -> float:

@@ -5,7 +5,7 @@ The commands import heavy modules when they run, so that ``--help`` answers at o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from data.quality.findings import ALLOWABLE, REPAIRS_BY_KIND
-from equitrade.console import HomeOption, JsonOption, print_json, text_table, working
+from equitrade.console import HomeOption, JsonOption, show, text_table, working
 
 if TYPE_CHECKING:
     from data.quality.pipeline import ImportResult
@@ -240,15 +240,14 @@ def import_signals_command(
         found = read_signals(files, load_prices(prices, home=home), options, name=name)
         snapshot = SignalStore(home).save(found.signals, found.details)
     record = {"snapshot": snapshot.reference, "path": str(snapshot.path), "written": snapshot.written}
-    if as_json:
-        print_json({**record, **found.signals.record(), "version": snapshot.version, **found.details})
-        return
-    _print_lines(list(signal_lines(found.details, found.signals)))
+    content = {**record, **found.signals.record(), "version": snapshot.version, **found.details}
+    lines = list(signal_lines(found.details, found.signals))
     if snapshot.written:
-        print(f"signals {snapshot.reference} written to {snapshot.path}, hash {found.signals.hash[:12]}")
-        _print_lines([f"differs  {line}" for line in snapshot.differences])
+        written = f"signals {snapshot.reference} written to {snapshot.path}, hash {found.signals.hash[:12]}"
+        lines += [written, *(f"differs  {line}" for line in snapshot.differences)]
     else:
-        print(f"signals {snapshot.reference} already have the same values: nothing written")
+        lines.append(f"signals {snapshot.reference} already have the same values: nothing written")
+    show(as_json, content, lines)
 
 
 @app.command("list")
@@ -261,10 +260,6 @@ def list_command(as_json: JsonOption = False, home: HomeOption = None) -> None:
 
     store = SnapshotStore(home)
     rows, signals = list_payload(store), signals_payload(SignalStore(home))
-    if as_json:
-        content = {"bundled": bundled_names(), "snapshots": rows, "signals": signals}
-        print_json({**content, "directory": str(store.directory)})
-        return
     lines = text_table(("bundled dataset", "contents"), list(bundled_names().items()), "")
     columns = ("snapshot", "start", "end", "sessions", "symbols", "provider", "hash")
     keys = ("reference", "start", "end", "sessions", "symbols", "provider")
@@ -279,7 +274,8 @@ def list_command(as_json: JsonOption = False, home: HomeOption = None) -> None:
             *text_table(heads, [(*c, row["hash"][:12]) for c, row in zip(cells, sound, strict=True)], ""),
         ]
     lines += [f"{row['reference']}: {row['error']}" for row in (*rows, *signals) if "error" in row]
-    _print_lines(lines)
+    content = {"bundled": bundled_names(), "snapshots": rows, "signals": signals}
+    show(as_json, {**content, "directory": str(store.directory)}, lines)
 
 
 @app.command("show")
@@ -292,10 +288,7 @@ def show_command(name: Name, as_json: JsonOption = False, home: HomeOption = Non
     store = SnapshotStore(home)
     manifest = store.open(name).manifest if store.has(name) else None
     payload = prices_payload(name, load_prices(name, home=home), manifest)
-    if as_json:
-        print_json(payload)
-    else:
-        _print_lines(prices_lines(payload))
+    show(as_json, payload, prices_lines(payload))
 
 
 @app.command("validate")
@@ -340,10 +333,7 @@ def validate_command(
     )
     with working(f"checking {name}"):
         report = validate_named(name, home=home, options=options, calendar=calendar)
-    if as_json:
-        print_json(report_payload(name, report))
-    else:
-        _print_lines(report_lines(report, everything=everything))
+    show(as_json, report_payload(name, report), report_lines(report, everything=everything))
     if report.errors and Path(name).is_file():
         # Refused like the import, with the options that mend the file.
         read_prices([name], options=options, checks=CheckOptions(calendar))
@@ -362,10 +352,7 @@ def export_command(
     from data.snapshots.export import export_prices
 
     rows = export_prices(load_prices(name, home=home), path)
-    if as_json:
-        print_json({"name": name, "path": str(path), "rows": rows})
-    else:
-        print(f"{rows} rows written to {path}")
+    show(as_json, {"name": name, "path": str(path), "rows": rows}, [f"{rows} rows written to {path}"])
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -375,15 +362,7 @@ def _names(text: str) -> tuple[str, ...]:
 def _print_import(snapshot: Snapshot, result: ImportResult, *, as_json: bool, everything: bool) -> None:
     from data.quality.report import import_lines, import_payload
 
-    if as_json:
-        print_json(import_payload(snapshot, result))
-    else:
-        _print_lines(import_lines(snapshot, result, everything=everything))
-
-
-def _print_lines(lines: Sequence[str] | Iterator[str]) -> None:
-    for line in lines:
-        print(line)
+    show(as_json, import_payload(snapshot, result), import_lines(snapshot, result, everything=everything))
 
 
 @contextmanager

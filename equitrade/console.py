@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -44,6 +44,15 @@ def say(text: str) -> None:
 def print_json(payload: Any) -> None:
     """Print strict JSON: numbers that are not finite become null."""
     print(json.dumps(json_value(payload), indent=2, default=str))
+
+
+def show(as_json: bool, value: Any, lines: Iterable[str]) -> None:
+    """Print a value as JSON, or lines for people."""
+    if as_json:
+        print_json(value)
+        return
+    for line in lines:
+        print(line)
 
 
 def print_table(

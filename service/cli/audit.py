@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from equitrade.console import HomeOption, JsonOption, say, text_table
-from service.cli.common import ConfigOption, opened, show
+from equitrade.console import HomeOption, JsonOption, say, show, text_table
+from service.cli.common import ConfigOption, opened
 
 if TYPE_CHECKING:
     from service.decisions.audit import AuditRow

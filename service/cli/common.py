@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-
-from equitrade.console import print_json
 
 if TYPE_CHECKING:
     from service.core.settings import Settings
@@ -39,11 +37,3 @@ def opened(config: Path | None, home: Path | None) -> Iterator[State]:
         yield state
     finally:
         state.close()
-
-
-def show(as_json: bool, value: Any, lines: Sequence[str]) -> None:
-    """Print a value as JSON, or lines for people."""
-    if as_json:
-        print_json(value)
-    else:
-        typer.echo("\n".join(lines))

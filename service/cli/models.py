@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from equitrade.console import HomeOption, JsonOption, say, text_table
-from service.cli.common import ConfigOption, opened, show
+from equitrade.console import HomeOption, JsonOption, say, show, text_table
+from service.cli.common import ConfigOption, opened
 
 if TYPE_CHECKING:
     from service.models.registry import Promoted

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from data.errors import DataError
-from equitrade.console import HomeOption, JsonOption, say, text_table
-from service.cli.common import ConfigOption, ScopesOption, opened, show
+from equitrade.console import HomeOption, JsonOption, say, show, text_table
+from service.cli.common import ConfigOption, ScopesOption, opened
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from equitrade.console import HomeOption, JsonOption, print_json
+from equitrade.console import HomeOption, JsonOption, show
 from trading_app.cli.common import RunArgument, home_directory
 
 app = typer.Typer(help=__doc__)
@@ -20,8 +20,5 @@ def report(
     from trading_app.report.page import write_report
     from trading_app.runs.run import open_run
 
-    path = write_report(open_run(run, home=home_directory(home))).resolve()
-    if as_json:
-        print_json({"report": str(path)})
-    else:
-        print(path)
+    path = str(write_report(open_run(run, home=home_directory(home))).resolve())
+    show(as_json, {"report": path}, [path])

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from equitrade.console import HomeOption, JsonOption, print_json, progress_bar, say
+from equitrade.console import HomeOption, JsonOption, progress_bar, say, show
 from trading_app.cli.common import (
     AgentOption,
     ConfigOption,
@@ -75,10 +75,7 @@ def train(
         }
         settings = settings_of(config, data, agent, seeds, steps, changes, **others)
     summary = run_training(settings, state, name, out, resume)
-    if as_json:
-        print_json(summary)
-    else:
-        print(summary["path"])
+    show(as_json, summary, [summary["path"]])
 
 
 def run_training(
