@@ -61,12 +61,7 @@ class Keyring:
         self._known: RevisionCache[bytes, Principal] = RevisionCache(1000)
 
     def create(
-        self,
-        name: str,
-        scopes: Iterable[str] = ("read",),
-        *,
-        days: float | None = None,
-        actor: str = "command line",
+        self, name: str, scopes: Iterable[str] = ("read",), *, days: float | None = None
     ) -> tuple[str, KeyInfo]:
         """Create a key; the first item is the key itself, which cannot be shown again.
 
@@ -93,10 +88,10 @@ class Keyring:
                 )
             )
             bump_revision(connection)
-            record_event(connection, actor, "key created", key_id, f"{info.name}: {format_scopes(held)}")
+            record_event(connection, "key created", key_id, f"{info.name}: {format_scopes(held)}")
         return f"eq_{key_id}_{secret}", info
 
-    def revoke(self, key_id: str, *, actor: str = "command line") -> None:
+    def revoke(self, key_id: str) -> None:
         """Revoke a key, in every process. Raises `DataError` if there is no such key."""
         with self._database.write() as connection:
             change = update(keys).where(keys.c.id == key_id, keys.c.revoked_at.is_(None))
@@ -105,7 +100,7 @@ class Keyring:
                     raise DataError(f"key {key_id!r} does not exist; `equitrade keys list` shows the ids")
                 return
             bump_revision(connection)
-            record_event(connection, actor, "key revoked", key_id)
+            record_event(connection, "key revoked", key_id)
 
     def all(self) -> list[KeyInfo]:
         """Return all keys, oldest first."""

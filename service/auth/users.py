@@ -52,9 +52,7 @@ class Users:
     def _nobody(self) -> str:
         return self._hasher.hash(secrets.token_urlsafe(32))
 
-    def create(
-        self, name: str, password: str, scopes: Iterable[str] = ("read",), *, actor: str = "command line"
-    ) -> None:
+    def create(self, name: str, password: str, scopes: Iterable[str] = ("read",)) -> None:
         """Create a user, or change password and scopes of an existing one and end its sessions.
 
         Raises `DataError` for a name that cannot be used or a password that is short or a placeholder.
@@ -69,15 +67,15 @@ class Users:
             if connection.execute(update(users).where(users.c.name == name).values(values)).rowcount == 0:
                 connection.execute(insert(users).values(name=name, created_at=self._clock(), **values))
             connection.execute(delete(sessions).where(sessions.c.user == name))
-            record_event(connection, actor, "user set", name, held)
+            record_event(connection, "user set", name, held)
 
-    def remove(self, name: str, *, actor: str = "command line") -> None:
+    def remove(self, name: str) -> None:
         """Remove a user and end its sessions. Raises `DataError` if there is no such user."""
         with self._database.write() as connection:
             connection.execute(delete(sessions).where(sessions.c.user == name))
             if connection.execute(delete(users).where(users.c.name == name)).rowcount == 0:
                 raise DataError(f"user {name!r} does not exist; `equitrade users list` shows the names")
-            record_event(connection, actor, "user removed", name)
+            record_event(connection, "user removed", name)
 
     def all(self) -> list[tuple[str, str, datetime]]:
         """Return name, scopes and time of creation of each user."""

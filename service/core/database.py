@@ -28,6 +28,8 @@ BUSY_SECONDS = 2.0
 # After such a wait, other writers fail at once for this long instead of waiting one after another.
 PAUSE_SECONDS = 1.0
 _MIGRATION_SECONDS = 30.0
+# Administrative acts are those of commands.
+ACTOR = "command line"
 # One migration at a time over all processes of a PostgreSQL cluster; the number only has to be ours.
 MIGRATION_LOCK = 0x6571_7472
 _REVISION = select(revision.c.value)
@@ -190,9 +192,9 @@ def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[
     connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
 
 
-def record_event(connection: Connection, actor: str, action: str, subject: str, detail: str = "") -> None:
+def record_event(connection: Connection, action: str, subject: str, detail: str = "") -> None:
     """Record an administrative act in the transaction that performs it."""
-    values = {"at": datetime.now(UTC), "actor": actor, "action": action, "subject": subject, "detail": detail}
+    values = {"at": datetime.now(UTC), "actor": ACTOR, "action": action, "subject": subject, "detail": detail}
     connection.execute(insert(events).values(values))
 
 

@@ -139,7 +139,7 @@ class AuditTrail:
             content = connection.execute(query).scalar_one()
         return {**row.request, "prices": json.loads(zlib.decompress(content))}
 
-    def prune(self, days: int, *, actor: str = "command line") -> int:
+    def prune(self, days: int) -> int:
         """Delete rows older than a number of days, and prices that no row needs; return the number of rows."""
         if days < 1:
             raise Problem("invalid-request", f"days: {days} is less than 1")
@@ -148,7 +148,7 @@ class AuditTrail:
             count = connection.execute(delete(allocations).where(allocations.c.created_at < before)).rowcount
             used = select(allocations.c.panel_hash).where(allocations.c.panel_hash.is_not(None))
             connection.execute(delete(panels).where(panels.c.hash.not_in(used)))
-            record_event(connection, actor, "audit pruned", f"before {before:%Y-%m-%d}", f"{count} rows")
+            record_event(connection, "audit pruned", f"before {before:%Y-%m-%d}", f"{count} rows")
         return count
 
 

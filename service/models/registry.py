@@ -26,7 +26,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from data.errors import DataError
 from equitrade.atomic import atomic_directory, remove_leftovers
 from service.core.cache import RevisionCache
-from service.core.database import Database, bump_revision, record_event
+from service.core.database import ACTOR, Database, bump_revision, record_event
 from service.core.problems import Problem
 from service.core.tables import allocations, model_versions, models
 from service.models.admission import Evidence, read_evidence
@@ -112,7 +112,7 @@ class Registry:
         self._policies: LRUCache[tuple[str, str], Policy] = LRUCache(_POLICIES)
         self._lock = threading.Lock()
 
-    def promote(self, run: Path, model_id: str | None = None, *, actor: str = "command line") -> Promoted:
+    def promote(self, run: Path, model_id: str | None = None) -> Promoted:
         """Check a run, copy the files that inference needs, and serve it from the next request on.
 
         Raises
@@ -129,12 +129,12 @@ class Registry:
         now = datetime.now(UTC)
         with self._database.write() as connection:
             self._point(connection, name, version, now)
-            self._record(connection, Promoted(name, version, run.name, now, evidence), actor)
+            self._record(connection, Promoted(name, version, run.name, now, evidence))
             bump_revision(connection)
-            record_event(connection, actor, "model promoted", name, f"run {run.name}, version {version}")
+            record_event(connection, "model promoted", name, f"run {run.name}, version {version}")
         return self.current(name)
 
-    def retire(self, model_id: str, *, actor: str = "command line") -> None:
+    def retire(self, model_id: str) -> None:
         """Stop serving a model; its files remain as long as the audit refers to them.
 
         Raises
@@ -146,7 +146,7 @@ class Registry:
         with self._database.write() as connection:
             self._point(connection, model_id, None, datetime.now(UTC))
             bump_revision(connection)
-            record_event(connection, actor, "model retired", model_id)
+            record_event(connection, "model retired", model_id)
 
     def served(self) -> list[Promoted]:
         """Return the served models, by id."""
@@ -305,12 +305,12 @@ class Registry:
             connection.execute(insert(models).values(id=model_id, version=version, changed_at=now))
 
     @staticmethod
-    def _record(connection: Connection, promoted: Promoted, actor: str) -> None:
+    def _record(connection: Connection, promoted: Promoted) -> None:
         values = {
             "run": promoted.run,
             "details": promoted.evidence.to_json(),
             "promoted_at": promoted.promoted_at,
-            "promoted_by": actor,
+            "promoted_by": ACTOR,
         }
         same = (model_versions.c.model_id == promoted.id) & (model_versions.c.version == promoted.version)
         if connection.execute(update(model_versions).where(same).values(values)).rowcount == 0:

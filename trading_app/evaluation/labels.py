@@ -48,10 +48,10 @@ MEASURES: dict[str, Measure] = {
 }
 
 
-def format_measure(name: str, value: float | None, *, digits: int | None = None) -> str:
+def format_measure(name: str, value: float | None) -> str:
     """Return a value of a measure of `MEASURES` with its unit and precision; an en dash if it is undefined."""
     measure = MEASURES[name]
-    return format_number(value, measure.unit, measure.digits if digits is None else digits)
+    return format_number(value, measure.unit, measure.digits)
 
 
 def format_number(value: float | None, unit: Literal["percent", "ratio", "bps"], digits: int) -> str:

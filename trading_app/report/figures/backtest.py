@@ -19,7 +19,7 @@ from trading_app.report.figures.portfolio import (
     weights_area,
     weights_heatmap,
 )
-from trading_app.report.figures.significance import measure_intervals, sharpe_differences
+from trading_app.report.figures.significance import sharpe_differences, sharpe_intervals
 from trading_app.report.theme import Focus, Theme
 
 
@@ -87,7 +87,7 @@ def _drawdown(view: BacktestView, theme: Theme, focus: Focus) -> go.Figure:
 def _intervals(view: BacktestView, theme: Theme, focus: Focus) -> go.Figure:
     found = view.document
     reference = found.get("reference")
-    return measure_intervals(found["strategies"], level=found["level"], reference=reference, theme=theme)
+    return sharpe_intervals(found["strategies"], level=found["level"], reference=reference, theme=theme)
 
 
 def _rolling(view: BacktestView, theme: Theme, focus: Focus) -> go.Figure:

@@ -32,41 +32,32 @@ TRAINING_LABELS = {
 }
 
 
-def measure_intervals(
+def sharpe_intervals(
     strategies: Mapping[str, Mapping[str, Any]],
-    measure: str = "sharpe",
     *,
     level: float = 0.95,
     reference: str | None = None,
     theme: Theme = LIGHT,
 ) -> go.Figure:
-    """One measure (key of `MEASURES`) of each strategy with its interval of coverage `level`; the reference is grey.
+    """Sharpe ratio of each strategy with its interval of coverage `level`; the reference is grey.
 
     `strategies` is that part of the evidence of a backtest. The agent's seeds are dots in its row.
     """
-    about = MEASURES[measure]
-    scale, suffix = (100.0, PERCENT) if about.unit == "percent" else (1.0, "")
     names = [name for name in strategies if kind_of(name) != "seed"]
-    seeds = [
-        scale * float(s["metrics"][measure])
-        for n, s in strategies.items()
-        if kind_of(n) == "seed" and s["metrics"][measure] is not None
-    ]
+    found = {name: entry["metrics"]["sharpe"] for name, entry in strategies.items()}
+    seeds = [value for name, value in found.items() if kind_of(name) == "seed" and value is not None]
     colours = strategy_colours(names, theme, reference)
     rows: list[tuple[str, Interval, str]] = []
     for name in names:
-        low, high = strategies[name]["intervals"][measure]
-        rows.append((label_of(name), (strategies[name]["metrics"][measure], low, high), colours[name]))
+        low, high = strategies[name]["intervals"]["sharpe"]
+        rows.append((label_of(name), (found[name], low, high), colours[name]))
     result = interval_figure(
-        f"{about.label} with {100 * level:.0f}{PERCENT} intervals",
+        f"{MEASURES['sharpe'].label} with {100 * level:.0f}{PERCENT} intervals",
         "Each strategy alone; overlapping intervals do not decide a comparison, paired differences do."
         + (" Small dots are the seeds." if seeds else ""),
         rows,
         theme,
         row_height=42,
-        scale=scale,
-        suffix=suffix,
-        digits=about.digits,
     )
     agent = next((name for name in names if kind_of(name) == "agent"), None)
     if agent is not None and seeds:

@@ -70,7 +70,7 @@ def every_figure(equity: pd.DataFrame, weights: pd.DataFrame, theme: t.Theme) ->
         "waterfall": portfolio.cost_waterfall(
             {"price_pnl": 0.5, "commission": 0.01, "interest": 0.0}, theme=theme
         ),
-        "intervals": significance.measure_intervals(strategies(list(equity)), theme=theme),
+        "intervals": significance.sharpe_intervals(strategies(list(equity)), theme=theme),
         "differences": significance.sharpe_differences([comparison], theme=theme),
         "training": significance.training_curve(progress, "sharpe", theme=theme),
     }
@@ -223,7 +223,7 @@ def test_waterfall_ends_where_the_parts_lead() -> None:
 
 def test_intervals_and_seeds() -> None:
     names = ["agent", "seed-0", "seed-1", "equal-weight"]
-    figure = significance.measure_intervals(strategies(names))
+    figure = significance.sharpe_intervals(strategies(names))
     rows = {trace.y[0] for trace in figure.data}
     assert rows == {"Agent", "Equal weight"}
     seeds = figure.data[-1]
@@ -233,7 +233,7 @@ def test_intervals_and_seeds() -> None:
     assert high > 1.3
     undefined = strategies(names)
     undefined["agent"] = {"metrics": {"sharpe": None}, "intervals": {"sharpe": [None, None]}}
-    assert np.isfinite(significance.measure_intervals(undefined).layout.xaxis.range).all()
+    assert np.isfinite(significance.sharpe_intervals(undefined).layout.xaxis.range).all()
 
 
 def test_training_curves_of_folds_stand_beside_each_other() -> None:
