@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, select, update
+from sqlalchemy import Connection, Engine, Table, and_, create_engine, event, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DataError as StatementDataError
@@ -190,6 +190,13 @@ def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[
     """Insert rows, except those whose primary key exists."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
+
+
+def upsert(connection: Connection, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """Update the row of a primary key, or insert it."""
+    same = and_(*(table.c[name] == value for name, value in key.items()))
+    if connection.execute(update(table).where(same).values(values)).rowcount == 0:
+        connection.execute(insert(table).values(**key, **values))
 
 
 def record_event(connection: Connection, action: str, subject: str, detail: str = "") -> None:

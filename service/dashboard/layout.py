@@ -1,10 +1,9 @@
-"""Router of pages, whose errors are pages too, and the entries of the navigation."""
+"""Router of pages, whose errors are pages too."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
@@ -30,14 +29,6 @@ _ADVICE = {
 }
 #: Headings of problems on pages, where they differ from the titles of the API.
 _HEADINGS = {"invalid-request": "The page cannot be shown with these choices", "not-found": "Page not found"}
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A page in the navigation."""
-
-    path: str
-    title: str
 
 
 class PageRoute(APIRoute):

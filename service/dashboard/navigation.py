@@ -6,7 +6,7 @@ from fastapi import FastAPI, Request, Response
 
 from service.core.problems import Problem
 from service.dashboard import assets
-from service.dashboard.layout import Entry, page_router
+from service.dashboard.layout import page_router
 from service.dashboard.pages import compare, control, data, jobs, login, run, symmetry, today
 from service.dashboard.pages.login import LoggedIn
 from service.dashboard.render import environment
@@ -33,7 +33,7 @@ def warm_pages(state: State) -> None:
 
 def add_dashboard(app: FastAPI) -> None:
     """Add the login, every page and their static files."""
-    app.state.pages = tuple(Entry(module.PATH, module.TITLE) for module in PAGES)
+    app.state.pages = PAGES
     app.include_router(login.router)
     app.include_router(assets.router)
     for module in PAGES:

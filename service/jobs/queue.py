@@ -192,10 +192,7 @@ class JobQueue:
 
     def progress(self, job_id: str, attempt: int, share: float, message: str) -> None:
         """Record the progress of a job, from 0 to 1."""
-        with self._database.write() as connection:
-            connection.execute(
-                _of(job_id, attempt).values(progress=min(max(share, 0.0), 1.0), message=message[:500])
-            )
+        self._update(job_id, attempt, progress=min(max(share, 0.0), 1.0), message=message[:500])
 
     def succeed(self, job_id: str, attempt: int, result: Mapping[str, Any]) -> bool:
         """Store a job's result; return False if the attempt was given up."""
@@ -216,20 +213,11 @@ class JobQueue:
         if deaths >= self._attempts:
             self.fail(job_id, attempt, f"failed after {deaths} attempts: {reason}")
             return
-        message = f"will start again: {reason}"[:2000]
-        with self._database.write() as connection:
-            connection.execute(
-                _of(job_id, attempt).values(status=QUEUED, owner=None, deaths=deaths, message=message)
-            )
+        self._queue_again(job_id, attempt, reason, deaths=deaths)
 
     def release(self, job_id: str, attempt: int, reason: str = "the service stopped") -> None:
         """Queue a job again that was interrupted through no fault of its own; the attempt does not count."""
-        with self._database.write() as connection:
-            connection.execute(
-                _of(job_id, attempt).values(
-                    status=QUEUED, owner=None, message=f"will start again: {reason}"[:2000]
-                )
-            )
+        self._queue_again(job_id, attempt, reason)
 
     def lost(self, *, silent_seconds: float) -> list[JobRecord]:
         """Return running jobs whose supervisor has not reported for so many seconds."""
@@ -238,17 +226,19 @@ class JobQueue:
         with self._database.read() as connection:
             return [_record(row) for row in connection.execute(query)]
 
-    def running(self) -> list[JobRecord]:
-        """Return the jobs marked as running, by live and by dead supervisors."""
-        return self.newest(limit=10_000, status=RUNNING)
-
     def _result_path(self, job_id: str, attempt: int) -> Path:
         return self._folder / job_id / f"result-{attempt}.json"
 
     def _finish(self, job_id: str, attempt: int, **values: Any) -> bool:
+        return self._update(job_id, attempt, finished_at=self._clock(), **values)
+
+    def _queue_again(self, job_id: str, attempt: int, reason: str, **values: Any) -> None:
+        message = f"will start again: {reason}"[:2000]
+        self._update(job_id, attempt, status=QUEUED, owner=None, message=message, **values)
+
+    def _update(self, job_id: str, attempt: int, **values: Any) -> bool:
         with self._database.write() as connection:
-            done = connection.execute(_of(job_id, attempt).values(finished_at=self._clock(), **values))
-        return done.rowcount == 1
+            return connection.execute(_of(job_id, attempt).values(**values)).rowcount == 1
 
 
 def _of(job_id: str, attempt: int) -> Update:

@@ -58,7 +58,7 @@ class Supervisor:
 
     def recover(self) -> None:
         """Queue again the running jobs of dead supervisors of this machine."""
-        for job in self._queue.running():
+        for job in self._queue.newest(limit=10_000, status=RUNNING):
             host, _, rest = (job.owner or "").partition(":")
             pid = rest.partition(":")[0]
             if job.owner != self._owner and host == self._host and pid.isdigit() and not is_alive(int(pid)):

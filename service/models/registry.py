@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from cachetools import LRUCache
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, select
 
 from data.errors import DataError
 from equitrade.atomic import atomic_directory, remove_leftovers
 from service.core.cache import RevisionCache
-from service.core.database import ACTOR, Database, bump_revision, record_event
+from service.core.database import ACTOR, Database, bump_revision, record_event, upsert
 from service.core.problems import Problem
 from service.core.tables import allocations, model_versions, models
 from service.models.admission import Evidence, read_evidence
@@ -128,8 +128,14 @@ class Registry:
         version = self._copy(run, name, evidence)
         now = datetime.now(UTC)
         with self._database.write() as connection:
-            self._point(connection, name, version, now)
-            self._record(connection, Promoted(name, version, run.name, now, evidence))
+            upsert(connection, models, {"id": name}, {"version": version, "changed_at": now})
+            details = {
+                "run": run.name,
+                "details": evidence.to_json(),
+                "promoted_at": now,
+                "promoted_by": ACTOR,
+            }
+            upsert(connection, model_versions, {"model_id": name, "version": version}, details)
             bump_revision(connection)
             record_event(connection, "model promoted", name, f"run {run.name}, version {version}")
         return self.current(name)
@@ -144,7 +150,8 @@ class Registry:
         """
         self.current(model_id)
         with self._database.write() as connection:
-            self._point(connection, model_id, None, datetime.now(UTC))
+            now = datetime.now(UTC)
+            upsert(connection, models, {"id": model_id}, {"version": None, "changed_at": now})
             bump_revision(connection)
             record_event(connection, "model retired", model_id)
 
@@ -297,26 +304,6 @@ class Registry:
                 f"version {version} of model {folder.parent.name!r} cannot be loaded; the log has the cause"
             )
             raise Problem("model-unavailable", reason) from error
-
-    @staticmethod
-    def _point(connection: Connection, model_id: str, version: str | None, now: datetime) -> None:
-        change = update(models).where(models.c.id == model_id).values(version=version, changed_at=now)
-        if connection.execute(change).rowcount == 0:
-            connection.execute(insert(models).values(id=model_id, version=version, changed_at=now))
-
-    @staticmethod
-    def _record(connection: Connection, promoted: Promoted) -> None:
-        values = {
-            "run": promoted.run,
-            "details": promoted.evidence.to_json(),
-            "promoted_at": promoted.promoted_at,
-            "promoted_by": ACTOR,
-        }
-        same = (model_versions.c.model_id == promoted.id) & (model_versions.c.version == promoted.version)
-        if connection.execute(update(model_versions).where(same).values(values)).rowcount == 0:
-            connection.execute(
-                insert(model_versions).values(model_id=promoted.id, version=promoted.version, **values)
-            )
 
 
 def _promoted(row: Any) -> Promoted:
