@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from service.auth.keys import Keyring
 from service.auth.rate_limits import RateLimits
@@ -30,9 +30,8 @@ from service.models.admission import Evidence, read_evidence
 from service.models.registry import Registry
 from service.models.serving import Loader, load_trained
 from service.schemas.decisions import DecisionRequest
-
-if TYPE_CHECKING:
-    from trading_app.runs.run import Run
+from trading_app.files import RunError
+from trading_app.runs.run import Run, list_runs, open_run, runs_directory
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -119,15 +118,10 @@ class State:
 
     def runs(self) -> list[Run]:
         """Return all runs, newest first."""
-        from trading_app.runs.run import list_runs
-
         return list_runs(self.settings.home)
 
     def open_run(self, name: str) -> Run:
         """Return a run by its name, never by a path. Raises `Problem` ``unknown-run``."""
-        from trading_app.files import RunError
-        from trading_app.runs.run import open_run, runs_directory
-
         with suppress(RunError):
             run = open_run(name, self.settings.home)
             if run.path == runs_directory(self.settings.home) / name:

@@ -6,15 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from data.errors import DataError
 from data.prices import Prices
 from data.snapshots.parquet import read_panel, write_panel
 from data.snapshots.versions import Snapshot, VersionStore, check_snapshot_name
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["Snapshot", "SnapshotStore", "check_name", "home_directory"]
 

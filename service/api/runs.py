@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import FileResponse
@@ -11,9 +11,7 @@ from equitrade.json_values import json_value
 from service.api.dependencies import GUARDED, Limit, Offset, Reader, RunName, StateDep
 from service.core.problems import Problem, Responses, described
 from service.schemas.records import RunDetail, RunList, RunSummary
-
-if TYPE_CHECKING:
-    from trading_app.runs.run import Run
+from trading_app.runs.run import Run
 
 router = APIRouter(prefix="/api/v1/runs", tags=["runs"])
 

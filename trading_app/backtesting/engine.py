@@ -12,21 +12,16 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trading_app.backtesting.ledger import end_at_ruin, ledger
 from trading_app.market.accounting import hold, positive, solve_fill
 from trading_app.market.costs import CostModel
-from trading_app.market.panel import ratio
+from trading_app.market.panel import TradingPanel, ratio
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from trading_app.market.panel import TradingPanel
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 
 def net_asset_values(panel: TradingPanel, targets: Floats, costs: CostModel) -> Floats:

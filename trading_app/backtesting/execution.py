@@ -7,21 +7,15 @@ reach. From these weights the ledger, and its fast forms, compute the backtest a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from trading_app.market.accounting import hold, positive, total
 from trading_app.market.costs import CostModel
-from trading_app.market.panel import ratio
+from trading_app.market.panel import TradingPanel, ratio
 from trading_app.market.partial_fills import executed_weights
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from trading_app.market.panel import TradingPanel
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 
 def executed_targets(

@@ -7,21 +7,16 @@ arrays about sessions 1 … T − 1 have D = T − 1 rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trading_app.market.accounting import financing, positive, solve_fill, total
 from trading_app.market.costs import CostModel
-from trading_app.market.panel import ratio
+from trading_app.market.panel import TradingPanel, ratio
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from trading_app.market.panel import TradingPanel
-
-    Floats = NDArray[np.float64]
-    Flags = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from trading_app.backtesting.ledger import Ledger
 from trading_app.market.costs import CostModel
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from trading_app.market.panel import TradingPanel
+from trading_app.market.panel import TradingPanel
 
 _NAMED = 5
 

@@ -12,12 +12,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from cachetools import LRUCache
+from numpy.typing import NDArray
 from torch import Tensor
 
 from data.errors import DataError
@@ -31,10 +32,7 @@ from trading_app.market.costs import CostModel
 from trading_app.market.decisions import Decision, order_flags
 from trading_app.market.env import Market, MarketConfig
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 __all__ = ["AgentPolicy", "RelayPolicy", "Rollout"]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from data.errors import DataError
 from trading_app.backtesting.ledger import Ledger, ledger
@@ -15,13 +16,9 @@ from trading_app.backtesting.notes import backtest_notes
 from trading_app.evaluation.metrics import metrics
 from trading_app.market.accounting import positive, total
 from trading_app.market.costs import CostModel
+from trading_app.market.panel import TradingPanel
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from trading_app.market.panel import TradingPanel
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 TRADING_COSTS = ("commission", "spread", "impact")
 COST_COLUMNS = ("price_pnl", "commission", "spread", "impact", "borrow", "interest")

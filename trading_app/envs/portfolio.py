@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 from data.errors import DataError
+from data.prices import Prices
 from trading_app.market.accounts import AccountRules, State
 from trading_app.market.base import base_weights
 from trading_app.market.benchmark import benchmark_returns
@@ -19,15 +22,8 @@ from trading_app.market.costs import CostModel
 from trading_app.market.encoding import FeatureWindows
 from trading_app.market.panel import decision_range, trading_panel
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from data.prices import Prices
-
-    Observation = NDArray[np.float32]
-    Action = NDArray[np.float32]
+Observation = NDArray[np.float32]
+Action = NDArray[np.float32]
 
 
 class PortfolioEnv(gymnasium.Env["Observation", "Action"]):

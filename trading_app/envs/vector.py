@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
 
+from data.prices import Prices
 from trading_app.envs.portfolio import changed_config, prices_of
 from trading_app.market.config import MarketConfig
 from trading_app.market.costs import CostModel
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from data.prices import Prices
 
 
 class PortfolioVectorEnv(gymnasium.vector.VectorEnv["NDArray[np.float32]", "NDArray[np.float32]", Any]):

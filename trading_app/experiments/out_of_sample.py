@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -16,6 +15,7 @@ from data.prices import Prices
 from data.signals.store import recorded_references
 from trading_app.backtesting.backtest import backtest
 from trading_app.backtesting.baselines import BASELINES
+from trading_app.backtesting.results import BatchResult
 from trading_app.experiments.config import RunConfig, stored_config
 from trading_app.experiments.equivariance import measure_equivariance, save_equivariance
 from trading_app.experiments.policies import load_policy
@@ -26,9 +26,6 @@ from trading_app.market.costs import CostModel
 from trading_app.market.panel import resolve_fill, trading_panel
 from trading_app.runs.backtests import WHAT_IF, SavedBacktest, save_backtest
 from trading_app.runs.run import Run
-
-if TYPE_CHECKING:
-    from trading_app.backtesting.results import BatchResult
 
 
 def backtest_run(

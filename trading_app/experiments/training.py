@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from data.errors import DataError
 from data.loading import load_prices
+from data.prices import Prices
 from data.splits import Split, chronological_split
 from rl_core.sac import SAC
 from rl_core.training import Progress, TrainResult, train
@@ -25,9 +26,6 @@ from trading_app.experiments.equivariance import deviations
 from trading_app.experiments.own_signals import check_signals, pin_signals, signal_notes, signal_records
 from trading_app.market.env import Market
 from trading_app.runs.run import Run, create_run, open_run, unused_name
-
-if TYPE_CHECKING:
-    from data.prices import Prices
 
 # The observation looks back over its window of features, each of which looks back itself.
 MINIMUM_TRAINING_SESSIONS = 100

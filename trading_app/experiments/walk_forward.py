@@ -12,10 +12,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from data.errors import DataError
+from data.prices import Prices
 from data.splits import Split, WalkForwardSplitter
+from rl_core.training import Progress
 from trading_app.experiments.config import RunConfig, stored_config, to_toml
 from trading_app.experiments.own_signals import check_signals, pin_signals
 from trading_app.experiments.training import (
@@ -29,10 +31,6 @@ from trading_app.experiments.training import (
 )
 from trading_app.files import RunError
 from trading_app.runs.run import Run, create_run, fold_path, open_run, unused_name
-
-if TYPE_CHECKING:
-    from data.prices import Prices
-    from rl_core.training import Progress
 
 __all__ = ["fold_splits", "walk_forward_run"]
 

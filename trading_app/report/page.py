@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -22,9 +21,7 @@ from trading_app.report.figures.significance import training_curve
 from trading_app.report.payload import embed, payload
 from trading_app.report.theme import DARK, LIGHT, Theme
 from trading_app.report.verdict import verdict
-
-if TYPE_CHECKING:
-    from trading_app.runs.run import Run
+from trading_app.runs.run import Run
 
 #: plotly.js with the traces of two axes (scatter, bar, heatmap, box, histogram and others), a third of the whole
 #: library. It is the npm package plotly.js-cartesian-dist-min, in the version that the package plotly carries.

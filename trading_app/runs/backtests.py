@@ -9,17 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from equitrade.atomic import atomic_path, atomic_write
+from trading_app.backtesting.results import BatchResult
 from trading_app.backtesting.summary import evidence
 from trading_app.files import RunError, now, read_parquet, to_json
-
-if TYPE_CHECKING:
-    from trading_app.backtesting.results import BatchResult
-    from trading_app.runs.run import Run
+from trading_app.runs.run import Run
 
 WHAT_IF = "what-if"
 FILES = ("metrics.json", "equity.parquet", "weights.parquet", "trades.parquet", "costs.parquet")

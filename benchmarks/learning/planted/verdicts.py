@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
+from torch import Tensor
 
 from benchmarks.learning.planted.figures import Record, band, first_reaching, main_cell, under_noise
 from benchmarks.learning.planted.run import NOISE_LEVELS
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Row = tuple[str, str, str, bool | None]
 """Measure, result, mark, and True if the mark is reached."""

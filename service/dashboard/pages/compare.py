@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import pandas as pd
 from fastapi import Depends, Query, Request, Response
@@ -18,19 +18,16 @@ from service.dashboard.pages.login import LoggedIn
 from service.dashboard.render import page
 from service.dashboard.views.run import backtested_at, measures
 from service.dashboard.views.selection import Zoom
+from service.state import State
 from trading_app.backtesting.summary import AGENT, kind_of
 from trading_app.evaluation.labels import MEASURES, format_measure, format_number
 from trading_app.files import RunError
 from trading_app.report.figures import comparison as figures
 from trading_app.report.tables import Cell, Table, interval_text
-from trading_app.report.theme import label_of
+from trading_app.report.theme import Focus, label_of
 from trading_app.report.verdict import p_value, percent_chance, verdict
 from trading_app.runs.backtests import SavedBacktest, load_backtest
-
-if TYPE_CHECKING:
-    from service.state import State
-    from trading_app.report.theme import Focus
-    from trading_app.runs.run import Run
+from trading_app.runs.run import Run
 
 PATH, TITLE = "/dashboard/compare", "Compare"
 router = page_router()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 
@@ -13,9 +13,7 @@ from service.dashboard.layout import page_router
 from service.dashboard.pages.login import LoggedIn
 from service.dashboard.render import page
 from service.dashboard.views.control import choose_offer, chosen_view, figures_of, offers, tables_of
-
-if TYPE_CHECKING:
-    from service.state import State
+from service.state import State
 
 PATH, TITLE = "/dashboard/control", "Control"
 router = page_router()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 
@@ -22,9 +22,7 @@ from service.dashboard.views.data import (
     figures_of,
     repairs_of,
 )
-
-if TYPE_CHECKING:
-    from service.state import State
+from service.state import State
 
 PATH, TITLE = "/dashboard/data", "Data"
 router = page_router()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from fastapi import Request, Response
@@ -14,6 +14,7 @@ from starlette.datastructures import FormData
 from rl_core.agents import kind_names
 from service.api.dependencies import RecordId, StateDep
 from service.api.jobs import start_backtest, start_training
+from service.auth.scopes import Principal
 from service.core.problems import Problem
 from service.dashboard.figures import PageFigure, figure_file, gallery
 from service.dashboard.layout import page_router
@@ -23,17 +24,13 @@ from service.dashboard.views.run import ShownBacktest, backtest_figures, trainin
 from service.dashboard.views.selection import Zoom
 from service.jobs.queue import FINISHED, SUCCEEDED, JobRecord
 from service.schemas.records import BacktestRequest, TrainingRequest
+from service.state import State
 from trading_app.backtesting.summary import AGENT
 from trading_app.report import tables
 from trading_app.report.data import ReportData
 from trading_app.report.page import CURVES
-from trading_app.report.theme import label_of
+from trading_app.report.theme import Focus, label_of
 from trading_app.report.verdict import verdict
-
-if TYPE_CHECKING:
-    from service.auth.scopes import Principal
-    from service.state import State
-    from trading_app.report.theme import Focus
 
 PATH, TITLE = "/dashboard/jobs", "Jobs"
 router = page_router()

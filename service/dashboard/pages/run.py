@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import Request, Response
 from fastapi.responses import FileResponse
@@ -11,11 +11,12 @@ from fastapi.responses import FileResponse
 from service.api.dependencies import RunName, StateDep
 from service.api.runs import summary
 from service.core.problems import Problem
-from service.dashboard.figures import Gallery, figure_file, gallery
+from service.dashboard.figures import Gallery, PageFigure, figure_file, gallery
 from service.dashboard.layout import page_router
 from service.dashboard.pages.login import LoggedIn
 from service.dashboard.render import page
 from service.dashboard.views.run import (
+    ShownBacktest,
     backtest_figures,
     load_shown,
     progress_figures,
@@ -23,19 +24,14 @@ from service.dashboard.views.run import (
     without_backtest,
 )
 from service.dashboard.views.selection import View, ViewDep, Zoom, presets
+from service.state import State
 from trading_app.evaluation.labels import MEASURES
 from trading_app.report import tables
 from trading_app.report.facts import manifest_facts, method_facts, sampling
 from trading_app.report.page import SECTIONS
-from trading_app.report.theme import label_of
+from trading_app.report.theme import Focus, label_of
 from trading_app.report.verdict import verdict
-
-if TYPE_CHECKING:
-    from service.dashboard.figures import PageFigure
-    from service.dashboard.views.run import ShownBacktest
-    from service.state import State
-    from trading_app.report.theme import Focus
-    from trading_app.runs.run import Run
+from trading_app.runs.run import Run
 
 PATH, TITLE = "/dashboard/run", "Run"
 router = page_router()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query, Request, Response
 
@@ -19,9 +19,7 @@ from service.dashboard.views.symmetry import (
     read_agent,
 )
 from service.schemas.common import NAME_PATTERN
-
-if TYPE_CHECKING:
-    from service.state import State
+from service.state import State
 
 PATH, TITLE = "/dashboard/symmetry", "Symmetry"
 router = page_router()

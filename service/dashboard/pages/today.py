@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from fastapi import Request, Response
@@ -19,17 +20,13 @@ from service.dashboard.holdings import UNITS, HeldText, read_holdings, write_hol
 from service.dashboard.layout import page_router
 from service.dashboard.pages.login import CheckedForm, LoggedIn
 from service.dashboard.render import page
+from service.decisions.audit import AuditRow
+from service.models.registry import Promoted
 from service.schemas.decisions import AllocationRequest
+from service.state import State
 from trading_app.evaluation.labels import MEASURES, format_measure, format_number
 from trading_app.report.figures import allocation as figures
 from trading_app.report.tables import Cell, Table, interval_text
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from service.decisions.audit import AuditRow
-    from service.models.registry import Promoted
-    from service.state import State
 
 PATH, TITLE = "/dashboard", "Today"
 router = page_router()

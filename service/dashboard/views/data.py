@@ -6,26 +6,23 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+from plotly.graph_objects import Figure
 
 from data.errors import DataError
 from data.providers.bundled import bundled_manifest, bundled_names
 from data.quality.findings import ERRORS, WARNINGS
 from data.quality.repairs import REPAIRS
 from data.snapshots.coverage import EVERY, missing_sessions, symbol_dates
+from data.snapshots.store import SnapshotStore
 from service.core.problems import Problem
 from service.dashboard.figures import PageFigure
+from service.decisions.snapshots import Snapshots
 from trading_app.report.figures import data as data_figures
 from trading_app.report.tables import Cell, Table
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
-    from data.snapshots.store import SnapshotStore
-    from service.decisions.snapshots import Snapshots
-    from trading_app.report.theme import Theme
+from trading_app.report.theme import Theme
 
 #: Findings that the page lists; the download has them all.
 LISTED = 100

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+import plotly.graph_objects as go
 
 from service.core.problems import Problem
 from service.dashboard.figures import PageFigure
@@ -20,14 +21,9 @@ from trading_app.report.figures.calendar import calendar_returns
 from trading_app.report.figures.contribution import contributions
 from trading_app.report.figures.significance import metric_label, training_curve
 from trading_app.report.page import CURVES, HALF, training_metrics
-from trading_app.report.theme import HEIGHT
+from trading_app.report.theme import HEIGHT, Focus, Theme
 from trading_app.runs.backtests import load_backtest
 from trading_app.runs.run import Run
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-    from trading_app.report.theme import Focus, Theme
 
 #: Fewest sessions of a range: rolling measures and months need them.
 FEWEST = 20

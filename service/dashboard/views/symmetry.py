@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,9 +22,7 @@ from trading_app.experiments.equivariance import (
     relaxed_weights,
 )
 from trading_app.report.figures import symmetry as symmetry_figures
-
-if TYPE_CHECKING:
-    from trading_app.runs.run import Run
+from trading_app.runs.run import Run
 
 
 @dataclass(frozen=True)
