@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 
 import typer
@@ -46,7 +47,6 @@ class Tables(TyperGroup):
     def get_command(self, ctx: object, cmd_name: str) -> object:  # type: ignore[override]
         if cmd_name not in TABLES:
             return super().get_command(ctx, cmd_name)  # type: ignore[arg-type]
-        import importlib
 
         command = get_command(
             importlib.import_module(MODULES.get(cmd_name, f"benchmarks.speed.{cmd_name}")).app

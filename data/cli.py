@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from data.errors import check_choices
 from data.quality.findings import ALLOWABLE, REPAIRS_BY_KIND
 from equitrade.console import HomeOption, JsonOption, show, text_table, working
 
@@ -99,7 +100,6 @@ def fetch_command(
 
     An interrupted fetch continues when it is started again on the same day.
     """
-    from data.errors import check_choices
     from data.providers.fetch_options import FetchHooks, FetchOptions
     from data.providers.yahoo import fetch
     from data.quality.pipeline import CheckOptions

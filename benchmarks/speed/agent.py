@@ -12,11 +12,13 @@ import statistics
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
+import torch
 import typer
 
 from benchmarks.harness import RepeatsOption, SaveOption, alternate, finish, gradient_difference, ratio
 from benchmarks.speed import transitions
 from equitrade.console import JsonOption
+from rl_core.experience.replay import Batch
 from rl_core.relaxation import EVERY
 
 app = typer.Typer(help="Updates of agents on sets of assets, beside our dense agent and autograd.")
@@ -95,9 +97,6 @@ def _count(agent: Any) -> int:
 
 def _agent(symmetry: Any, settings: Any, seeds: int) -> tuple[Any, Any]:
     """Return an agent and a batch of normally distributed numbers."""
-    import torch
-
-    from rl_core.experience.replay import Batch
     from rl_core.sac import SAC
 
     agent = SAC(symmetry, settings, range(seeds))
@@ -217,8 +216,6 @@ def agent(
     save: SaveOption = True,
 ) -> None:
     """Time an update of agents on sets of assets, beside our dense agent and autograd."""
-    import torch
-
     torch.set_num_threads(threads)
     result = {**run(repeats), "transitions": transitions.run(repeats)}
     finish("agent", result, _lines(result), as_json=as_json, save=save)

@@ -15,6 +15,8 @@ from service.core.problems import Problem, Responses, described
 from service.jobs.queue import SUCCEEDED, JobRecord
 from service.schemas.records import BacktestRequest, Job, JobList, JobResult, JobStatus, TrainingRequest
 from service.state import State
+from trading_app.files import read_json
+from trading_app.runs.run import Run
 
 router = APIRouter(prefix="/api/v1", tags=["jobs"], route_class=JsonRoute)
 
@@ -106,8 +108,6 @@ def _check_backtest(body: BacktestRequest, state: State) -> None:
     """Refuse an unknown strategy, dates without prices and dates that a policy was trained on."""
     from trading_app.backtesting.baselines import baseline
     from trading_app.experiments.out_of_sample import unseen_period
-    from trading_app.files import read_json
-    from trading_app.runs.run import Run
 
     if body.strategy is not None:
         baseline(body.strategy)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from data import SnapshotStore
 from data.errors import DataError
 from equitrade.atomic import atomic_write
 from equitrade.json_values import json_value
@@ -104,7 +105,6 @@ def refresh(parameters: Mapping[str, Any], job: JobContext) -> dict[str, Any]:
 
     The new version is served from the next request on; without changes there is no new version.
     """
-    from data import SnapshotStore
     from data.providers.fetch_options import FetchHooks, FetchOptions
     from data.providers.yahoo import fetch
 

@@ -19,8 +19,8 @@ class Evidence:
 
     `data` is the snapshot trained on, `trained_until` the last day of training and validation. `cost_rate` is a share
     of the value traded. `history` counts the sessions that a decision needs. `evaluated` has the dates of the
-    out-of-sample evaluation, `metrics` its figures: name → ``{value, low, high}``. `signals` are those of the user's own
-    (`data.signals.values.Signals.record`). `files` are the paths that inference needs, relative to the run.
+    out-of-sample evaluation, `metrics` its figures: name → ``{value, low, high}``. `signals` are the user's
+    own (`data.signals.values.Signals.record`), `files` the paths that inference needs, relative to the run.
     """
 
     agent: str

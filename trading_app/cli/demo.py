@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -25,8 +26,6 @@ def demo(
     Takes a few minutes on two cores; prints the path of report.html. Settings come from the defaults and the
     environment, as for `equitrade train`.
     """
-    import os
-
     from trading_app.cli.backtest import show
     from trading_app.cli.train import run_training
     from trading_app.experiments.config import load_config

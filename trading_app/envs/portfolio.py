@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from data.errors import DataError
+from data.fields import parse_date
 from data.prices import Prices
 from trading_app.market.accounts import AccountRules, State
 from trading_app.market.base import base_weights
@@ -176,8 +177,6 @@ class PortfolioEnv(gymnasium.Env["Observation", "Action"]):
         )
 
     def _position(self, date: object) -> int:
-        from data.fields import parse_date
-
         stamp = parse_date(date, "start")  # type: ignore[arg-type]
         day = int(self.panel.dates.searchsorted(stamp))
         if day >= len(self.panel.dates) or self.panel.dates[day] != stamp:
@@ -210,8 +209,6 @@ def prices_of(data: str | Path | Prices, symbols: Sequence[str] | None, home: Pa
 
 def changed_config(config: MarketConfig | None, settings: dict[str, Any]) -> MarketConfig:
     """Return the configuration with some fields changed. Raises `DataError` if there is no such field."""
-    from dataclasses import replace
-
     known = [field.name for field in fields(MarketConfig)]
     for name in settings:
         if name not in known:

@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
@@ -93,8 +94,6 @@ class PortfolioVectorEnv(gymnasium.vector.VectorEnv["NDArray[np.float32]", "NDAr
         NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]
     ]:
         """Choose target weights [num_envs, N] in every account."""
-        import torch
-
         action = torch.from_numpy(np.ascontiguousarray(actions, dtype=np.float32))[None]
         observation, reward, terminated, truncated, final = self._market.step(action)
         ended = (terminated | truncated)[0].numpy()

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 
 from benchmarks.learning.planted.cells import AGENTS, GROUPS
@@ -87,8 +88,6 @@ def run_workers(context: typer.Context, workers: int) -> None:
 
 
 def _limit_threads(workers: int) -> None:
-    import torch
-
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
 

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from benchmarks.learning.planted.figures import Record, band, first_reaching, main_cell, under_noise
 from benchmarks.learning.planted.run import NOISE_LEVELS
+from trading_app.synthetic.planted_problem import PlantedConfig
+from trading_app.synthetic.planted_score import PlantedScore
 
 Row = tuple[str, str, str, bool | None]
 """Measure, result, mark, and True if the mark is reached."""
@@ -33,9 +35,6 @@ def verdicts(records: dict[str, Record]) -> Iterator[Row]:
 
 def optimum_under_noise(exchange: float, mirror: float) -> dict[str, float]:
     """Return the share that the optimal policy itself loses at each level of noise on observations."""
-    from trading_app.synthetic.planted_problem import PlantedConfig
-    from trading_app.synthetic.planted_score import PlantedScore
-
     score = PlantedScore(PlantedConfig().broken(exchange=exchange, mirror=mirror), episodes=128, periods=60)
 
     def best(x: Tensor) -> Tensor:

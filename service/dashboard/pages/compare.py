@@ -289,6 +289,4 @@ def _subject(saved: SavedBacktest) -> str:
 
 @lru_cache(maxsize=64)
 def _saved(path: Path, _stamp: int) -> SavedBacktest:
-    from trading_app.runs.run import Run
-
     return load_backtest(Run(path, {}))

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import ValidationError
 from starlette.datastructures import FormData
 
+from data import SnapshotStore
 from rl_core.agents import kind_names
 from service.api.dependencies import RecordId, StateDep
 from service.api.jobs import start_backtest, start_training
@@ -257,7 +258,6 @@ def _subject(record: JobRecord) -> str:
 
 
 def _snapshots(state: State) -> list[str]:
-    from data import SnapshotStore
     from data.providers.bundled import bundled_names
 
     return [*bundled_names(), *SnapshotStore(state.settings.home).names()]
