@@ -19,6 +19,7 @@ TABLES = {
     "growth": "time and memory of trainings and backtests of four times the size",
     "hard-planted": "share of the optimum where data are as few and noisy as daily prices",
     "layers": "relaxed group convolution, against plain and escnn convolutions",
+    "lookahead": "false alarms and finds of the test of signals for look-ahead",
     "market": "portfolio environment steps per second",
     "placebo": "net Sharpe ratios of agents trained where there is nothing to learn",
     "planted": "share of the optimum on the planted market, five agents",
@@ -30,6 +31,7 @@ TABLES = {
 }
 MODULES = {
     "hard-planted": "benchmarks.learning.hard_planted",
+    "lookahead": "benchmarks.lookahead",
     "planted": "benchmarks.learning.planted.cli",
     "precision": "benchmarks.learning.precision",
     "placebo": "benchmarks.learning.placebo",

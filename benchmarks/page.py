@@ -11,6 +11,7 @@ from benchmarks.learning.hard_planted import compare, hard_verdicts, text
 from benchmarks.learning.planted.figures import load, table, under_noise
 from benchmarks.learning.planted.verdicts import Row, verdicts
 from benchmarks.learning.precision import compare as compare_precisions
+from benchmarks.lookahead import rows as lookahead_rows
 from benchmarks.page_control import control_section
 from benchmarks.speed.market import TARGETS as MARKET_GOALS
 
@@ -338,6 +339,12 @@ SECTIONS = [
         "placebo",
         "Net Sharpe ratios out of sample of agents trained on prices that cannot be predicted.",
         _placebo,
+    ),
+    Section(
+        "Look-ahead in signals",
+        "lookahead",
+        "Signals that the test of `equitrade check-lookahead` calls a leak, among causal and shifted ones.",
+        lookahead_rows,
     ),
 ]
 

@@ -51,11 +51,14 @@ async def start_backtest(body: BacktestRequest, state: StateDep, runner: Runner,
 
 
 @router.post(
-    "/trainings", status_code=202, responses={**described(*GUARDED, *_BODY, "unknown-data"), **_LOCATION}
+    "/trainings",
+    status_code=202,
+    responses={**described(*GUARDED, *_BODY, "unknown-data", "unknown-signals"), **_LOCATION},
 )
 async def start_training(body: TrainingRequest, state: StateDep, runner: Runner, response: Response) -> Job:
     """Start the training of a run; after a crash it continues from its last checkpoint."""
     await state.run(state.snapshots.get, body.data)
+    await state.run(state.snapshots.require_signals, body.signals or ())
     parameters = body.model_dump(mode="json", exclude_none=True, exclude={"timeout_seconds"})
     return await _submit("training", parameters, body.timeout_seconds, state, runner, response)
 

@@ -60,6 +60,20 @@ class Snapshots:
         finally:
             self._lock.release()
 
+    def require_signals(self, references: Sequence[str]) -> None:
+        """Check that signals ``NAME`` or ``NAME@VERSION`` are stored.
+
+        Raises
+        ------
+        Problem
+            ``unknown-signals`` if some are missing or damaged.
+        """
+        try:
+            for reference in references:
+                self._signals.open(reference)
+        except DataError as error:
+            raise Problem("unknown-signals", str(error)) from None
+
     def joined(self, prices: Prices, symbols: Sequence[str], records: Sequence[Mapping[str, Any]]) -> Prices:
         """Return prices with the signals that a model recorded, newer stamps included, beside its symbols.
 

@@ -85,6 +85,7 @@ def train(parameters: Mapping[str, Any], job: JobContext) -> dict[str, Any]:
     resume = _own_run(name, runs_directory(job.settings.home), job.folder)
     overrides = {
         "data.name": parameters["data"],
+        "data.signals": parameters.get("signals"),
         "sac.agent": parameters.get("agent"),
         "training.seeds": parameters.get("seeds"),
         "training.steps": parameters.get("steps"),

@@ -215,6 +215,9 @@ class TrainingRequest(Strict):
 
     name: Name = Field(description="Name of the new run.")
     data: SnapshotName
+    signals: list[SnapshotName] | None = Field(
+        None, min_length=1, max_length=16, description="Imported signals to use beside the prices."
+    )
     agent: AgentName = "relaxed"
     seeds: int | None = Field(None, strict=True, ge=1, le=64)
     steps: int | None = Field(None, strict=True, ge=1, le=10_000_000)

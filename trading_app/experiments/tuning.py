@@ -27,6 +27,7 @@ from trading_app.experiments.config import (
     to_dict,
     to_toml,
 )
+from trading_app.experiments.own_signals import pin_signals
 from trading_app.experiments.training import check_device, prices_of, split_of, train_run
 from trading_app.files import RunError
 from trading_app.runs.run import Run
@@ -130,6 +131,7 @@ def tune(
         for end in dimension.choices or (dimension.low, dimension.high):
             changed(config, {dimension.key: end})
     check_device(config)
+    config = pin_signals(config, home)
     split_of(config, prices_of(config, home))
     directory = home / "tuning" / name
     _begin(directory, config, space)

@@ -159,8 +159,10 @@ def _correlation(products: Floats, first: int, stop: int) -> tuple[float, float]
 
 
 def _leak(prices: Prices, signals: AlignedSignals, index: int, bad: list[Association]) -> Leak:
-    """Return the leak of a column: dated by its first block, explained by the strongest association."""
-    worst = max(bad, key=lambda item: abs(item.correlation))
+    """Return the leak of a column: dated by its first block, explained by the return that is furthest ahead."""
+    strongest = max(abs(item.correlation) for item in bad)
+    clear = [item for item in bad if 2 * abs(item.correlation) >= strongest]
+    worst = max(clear, key=lambda item: (item.ahead, abs(item.correlation)))
     parts = [item for item in bad if item.stop - item.first < len(prices.dates)]
     start = min((item.first for item in parts), default=worst.first)
     known = np.isfinite(signals.values[start:, :, index])

@@ -293,6 +293,7 @@ def test_job_that_cannot_work_fails_with_its_reason(service: Any, kind_of: Any) 
             "invalid-request",
         ),
         ("trainings", {"name": "x", "data": "nope"}, 404, "unknown-data"),
+        ("trainings", {"name": "x", "data": "toy", "signals": ["nope"]}, 404, "unknown-signals"),
         ("trainings", {"name": "../x", "data": "toy"}, 422, "invalid-request"),
         ("trainings", {"name": "x", "data": "toy", "agent": "wizard"}, 422, "invalid-request"),
     ],
