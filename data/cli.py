@@ -14,6 +14,7 @@ import typer
 
 from data.errors import check_choices
 from data.quality.findings import ALLOWABLE, REPAIRS_BY_KIND
+from data.signals.options import REPAIRS as SIGNAL_REPAIRS
 from equitrade.console import HomeOption, JsonOption, show, text_table, working
 
 if TYPE_CHECKING:
@@ -207,8 +208,7 @@ def import_signals_command(
         list[str] | None,
         typer.Option(
             "--repair",
-            help="Repair and record the changes (repeatable): drop-symbols, drop-outside, drop-bad-rows, "
-            "blank-bad-values, keep-first, keep-last.",
+            help=f"Repair and record the changes (repeatable): {', '.join(SIGNAL_REPAIRS)}.",
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -221,7 +221,8 @@ def import_signals_command(
     """
     from data.loading import load_prices
     from data.readers.columns import parse_mapping
-    from data.signals.files import SignalOptions, read_signals, signal_lines
+    from data.signals.files import read_signals, signal_lines
+    from data.signals.options import SignalOptions
     from data.signals.store import SignalStore
 
     options = SignalOptions(

@@ -96,6 +96,11 @@ def parse_mapping(entries: Iterable[str]) -> dict[str, str]:
     return mapping
 
 
+def is_index_name(column: str) -> bool:
+    """Return whether this is how the index is called that a table was written with."""
+    return _INDEX.match(column) is not None
+
+
 def role_of(column: str) -> str | None:
     """Return the role that a column name usually stands for, or None."""
     return next((role for role in ROLES if _reduced(column) in _ALIASES[role]), None)
@@ -130,7 +135,7 @@ def detect_layout(
                 roles[role] = found
     if "date" not in roles:
         first = columns[0] if columns else ""
-        if not _INDEX.match(first):
+        if not is_index_name(first):
             listed = ", ".join(columns)
             raise DataError(f"{place}: no date column among {listed}; name it with --map date=COLUMN")
         roles["date"] = first
@@ -139,7 +144,7 @@ def detect_layout(
     if "close" not in roles and "adj_close" in roles:
         # The only close of the file is adjusted: it is what the prices are.
         roles["close"] = roles.pop("adj_close")
-    rest = [name for name in columns if name not in roles.values() and not _INDEX.match(name)]
+    rest = [name for name in columns if name not in roles.values() and not is_index_name(name)]
     if "close" in roles and layout != "wide":
         if layout == "auto" and not mapping and _may_be_tickers(roles, rest):
             message = f"{place}: '{roles['close']}' may be the close or, like {', '.join(rest[:3])}, a symbol"
@@ -175,7 +180,7 @@ def _wide(columns: Sequence[str], place: str, roles: dict[str, str], rest: list[
             f"{place}: no close among {', '.join(columns)}; name it with --map close=COLUMN, or write --layout wide if "
             "every column is a symbol"
         )
-    values = [name for name in columns if name != roles["date"] and not _INDEX.match(name)]
+    values = [name for name in columns if name != roles["date"] and not is_index_name(name)]
     if not values:
         raise DataError(f"{place}: no price column beside '{roles['date']}'")
     pairs = _split_names(values) or {(name.strip(), "close"): name for name in values}

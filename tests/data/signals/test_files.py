@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from data import DataError, Prices
-from data.signals.files import SignalImport, SignalOptions, read_signals
+from data.signals.files import SignalImport, read_signals
+from data.signals.options import SignalOptions
 
 Write = Callable[..., Path]
 DATES = pd.bdate_range("2021-03-01", periods=60)
@@ -103,6 +104,11 @@ BAD = {
         "line 2: the stamp '2021-03-01 16:30' has a time of day",
     ),
     "short row": (lines("2021-03-01,A,1", "2021-03-02,A,1,2"), {}, "line 2.*--repair drop-bad-rows"),
+    "no date column": (
+        "symbol,up,size\nA,1,2\n",
+        {},
+        "no date column among symbol, up, size; .*--map date=COLUMN",
+    ),
     "missing column": (lines("2021-03-01,A,1,2"), {"odd": ("down",)}, "no column 'down' .columns: up, size"),
     "no symbol column": ("date,up,size\n2021-03-01,1,2\n", {}, "no symbol column .*--map symbol=COLUMN"),
     "wide without its name": ("date,A,B\n2021-03-01,1,2\n", {}, "'file' is none of those declared"),
