@@ -157,7 +157,7 @@ class DecisionService:
             prices, source = panel_from_request(request.prices), FROM_REQUEST
         else:
             source = request.data or promoted.evidence.data
-            prices = self._snapshots.by_hash(source, row.data_hash)
+            prices = self._snapshots.by_hash(source, row.data_hash, promoted.evidence.symbols)
         answer = json.loads(row.answer)
         signals = answer.get("own_signals", ())
         prices = self._snapshots.joined_by_hash(prices, promoted.evidence.symbols, signals)

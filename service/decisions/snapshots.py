@@ -139,8 +139,10 @@ class Snapshots:
         except DataError as error:
             raise Problem("unknown-signals", str(error)) from None
 
-    def by_hash(self, name: str, content: str) -> Prices:
+    def by_hash(self, name: str, content: str, symbols: Sequence[str]) -> Prices:
         """Return the version of a snapshot with this content hash, whether newer ones exist or not.
+
+        The hash is that of the model's symbols, of which the snapshot may have more.
 
         Raises `Problem` ``unknown-data`` if no version has this hash.
         """
@@ -148,6 +150,8 @@ class Snapshots:
         versions = [f"{base}@{number}" for number in reversed(self._store.versions(base))]
         for reference in versions or [name]:
             prices = self._load(reference) if versions else self.get(reference)
+            if set(symbols) <= set(prices.symbols):
+                prices = prices.select(symbols)
             if prices.hash == content:
                 return prices
         raise Problem("unknown-data", f"no version of {base!r} has the content hash {content[:16]}…")

@@ -31,11 +31,15 @@ def bodies(service: Any) -> dict[str, tuple[str, dict[str, Any]]]:
         "shares": (URL, {"model": "toy", "holdings": shares, "sizing": {}}),
         "prices": (URL, {"model": "toy", "prices": with_prices(service), "allow_stale": True}),
         "signals": ("/api/v1/signals", {"model": "toy", "data": "toy"}),
+        "more symbols": (URL, {"model": "toy", "data": "wide"}),
     }
 
 
-@pytest.mark.parametrize("case", ["plain", "past", "shares", "prices", "signals"])
+@pytest.mark.parametrize("case", ["plain", "past", "shares", "prices", "signals", "more symbols"])
 def test_every_answer_is_recomputed_byte_for_byte(service: Any, make_service: Any, case: str) -> None:
+    close = service.state.snapshots.get("toy").fields["close"]
+    wide = Prices.from_frames("wide", close=close.assign(DDD=1.0)[["DDD", "CCC", "AAA", "BBB"]])
+    SnapshotStore(service.home).save(wide, "wide", provider={"name": "test"})
     path, body = bodies(service)[case]
     answer = service.client.post(path, json=body, headers=service.key())
     # Later, elsewhere, after another model and other prices have taken over.
