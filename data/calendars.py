@@ -9,6 +9,7 @@ from datetime import date, timedelta
 import pandas as pd
 
 from data.errors import DataError
+from data.frequency import periods_per_year
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ def _sessions_of_years(calendar: str, first: int, last: int) -> pd.DatetimeIndex
 
 def detect_calendar(dates: pd.DatetimeIndex) -> str | None:
     """Return the calendar that the dates match best, or None if they match none well."""
+    if periods_per_year(dates) < 252:  # weekly or slower: no sessions of an exchange
+        return None
     best, best_score = None, _PLAUSIBLE
     for calendar in _CANDIDATES:
         try:

@@ -33,8 +33,9 @@ def load_prices(
     Parameters
     ----------
     name_or_path
-        A bundled dataset (``sp500-20``, ``factors-5``, ``sp500-index-ohlc``), a snapshot in ``<home>/data/``
-        (``NAME`` for the newest version, ``NAME@2`` for version 2), or the path of a file; searched in this order.
+        A bundled dataset (``sp500-20``, ``factors-5``, ``sp500-index-ohlc``, ``industries``), a snapshot in
+        ``<home>/data/`` (``NAME`` for the newest version, ``NAME@2`` for version 2), or the path of a file; searched in
+        this order.
     home
         State directory; `home_directory()` by default.
     start, end

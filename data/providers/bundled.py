@@ -1,4 +1,4 @@
-"""Real prices that installed packages ship: no download, no account, no network."""
+"""Real prices that installed packages, or equitrade itself, ship: no download, no account, no network."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pandas as pd
 
 from data.errors import check_choices
 from data.prices import Prices
+from data.providers.french import industry_prices
 from data.quality.checks import validate
 from data.quality.findings import ERRORS, WARNINGS
 from data.snapshots.coverage import missing_sessions, symbol_dates
@@ -84,6 +85,10 @@ _LOADERS: dict[str, tuple[Callable[[], Prices], str]] = {
     "sp500-20": (_sp500_20, "20 S&P 500 constituents, daily adjusted closes 1990-2022 (from skfolio)"),
     "factors-5": (_factors_5, "five factor ETFs, daily adjusted closes 2014-2022 (from skfolio)"),
     "sp500-index-ohlc": (_sp500_index_ohlc, "S&P 500 index, daily open to close 1999-2018 (from arch)"),
+    "industries": (
+        industry_prices,
+        "30 US portfolios: 12 industries, 18 by size, value or momentum, monthly 1949-2017 (from linearmodels)",
+    ),
 }
 
 

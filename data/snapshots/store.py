@@ -17,7 +17,7 @@ from data.snapshots.versions import Snapshot, VersionStore, check_snapshot_name
 
 __all__ = ["Snapshot", "SnapshotStore", "check_name", "home_directory"]
 
-_RESERVED = ("sp500-20", "factors-5", "sp500-index-ohlc")
+_RESERVED = ("sp500-20", "factors-5", "sp500-index-ohlc", "industries")
 
 
 def home_directory() -> Path:

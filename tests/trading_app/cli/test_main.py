@@ -93,6 +93,16 @@ def test_a_run_on_made_transitions_is_trained_resumed_backtested_and_reported(
     assert len(errors["exchange"]["critic"]["mean"]) == 2
 
 
+def test_a_run_on_monthly_portfolios_is_trained_and_backtested_beside_baselines(command: Command) -> None:
+    code, _, err = command("train", "--data", "industries", "--seeds", "1", "--name", "monthly")
+    assert code == 0, err
+    code, out, err = command("backtest", "monthly", "--json")
+    assert code == 0, err
+    document = json.loads(out)
+    assert document["periods"] == 12
+    assert {"agent", "equal-weight", "buy-and-hold"} <= set(document["strategies"])
+
+
 def test_costs_lower_a_baseline(command: Command) -> None:
     growth = []
     for bps in ("0", "50"):

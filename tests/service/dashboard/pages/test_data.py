@@ -48,7 +48,14 @@ def table(site: Any, name: str, query: str = "") -> pd.DataFrame:
 def test_empty_home_shows_bundled_data_and_how_to_bring_ones_own(site: Any) -> None:
     page = site.client.get(PATH)
     assert page.status_code == 200
-    for words in ("sp500-20", "factors-5", "sp500-index-ohlc", "equitrade data import", "Survivor-biased"):
+    for words in (
+        "sp500-20",
+        "factors-5",
+        "sp500-index-ohlc",
+        "industries",
+        "equitrade data import",
+        "Survivor-biased",
+    ):
         assert words in page.text
 
 
