@@ -59,6 +59,23 @@ def read_weights(path: Path, symbols: Sequence[str]) -> pd.DataFrame:
     return frame.join(absent)[list(symbols)]
 
 
+def read_groups(path: Path) -> dict[str, str]:
+    """Read the group of each symbol from a CSV file with the columns symbol and group.
+
+    Raises `DataError` for a file that cannot be read, without these columns, or with a symbol in two groups.
+    """
+    try:
+        frame = pd.read_csv(path, dtype=str, skipinitialspace=True)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: groups cannot be read ({str(error).splitlines()[0]})") from None
+    if not {"symbol", "group"} <= set(frame.columns) or frame[["symbol", "group"]].isna().any(axis=None):
+        raise DataError(f"{path}: the columns symbol and group are needed, with a group for each symbol")
+    twice = frame["symbol"][frame["symbol"].duplicated()]
+    if len(twice):
+        raise DataError(f"{path}: {twice.iloc[0]} is there twice")
+    return dict(zip(frame["symbol"], frame["group"], strict=True))
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object."""
     try:

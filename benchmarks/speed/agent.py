@@ -52,7 +52,7 @@ def trading_pair(mirror: bool, width: int | None = None) -> dict[str, Any]:
     """
     from rl_core.networks import Shape, matching_width
     from trading_app.experiments.config import trading_learner
-    from trading_app.market.symmetry import market_symmetry
+    from trading_app.market.encoding import market_symmetry
 
     # Features (odd and even alternate), own weight, three features of the whole market, net exposure.
     parity = [1, -1] * (WINDOW * FEATURES // 2) + [-1, 1, 1, 1, -1]

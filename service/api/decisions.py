@@ -30,6 +30,7 @@ _REFUSALS = (
     "invalid-request",
     "invalid-prices",
     "invalid-holdings",
+    "limits-conflict",
     "unknown-symbol",
     "missing-symbol",
     "insufficient-history",

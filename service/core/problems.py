@@ -47,6 +47,7 @@ KINDS: dict[str, Kind] = {
     "invalid-request": Kind(422, "The request is not valid"),
     "invalid-prices": Kind(422, "The prices cannot be used"),
     "invalid-holdings": Kind(422, "The holdings cannot be used"),
+    "limits-conflict": Kind(422, "The model's limits cannot all be met"),
     "unknown-symbol": Kind(422, "A symbol does not belong to the model"),
     "missing-symbol": Kind(422, "Prices of a symbol of the model are missing"),
     "insufficient-history": Kind(422, "The price history is too short"),

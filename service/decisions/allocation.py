@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from service.core.problems import Problem
 from service.decisions.context import DecisionContext
 from service.decisions.order_sizing import size_orders
-from service.models.serving import Flags, Floats
+from service.models.serving import Floats
 from service.schemas.decisions import AllocationRequest, DecisionRequest, Holdings, Sizing
-from trading_app.market.decisions import DayRows, order_flags
+from trading_app.market.decisions import Decision, decision_of
+from trading_app.market.limits import TOLERANCE, LimitConflict, check_limits, excesses
 from trading_app.market.partial_fills import executed_weights
 
 MAX_GROSS = 100.0
@@ -80,27 +81,34 @@ def answer_members(
     warnings = list(context.warnings)
     if request.holdings is None:
         warnings.append("no holdings given: the account is taken to be all cash")
-    elif not context.scheduled and held.any():
+    elif not _scheduled(context) and held.any():
         rebalance, day = context.policy.config.rebalance, context.common["as_of"]
         warnings.append(f"schedule: {day} is no day of the model's schedule ({rebalance}); no orders")
     members = {"id": answer_id, **context.common, "warnings": warnings}
     if isinstance(request, AllocationRequest):
-        return members | _allocation(context, per_seed, held, request)
+        return members | _allocation(context, per_seed, held, request, warnings)
     return members | {"signals": _signals(context, per_seed)}
 
 
+def _scheduled(context: DecisionContext) -> bool:
+    return context.rows is None or context.rows.scheduled is None or bool(context.rows.scheduled.all())
+
+
 def _allocation(
-    context: DecisionContext, per_seed: Floats, held: Floats, request: AllocationRequest
+    context: DecisionContext,
+    per_seed: Floats,
+    held: Floats,
+    request: AllocationRequest,
+    warnings: list[str],
 ) -> dict[str, Any]:
     target = _mean_over_seeds(per_seed)
     spread = np.sqrt(_mean_over_seeds(np.square(per_seed - target)))
-    ordered = _ordered(context, target, held)
-    reachable = _reachable(context, target, held, ordered)
+    reachable = _reachable(context, _decided(context, target, held, warnings), held)
     orders = _orders(context.symbols, reachable, held)
     cash_after = None
     if request.sizing is not None:
         cash_after = _size(context, reachable, held, orders, request.holdings, request.sizing)
-    weights = (target if ordered is None else reachable).tolist()
+    weights = (target if context.rows is None else reachable).tolist()
     return {
         "weights": dict(zip(context.symbols, weights, strict=True)),
         "cash": 1.0 - sum(weights),
@@ -119,16 +127,32 @@ def _mean_over_seeds(values: Floats) -> Floats:
     return mean
 
 
-def _ordered(context: DecisionContext, target: Floats, held: Floats) -> Flags | None:
-    """Return which symbols the model's schedule and no-trade band let trade [N]; None where it has neither."""
-    rows = DayRows(scheduled=np.array([float(context.scheduled)]), untraded=context.idle.astype(float))
-    flags = order_flags(target, held, rows, context.policy.config)
-    return None if flags is None else flags > 0
+def _decided(context: DecisionContext, target: Floats, held: Floats, warnings: list[str]) -> Decision:
+    """Return what the model's schedule, no-trade band and limits make of a target; name limits that bind.
+
+    Raises
+    ------
+    Problem
+        ``limits-conflict``.
+    """
+    config, rows = context.policy.config, context.rows
+    if rows is None:
+        return Decision(target, None)
+    decision = decision_of(target, held, rows, config)
+    if config.limits.names:
+        try:
+            check_limits(decision.target, held, target, rows.limits, config.limits, context.common["as_of"])
+        except LimitConflict as error:
+            raise Problem("limits-conflict", str(error)) from None
+        found = excesses(target, held, rows.limits, config.limits)
+        warnings += [f"limit: {name} binds" for name, excess in found.items() if excess > TOLERANCE]
+    return decision
 
 
-def _reachable(context: DecisionContext, target: Floats, held: Floats, ordered: Flags | None) -> Floats:
+def _reachable(context: DecisionContext, decision: Decision, held: Floats) -> Floats:
     """Return the weights that orders lead to [N]: those of symbols without one stay, as in a backtest's fill."""
-    trades = ~context.idle if ordered is None else ordered & ~context.idle
+    trades = ~context.idle if decision.orders is None else (decision.orders > 0) & ~context.idle
+    target: Floats = decision.target
     if trades.all():
         return target
     reachable: Floats = executed_weights(target, held, trades, 0.0, context.policy.config.gross_bound)

@@ -20,7 +20,8 @@ from service.core.problems import Problem
 from service.models.registry import Promoted
 from service.models.serving import Flags, Floats, Policy
 from service.schemas.decisions import DecisionRequest, PricePanel
-from trading_app.market.decisions import rebalancing_days
+from trading_app.market.decisions import DayRows, day_tables, rows_of
+from trading_app.market.panel import trading_panel
 from trading_app.market.trading_status import trading_status
 
 FROM_REQUEST = "request"
@@ -43,8 +44,8 @@ class DecisionContext:
         Closes of the last session in which each symbol traded, as quoted; NaN before its first trade.
     idle : array [N]
         Whether a symbol did not trade in that session and may trade again: its orders must wait.
-    scheduled : bool
-        Whether the session belongs to the model's rebalancing schedule.
+    rows : DayRows or None
+        Rows of the model's schedule, no-trade band and limits; None where it has none.
     warnings : tuple of str
         Warnings for the user of the answer.
     common : dict
@@ -57,7 +58,7 @@ class DecisionContext:
     session: pd.Timestamp
     closes: Floats
     idle: Flags
-    scheduled: bool
+    rows: DayRows | None
     warnings: tuple[str, ...]
     common: Mapping[str, Any]
 
@@ -166,10 +167,19 @@ def build_context(
     if untraded:
         common["untraded"] = untraded
         warnings += _untraded_warnings(prices.symbols, idle, ended, session.date())
-    days = rebalancing_days(prices.dates[:position], policy.config.rebalance)
-    return DecisionContext(
-        promoted, policy, prices, session, closes, idle, bool(days[-1]), tuple(warnings), common
-    )
+    rows = _day_rows(policy, prices, session)
+    return DecisionContext(promoted, policy, prices, session, closes, idle, rows, tuple(warnings), common)
+
+
+def _day_rows(policy: Policy, prices: Prices, session: pd.Timestamp) -> DayRows | None:
+    """Return the rows of a session; DataError if a limit does not fit the prices."""
+    config = policy.config
+    if config.orders_everything and not config.limits.names:
+        return None
+    known = prices.between(None, session)
+    panel = trading_panel(known, delist_after=config.delist_after)
+    tables = day_tables(panel, config, None, policy.costs.capital)
+    return rows_of(tables, np.int64(len(known.dates) - 1))
 
 
 def _sessions_until(dates: pd.DatetimeIndex, day: date) -> int:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from data import Prices
     from trading_app.market.config import MarketConfig
+    from trading_app.market.costs import CostModel
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -33,6 +34,10 @@ class Policy(Protocol):
     @property
     def config(self) -> MarketConfig:
         """Settings of the market that it was trained in."""
+
+    @property
+    def costs(self) -> CostModel:
+        """Cost model of that market."""
 
     def decide(self, prices: Prices, session: pd.Timestamp, held: Floats) -> Floats:
         """Return target weights of each seed [S, B, N] at the close of a session for held weights [B, N].

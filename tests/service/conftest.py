@@ -27,6 +27,8 @@ from service.core.settings import Settings, load_settings
 from service.models.admission import Evidence
 from service.state import State
 from trading_app.market.config import MarketConfig
+from trading_app.market.costs import CostModel
+from trading_app.market.limits import Limits
 from trading_app.market.panel import trading_panel
 
 SYMBOLS = ("AAA", "BBB", "CCC")
@@ -42,6 +44,7 @@ class TiltPolicy:
     base: tuple[float, ...]
     history: int = HISTORY
     config: MarketConfig = field(default_factory=MarketConfig)
+    costs: CostModel = field(default_factory=CostModel)
 
     def decide(self, prices: Prices, session: pd.Timestamp, held: np.ndarray) -> np.ndarray:
         closes = trading_panel(prices).close
@@ -52,7 +55,8 @@ class TiltPolicy:
 
 def load_tilt(path: Path) -> TiltPolicy:
     content = json.loads((path / "policy.json").read_text(encoding="utf-8"))
-    config = MarketConfig(**content.get("market", {}))
+    market = content.get("market", {})
+    config = MarketConfig(**{**market, "limits": Limits(**market.get("limits", {}))})
     return TiltPolicy(tuple(content["symbols"]), tuple(content["base"]), config=config)
 
 

@@ -10,8 +10,9 @@ Shapes: S seeds, B accounts, T sessions, N assets.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -29,8 +30,9 @@ from trading_app.backtesting.backtest import backtest
 from trading_app.evaluation.metrics import sharpe
 from trading_app.market.accounts import AccountRules
 from trading_app.market.costs import CostModel
-from trading_app.market.decisions import Decision, order_flags
+from trading_app.market.decisions import DayRows, Decision, decision_of, rows_of
 from trading_app.market.env import Market, MarketConfig
+from trading_app.market.limits import TOLERANCE, check_limits, excesses
 
 Floats = NDArray[np.float64]
 
@@ -55,7 +57,8 @@ class Rollout:
 
     `ensemble` is the mean over seeds, for an account that follows this mean, date × symbol; `per_seed` has the target
     weights of each seed, for an account that follows this seed alone [S, T, N]. NaN where there is no order: on days
-    outside the schedule, and within the no-trade band.
+    outside the schedule, and within the no-trade band. `bound` is the number of days on which each limit changed the
+    target of the ensemble, by name.
     """
 
     prices: Prices
@@ -63,6 +66,15 @@ class Rollout:
     config: MarketConfig
     ensemble: pd.DataFrame
     per_seed: Floats
+    bound: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence on the limits that bound, if any did."""
+        if not self.bound:
+            return []
+        named = ", ".join(f"{name} on {days}" for name, days in self.bound.items())
+        return [f"Limits that bound the agent's targets: {named} of {len(self.ensemble)} days."]
 
     def summary(self) -> dict[str, Tensor]:
         """Return the net Sharpe ratio and the yearly growth of each seed [S]."""
@@ -159,28 +171,50 @@ class AgentPolicy:
         known = prices.between(None, end)
         first = int(known.dates.searchsorted(parse_date(start, "start"))) if start is not None else 0
         known.check_signals(first, len(known.dates) - 1)
-        decided = self._path(self.market(known, first), first)
+        decided, bound = self._path(self.market(known, first), first)
         frame = pd.DataFrame(decided[0, :, 1], index=known.dates[first:], columns=list(self.symbols))
-        return Rollout(known, self.costs, self.config, frame, decided[:, :, 0])
+        return Rollout(known, self.costs, self.config, frame, decided[:, :, 0], bound)
 
-    def _path(self, market: Market, first: int) -> Floats:
-        """Return target weights [S, T, 2, N]: each seed with its own holdings, and the ensemble with its own."""
+    def _path(self, market: Market, first: int) -> tuple[Floats, dict[str, int]]:
+        """Return target weights [S, T, 2, N]: each seed with its own holdings, and the ensemble with its own.
+
+        And on how many days each limit bound the ensemble.
+        """
         count = len(market.panel.dates)
         rules = AccountRules(
             market.panel, self.config, market.costs, base=market.base, length=count, dtype=np.float64
         )
-        state = rules.start(np.full((len(self.seeds), 2), first))
+        state, bound = rules.start(np.full((len(self.seeds), 2), first)), Counter[str]()
         decided = np.empty((count - first, len(self.seeds), 2, len(self.symbols)))
         for day in range(first, count):
             held = torch.from_numpy(state["weights"])
             target = self.targets(market, day, held).double().cpu()
             target[:, 1] = target[:, 1].mean(0)
-            orders = order_flags(target, held, market.day_rows(day, torch.float64), self.config)
-            decision = Decision(target.numpy(), None if orders is None else orders.numpy())
+            rows, wanted = rows_of(rules.tables, np.int64(day)), target.numpy()
+            decision = decision_of(wanted, state["weights"], rows, self.config)
+            if self.config.limits.names:
+                over = self._checked(decision, state["weights"], wanted, rows, market.panel.dates[day])
+                bound.update(name for name, accounts in over.items() if accounts[0, 1])
             decided[day - first] = decision.instructions
             if day + 1 < count:
                 state = rules.trade(state, decision).state
-        return decided.transpose(1, 0, 2, 3)
+        return decided.transpose(1, 0, 2, 3), dict(bound)
+
+    def _checked(
+        self, decision: Decision, held: Floats, wanted: Floats, rows: DayRows, day: pd.Timestamp
+    ) -> dict[str, NDArray[np.bool_]]:
+        """Check a decision against the limits, and return which of them it would have passed, by name [S, 2].
+
+        LimitConflict if it passes one.
+        """
+        limits = self.config.limits
+        broken = excesses(decision.target, held, rows.limits, limits).values()
+        for account in np.argwhere(np.any([excess > TOLERANCE for excess in broken], axis=0)):
+            place = tuple(account)
+            own = decision.target[place], held[place], wanted[place]
+            check_limits(*own, rows.limits, limits, str(day.date()))
+        found = excesses(wanted, held, rows.limits, limits)
+        return {name: excess > TOLERANCE for name, excess in found.items()}
 
     def _encoded(self, prices: Prices, session: pd.Timestamp) -> _EncodedMarket:
         key = (prices.inputs_hash, session)

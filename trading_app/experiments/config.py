@@ -18,6 +18,7 @@ from typing import Any, get_type_hints
 from data.errors import DataError
 from equitrade.errors import EquitradeError
 from rl_core.config import FORMER_NAMES, SACConfig, with_preset
+from trading_app.files import read_groups
 from trading_app.market.costs import CostModel
 from trading_app.market.env import MarketConfig
 from trading_app.market.transitions import check_reward
@@ -219,6 +220,9 @@ def load_config(
         if isinstance(values.get("sac"), dict):
             values["sac"] = with_preset(values["sac"], agent)
         _merge(layers, values, source)
+    limits = layers["market"]["limits"]
+    if limits["group_file"] and not limits["groups"]:
+        limits["groups"] = read_groups(Path(limits["group_file"]))
     return from_dict(layers)
 
 
@@ -276,7 +280,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, dict[str, Any
     for variable, text in environment.items():
         section, separator, key = variable.removeprefix(PREFIX).lower().partition("__")
         if variable.startswith(PREFIX) and separator and section in SECTIONS:
-            values.setdefault(section, {})[key] = _from_text(key, text)
+            _put(values, section, key.replace("__", "."), text)
     return values
 
 
@@ -285,13 +289,25 @@ def _from_overrides(overrides: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for name, value in overrides.items():
         if value is not None:
             section, _, key = name.partition(".")
-            values.setdefault(section, {})[key] = _from_text(key, value) if isinstance(value, str) else value
+            _put(values, section, key, value)
     return values
+
+
+def _put(values: dict[str, dict[str, Any]], section: str, key: str, value: Any) -> None:
+    """Add a value of the environment or the command line; a key with a dot is one of a table in the section."""
+    table, dot, inner = key.partition(".")
+    content = values.setdefault(section, {})
+    if isinstance(value, str):
+        value = _from_text(inner or table, value)
+    if dot:
+        content.setdefault(table, {})[inner] = value
+    else:
+        content[table] = value
 
 
 def _from_text(key: str, text: str) -> Any:
     """Return a value of the environment or the command line: lists as A,B and weights as A=0.6,B=0.4."""
-    if key in {"symbols", "features", "signals"}:
+    if key in {"symbols", "features", "signals", "no_buy", "no_sell"}:
         return [part.strip() for part in text.split(",")]
     if key == "base_weights":
         return dict(part.partition("=")[::2] for part in text.split(","))
@@ -305,7 +321,12 @@ def _merge(layers: dict[str, dict[str, Any]], values: Mapping[str, Any], source:
             raise ConfigurationError(f"{source}: [{section}] must be a table of keys and values")
         for key, value in content.items():
             _known(key, layers[section], f"key in [{section}]", source)
-            layers[section][key] = value
+            if key == "limits" and isinstance(value, Mapping):
+                for name in value:
+                    _known(name, layers[section][key], f"key in [{section}.{key}]", source)
+                layers[section][key] |= value
+            else:
+                layers[section][key] = value
 
 
 def _known(name: str, known: Mapping[str, Any], what: str, source: str) -> None:

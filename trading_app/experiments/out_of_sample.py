@@ -109,6 +109,7 @@ def backtest_run(
             *([f"Diverged in training and kept as they were before: seeds {diverged}."] if diverged else []),
             *_changes_of_prices(run, prices),
             *_changes_of_signals(run, prices),
+            *path.notes,
             *left_out,
             *ignored,
         ],

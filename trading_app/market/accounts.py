@@ -102,8 +102,9 @@ class AccountRules:
         double = options.get("dtype") in (np.float64, getattr(backend, "float64", None))
         self._tolerance = 1e-13 if double else 1e-6
         # Where every asset goes to a target, its gross weight is known to be within the limit.
-        self._gross = config.gross_bound if config.orders_everything and config.trading_speed == 1.0 else None
-        rows = panel.decision_rows(costs) | day_tables(panel, config, base)
+        plain = config.orders_everything and config.trading_speed == 1.0 and not config.limits.names
+        self._gross = config.gross_bound if plain else None
+        rows = panel.decision_rows(costs) | day_tables(panel, config, base, costs.capital)
         if benchmark is not None:
             parts = {"benchmark": benchmark[0], "benchmark_parts": benchmark[1]}
             rows |= {name: part for name, part in parts.items() if part is not None}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from data.errors import DataError
+from trading_app.market.limits import LimitConflict, Limits
 from trading_app.market.trading_status import DELIST_AFTER
 
 Actions = Literal["long-short", "long-only", "tilt"]
@@ -99,6 +100,8 @@ class MarketConfig:
         ``min-variance``, a symbol of the prices, or a CSV or Parquet file with dates and levels. Portfolios and symbols
         are accounts with the same fills, costs and schedule; a file has no costs but those in its levels. Where fills
         are at the open, its return is that of the session of the fill, from close to close.
+    limits
+        Limits of weights and trades, the same in training, backtests and the service.
     turnover_penalty
         Subtracted from the reward of a step for each unit of turnover ½ Σ |trade|, beyond costs, in units of return.
     sharpe_rate
@@ -147,6 +150,7 @@ class MarketConfig:
     rebalance: str | int = "daily"
     benchmark: str | None = None
     turnover_penalty: float = 0.0
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -171,6 +175,7 @@ class MarketConfig:
         if self.mirror and self.actions == "long-only":
             raise DataError("market.mirror: long-only portfolios have no mirror image; use long-short")
         self._check_base()
+        self._complete_limits()
         if self.reward == "active" and self.benchmark_name is None:
             raise DataError("market.benchmark: the active reward needs one, for example equal-weight")
         if self.benchmark == "base" and not self.tilts:
@@ -191,6 +196,21 @@ class MarketConfig:
             object.__setattr__(self, "features", tuple(self.features))
             if not self.features or any(not isinstance(name, str) for name in self.features):
                 raise DataError("market.features: name at least one feature, or leave the default")
+
+    def _complete_limits(self) -> None:
+        """Add what the actions imply to limits: no weight below 0 without short positions, and the gross limit."""
+        limits = self.limits
+        if not limits.names:
+            return
+        if self.actions == "long-only" or (self.tilts and not self.short_positions):
+            limits = replace(limits, min_weight=max(limits.min_weight or 0.0, 0.0))
+        gross = self.gross_bound if limits.gross is None else min(limits.gross, self.gross_bound)
+        if limits.net_min is not None and limits.net_min > gross:
+            raise LimitConflict(
+                f"market.limits: net_min ({limits.net_min:g}) is above the gross limit ({gross:g}); raise one or lower "
+                "the other"
+            )
+        object.__setattr__(self, "limits", replace(limits, gross=gross))
 
     def _check_base(self) -> None:
         weights = self.base_weights
@@ -246,6 +266,7 @@ class MarketConfig:
             "reward": "log",
             "benchmark": None,
             "turnover_penalty": 0.0,
+            "limits": Limits(),
             "no_trade_band": 0.0,
             "trading_speed": 1.0,
             "mirror": None,

@@ -9,24 +9,31 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pandas as pd
 
+from data.errors import DataError
 from trading_app.market.accounting import Array, at_most, total
 from trading_app.market.actions import target_weights
 from trading_app.market.config import MarketConfig
+from trading_app.market.limits import LimitRows, Limits, limited_weights
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import NDArray
 
     from trading_app.market.panel import TradingPanel
 
     Floats = NDArray[np.float64]
 
+# Smaller changes of a weight without an order are rounding.
+_STILL = 1e-12
+_VOLUME_WINDOW = 21
+
 __all__ = [
     "DayRows",
     "Decision",
     "day_tables",
     "decide",
+    "decision_of",
     "order_flags",
     "rebalancing_days",
     "rows_of",
@@ -48,12 +55,23 @@ class DayRows(NamedTuple):
         1 on a day of the rebalancing schedule [..., 1].
     untraded
         1 where an asset is available but did not trade in the session.
+    no_buy, no_sell, group, largest_trade
+        As in `trading_app.market.limits.LimitRows`.
     """
 
     available: Array | None = None
     base: Array | None = None
     scheduled: Array | None = None
     untraded: Array | None = None
+    no_buy: Array | None = None
+    no_sell: Array | None = None
+    group: Array | None = None
+    largest_trade: Array | None = None
+
+    @property
+    def limits(self) -> LimitRows:
+        """Rows of the limits."""
+        return LimitRows(self.no_buy, self.no_sell, self.group, self.largest_trade, self.available)
 
 
 class Decision(NamedTuple):
@@ -70,16 +88,30 @@ class Decision(NamedTuple):
 
 def decide(action: Array, held: Array, rows: DayRows, config: MarketConfig) -> Decision:
     """Return the decision of actions in [−1, 1] [..., N] for accounts that hold these weights at the close [..., N]."""
-    target = target_of(action, held, rows, config)
-    return Decision(target, order_flags(target, held, rows, config))
+    return decision_of(target_of(action, held, rows, config), held, rows, config)
 
 
 def target_of(action: Array, held: Array, rows: DayRows, config: MarketConfig) -> Array:
-    """Return the target weights of actions [..., N], before the question which assets have orders."""
+    """Return the target weights of actions [..., N], before schedule, band and limits."""
     target = target_weights(action, config, rows.available, rows.base)
     if config.trading_speed == 1.0:
         return target
     return held + (target - held) * config.trading_speed
+
+
+def decision_of(target: Array, held: Array, rows: DayRows, config: MarketConfig) -> Decision:
+    """Return the decision for target weights [..., N]: which assets schedule and band let trade, within the limits.
+
+    An asset without an order keeps the weight held, unless a limit moves it.
+    """
+    flags = order_flags(target, held, rows, config)
+    if not config.limits.names:
+        return Decision(target, flags)
+    wanted = target if flags is None else target * flags + held * (flags == 0)
+    weights = limited_weights(wanted, held, rows.limits, config.limits)
+    if flags is not None:
+        flags = at_most(flags + (abs(weights - held) > _STILL), 1.0)
+    return Decision(weights, flags)
 
 
 def order_flags(target: Array, held: Array, rows: DayRows, config: MarketConfig) -> Array | None:
@@ -97,11 +129,18 @@ def order_flags(target: Array, held: Array, rows: DayRows, config: MarketConfig)
     return flags * 1.0 if rows.untraded is None else at_most(flags + rows.untraded, 1.0)
 
 
-def day_tables(panel: TradingPanel, config: MarketConfig, base: Floats | None) -> dict[str, Floats]:
-    """Return the tables [T, …] whose rows are a `DayRows`, without those that make no difference."""
+def day_tables(
+    panel: TradingPanel, config: MarketConfig, base: Floats | None, capital: float
+) -> dict[str, Floats]:
+    """Return the tables [T, …] whose rows are a `DayRows`, without those that make no difference.
+
+    DataError if a limit names another symbol, or needs volumes that the prices lack. `capital` is the value of the
+    account in the currency of the prices.
+    """
     tables = {} if base is None else {"base": base}
     if not panel.always_traded:
         tables["available"] = panel.status.available.astype(np.float64)
+    tables |= _limit_tables(panel, config.limits, capital)
     if config.orders_everything:
         return tables
     if config.rebalance not in ("daily", 1):
@@ -109,6 +148,31 @@ def day_tables(panel: TradingPanel, config: MarketConfig, base: Floats | None) -
     if not panel.always_traded:
         tables["untraded"] = (panel.status.available & ~panel.status.traded).astype(np.float64)
     return tables
+
+
+def _limit_tables(panel: TradingPanel, limits: Limits, capital: float) -> dict[str, Floats]:
+    """Return the tables [T, N] of the limits that depend on symbols or volumes."""
+    symbols, tables = panel.symbols, {}
+    for name in ("no_buy", "no_sell"):
+        if named := getattr(limits, name):
+            unknown = [symbol for symbol in named if symbol not in symbols]
+            if unknown:
+                raise DataError(f"market.limits.{name}: {unknown[0]} is not a symbol of {panel.name}")
+            tables[name] = np.array([float(symbol in named) for symbol in symbols])
+    if limits.group_weight is not None:
+        groups = limits.groups or {}
+        missing = [symbol for symbol in symbols if symbol not in groups]
+        if missing:
+            raise DataError(f"market.limits.groups: {missing[0]} of {panel.name} has no group")
+        numbers = {group: number for number, group in enumerate(sorted(set(groups.values())))}
+        tables["group"] = np.array([float(numbers[groups[symbol]]) for symbol in symbols])
+    found = {name: np.broadcast_to(row, panel.close.shape) for name, row in tables.items()}
+    if limits.participation is not None:
+        if panel.volume is None:
+            raise DataError(f"market.limits.participation: {panel.name} has no volumes")
+        volume = pd.DataFrame(panel.volume).rolling(_VOLUME_WINDOW, min_periods=1).mean().fillna(0.0)
+        found["largest_trade"] = volume.to_numpy() * limits.participation / capital
+    return found
 
 
 def rows_of(tables: Mapping[str, Array], day: Array) -> DayRows:

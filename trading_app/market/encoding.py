@@ -1,8 +1,9 @@
-"""Encoding of compact observations (day, holdings) as network input: windows of features gathered on demand."""
+"""Encoding of compact observations (day, holdings) as network input, windows of features gathered on demand, and its
+symmetry."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor
 
 from data.features import compute_features, market_features
+from rl_core.symmetry import Symmetry, cyclic, sign, trivial
+from rl_core.symmetry.representations import signed_permutation
 from trading_app.market.config import MarketConfig
 
 if TYPE_CHECKING:
@@ -139,3 +142,19 @@ class Encoder:
         """Return weights [..., N] less those of the base, where there is one."""
         held = weights.to(self.features.dtype)
         return held if self.base is None else held - self.base[day]
+
+
+def market_symmetry(parity: Sequence[int], assets: int, *, mirror: bool) -> Symmetry:
+    """S_N on the N assets (rows) and, with `mirror`, Z2: returns and positions change sign together.
+
+    `parity` is −1 or +1 for each input of an asset's row: its sign under the mirror. An asset's action, its
+    position, is
+    odd.
+    """
+    group = cyclic(2 if mirror else 1)
+    size = len(parity)
+    if not mirror:
+        return Symmetry(group, trivial(group, size), trivial(group, 1), rows=assets)
+    signs = [int(value) for value in parity]
+    observation = signed_permutation(group, {1: (list(range(size)), signs)}, name="parity of the inputs")
+    return Symmetry(group, observation, sign(group), rows=assets)

@@ -22,9 +22,8 @@ from trading_app.market.benchmark import Benchmark, benchmark_returns
 from trading_app.market.config import MarketConfig
 from trading_app.market.costs import CostModel
 from trading_app.market.decisions import DayRows, day_tables, rows_of, target_of
-from trading_app.market.encoding import Encoder, FeatureWindows
+from trading_app.market.encoding import Encoder, FeatureWindows, market_symmetry
 from trading_app.market.panel import TradingPanel, decision_range, trading_panel
-from trading_app.market.symmetry import market_symmetry
 from trading_app.market.transitions import MadeTransitions
 
 if TYPE_CHECKING:
@@ -145,7 +144,7 @@ class Market:
 
     @cached_property
     def _day_tables(self) -> dict[str, Tensor]:
-        tables = day_tables(self.panel, self.config, self.base)
+        tables = day_tables(self.panel, self.config, self.base, self.costs.capital)
         return {name: torch.from_numpy(table).to(self._device) for name, table in tables.items()}
 
     @cached_property

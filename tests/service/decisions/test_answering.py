@@ -57,6 +57,30 @@ def test_an_order_passes_the_no_trade_band(service: Any) -> None:
     assert sum(answer["weights"].values()) + answer["cash"] == pytest.approx(1.0)
 
 
+def test_answers_are_within_the_limits_and_name_those_that_bind(service: Any) -> None:
+    limits = {"max_weight": 0.2, "turnover": 0.1, "no_buy": ["BBB"]}
+    service.promote("limited-run", "limited", actions="long-only", limits=limits)
+    held = {"AAA": 0.1, "BBB": 0.1, "CCC": 0.15}
+    body = {"model": "limited", "holdings": {"weights": held}}
+    response = service.client.post(URL, json=body, headers=service.key())
+    answer = response.json()
+    weights = answer["weights"]
+    assert max(weights.values()) <= 0.2 + 1e-9
+    assert weights["BBB"] <= 0.1 + 1e-9
+    assert sum(abs(weights[name] - held[name]) for name in held) / 2 <= 0.1 + 1e-9
+    assert {"limit: max_weight binds", "limit: no_buy binds"} <= set(answer["warnings"])
+    record = service.state.audit.get(answer["id"])
+    assert service.state.decisions.recompute(record) == response.content
+
+
+def test_limits_that_conflict_are_named(service: Any, kind_of: Any) -> None:
+    limits = {"net_min": 0.9, "turnover": 0.1}
+    service.promote("conflict-run", "conflict", actions="long-only", limits=limits)
+    answer = service.client.post(URL, json={"model": "conflict"}, headers=service.key())
+    assert kind_of(answer) == "limits-conflict"
+    assert "market.limits.turnover and market.limits.net_min cannot both be met" in answer.json()["detail"]
+
+
 def test_percent_signs_in_an_answer_stay(service: Any) -> None:
     from data import Prices, SnapshotStore
 

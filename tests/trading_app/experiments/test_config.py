@@ -135,3 +135,20 @@ def test_a_tilt_with_schedule_is_read_from_text_and_starts_at_its_base() -> None
     assert (config.market.rebalance, config.market.base_weights) == (5, {"A": 0.6, "B": 0.4})
     assert config.learner.actor_start == "zero"
     assert RunConfig().learner == RunConfig().sac
+
+
+def test_limits_are_read_from_every_source_and_groups_from_their_file(tmp_path: Path) -> None:
+    (tmp_path / "sectors.csv").write_text("symbol,group\nA,tech\nB,energy\n")
+    (tmp_path / "run.toml").write_text("[market.limits]\nmax_weight = 0.3\nno_buy = ['A']\n")
+    texts = {"market.limits.group_file": str(tmp_path / "sectors.csv"), "market.limits.group_weight": "0.5"}
+    config = load_config(tmp_path / "run.toml", {"EQUITRADE_MARKET__LIMITS__TURNOVER": "0.1"}, texts)
+    limits = config.market.limits
+    assert (limits.max_weight, limits.turnover, limits.group_weight, limits.no_buy) == (0.3, 0.1, 0.5, ("A",))
+    assert limits.groups == {"A": "tech", "B": "energy"}
+    (tmp_path / "stored.toml").write_text(to_toml(config))
+    assert load_config(tmp_path / "stored.toml") == config
+    with pytest.raises(ConfigurationError, match=r"unknown key in \[market.limits\]: 'max_wieght'"):
+        load_config(overrides={"market.limits.max_wieght": 0.1})
+    (tmp_path / "sectors.csv").write_text("symbol,group\nA,tech\nA,energy\n")
+    with pytest.raises(EquitradeError, match="A is there twice"):
+        load_config(overrides=texts)

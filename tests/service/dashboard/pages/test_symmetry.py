@@ -18,7 +18,7 @@ from rl_core.config import SACConfig
 from rl_core.sac import SAC
 from trading_app.evaluation.market_tests import save_tests
 from trading_app.experiments.equivariance import save_equivariance
-from trading_app.market.symmetry import market_symmetry
+from trading_app.market.encoding import market_symmetry
 from trading_app.runs.run import open_run
 
 SYMBOLS = ["KO", "GE", "IBM"]
