@@ -166,7 +166,7 @@ def _limit_tables(panel: TradingPanel, limits: Limits, capital: float) -> dict[s
             raise DataError(f"market.limits.groups: {missing[0]} of {panel.name} has no group")
         numbers = {group: number for number, group in enumerate(sorted(set(groups.values())))}
         tables["group"] = np.array([float(numbers[groups[symbol]]) for symbol in symbols])
-    found = {name: np.broadcast_to(row, panel.close.shape) for name, row in tables.items()}
+    found = {name: np.tile(row, (len(panel.close), 1)) for name, row in tables.items()}
     if limits.participation is not None:
         if panel.volume is None:
             raise DataError(f"market.limits.participation: {panel.name} has no volumes")

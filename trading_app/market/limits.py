@@ -20,7 +20,8 @@ from trading_app.market.accounting import Array, at_least, at_most, total
 __all__ = ["LimitConflict", "LimitRows", "Limits", "check_limits", "excesses", "limited_weights"]
 
 TOLERANCE = 1e-9
-_BISECTIONS = 60
+# In single and in double precision.
+_BISECTIONS = (32, 60)
 _FAR = 1e3
 
 
@@ -191,8 +192,8 @@ def _weight_excesses(weights: Array, held: Array, rows: LimitRows, limits: Limit
     if limits.participation is not None and rows.largest_trade is not None:
         found["participation"] = total(at_least(abs(change) - rows.largest_trade, 0.0))
     if limits.group_weight is not None and rows.group is not None:
-        sums = (abs(total(weights * member)) for member in _members(rows.group))
-        found["group_weight"] = sum(at_least(size - limits.group_weight, 0.0) for size in sums)
+        sizes = abs(weights @ _members(rows.group))
+        found["group_weight"] = total(at_least(sizes - limits.group_weight, 0.0))
     net = total(weights)
     if limits.net_min is not None:
         found["net_min"] = at_least(limits.net_min - net, 0.0)
@@ -236,7 +237,9 @@ def _projected(wanted: Array, low: Array, high: Array, rows: LimitRows, limits: 
     sum that it steers is monotone in it.
     """
 
-    slack = _rounding(wanted)
+    slack, members, most = _rounding(wanted), None, limits.group_weight or 0.0
+    if limits.group_weight is not None and rows.group is not None:
+        members = _members(rows.group)
 
     def clipped(x: Array, threshold: Array | None) -> Array:
         if threshold is not None:
@@ -246,19 +249,15 @@ def _projected(wanted: Array, low: Array, high: Array, rows: LimitRows, limits: 
 
     def grouped(x: Array, threshold: Array | None) -> Array:
         weights = clipped(x, threshold)
-        if limits.group_weight is None or rows.group is None:
+        if members is None:
             return weights
-        for member in _members(rows.group):
-            inside = weights * member
-            size = total(inside)
-            bound = at_most(at_least(size, -limits.group_weight), limits.group_weight)
-            within = abs(size - bound) <= slack
-            if bool(within.all()):
-                continue
-            shift = _solve(lambda by, m=member: total(clipped(x + by[..., None], threshold) * m), bound)  # type: ignore[misc]
-            moved = clipped(x + shift[..., None], threshold)
-            weights = _select(within[..., None] | (member == 0), weights, moved)
-        return weights
+        size = weights @ members
+        bound = at_most(at_least(size, -most), most)
+        within = abs(size - bound) <= slack
+        if bool(within.all()):
+            return weights
+        shift = _solve(lambda by: clipped(x + by @ members.T, threshold) @ members, bound) * (within == 0)
+        return clipped(x + shift @ members.T, threshold)
 
     def balanced(threshold: Array | None) -> Array:
         weights = grouped(wanted, threshold)
@@ -291,7 +290,7 @@ def _solve(rising: Callable[[Array], Array], value: Array) -> Array:
 
 def _largest(holds: Callable[[Array], Array], low: Array, high: Array) -> Array:
     """Return the largest arguments from low to high [...] at which a condition holds that fails from somewhere on."""
-    for _ in range(_BISECTIONS):
+    for _ in range(_BISECTIONS[str(low.dtype).endswith("64")]):
         middle = (low + high) / 2
         good = holds(middle)
         low, high = _select(good, middle, low), _select(good, high, middle)
@@ -303,9 +302,12 @@ def _rounding(weights: Array) -> float:
     return 1e-12 if str(weights.dtype).endswith("64") else 2e-6
 
 
-def _members(group: Array) -> list[Array]:
-    """Return 1 for the members of each group [..., N]."""
-    return [(group == number) * 1.0 for number in range(int(group.max()) + 1)]
+def _members(group: Array) -> Array:
+    """Return 1 where an asset is a member of a group [N, G]; groups are the same on every day."""
+    numbers = group.reshape(-1, group.shape[-1])[0]
+    count = int(numbers.max()) + 1
+    kinds = np.arange(count) if isinstance(numbers, np.ndarray) else numbers.new_tensor(range(count))
+    return (numbers[:, None] == kinds) * (numbers[:, None] * 0.0 + 1.0)
 
 
 def _select(mask: Array, yes: Array, no: Array) -> Array:
