@@ -144,6 +144,7 @@ def detect_layout(
     if "close" not in roles and "adj_close" in roles:
         # The only close of the file is adjusted: it is what the prices are.
         roles["close"] = roles.pop("adj_close")
+        roles |= _adjusted_fields(columns, mapping or {})
     rest = [name for name in columns if name not in roles.values() and not is_index_name(name)]
     if "close" in roles and layout != "wide":
         if layout == "auto" and not mapping and _may_be_tickers(roles, rest):
@@ -153,6 +154,13 @@ def detect_layout(
     if layout == "long":
         raise DataError(f"{place}: no close among {', '.join(columns)}; name it with --map close=COLUMN")
     return _wide(columns, place, roles, rest, layout)
+
+
+def _adjusted_fields(columns: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns ``adj_open``, … of Quandl and ``adjOpen``, … of Tiingo, which belong to adjusted closes."""
+    by_name = {_reduced(name): name for name in columns if name not in mapping.values()}
+    fields = (name for name in ("open", "high", "low", "volume") if name not in mapping)
+    return {name: by_name[f"adj{name}"] for name in fields if f"adj{name}" in by_name}
 
 
 def _without_tickers(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from data import DataError
@@ -104,3 +105,33 @@ def test_headers_of_several_tools(
     assert prices.symbols == symbols
     assert set(prices.fields) == fields
     assert np.isfinite(prices.close.to_numpy()).all()
+
+
+def test_quandl_wiki_prices_are_used_with_their_adjusted_columns(cases: Path) -> None:
+    path = cases / "quandl-wiki.csv"
+    result = read_prices([path])
+    prices, source = result.prices, pd.read_csv(path)
+    assert prices.symbols == ("AA", "BB")
+    assert set(prices.fields) == {
+        *("open", "high", "low", "close", "adj_close", "volume"),
+        "dividends",
+        "splits",
+    }
+    assert result.source["files"][0]["columns"]["dividends"] == "ex-dividend"
+    for field in ("open", "high", "low", "close"):
+        expected = source.pivot(index="date", columns="ticker", values=f"adj_{field}")
+        np.testing.assert_allclose(prices.adjusted(field), expected, rtol=1e-12)
+    assert prices.fields["splits"]["AA"].iloc[4] == 2.0
+    assert prices.fields["dividends"]["AA"].iloc[6] == 0.5
+
+
+def test_adjusted_columns_alone_are_prices(cases: Path, write: Write) -> None:
+    source = pd.read_csv(cases / "quandl-wiki.csv")
+    adjusted = [f"adj_{field}" for field in ("open", "high", "low", "close", "volume")]
+    path = write(source[["ticker", "date", "open", *adjusted]].to_csv(index=False))
+    prices = read_prices([path]).prices
+    assert set(prices.fields) == {"open", "high", "low", "close", "volume"}
+    for field in prices.fields:
+        expected = source.pivot(index="date", columns="ticker", values=f"adj_{field}")
+        np.testing.assert_array_equal(prices.fields[field], expected)
+    assert any("adjusted" in note for note in prices.notes)
