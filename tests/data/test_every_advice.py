@@ -84,6 +84,9 @@ NAMED = {
     "--symbols": "tests/data/providers/test_yahoo.py",
     "--repair": "every repair",
     "--allow": "every kind that can be accepted",
+    "--odd": "tests/data/signals/test_files.py",
+    "--even": "tests/data/signals/test_files.py",
+    "--prices": "tests/data/signals/test_store.py",
 }
 
 
