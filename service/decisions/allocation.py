@@ -141,10 +141,11 @@ def _decided(context: DecisionContext, target: Floats, held: Floats, warnings: l
     decision = decision_of(target, held, rows, config)
     if config.limits.names:
         try:
-            check_limits(decision.target, held, target, rows.limits, config.limits, context.common["as_of"])
+            wanted = decision.wanted
+            check_limits(decision.target, held, wanted, rows.limits, config.limits, context.common["as_of"])
         except LimitConflict as error:
             raise Problem("limits-conflict", str(error)) from None
-        found = excesses(target, held, rows.limits, config.limits)
+        found = excesses(wanted, held, rows.limits, config.limits)
         warnings += [f"limit: {name} binds" for name, excess in found.items() if excess > TOLERANCE]
     return decision
 

@@ -190,10 +190,10 @@ class AgentPolicy:
             held = torch.from_numpy(state["weights"])
             target = self.targets(market, day, held).double().cpu()
             target[:, 1] = target[:, 1].mean(0)
-            rows, wanted = rows_of(rules.tables, np.int64(day)), target.numpy()
-            decision = decision_of(wanted, state["weights"], rows, self.config)
+            rows = rows_of(rules.tables, np.int64(day))
+            decision = decision_of(target.numpy(), state["weights"], rows, self.config)
             if self.config.limits.names:
-                over = self._checked(decision, state["weights"], wanted, rows, market.panel.dates[day])
+                over = self._checked(decision, state["weights"], rows, market.panel.dates[day])
                 bound.update(name for name, accounts in over.items() if accounts[0, 1])
             decided[day - first] = decision.instructions
             if day + 1 < count:
@@ -201,13 +201,14 @@ class AgentPolicy:
         return decided.transpose(1, 0, 2, 3), dict(bound)
 
     def _checked(
-        self, decision: Decision, held: Floats, wanted: Floats, rows: DayRows, day: pd.Timestamp
+        self, decision: Decision, held: Floats, rows: DayRows, day: pd.Timestamp
     ) -> dict[str, NDArray[np.bool_]]:
         """Check a decision against the limits, and return which of them it would have passed, by name [S, 2].
 
         LimitConflict if it passes one.
         """
-        limits = self.config.limits
+        limits, wanted = self.config.limits, decision.wanted
+        assert wanted is not None
         broken = excesses(decision.target, held, rows.limits, limits).values()
         for account in np.argwhere(np.any([excess > TOLERANCE for excess in broken], axis=0)):
             place = tuple(account)

@@ -75,10 +75,21 @@ class DayRows(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """Target weights [..., N], and 1 where there is an order [..., N]; None for orders in every asset."""
+    """A decision.
+
+    Attributes
+    ----------
+    target
+        Target weights [..., N].
+    orders
+        1 where there is an order [..., N]; None for orders in every asset.
+    wanted
+        The weights before limits [..., N]; None where there are no limits.
+    """
 
     target: Array
     orders: Array | None
+    wanted: Array | None = None
 
     @property
     def instructions(self) -> Floats:
@@ -111,7 +122,7 @@ def decision_of(target: Array, held: Array, rows: DayRows, config: MarketConfig)
     weights = limited_weights(wanted, held, rows.limits, config.limits)
     if flags is not None:
         flags = at_most(flags + (abs(weights - held) > _STILL), 1.0)
-    return Decision(weights, flags)
+    return Decision(weights, flags, wanted)
 
 
 def order_flags(target: Array, held: Array, rows: DayRows, config: MarketConfig) -> Array | None:
