@@ -15,7 +15,7 @@ from data.errors import DataError
 from trading_app.market.accounting import Array, at_most, total
 from trading_app.market.actions import target_weights
 from trading_app.market.config import MarketConfig
-from trading_app.market.limits import LimitRows, Limits, limited_weights
+from trading_app.market.limits import LimitRows, limited_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # Smaller changes of a weight without an order are rounding.
 _STILL = 1e-12
 _VOLUME_WINDOW = 21
+_BETA_WINDOW, _BETA_MINIMUM = 252, 63
 
 __all__ = [
     "DayRows",
@@ -55,7 +56,7 @@ class DayRows(NamedTuple):
         1 on a day of the rebalancing schedule [..., 1].
     untraded
         1 where an asset is available but did not trade in the session.
-    no_buy, no_sell, group, largest_trade
+    no_buy, no_sell, group, largest_trade, beta
         As in `trading_app.market.limits.LimitRows`.
     """
 
@@ -67,11 +68,12 @@ class DayRows(NamedTuple):
     no_sell: Array | None = None
     group: Array | None = None
     largest_trade: Array | None = None
+    beta: Array | None = None
 
     @property
     def limits(self) -> LimitRows:
         """Rows of the limits."""
-        return LimitRows(self.no_buy, self.no_sell, self.group, self.largest_trade, self.available)
+        return LimitRows(self.no_buy, self.no_sell, self.group, self.largest_trade, self.beta, self.available)
 
 
 class Decision(NamedTuple):
@@ -151,7 +153,7 @@ def day_tables(
     tables = {} if base is None else {"base": base}
     if not panel.always_traded:
         tables["available"] = panel.status.available.astype(np.float64)
-    tables |= _limit_tables(panel, config.limits, capital)
+    tables |= _limit_tables(panel, config, capital)
     if config.orders_everything:
         return tables
     if config.rebalance not in ("daily", 1):
@@ -161,9 +163,9 @@ def day_tables(
     return tables
 
 
-def _limit_tables(panel: TradingPanel, limits: Limits, capital: float) -> dict[str, Floats]:
-    """Return the tables [T, N] of the limits that depend on symbols or volumes."""
-    symbols, tables = panel.symbols, {}
+def _limit_tables(panel: TradingPanel, config: MarketConfig, capital: float) -> dict[str, Floats]:
+    """Return the tables [T, N] of the limits that depend on symbols, volumes or betas."""
+    limits, symbols, tables = config.limits, panel.symbols, {}
     for name in ("no_buy", "no_sell"):
         if named := getattr(limits, name):
             unknown = [symbol for symbol in named if symbol not in symbols]
@@ -183,7 +185,19 @@ def _limit_tables(panel: TradingPanel, limits: Limits, capital: float) -> dict[s
             raise DataError(f"market.limits.participation: {panel.name} has no volumes")
         volume = pd.DataFrame(panel.volume).rolling(_VOLUME_WINDOW, min_periods=1).mean().fillna(0.0)
         found["largest_trade"] = volume.to_numpy() * limits.participation / capital
+    if limits.beta_min is not None or limits.beta_max is not None:
+        found["beta"] = _betas(panel, config.benchmark)
     return found
+
+
+def _betas(panel: TradingPanel, benchmark: str | None) -> Floats:
+    """Return each symbol's beta at each close [T, N], to a symbol or to the equally weighted symbols that trade."""
+    returns = pd.DataFrame(panel.close, columns=list(panel.symbols)).pct_change()
+    returns = returns.where(panel.status.traded)
+    market = returns[benchmark] if benchmark in panel.symbols else returns.mean(axis=1)
+    spread = market.rolling(_BETA_WINDOW, min_periods=_BETA_MINIMUM).var()
+    betas = returns.rolling(_BETA_WINDOW, min_periods=_BETA_MINIMUM).cov(market).div(spread, axis=0)
+    return np.where(np.isfinite(betas), betas, 1.0)
 
 
 def rows_of(tables: Mapping[str, Array], day: Array) -> DayRows:

@@ -45,6 +45,10 @@ class Limits:
         CSV file with the columns symbol and group.
     net_min, net_max
         Bounds of the net exposure Σ weight.
+    beta_min, beta_max
+        Bounds of the portfolio's beta Σ weight × beta. The betas of a day are those of the last 252 sessions to
+        ``market.benchmark``, where it is a symbol, or else to the equally weighted symbols; 1 with less than 63
+        returns.
     gross
         Largest gross exposure Σ |weight|.
     turnover
@@ -68,6 +72,8 @@ class Limits:
     group_file: str | None = None
     net_min: float | None = None
     net_max: float | None = None
+    beta_min: float | None = None
+    beta_max: float | None = None
     gross: float | None = None
     turnover: float | None = None
     participation: float | None = None
@@ -81,7 +87,7 @@ class Limits:
             value = getattr(self, name)
             if value is not None and not 0 <= value < np.inf:
                 raise DataError(f"market.limits.{name} is {value!r}: it must be a number of at least 0")
-        for low, high in (("min_weight", "max_weight"), ("net_min", "net_max")):
+        for low, high in (("min_weight", "max_weight"), ("net_min", "net_max"), ("beta_min", "beta_max")):
             least, most = getattr(self, low), getattr(self, high)
             if least is not None and most is not None and least > most:
                 raise LimitConflict(f"market.limits: {low} ({least:g}) is above {high} ({most:g})")
@@ -106,13 +112,14 @@ class LimitRows(NamedTuple):
     """What limits depend on besides the weights, [..., N] each; None where it makes no difference.
 
     ``no_buy`` and ``no_sell``: 1 for these symbols. ``group``: number of each symbol's group, −1 for none.
-    ``largest_trade``: largest |target − held|. ``available``: 1 where an asset may be given weight.
+    ``largest_trade``: largest |target − held|. ``beta``: betas. ``available``: 1 where an asset may be given weight.
     """
 
     no_buy: Array | None = None
     no_sell: Array | None = None
     group: Array | None = None
     largest_trade: Array | None = None
+    beta: Array | None = None
     available: Array | None = None
 
 
@@ -199,6 +206,12 @@ def _weight_excesses(weights: Array, held: Array, rows: LimitRows, limits: Limit
         found["net_min"] = at_least(limits.net_min - net, 0.0)
     if limits.net_max is not None:
         found["net_max"] = at_least(net - limits.net_max, 0.0)
+    if rows.beta is not None:
+        beta = total(weights * rows.beta)
+        if limits.beta_min is not None:
+            found["beta_min"] = at_least(limits.beta_min - beta, 0.0)
+        if limits.beta_max is not None:
+            found["beta_max"] = at_least(beta - limits.beta_max, 0.0)
     if limits.gross is not None:
         found["gross"] = at_least(total(abs(weights)) - limits.gross, 0.0)
     return found
@@ -232,9 +245,9 @@ def _bounds(held: Array, rows: LimitRows, limits: Limits) -> tuple[Array, Array]
 def _projected(wanted: Array, low: Array, high: Array, rows: LimitRows, limits: Limits) -> Array:
     """Return the nearest weights within bounds, groups, net and gross exposure [..., N].
 
-    The point of minimal ½|w − x|² has the form clip(soft(x + ν + μ, θ), low, high): ν ≠ 0 where the net exposure binds,
-    μ ≠ 0 where that of the asset's group does, and θ > 0 where the gross exposure does. Each is found by bisection: the
-    sum that it steers is monotone in it.
+    The point of minimal ½|w − x|² has the form clip(soft(x + κβ + ν + μ, θ), low, high): κ ≠ 0 where the beta binds,
+    ν ≠ 0 where the net exposure does, μ ≠ 0 where that of the asset's group does, and θ > 0 where the gross exposure
+    does. Each is found by bisection: the sum that it steers is monotone in it.
     """
 
     slack, members, most = _rounding(wanted), None, limits.group_weight or 0.0
@@ -259,18 +272,36 @@ def _projected(wanted: Array, low: Array, high: Array, rows: LimitRows, limits: 
         shift = _solve(lambda by: clipped(x + by @ members.T, threshold) @ members, bound) * (within == 0)
         return clipped(x + shift @ members.T, threshold)
 
-    def balanced(threshold: Array | None) -> Array:
-        weights = grouped(wanted, threshold)
+    def balanced(x: Array, threshold: Array | None) -> Array:
+        weights = grouped(x, threshold)
         net = total(weights)
         bound = net if limits.net_max is None else at_most(net, limits.net_max)
         bound = bound if limits.net_min is None else at_least(bound, limits.net_min)
         within = abs(net - bound) <= slack
         if bool(within.all()):
             return weights
-        shift = _solve(lambda by: total(grouped(wanted + by[..., None], threshold)), bound)
-        return _select(within[..., None], weights, grouped(wanted + shift[..., None], threshold))
+        shift = _solve(lambda by: total(grouped(x + by[..., None], threshold)), bound)
+        return _select(within[..., None], weights, grouped(x + shift[..., None], threshold))
 
-    weights = balanced(None)
+    def hedged(threshold: Array | None) -> Array:
+        weights = balanced(wanted, threshold)
+        if rows.beta is None:
+            return weights
+        beta = total(weights * rows.beta)
+        bound = beta if limits.beta_max is None else at_most(beta, limits.beta_max)
+        bound = bound if limits.beta_min is None else at_least(bound, limits.beta_min)
+        within = abs(beta - bound) <= slack
+        if bool(within.all()):
+            return weights
+
+        def moved(by: Array) -> Array:
+            return balanced(wanted + by[..., None] * rows.beta, threshold)
+
+        return _select(
+            within[..., None], weights, moved(_solve(lambda by: total(moved(by) * rows.beta), bound))
+        )
+
+    weights = hedged(None)
     if limits.gross is None:
         return weights
     gross = limits.gross
@@ -278,8 +309,8 @@ def _projected(wanted: Array, low: Array, high: Array, rows: LimitRows, limits: 
     if bool(within.all()):
         return weights
     none = total(weights) * 0.0
-    threshold = -_largest(lambda at: total(abs(balanced(-at))) <= gross, none - 2 * _FAR, none)
-    return _select(within[..., None], weights, balanced(threshold))
+    threshold = -_largest(lambda at: total(abs(hedged(-at))) <= gross, none - 2 * _FAR, none)
+    return _select(within[..., None], weights, hedged(threshold))
 
 
 def _solve(rising: Callable[[Array], Array], value: Array) -> Array:

@@ -44,11 +44,13 @@ SETS: list[dict[str, Any]] = [
     {"no_buy": ("A1",), "no_sell": ("A2",)},
     {"participation": 0.02},
     {"net_max": 0.5, "turnover": 0.2},
+    {"beta_max": 0.6, "max_weight": 0.4},
 ]
 SHORT_SETS: list[dict[str, Any]] = [
     {"gross": 0.7, "net_min": -0.1, "net_max": 0.1},
     {"gross": 0.8, "max_weight": 0.2, "min_weight": -0.1, "groups": GROUPS, "group_weight": 0.15},
     {"net_min": 0.2, "net_max": 0.3, "max_weight": 0.3},
+    {"beta_min": -0.05, "beta_max": 0.05, "gross": 0.8},
 ]
 
 
@@ -71,6 +73,17 @@ def run(settings: dict[str, Any], limits: dict[str, Any], *, gaps: bool = False,
 
 def decided_weights(frame: pd.DataFrame, held: np.ndarray) -> np.ndarray:
     return np.where(frame.isna(), held, frame)
+
+
+def betas(prices: Prices) -> np.ndarray:
+    """Slopes of each symbol's returns on their mean, over the last 252 sessions; 1 with less than 63."""
+    returns = prices.close.pct_change().to_numpy()
+    found = np.ones(returns.shape)
+    for t in range(63, T):
+        own = returns[max(t - 251, 1) : t + 1]
+        market = own.mean(1) - own.mean()
+        found[t] = market @ (own - own.mean(0)) / (market @ market)
+    return found
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -105,6 +118,10 @@ def test_limits_hold_on_every_day(settings: dict[str, Any], limits: dict[str, An
     assert np.abs(weights).sum(1).max() <= limits.get("gross", 1.0) + 1e-9
     if "turnover" in limits:
         assert 0.5 * np.abs(weights - held).sum(1).max() <= limits["turnover"] + 1e-9
+    if "beta_max" in limits:
+        beta = (weights * betas(prices)[FIRST:]).sum(1)
+        assert beta.max() <= limits["beta_max"] + 1e-9
+        assert beta.min() >= limits.get("beta_min", -9.0) - 1e-9
     if "no_buy" in limits:
         assert (weights - held)[:, 1].max() <= 1e-9
         assert (weights - held)[:, 2].min() >= -1e-9
@@ -134,6 +151,7 @@ def test_the_projection_is_equivariant_nearest_and_the_same_in_torch(limits: dic
         no_sell=np.eye(N)[2],
         group=np.array([0.0, 0.0, 1.0, 1.0, 2.0, 2.0]),
         largest_trade=np.full(N, 0.05),
+        beta=np.linspace(0.4, 1.6, N),
     )
     own = limited_weights(wanted, held, rows, rules)
     for excess in excesses(own, held, rows, rules).values():
