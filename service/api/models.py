@@ -31,6 +31,7 @@ async def show_model(model_id: ModelId, state: StateDep, _reader: Reader) -> Mod
         history_days=evidence.history,
         fill=evidence.fill,
         verdict=evidence.verdict,
+        agreement=evidence.agreement,
         out_of_sample={name: Metric(**values) for name, values in evidence.metrics.items()},
         evaluated=evidence.evaluated,
         notes=list(evidence.notes),

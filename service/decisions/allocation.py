@@ -87,7 +87,7 @@ def answer_members(
     members = {"id": answer_id, **context.common, "warnings": warnings}
     if isinstance(request, AllocationRequest):
         return members | _allocation(context, per_seed, held, request, warnings)
-    return members | {"signals": _signals(context, per_seed)}
+    return members | {"signals": _signals(context, per_seed, held)}
 
 
 def _scheduled(context: DecisionContext) -> bool:
@@ -101,8 +101,10 @@ def _allocation(
     request: AllocationRequest,
     warnings: list[str],
 ) -> dict[str, Any]:
-    target = _mean_over_seeds(per_seed)
-    spread = np.sqrt(_mean_over_seeds(np.square(per_seed - target)))
+    mean = _mean_over_seeds(per_seed)
+    spread = np.sqrt(_mean_over_seeds(np.square(per_seed - mean)))
+    base = context.base_weights(held)
+    target = mean if base is None else base
     reachable = _reachable(context, _decided(context, target, held, warnings), held)
     orders = _orders(context.symbols, reachable, held)
     cash_after = None
@@ -211,8 +213,9 @@ def _positions(
     return np.where(held == 0, 0.0, held * nav / context.closes), nav * (1.0 - float(held.sum()))
 
 
-def _signals(context: DecisionContext, per_seed: Floats) -> list[dict[str, Any]]:
-    weights = per_seed.mean(axis=0)
+def _signals(context: DecisionContext, per_seed: Floats, held: Floats) -> list[dict[str, Any]]:
+    base = context.base_weights(held)
+    weights = per_seed.mean(axis=0) if base is None else base
     scores = weights / max(float(np.abs(weights).max()), _FLAT)
     sides = _sides(weights)
     agreement = (_sides(per_seed) == sides).mean(axis=0)

@@ -71,6 +71,10 @@ class DecisionContext:
         """Return target weights of each seed [S, B, N] for accounts that hold weights [B, N]."""
         return self.policy.decide(self.prices, self.session, held)
 
+    def base_weights(self, held: Floats) -> Floats | None:
+        """Return target weights [N] where the model holds its base, for weights held [N]; else None."""
+        return self.policy.decide_base(self.prices, self.session, held)
+
 
 class PriceAgePolicy(NamedTuple):
     """Day to decide on, day of the request (UTC), and the largest accepted age of prices at the first.
@@ -144,6 +148,8 @@ def build_context(
         raise Problem("stale-signals", str(error)) from None
     staleness = (age.as_of - session.date()).days
     warnings = _warnings(prices, session.date(), staleness, age)
+    if promoted.evidence.holds_base:
+        warnings.append(f"seeds: {promoted.evidence.agreement}")
     trade = next_session(prices.dates, session, calendar)
     common: dict[str, Any] = {
         "model": promoted.id,

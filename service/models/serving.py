@@ -45,6 +45,12 @@ class Policy(Protocol):
         The decision for one account depends neither on the other accounts nor on its place among them.
         """
 
+    def decide_base(self, prices: Prices, session: pd.Timestamp, held: Floats) -> Floats | None:
+        """Return target weights [N] for weights held [N] of a model that holds its base.
+
+        None for a model that follows the mean of its seeds.
+        """
+
 
 Loader = Callable[[Path], Policy]
 

@@ -71,6 +71,9 @@ class ModelDetail(ModelSummary):
     history_days: int = Field(description="Sessions of prices that a decision needs.")
     fill: str
     verdict: str | None = Field(description="Comparison with the reference in one sentence.")
+    agreement: str | None = Field(
+        description="Agreement of the seeds in one sentence, and whether the model holds its base."
+    )
     out_of_sample: dict[str, Metric]
     evaluated: dict[str, Any] = Field(description="Dates and costs of the evaluation.")
     notes: list[str]

@@ -52,6 +52,9 @@ class TiltPolicy:
         tilt = np.clip(closes[day] / closes[day - 1] - 1, -0.05, 0.05)
         return np.stack([0.5 * np.array(self.base) + 0.5 * held + k * tilt for k in (1, 2)])
 
+    def decide_base(self, prices: Prices, session: pd.Timestamp, held: np.ndarray) -> np.ndarray | None:
+        return None
+
 
 def load_tilt(path: Path) -> TiltPolicy:
     content = json.loads((path / "policy.json").read_text(encoding="utf-8"))

@@ -27,6 +27,7 @@ from data.fields import DateLike, parse_date
 from data.prices import Prices
 from rl_core.sac import SAC
 from trading_app.backtesting.backtest import backtest
+from trading_app.evaluation.agreement import Agreement
 from trading_app.evaluation.metrics import sharpe
 from trading_app.market.accounts import AccountRules
 from trading_app.market.costs import CostModel
@@ -51,14 +52,30 @@ class _EncodedMarket(NamedTuple):
     together: bool
 
 
+class _Path(NamedTuple):
+    """Target weights of seeds and ensemble [S, T, 2, N], what seeds aim at [S, T, N], days on which limits bound.
+
+    With a trading speed below 1, targets are a part of the way to an aim.
+    """
+
+    decided: Floats
+    aims: Floats
+    bound: dict[str, int]
+
+
 @dataclass(frozen=True)
 class Rollout:
     """Target weights decided on every session of a range, with the prices, costs and settings of the account.
 
-    `ensemble` is the mean over seeds, for an account that follows this mean, date × symbol; `per_seed` has the target
-    weights of each seed, for an account that follows this seed alone [S, T, N]. NaN where there is no order: on days
-    outside the schedule, and within the no-trade band. `bound` is the number of days on which each limit changed the
-    target of the ensemble, by name.
+    `ensemble` is the mean over seeds, for an account that follows this mean, date × symbol, or the base where the seeds
+    do not agree; `per_seed` has the target weights of each seed, for an account that follows this seed alone [S, T, N].
+    NaN where there is no order: on days outside the schedule, and within the no-trade band.
+
+    `active` are the weights that each seed aims at on each day, whether there are orders or not, less those of the
+    base; for actions without a base, less equal weights of what they invest. NaN for symbols that are not available
+    [S, T, N].
+
+    `bound` is the number of days on which each limit changed the target of the ensemble, by name.
     """
 
     prices: Prices
@@ -66,6 +83,7 @@ class Rollout:
     config: MarketConfig
     ensemble: pd.DataFrame
     per_seed: Floats
+    active: Floats
     bound: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -99,11 +117,19 @@ class AgentPolicy:
     """Decisions of an agent, with all S seeds of a run, on the symbols that it was trained on.
 
     `config` and `costs` are those of the market that it was trained in. Prices must have exactly its symbols, in this
-    order.
+    order. `agreement` is that of its seeds, where it was measured; where they disagree, the ensemble holds its base.
     """
 
-    def __init__(self, agent: SAC, config: MarketConfig, costs: CostModel, symbols: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        agent: SAC,
+        config: MarketConfig,
+        costs: CostModel,
+        symbols: tuple[str, ...],
+        agreement: Agreement | None = None,
+    ) -> None:
         self.agent, self.config, self.costs, self.symbols = agent, config, costs, symbols
+        self.agreement = agreement
         self._markets: LRUCache[tuple[str, pd.Timestamp], _EncodedMarket] = LRUCache(_ENCODED_MARKETS)
         self._lock = threading.Lock()
 
@@ -111,6 +137,11 @@ class AgentPolicy:
     def seeds(self) -> tuple[int, ...]:
         """Seeds of the agent."""
         return self.agent.seeds
+
+    @property
+    def holds_base(self) -> bool:
+        """Whether the ensemble holds its base on some day since the seeds do not agree."""
+        return self.agreement is not None and self.agreement.holds_base
 
     @property
     def history(self) -> int:
@@ -132,6 +163,13 @@ class AgentPolicy:
         stamp = torch.full_like(held[..., :1], float(day))
         x = market.encode(torch.cat([stamp, held], dim=-1).float())
         return market.targets(self.agent.act(x, deterministic=True), day, held)
+
+    def base_targets(self, market: Market, day: int, held: Tensor) -> Tensor | None:
+        """Return the targets [..., N] of an ensemble that holds its base, from weights held at the close of a day.
+
+        None where the ensemble follows the mean of its seeds.
+        """
+        return market.targets(torch.zeros_like(held), day, held) if self.holds_base else None
 
     def decide(self, prices: Prices, session: DateLike, held: Floats) -> Floats:
         """Return the target weights of each seed [S, B, N] for B accounts at the close of one session.
@@ -156,6 +194,14 @@ class AgentPolicy:
         batches = [held[first : first + width] for first in range(0, len(held), width)]
         return np.concatenate([self._padded(market, batch) for batch in batches], axis=1)
 
+    def decide_base(self, prices: Prices, session: DateLike, held: Floats) -> Floats | None:
+        """Return `base_targets` at the close of one session, for weights held as for `decide`."""
+        if not self.holds_base:
+            return None
+        market, _ = self._encoded(prices, parse_date(session, "session"))
+        targets = self.base_targets(market, len(market.panel.dates) - 1, torch.from_numpy(held))
+        return None if targets is None else targets.numpy()
+
     def weights(
         self, prices: Prices, start: DateLike | None = None, end: DateLike | None = None
     ) -> tuple[pd.DataFrame, Floats]:
@@ -171,25 +217,29 @@ class AgentPolicy:
         known = prices.between(None, end)
         first = int(known.dates.searchsorted(parse_date(start, "start"))) if start is not None else 0
         known.check_signals(first, len(known.dates) - 1)
-        decided, bound = self._path(self.market(known, first), first)
-        frame = pd.DataFrame(decided[0, :, 1], index=known.dates[first:], columns=list(self.symbols))
-        return Rollout(known, self.costs, self.config, frame, decided[:, :, 0], bound)
+        market = self.market(known, first)
+        path = self._path(market, first)
+        frame = pd.DataFrame(path.decided[0, :, 1], index=known.dates[first:], columns=list(self.symbols))
+        active = _active_weights(market, first, path.aims)
+        return Rollout(
+            known, self.costs, self.config, frame, path.decided[:, :, 0], active=active, bound=path.bound
+        )
 
-    def _path(self, market: Market, first: int) -> tuple[Floats, dict[str, int]]:
-        """Return target weights [S, T, 2, N]: each seed with its own holdings, and the ensemble with its own.
-
-        And on how many days each limit bound the ensemble.
-        """
+    def _path(self, market: Market, first: int) -> _Path:
+        """Return the decisions of each seed with its own holdings, and of the ensemble with its own."""
         count = len(market.panel.dates)
         rules = AccountRules(
             market.panel, self.config, market.costs, base=market.base, length=count, dtype=np.float64
         )
         state, bound = rules.start(np.full((len(self.seeds), 2), first)), Counter[str]()
         decided = np.empty((count - first, len(self.seeds), 2, len(self.symbols)))
+        aims = np.empty((count - first, len(self.seeds), len(self.symbols)))
         for day in range(first, count):
             held = torch.from_numpy(state["weights"])
             target = self.targets(market, day, held).double().cpu()
-            target[:, 1] = target[:, 1].mean(0)
+            aims[day - first] = (held + (target - held) / self.config.trading_speed)[:, 0]
+            base = self.base_targets(market, day, held[:1, 1])
+            target[:, 1] = target[:, 1].mean(0) if base is None else base
             rows = rows_of(rules.tables, np.int64(day))
             decision = decision_of(target.numpy(), state["weights"], rows, self.config)
             if self.config.limits.names:
@@ -198,7 +248,7 @@ class AgentPolicy:
             decided[day - first] = decision.instructions
             if day + 1 < count:
                 state = rules.trade(state, decision).state
-        return decided.transpose(1, 0, 2, 3), dict(bound)
+        return _Path(decided.transpose(1, 0, 2, 3), aims.transpose(1, 0, 2), dict(bound))
 
     def _checked(
         self, decision: Decision, held: Floats, rows: DayRows, day: pd.Timestamp
@@ -269,10 +319,31 @@ class RelayPolicy(AgentPolicy):
         super().__init__(last.agent, last.config, last.costs, last.symbols)
         self.policies, self.starts = tuple(policies), starts
 
+    @property
+    def holds_base(self) -> bool:
+        """Whether the ensemble of any of the policies holds its base."""
+        return any(policy.holds_base for policy in self.policies)
+
     def targets(self, market: Market, day: int, held: Tensor) -> Tensor:
         """Return target weights [S, B, N] by the policy of that day."""
+        return self._on(market, day).targets(market, day, held)
+
+    def base_targets(self, market: Market, day: int, held: Tensor) -> Tensor | None:
+        """Return the targets [..., N] of the policy of that day, if its ensemble holds its base."""
+        return self._on(market, day).base_targets(market, day, held)
+
+    def _on(self, market: Market, day: int) -> AgentPolicy:
         turn = int(self.starts.searchsorted(market.panel.dates[day], side="right")) - 1
-        return self.policies[max(turn, 0)].targets(market, day, held)
+        return self.policies[max(turn, 0)]
+
+
+def _active_weights(market: Market, first: int, aims: Floats) -> Floats:
+    """Return the active weights of seeds with these aims [S, T, N] from a day on; see `Rollout`."""
+    available = market.panel.status.available[first:]
+    if market.base is None:
+        symbols = np.maximum(available.sum(axis=-1, keepdims=True), 1)
+        return np.where(available, aims - aims.sum(axis=-1, keepdims=True) / symbols, np.nan)
+    return np.where(available, aims - market.base[first:], np.nan)
 
 
 def _other_symbols(symbols: tuple[str, ...], prices: Prices) -> str:

@@ -151,4 +151,7 @@ def show(document: dict[str, Any], as_json: bool) -> None:
     caption = "\n".join(document["notes"]) or None
     print_table(title, ["strategy", *(MEASURES[m].label for m in COLUMNS)], rows, caption)
     if AGENT in document["strategies"]:
-        print(verdict(document).sentence)
+        found = verdict(document)
+        print(found.sentence)
+        if found.agreement:
+            print(found.agreement)

@@ -83,6 +83,8 @@ class TrainingConfig:
     """Length of training, logging, checkpoints and seeds; every run trains several seeds at once.
 
     ``n_envs``, the accounts of each seed, has no effect on made transitions, for which no account is stepped.
+    ``agreement`` is the correlation of the seeds' active weights on the validation dates that the ensemble of a tilt
+    needs to depart from its base; 0 for any (`trading_app.evaluation.agreement`).
     """
 
     seeds: int = 5
@@ -92,11 +94,13 @@ class TrainingConfig:
     evaluate_every: int = 150
     log_every: int = 50
     checkpoint_every: int = 150
+    agreement: float = 0.5
 
     def __post_init__(self) -> None:
         for name in ("seeds", "steps", "n_envs", "evaluate_every", "log_every", "checkpoint_every"):
             _require(getattr(self, name) >= 1, f"training.{name}", "must be at least 1")
         _require(self.first_seed >= 0, "training.first_seed", "must not be negative")
+        _require(0 <= self.agreement <= 1, "training.agreement", "must lie from 0 to 1")
 
     @property
     def seed_list(self) -> list[int]:

@@ -11,6 +11,7 @@ import pandas as pd
 from data.errors import DataError
 from rl_core.sac import load_agent
 from trading_app.backtesting.policies import AgentPolicy, RelayPolicy
+from trading_app.evaluation.agreement import Agreement
 from trading_app.experiments.config import stored_config
 from trading_app.runs.run import fold_path
 
@@ -42,7 +43,8 @@ def load_policy(path: str | Path) -> AgentPolicy:
             f"{folder}: the run was trained on the features {recorded}, but its config.toml names {list(named)}"
         )
     symbols = tuple(manifest["data"]["symbols"])
-    return AgentPolicy(load_agent(folder), config.market, config.costs, symbols)
+    agreement = [Agreement.from_record(record) for record in manifest.get("agreement", ())]
+    return AgentPolicy(load_agent(folder), config.market, config.costs, symbols, *agreement[:1])
 
 
 def _load_folds(folder: Path, folds: Sequence[Mapping[str, Sequence[str]]]) -> RelayPolicy:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from data.splits import Split, chronological_split
 from rl_core.sac import SAC
 from rl_core.training import Progress, TrainResult, train
 from trading_app.backtesting.policies import AgentPolicy
+from trading_app.evaluation.agreement import Agreement, seed_agreement
 from trading_app.experiments.config import ConfigurationError, RunConfig, stored_config, to_dict, to_toml
 from trading_app.experiments.equivariance import deviations
 from trading_app.experiments.own_signals import check_signals, pin_signals, signal_notes, signal_records
@@ -156,7 +158,13 @@ def train_run(
             on_progress=on_progress,
         )
     diverged = [seed for seed, over in zip(t.seed_list, result.diverged, strict=True) if over]
-    run = run.finish(wall_time=time.perf_counter() - started, stopped=result.stopped, diverged=diverged)
+    agreement = [asdict(found) for found in measure_agreement(result.agent, config, prices, split)]
+    run = run.finish(
+        wall_time=time.perf_counter() - started,
+        stopped=result.stopped,
+        diverged=diverged,
+        agreement=agreement,
+    )
     return run, result
 
 
@@ -204,6 +212,19 @@ def validation(config: RunConfig, prices: Prices, split: Split) -> Callable[[SAC
         return {**policy.rollout(known, *period).summary(), **deviations(agent)}
 
     return evaluate
+
+
+def measure_agreement(agent: SAC, config: RunConfig, prices: Prices, split: Split) -> list[Agreement]:
+    """Return the agreement of an agent's seeds on the validation dates; nothing without such dates."""
+    if split.validation is None:
+        return []
+    market = config.market
+    policy = AgentPolicy(agent, market, config.costs, prices.symbols)
+    path = policy.rollout(prices, *split.validation)
+    dates = [str(day.date()) for day in path.ensemble.index[[0, -1]]]
+    needed, base = config.training.agreement, market.base if market.tilts else None
+    found = seed_agreement(path.active)
+    return [replace(found, start=dates[0], end=dates[1], needed=needed, base=base)]
 
 
 def manifest(config: RunConfig, prices: Prices, split: Split) -> dict[str, Any]:

@@ -114,7 +114,9 @@ def walk_forward_run(
     with run.training():
         for number, split in enumerate(splits, start=1):
             _train_fold(fold_path(run.path, number), number, splits, split, config, home, watch)
-    return run.finish(wall_time=time.perf_counter() - started)
+    paths = [fold_path(run.path, number) for number in range(1, len(splits) + 1)]
+    agreement = [found for path in paths for found in open_run(path, home).manifest.get("agreement", ())]
+    return run.finish(wall_time=time.perf_counter() - started, agreement=agreement)
 
 
 def _begin(

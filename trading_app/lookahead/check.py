@@ -84,7 +84,12 @@ def _check(
 
 def _agent(policy: AgentPolicy) -> Decide:
     def decide(prices: Prices, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
-        return policy.rollout(prices, start, end).ensemble
+        path = policy.rollout(prices, start, end)
+        if not policy.holds_base:
+            return path.ensemble
+        # A base hides what the seeds look at.
+        mean = path.per_seed.mean(axis=0)
+        return pd.DataFrame(mean, index=path.ensemble.index, columns=path.ensemble.columns)
 
     return decide
 

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trading_app.evaluation.agreement import Agreement
 from trading_app.evaluation.labels import format_measure, format_number
 from trading_app.report.theme import label_of
 
 SIGNIFICANT = 0.05
+#: Correlation from which seeds are said to agree where the run needs none.
+AGREEMENT = 0.5
+BASES = {
+    "equal-weight": "equal weight",
+    "inverse-volatility": "inverse volatility",
+    "min-variance": "minimum variance",
+    "given": "given weights",
+}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A sentence with its details; ``tone`` is ``better``, ``worse`` or ``open``."""
+    """A sentence with its details; ``tone`` is ``better``, ``worse`` or ``open``.
+
+    ``agreement``, the first of the details, is on the agreement of the seeds; empty where it was not measured.
+    """
 
     tone: str
     sentence: str
     details: tuple[str, ...]
+    agreement: str = ""
 
 
 def verdict(document: Mapping[str, Any]) -> Verdict:
@@ -28,16 +41,50 @@ def verdict(document: Mapping[str, Any]) -> Verdict:
     the SPA test, which allows for every strategy that was looked at, agrees.
     """
     comparisons = {entry["baseline"]: entry for entry in document.get("comparisons", [])}
+    agreement = agreement_sentence(document)
     reference = document.get("reference")
     if reference not in comparisons:
-        return Verdict("open", "There is no agent and baseline to compare: measures only.", ())
+        return Verdict("open", "There is no agent and baseline to compare: measures only.", (), agreement)
     entry = comparisons[reference]
     test = next((test for test in document["spa"] if test["benchmark"] == reference), None)
     tone, sentence = _sentence(entry, test)
-    details = [_all_baselines(comparisons), *_spa(document, test)]
+    details = [agreement, _all_baselines(comparisons), *_spa(document, test)]
     details += [_deflated(document), _costs(document)]
     details += _seeds(document)
-    return Verdict(tone, sentence, tuple(detail for detail in details if detail))
+    return Verdict(tone, sentence, tuple(detail for detail in details if detail), agreement)
+
+
+def agreement_sentence(document: Mapping[str, Any]) -> str:
+    """Return a sentence on the agreement of a run's seeds, and on what its ensemble holds; empty if not measured.
+
+    ``agreement`` of the document (or of a manifest) is a list of `trading_app.evaluation.agreement.Agreement` as
+    mappings, one for each training.
+    """
+    found = [Agreement.from_record(record) for record in document.get("agreement") or ()]
+    if not found:
+        return ""
+    first = found[0]
+    if first.seeds == 1:
+        return "The run has one seed, so that agreement of seeds is not defined."
+    measured = [entry for entry in found if entry.correlation is not None]
+    if not measured:
+        return "No seed has active weights, so that agreement of the seeds is not defined."
+    needed = first.needed or AGREEMENT
+    apart = [entry for entry in measured if (entry.correlation or 0.0) < needed]
+    if not apart:
+        return f"The seeds agree ({_correlations(measured)})."
+    several = len(found) > 1
+    where = f" in {len(apart)} of {len(found)} trainings" if several else ""
+    limit = f", needed {needed:g}" if first.needed else ""
+    sentence = f"The seeds do not agree{where} ({_correlations(apart)}{limit})"
+    if any(entry.holds_base for entry in found):
+        sentence += f", so the agent holds its base, {BASES[str(first.base)]}{', there' if several else ''}"
+    return f"{sentence}."
+
+
+def _correlations(found: Sequence[Agreement]) -> str:
+    values = [format_number(entry.correlation, "ratio", 2) for entry in found]
+    return f"correlation{'s' if len(values) > 1 else ''} {_listed(values)}"
 
 
 def _sentence(entry: Mapping[str, Any], test: Mapping[str, Any] | None) -> tuple[str, str]:

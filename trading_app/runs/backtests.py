@@ -91,6 +91,7 @@ def save_backtest(
     document = evidence(results, **options)
     document["data"]["hash"] = data_hash
     document["notes"] += notes
+    document["agreement"] = list(run.manifest.get("agreement", ()))
     document["created_at"] = now()
     folder = run.path if folder is None else folder
     folder.mkdir(parents=True, exist_ok=True)
