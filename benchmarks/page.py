@@ -11,6 +11,8 @@ from benchmarks.learning.hard_planted import compare, hard_verdicts, text
 from benchmarks.learning.planted.figures import load, table, under_noise
 from benchmarks.learning.planted.verdicts import Row, verdicts
 from benchmarks.learning.precision import compare as compare_precisions
+from benchmarks.learning.rules.comparison import MARKETS as RULE_MARKETS
+from benchmarks.learning.rules.comparison import summary
 from benchmarks.lookahead import rows as lookahead_rows
 from benchmarks.page_control import control_section
 from benchmarks.speed.market import TARGETS as MARKET_GOALS
@@ -45,6 +47,14 @@ market from the same history and knows its form. `free` is the relaxed agent wit
 quarter of the assets deviate, and drift is earned only where the signal is above 1.
 [The planted market](../explanation/planted.md#few-and-noisy-data) explains the problem.
 """
+RULES = """### Rules of relaxation
+
+Mean share of the optimum over the three seeds on which the rule was chosen (no other table uses them); *worst* is the
+largest distance from the best rule of a market, the criterion of the choice. `unlimited`: noise 0.1, stored
+transitions, one value for all assets, 1,250 updates; `history`: noise 3, 2,500 periods, made transitions, a value of
+each asset, 1,000 updates. `evidence` is the rule that is used; `symmetric-noise` measures its noise at the symmetric
+point; the others are described in `benchmarks/learning/rules/contenders.py`.
+"""
 NOISE = """Share of the optimum at the end of training when the policy acts on noisy observations. The columns are the
 standard deviation of the noise, relative to that of the signals.
 """
@@ -66,6 +76,7 @@ def page(results: Path = RESULTS) -> str:
         parts.append("")
     parts.extend(control_section())
     parts.extend(_hard_planted(results / "hard_planted"))
+    parts.extend(_rules(results / "relaxation_rules"))
     parts.extend(_planted(results / "planted"))
     return "\n".join(parts)
 
@@ -87,6 +98,20 @@ def _hard_planted(folder: Path) -> Iterator[str]:
             f"| {row['market']} | {row['noise']:g} | {row['periods']:,} | {row['agent']} | {text(row['share'])} | "
             f"{text(row['plug_in'])} | {above} |"
         )
+    yield ""
+
+
+def _rules(folder: Path) -> Iterator[str]:
+    """Yield the lines of the comparison of rules."""
+    rows = summary(load(folder))
+    if not rows:
+        return
+    yield RULES
+    yield f"| rule | worst | {' | '.join(RULE_MARKETS)} |"
+    yield "|---|---|" + "---|" * len(RULE_MARKETS)
+    for row in rows:
+        shares = [f"{row[market]:.3f}" if market in row else "" for market in RULE_MARKETS]
+        yield f"| `{row['rule']}` | {row['worst']:.3f} | {' | '.join(shares)} |"
     yield ""
 
 
