@@ -1,8 +1,8 @@
 """Agents trained where there is nothing to learn: net Sharpe ratios out of sample must not lie above nothing.
 
 ``random`` are independent returns without drift, traded long and short; ``shuffled`` are the bundled stocks with
-their days in random order, traded long only, where holding them all earns and is what the agent is measured
-against. Markets are independent of each other and the seeds of one market are not, so a market counts once.
+their days in random order, tilted around equal weight (the default), where holding them all earns and is what the
+agent is measured against. Markets are independent of each other and the seeds of one market are not, so a market counts once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help=__doc__)
 KINDS: dict[str, dict[str, Any]] = {
     "random": {"market.actions": "long-short"},
-    "shuffled": {"market.actions": "long-only"},
+    "shuffled": {},
 }
 
 

@@ -40,7 +40,7 @@ def demo(
     say("backtesting out of sample")
     # Three default settings were tried on these data, later four more on their validation dates; the deflated Sharpe
     # ratio counts all of them.
-    saved = backtest_run(run, home=state, trials=7)
+    saved = backtest_run(run, home=state, trials=14)
     path = write_report(run).resolve()
     if as_json:
         print_json({**summary, "report": str(path), "evidence": dict(saved.document)})

@@ -154,13 +154,13 @@ def trading_learner() -> SACConfig:
 
 
 def trading_market() -> MarketConfig:
-    """Market settings: long-only, rewards in per cent, a short window since features look back by themselves.
+    """Market settings: tilts around equal weight, decided weekly, rewards in per cent, a short window of features.
 
-    Chosen on validation dates of ``sp500-20``, where long-only agents earned a net Sharpe ratio near 1 and
-    long-short ones, which have to find a drift in the noise first, about −0.2. The temperature keeps the softmax
-    in the range where a portfolio is a tilt away from equal weights.
+    Chosen on validation dates of ``sp500-20`` and ``factors-5``: an agent that trades daily had a turnover of 700 to
+    1,400 % a year there and earned no more than equal weight; with a decision each week, and orders only where a weight
+    is 2 % of the account away from its target, it earned as much at a turnover of 30 to 90 %.
     """
-    return MarketConfig(actions="long-only", temperature=0.5, reward_scale=100.0, window=8)
+    return MarketConfig(actions="tilt", rebalance="weekly", no_trade_band=0.02, reward_scale=100.0, window=8)
 
 
 @dataclass(frozen=True)
@@ -233,8 +233,8 @@ def load_config(
 def stored_config(folder: Path) -> RunConfig:
     """Return the configuration of a stored run, ``config.toml`` in its folder, whatever version wrote it."""
     file = folder / "config.toml"
-    # A setting of the learner that is younger than the file is at the plain default, not at that of trading.
-    layers = asdict(RunConfig(sac=SACConfig()))
+    # A setting that is younger than the file is at the plain default, not at that of trading.
+    layers = asdict(RunConfig(market=MarketConfig(), sac=SACConfig()))
     _merge(layers, _read_toml(file), str(file))
     return from_dict(layers)
 
