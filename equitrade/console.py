@@ -119,16 +119,9 @@ def progress_bar(label: str, total: int) -> Iterator[Callable[[Progress], None]]
 
 
 def run_command(app: typer.Typer, arguments: Sequence[str] | None = None, name: str | None = None) -> int:
-    """Run a command line and return its exit code; errors of the user are printed on one line.
+    """Run a command line (by default that of the process) and return its exit code.
 
-    Parameters
-    ----------
-    app
-        The commands.
-    arguments
-        Arguments; those of the process by default.
-    name
-        Name of the program in its help.
+    Errors of the user are printed on one line; `name` is that of the program in its help.
     """
     command = typer.main.get_command(app)
     given = None if arguments is None else list(arguments)
@@ -158,12 +151,7 @@ def run_command(app: typer.Typer, arguments: Sequence[str] | None = None, name: 
 def option_arguments(context: typer.Context, **changes: Any) -> list[str]:
     """Return the options of a command as arguments, for child processes that run the same command.
 
-    Parameters
-    ----------
-    context
-        The command's context.
-    changes
-        Other values, by the name of the parameter; None leaves an option out.
+    `changes` are other values, by the name of the parameter; None leaves an option out.
     """
     values = {**context.params, **changes}
     arguments = []

@@ -119,19 +119,9 @@ class Sources:
 
 
 def run(repeats: int = 9, sources: Sources | None = None) -> dict[str, Any]:
-    """Time both sources alternately.
+    """Time both sources alternately, by default those of the trading agent.
 
-    Parameters
-    ----------
-    repeats : int
-        Rounds; each times every contender once.
-    sources : Sources, optional
-        By default, those of the trading agent.
-
-    Returns
-    -------
-    dict
-        The task, milliseconds of each contender, and ratios of made over stored ones taken round by round.
+    Returns the task, milliseconds of each contender, and ratios of made over stored ones taken round by round.
     """
     sources = Sources(market()) if sources is None else sources
     difference = sources.difference()

@@ -30,13 +30,7 @@ _LONGEST_WAIT = 120.0
 
 
 class TransientError(YFRateLimitError):  # type: ignore[misc]
-    """The server was busy or its answer was cut short.
-
-    Attributes
-    ----------
-    retry_after
-        Seconds that the server asked to wait, if it did.
-    """
+    """The server was busy or its answer was cut short; it may have asked to wait some seconds."""
 
     def __init__(self, reason: str, retry_after: float | None = None) -> None:
         super().__init__()

@@ -46,15 +46,7 @@ async def identify(request: Request, state: State) -> Principal:
 
 
 class KeyScheme(HTTPBearer):
-    """Requires a key with a scope, and describes it in OpenAPI.
-
-    Parameters
-    ----------
-    scope : str
-        Required scope; None if any key is accepted.
-    optional : callable, optional
-        Returns whether this process needs no key.
-    """
+    """Requires a key with a scope (None: any key), unless `optional`, and describes it in OpenAPI."""
 
     def __init__(self, scope: str | None, optional: Callable[[State], bool] = lambda _: False) -> None:
         text = "An API key: `equitrade keys create --name NAME`."
@@ -65,10 +57,7 @@ class KeyScheme(HTTPBearer):
     async def __call__(self, request: Request) -> Principal:  # type: ignore[override]
         """Return the owner of the request's key.
 
-        Raises
-        ------
-        Problem
-            As `identify`; ``insufficient-scope`` if the key does not hold the scope.
+        Raises `Problem` as `identify` does; ``insufficient-scope`` if the key does not hold the scope.
         """
         state = await get_state(request)
         if self._optional(state):

@@ -39,14 +39,9 @@ _PRAGMAS = ("PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON")
 
 
 class DatabaseError(DataError):
-    """The database cannot be used.
+    """The database cannot be used; another attempt may succeed after `retry_after` seconds.
 
-    Attributes
-    ----------
-    reason : str
-        Reason without path, URL or password, for answers to clients; the message names the database too.
-    retry_after : int
-        Seconds after which another attempt may succeed.
+    `reason` has no path, URL or password, for answers to clients; the message names the database too.
     """
 
     def __init__(self, name: str, reason: str, *, retry_after: int = 10) -> None:
@@ -58,10 +53,7 @@ class DatabaseError(DataError):
 class Database:
     """Connections for reading and for writing; every fault of the database is a `DatabaseError`.
 
-    Parameters
-    ----------
-    url : str
-        ``sqlite:///FILE`` or ``postgresql+pg8000://USER:PASSWORD@HOST/NAME``.
+    URLs are ``sqlite:///FILE`` or ``postgresql+pg8000://USER:PASSWORD@HOST/NAME``.
     """
 
     def __init__(self, url: str) -> None:

@@ -66,20 +66,10 @@ Responses = dict[int | str, dict[str, Any]]
 
 
 class Problem(DataError):
-    """A problem to answer with; the command line prints its detail.
+    """A problem of `KINDS` to answer with; the command line prints its detail, which holds no secrets.
 
-    Parameters
-    ----------
-    kind : str
-        A name of `KINDS`.
-    detail : str
-        What is wrong and what to do, without secrets.
-    advice : str
-        Advice for programs; pages show a link instead.
-    headers : dict, optional
-        Headers of the answer, such as ``Retry-After``.
-    **extra
-        Further members of the problem, such as row, symbol or limit.
+    `advice` is for programs; pages show a link instead. `headers` are those of the answer, such as ``Retry-After``;
+    `extra` are further members of the problem, such as row, symbol or limit.
     """
 
     def __init__(

@@ -19,22 +19,10 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEX
 
 
 class Child:
-    """A process that runs a module of this package.
+    """A process that runs a module of this package, with inherited descriptors and additional variables.
 
-    Parameters
-    ----------
-    module : str
-        Dotted name of the module.
-    arguments : sequence of str
-        Its arguments; never secrets, since every user of the machine can read them.
-    settings : Settings
-        Sent through its standard input, which stays open as long as this process lives.
-    log : file, optional
-        File for its output; by default the output of this process.
-    descriptors : sequence of int
-        Inherited file descriptors.
-    environment : mapping, optional
-        Additional variables.
+    Settings are sent through its standard input, which stays open as long as this process lives; arguments are no place
+    for secrets, since every user of the machine can read them. By default its output is that of this process.
     """
 
     def __init__(

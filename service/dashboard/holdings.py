@@ -25,27 +25,12 @@ class HeldText:
 
 
 def read_holdings(text: str, unit: str, cash: str = "") -> dict[str, Any]:
-    """Holdings of a request from what somebody typed.
+    """Holdings of a request from what somebody typed: ``weights``, or ``shares`` and ``cash``, as in the API.
 
-    Parameters
-    ----------
-    text : str
-        ``SYMBOL NUMBER`` a line, separated by blanks, a tab, a comma, a semicolon or a colon, as
-        spreadsheets paste it. An empty text is an account of cash.
-    unit : str
-        ``percent`` of the account or ``shares``.
-    cash : str
-        Cash beside shares; 0 if empty.
+    A line is ``SYMBOL NUMBER``, in ``percent`` of the account or ``shares``, separated by blanks, a tab, a comma, a
+    semicolon or a colon, as spreadsheets paste it. An empty text is an account of cash; empty cash is 0.
 
-    Returns
-    -------
-    dict
-        ``weights``, or ``shares`` and ``cash``, as in the API.
-
-    Raises
-    ------
-    Problem
-        ``invalid-request``, with the line that cannot be read.
+    Raises `Problem` ``invalid-request``, with the line that cannot be read.
     """
     if unit not in UNITS:
         raise Problem("invalid-request", f"unit {unit[:20]!r}: give percent or shares")

@@ -15,14 +15,9 @@ _DUST = 1e-9
 
 @dataclass(frozen=True)
 class SizedOrders:
-    """Orders in shares.
+    """Orders in shares [N], negative to sell: whole lots, except for the sale of a whole position.
 
-    Attributes
-    ----------
-    shares : array [N]
-        Shares to buy, negative to sell; whole lots, except for the sale of a whole position.
-    cash : float
-        Cash after the orders are filled at the given prices and their costs are paid.
+    `cash` remains after the orders are filled at the given prices and their costs are paid.
     """
 
     shares: Floats
@@ -44,20 +39,8 @@ def size_orders(
     purchases are reduced lot by lot, the largest first. Cash does not fall below zero, or below the cash of the target
     where the target itself borrows, unless it was lower before and only sales could raise it.
 
-    Parameters
-    ----------
-    target : array [N]
-        Target weights of the net asset value.
-    held : array [N]
-        Shares held.
-    cash : float
-        Cash held, in money.
-    prices : array [N]
-        Price of a share.
-    lots : array [N]
-        Shares per lot.
-    cost_rate : float
-        Trading cost as a fraction of the traded value.
+    Targets are weights of the net asset value, `held` and `lots` (shares per lot) are in shares, all [N]; the cost
+    rate is a fraction of the traded value.
     """
     nav = cash + float(held @ prices)
     counts = _whole((target * nav / prices - held) / lots)

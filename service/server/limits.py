@@ -26,12 +26,7 @@ class LimitedProtocol(HttpToolsProtocol):
     Beyond `HttpToolsProtocol`: a head is limited in size and time, trailers are not taken for headers, a request that
     offers another protocol keeps its body, and what cannot be read is answered with problem JSON.
 
-    Parameters
-    ----------
-    telemetry : Telemetry
-        Metrics that count refusals.
-    head_seconds : float
-        Longest time from the first byte of a request to the end of its head.
+    `head_seconds` is the longest time from the first byte of a request to the end of its head.
     """
 
     def __init__(self, *args: Any, telemetry: Telemetry, head_seconds: float, **kwargs: Any) -> None:
