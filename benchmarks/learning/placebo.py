@@ -2,7 +2,8 @@
 
 ``random`` are independent returns without drift, traded long and short; ``shuffled`` are the bundled stocks with
 their days in random order, tilted around equal weight (the default), where holding them all earns and is what the
-agent is measured against. Markets are independent of each other and the seeds of one market are not, so a market counts once.
+agent is measured against. Markets are independent of each other and the seeds of one market are not, so a market
+counts once.
 """
 
 from __future__ import annotations

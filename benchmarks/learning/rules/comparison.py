@@ -105,7 +105,7 @@ def summary(records: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     for record in records.values():
         mean = float(floored(record["share"], FLOOR).mean())
         shares.setdefault(record["rule"], {})[record["market"]] = mean
-    best = {market: max(own.get(market, FLOOR) for own in shares.values()) for market in MARKETS}
+    best = {market: max([own.get(market, FLOOR) for own in shares.values()] or [FLOOR]) for market in MARKETS}
     rows = []
     for rule, own in shares.items():
         behind = max((best[market] - share for market, share in own.items()), default=0.0)

@@ -18,6 +18,7 @@ from trading_app.experiments.config import (
     to_dict,
     to_toml,
 )
+from trading_app.market.config import MarketConfig
 
 
 def test_command_line_wins_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
@@ -134,7 +135,8 @@ def test_a_tilt_with_schedule_is_read_from_text_and_starts_at_its_base() -> None
     config = load_config(None, {}, texts)
     assert (config.market.rebalance, config.market.base_weights) == (5, {"A": 0.6, "B": 0.4})
     assert config.learner.actor_start == "zero"
-    assert RunConfig().learner == RunConfig().sac
+    untilted = RunConfig(market=MarketConfig(actions="long-only"))
+    assert untilted.learner == untilted.sac
 
 
 def test_limits_are_read_from_every_source_and_groups_from_their_file(tmp_path: Path) -> None:
