@@ -29,7 +29,12 @@ def test_the_service_decides_as_the_backtest(home: Path, needed: float) -> None:
     close = 50 * np.exp(np.cumsum(rng.normal(0, 0.01, (400, 4)), axis=0))
     prices = Prices.from_frames("small", close=pd.DataFrame(close, dates, SYMBOLS))
     SnapshotStore(home).save(prices, "small", provider={"name": "test"})
-    tilt = {"market.actions": "tilt", "market.rebalance": "weekly", "market.trading_speed": 0.5}
+    tilt = {
+        "market.actions": "tilt",
+        "market.rebalance": "weekly",
+        "market.trading_speed": 0.5,
+        "market.no_trade_band": 0.0,
+    }
     config = load_config(None, {}, {**TINY, **tilt, "training.agreement": needed, "training.steps": 20})
     run, _ = train_run(config, home=home, name="run")
     backtest_run(run, home=home)

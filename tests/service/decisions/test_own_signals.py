@@ -27,7 +27,8 @@ def served(tmp_path: Path) -> Any:
     """A model trained on 650 sessions, served with prices of 700 sessions and signals of 650."""
     SnapshotStore(tmp_path).save(market(BEFORE), "market", provider={"name": "test"})
     SignalStore(tmp_path).save(own(BEFORE), DETAILS)
-    run = run_with(tmp_path)
+    plain = {"market.actions": "long-only", "market.rebalance": "daily", "market.no_trade_band": 0.0}
+    run = run_with(tmp_path, **plain)
     backtest_run(run, home=tmp_path)
     SnapshotStore(tmp_path).save(market(AFTER), "market", provider={"name": "test"})
     app = create_app(load_settings(home=tmp_path, rate_limit="100000/minute"))

@@ -28,6 +28,7 @@ TILT = {
     "data.name": "factors-5",
     "market.actions": "tilt",
     "market.rebalance": "monthly",
+    "market.no_trade_band": 0.0,
     "market.window": 4,
     "sac.width": 8,
     "sac.batch_size": 16,
