@@ -65,7 +65,7 @@ def one_market(kind: str, index: int, seeds: int) -> dict[str, Any]:
         for seed, targets in zip(policy.seeds, path.per_seed, strict=True):
             frame = pd.DataFrame(targets, index=path.ensemble.index, columns=path.ensemble.columns)
             strategies[f"seed-{seed}"] = frame
-        results = backtest(prices, strategies, costs=config.costs, start=first, end=last)
+        results = backtest(prices, strategies, costs=config.costs, start=first, end=last, partial_orders=True)
     measured = {name: results.strategy(name).metrics() for name in strategies}
     return {
         "market": index,
