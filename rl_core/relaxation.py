@@ -43,8 +43,10 @@ __all__ = [
     "Rule",
     "check_relaxed",
     "effects",
+    "halves",
     "make_rule",
     "needs_halves",
+    "over_copies",
     "register_rule",
     "rule_names",
     "symmetric_weights",
@@ -149,13 +151,12 @@ class Evidence:
 
     def measure(self, batch: Batch, noise: Tensor) -> None:
         """Average the gradients on both halves of a batch, and on all of it at the symmetric point."""
-        half = batch.action.shape[1] // 2
-        for place, part in enumerate((slice(0, half), slice(half, 2 * half))):
-            self.average(place, Batch(*(x[:, part] for x in batch)), noise[:, :, part])
+        for place, (half, own) in enumerate(halves(batch, noise)):
+            self._average(place, half, own)
         with symmetric_weights(self.critic):
-            self.average(2, batch, noise)
+            self._average(2, batch, noise)
 
-    def average(self, place: int, batch: Batch, noise: Tensor) -> None:
+    def _average(self, place: int, batch: Batch, noise: Tensor) -> None:
         """Take the critics' gradients on a batch into one of the three averages."""
         self._agent.gradient(batch, noise)
         share = 1.0 / min(int(self._looks), HORIZON)
@@ -175,7 +176,7 @@ class Evidence:
         ratio = (noise / whole).where(there, torch.zeros_like(noise)).sum(0) / there.sum(0).clamp_min(1)
         self.reliability.copy_((1 - ratio).clamp(0.0, 1.0).where(there.any(0), torch.zeros_like(ratio)))
         for factor, weight in zip(self._factors, self._all, strict=True):
-            factor.copy_(_of_copies(self.reliability, weight))
+            factor.copy_(over_copies(self.reliability, weight))
         for correction, factor, (*_, symmetric) in zip(
             self._corrections, self._factors[: len(self.critic)], measured, strict=True
         ):
@@ -224,9 +225,16 @@ class Evidence:
             self._weigh()
 
 
-def _of_copies(values: Tensor, weight: Tensor) -> Tensor:
-    """Spread values of seeds [effects, S] over the copies of a weight, [effects, K, 1, …]."""
-    spread = values.repeat_interleave(len(weight) // values.shape[1], dim=1)
+def halves(batch: Batch, noise: Tensor) -> Iterator[tuple[Batch, Tensor]]:
+    """Yield both halves of a batch, each with its part of the noise [S, 2, B, A]."""
+    size = batch.action.shape[1] // 2
+    for part in (slice(0, size), slice(size, 2 * size)):
+        yield Batch(*(x[:, part] for x in batch)), noise[:, :, part]
+
+
+def over_copies(values: Tensor, weight: Tensor) -> Tensor:
+    """Spread values of seeds [..., S] over the copies of a weight, [..., K, 1, …]."""
+    spread = values.repeat_interleave(len(weight) // values.shape[-1], dim=-1)
     return spread.view(*spread.shape, *[1] * (weight.ndim - 1))
 
 

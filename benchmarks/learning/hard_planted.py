@@ -21,12 +21,11 @@ from torch import Tensor
 
 from benchmarks.harness import machine
 from benchmarks.learning.planted.figures import floored, load, share_interval
+from benchmarks.learning.scoring import EPISODES, PERIODS, train_and_score
 from equitrade.atomic import atomic_write
 from equitrade.console import JsonOption, print_json, run_command, say
 from rl_core.config import SACConfig
-from rl_core.sac import SAC
 from rl_core.statistics import Interval
-from rl_core.training import train
 from trading_app.synthetic.planted_history import PlantedHistory
 from trading_app.synthetic.planted_plug_in import plug_in
 from trading_app.synthetic.planted_problem import Feedback, PlantedConfig
@@ -119,30 +118,15 @@ def run_cell(cell: Cell, seeds: Sequence[int]) -> dict[str, Any]:
         ``share`` and ``plug_in``, the share of the optimum of each seed, and ``curve``, shares by updates.
     """
     env = PlantedHistory(cell.config, periods=cell.periods, seeds=tuple(seeds), reward_scale=0.1)
-    score = PlantedScore(cell.config, episodes=64, periods=60)
+    score = PlantedScore(cell.config, episodes=EPISODES, periods=PERIODS)
     config, started = cell.learner(), time.perf_counter()
-    curve: dict[str, list[float]] = {}
-
-    def evaluate(agent: SAC, step: int) -> dict[str, Tensor]:
-        share = score.share(lambda x: agent.act(x, deterministic=True), len(seeds))
-        curve[str(step)] = share.tolist()
-        return {"share": share}
-
-    train(
-        env,
-        config,
-        seeds=tuple(seeds),
-        steps=cell.updates,
-        evaluate=evaluate,
-        evaluate_every=250,
-        log_every=250,
-    )
+    trained = train_and_score(env, score, config, seeds, steps=cell.updates, every=250, log_every=250)
     return {
         "cell": asdict(cell),
         "learner": config.to_dict(),
         "seeds": list(seeds),
-        "curve": curve,
-        "share": curve[str(cell.updates)],
+        "curve": trained.curve,
+        "share": trained.share,
         "plug_in": plug_in_shares(env, score),
         "seconds": time.perf_counter() - started,
         "machine": machine(),

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from benchmarks.harness import machine
 from benchmarks.learning.planted.cells import AGENTS, GROUPS, Cell, cells, decisive
+from benchmarks.learning.scoring import EPISODES, PERIODS, train_and_score
 from equitrade.atomic import atomic_write
 from equitrade.console import say
 from rl_core.networks.base import Network
 from rl_core.sac import SAC
 from rl_core.symmetry.measure import policy_errors, relaxation
-from rl_core.training import train
 from trading_app.synthetic.planted import PlantedMarket
 from trading_app.synthetic.planted_score import PlantedScore
 
@@ -39,43 +39,23 @@ def run_cell(
     env = PlantedMarket(
         cell.market, seeds=tuple(seeds), n_envs=N_ENVS, reward_scale=cell.reward_scale, device=device
     )
-    score = PlantedScore(cell.market, episodes=64, periods=60, device=device)
-    updates: list[int] = []
-    shares: list[list[float]] = []
-
-    def evaluate(agent: SAC, step: int) -> dict[str, Tensor]:
-        share = score.share(lambda x: agent.act(x, deterministic=True), len(seeds))
-        updates.append(agent.updates)
-        shares.append(share.tolist())
-        return {"share": share}
-
+    score = PlantedScore(cell.market, episodes=EPISODES, periods=PERIODS, device=device)
     # The first update follows the step that completes the random start.
     before = config.learning_starts // N_ENVS - 1
     every = 100 if cell.updates <= 5000 else 200
     started = time.perf_counter()
-    result = train(
-        env,
-        config,
-        seeds=tuple(seeds),
-        steps=before + cell.updates,
-        evaluate=evaluate,
-        evaluate_every=every,
-        log_every=1000,
-    )
-    # A diverged seed counts as a loss, although its agent stays as it was before.
-    shares[-1] = [
-        float("nan") if over else share for share, over in zip(shares[-1], result.diverged, strict=True)
-    ]
+    steps = before + cell.updates
+    trained = train_and_score(env, score, config, seeds, steps=steps, every=every, log_every=1000)
     return {
         "cell": cell.settings(),
         "seeds": list(seeds),
         "optimum": score.best.reward,
         "reward_gaps": cell.market.reward_gaps(),
-        "updates": updates,
-        "share": shares,
-        "stopped": result.stopped,
+        "updates": list(trained.curve),
+        "share": list(trained.curve.values()),
+        "stopped": trained.result.stopped,
         "seconds": time.perf_counter() - started,
-        **_final(result.agent, score, len(seeds)),
+        **_final(trained.result.agent, score, len(seeds)),
         "machine": machine(),
     }
 

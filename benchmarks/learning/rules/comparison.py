@@ -14,19 +14,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from torch import Tensor
 
 from benchmarks.harness import machine
+from benchmarks.learning.hard_planted import FLOOR
 from benchmarks.learning.hard_planted import Cell as HardCell
 from benchmarks.learning.planted.cells import SETTINGS
 from benchmarks.learning.planted.figures import floored, load
 from benchmarks.learning.rules.contenders import register_contenders
+from benchmarks.learning.scoring import EPISODES, PERIODS, train_and_score
 from equitrade.atomic import atomic_write
 from equitrade.console import JsonOption, print_json, run_command, say
 from rl_core.config import SACConfig
 from rl_core.env import BatchedEnv
-from rl_core.sac import SAC
-from rl_core.training import train
 from trading_app.synthetic.planted import PlantedMarket
 from trading_app.synthetic.planted_history import PlantedHistory
 from trading_app.synthetic.planted_problem import PlantedConfig
@@ -36,7 +35,6 @@ __all__ = ["MARKETS", "app", "summary"]
 
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "relaxation_rules"
 SEEDS = (100, 101, 102)
-FLOOR = -1.0
 EVALUATIONS = 5
 
 
@@ -66,34 +64,20 @@ MARKETS: dict[str, Callable[[], tuple[BatchedEnv, PlantedConfig, SACConfig, int]
 def run_cell(rule: str, market: str) -> dict[str, Any]:
     """Train and score one rule on one market."""
     env, problem, config, updates = MARKETS[market]()
-    score, started = PlantedScore(problem, episodes=64, periods=60), time.perf_counter()
-    curve: dict[str, list[float]] = {}
-
-    def evaluate(agent: SAC, step: int) -> dict[str, Tensor]:
-        share = score.share(lambda x: agent.act(x, deterministic=True), len(SEEDS))
-        curve[str(agent.updates)] = share.tolist()
-        return {"share": share}
-
+    score, started = PlantedScore(problem, episodes=EPISODES, periods=PERIODS), time.perf_counter()
     config = config.replace(relaxation=rule)
     # The first update follows the step that completes the random start.
     before = 0 if config.transitions == "made" else config.learning_starts // 8 - 1
     steps = before + updates
-    train(
-        env,
-        config,
-        seeds=SEEDS,
-        steps=steps,
-        evaluate=evaluate,
-        evaluate_every=steps // EVALUATIONS,
-        log_every=steps,
-    )
+    every = steps // EVALUATIONS
+    trained = train_and_score(env, score, config, SEEDS, steps=steps, every=every, log_every=steps)
     return {
         "rule": rule,
         "market": market,
         "seeds": list(SEEDS),
         "learner": config.to_dict(),
-        "curve": curve,
-        "share": list(curve.values())[-1],
+        "curve": trained.curve,
+        "share": trained.share,
         "seconds": time.perf_counter() - started,
         "machine": machine(),
     }

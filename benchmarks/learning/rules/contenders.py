@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rl_core.experience.replay import Batch
 from rl_core.layers.base import group_mean
-from rl_core.relaxation import Evidence, Free, register_rule, symmetric_weights
+from rl_core.relaxation import Evidence, Free, halves, over_copies, register_rule, symmetric_weights
 from rl_core.sac import SAC
 
 __all__ = ["AgreementRule", "DualAscentRule", "HeldOutRule", "SymmetricNoiseRule", "register_contenders"]
@@ -42,9 +42,9 @@ class _Contender(Free):
     def weights(self) -> list[torch.nn.Parameter]:
         return [*self.critic, *self.actor]
 
-    def gradients(self, batch: Batch, noise: Tensor, part: slice) -> list[Tensor]:
-        """Gradients of the critics' deviations on a part of a batch."""
-        self.agent.gradient(Batch(*(x[:, part] for x in batch)), noise[:, :, part])
+    def gradients(self, batch: Batch, noise: Tensor) -> list[Tensor]:
+        """Gradients of the critics' deviations."""
+        self.agent.gradient(batch, noise)
         return [_gradient(w) - group_mean(_gradient(w)) for w in self.critic]
 
     @torch.no_grad()
@@ -71,9 +71,8 @@ class AgreementRule(_Contender):
         """Average the gradients of both halves."""
         if self.agent.updates % EVERY:
             return
-        half = batch.action.shape[1] // 2
-        for side, part in enumerate((slice(0, half), slice(half, 2 * half))):
-            for mean, gradient in zip(self.means, self.gradients(batch, noise, part), strict=True):
+        for side, half in enumerate(halves(batch, noise)):
+            for mean, gradient in zip(self.means, self.gradients(*half), strict=True):
                 mean[side].lerp_(gradient, AVERAGE)
 
     def settle(self) -> None:
@@ -113,8 +112,8 @@ class HeldOutRule(_Contender):
 
     def prepare(self, batch: Batch, noise: Tensor) -> None:
         """Measure the derivative on the second half."""
-        half = batch.action.shape[1] // 2
-        self.held_out = self.gradients(batch, noise, slice(half, 2 * half))
+        _, second = halves(batch, noise)
+        self.held_out = self.gradients(*second)
         for i, (w, gradient) in enumerate(zip(self.critic, self.held_out, strict=True)):
             deviation = w.detach() - group_mean(w.detach())
             slope = (gradient * deviation).view(len(self.agent.seeds), -1).sum(1)
@@ -130,7 +129,7 @@ class HeldOutRule(_Contender):
     def settle(self) -> None:
         """Decay by the mean slope relative to its root mean square."""
         share = (self.slopes[0] / self.slopes[1].sqrt().clamp_min(1e-30)).clamp(0.0, 1.0)
-        self.decay(self.of_actor([_of_copies(s, w) for s, w in zip(share, self.critic, strict=True)]))
+        self.decay(self.of_actor([over_copies(s, w) for s, w in zip(share, self.critic, strict=True)]))
 
     def state_dict(self) -> Mapping[str, Tensor]:
         """Return the averaged slopes."""
@@ -159,7 +158,7 @@ class DualAscentRule(_Contender):
             deviation = w - group_mean(w)
             size = deviation.square().flatten(1).mean(1).sqrt()
             count = deviation[0].numel()
-            own = _of_copies(multiplier, w) / (count * size.view(-1, *[1] * (w.ndim - 1))).clamp_min(1e-12)
+            own = over_copies(multiplier, w) / (count * size.view(-1, *[1] * (w.ndim - 1))).clamp_min(1e-12)
             _gradient(w).add_(own * deviation)
             violation = size.view(len(self.agent.seeds), -1).mean(1) - multiplier / DUAL_SLACK
             multiplier.add_(DUAL_RATE * violation).clamp_(min=0.0)
@@ -177,12 +176,9 @@ class SymmetricNoiseRule(Evidence):
     """Evidence whose noise is measured at the symmetric point, as its signal is."""
 
     def measure(self, batch: Batch, noise: Tensor) -> None:
-        """Average the gradients of both halves at the symmetric point."""
-        half = batch.action.shape[1] // 2
+        """Average all gradients at the symmetric point."""
         with symmetric_weights(self.critic):
-            for place, part in enumerate((slice(0, half), slice(half, 2 * half))):
-                self.average(place, Batch(*(x[:, part] for x in batch)), noise[:, :, part])
-            self.average(2, batch, noise)
+            super().measure(batch, noise)
 
 
 def register_contenders() -> tuple[str, ...]:
@@ -197,8 +193,3 @@ def register_contenders() -> tuple[str, ...]:
 def _gradient(weight: torch.nn.Parameter) -> Tensor:
     assert weight.grad is not None
     return weight.grad
-
-
-def _of_copies(values: Tensor, weight: Tensor) -> Tensor:
-    """Spread values of seeds [S] over the copies of a weight, [K, 1, …]."""
-    return values.repeat_interleave(len(weight) // len(values)).view(-1, *[1] * (weight.ndim - 1))
