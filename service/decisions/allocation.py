@@ -53,7 +53,12 @@ def held_weights(context: DecisionContext, request: DecisionRequest) -> Floats:
 
 
 def answer_members(
-    context: DecisionContext, request: DecisionRequest, per_seed: Floats, held: Floats, answer_id: str
+    context: DecisionContext,
+    request: DecisionRequest,
+    per_seed: Floats,
+    base: Floats | None,
+    held: Floats,
+    answer_id: str,
 ) -> dict[str, Any]:
     """Return the members of an answer, JSON-ready.
 
@@ -65,6 +70,8 @@ def answer_members(
         The request.
     per_seed
         Target weights of each seed [S, N].
+    base
+        Target weights [N] where the model holds its base, else None.
     held
         Weights held [N].
     answer_id
@@ -86,8 +93,8 @@ def answer_members(
         warnings.append(f"schedule: {day} is no day of the model's schedule ({rebalance}); no orders")
     members = {"id": answer_id, **context.common, "warnings": warnings}
     if isinstance(request, AllocationRequest):
-        return members | _allocation(context, per_seed, held, request, warnings)
-    return members | {"signals": _signals(context, per_seed, held)}
+        return members | _allocation(context, per_seed, base, held, request, warnings)
+    return members | {"signals": _signals(context, per_seed, base)}
 
 
 def _scheduled(context: DecisionContext) -> bool:
@@ -97,13 +104,13 @@ def _scheduled(context: DecisionContext) -> bool:
 def _allocation(
     context: DecisionContext,
     per_seed: Floats,
+    base: Floats | None,
     held: Floats,
     request: AllocationRequest,
     warnings: list[str],
 ) -> dict[str, Any]:
     mean = _mean_over_seeds(per_seed)
     spread = np.sqrt(_mean_over_seeds(np.square(per_seed - mean)))
-    base = context.base_weights(held)
     target = mean if base is None else base
     reachable = _reachable(context, _decided(context, target, held, warnings), held)
     orders = _orders(context.symbols, reachable, held)
@@ -213,8 +220,7 @@ def _positions(
     return np.where(held == 0, 0.0, held * nav / context.closes), nav * (1.0 - float(held.sum()))
 
 
-def _signals(context: DecisionContext, per_seed: Floats, held: Floats) -> list[dict[str, Any]]:
-    base = context.base_weights(held)
+def _signals(context: DecisionContext, per_seed: Floats, base: Floats | None) -> list[dict[str, Any]]:
     weights = per_seed.mean(axis=0) if base is None else base
     scores = weights / max(float(np.abs(weights).max()), _FLAT)
     sides = _sides(weights)

@@ -72,7 +72,7 @@ class DecisionContext:
         return self.policy.decide(self.prices, self.session, held)
 
     def base_weights(self, held: Floats) -> Floats | None:
-        """Return target weights [N] where the model holds its base, for weights held [N]; else None."""
+        """Return target weights [B, N] where the model holds its base, for weights held [B, N]; else None."""
         return self.policy.decide_base(self.prices, self.session, held)
 
 

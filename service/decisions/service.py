@@ -206,17 +206,21 @@ def same_answer(row: AuditRow, recomputed: bytes) -> bool:
 
 def _compute(prepared: Sequence[PreparedDecision]) -> list[DecisionResult | Exception]:
     context = prepared[0].context
+    held = np.stack([item.held for item in prepared])
     try:
-        per_seed = context.target_weights(np.stack([item.held for item in prepared]))
+        per_seed, base = context.target_weights(held), context.base_weights(held)
     except Exception as error:
         return [error] * len(prepared)
-    return [_answer(item, per_seed[:, place]) for place, item in enumerate(prepared)]
+    return [
+        _answer(item, per_seed[:, place], None if base is None else base[place])
+        for place, item in enumerate(prepared)
+    ]
 
 
-def _answer(prepared: PreparedDecision, per_seed: Floats) -> DecisionResult | Exception:
+def _answer(prepared: PreparedDecision, per_seed: Floats, base: Floats | None) -> DecisionResult | Exception:
     request = prepared.request
     try:
-        members = answer_members(prepared.context, request, per_seed, prepared.held, prepared.id)
+        members = answer_members(prepared.context, request, per_seed, base, prepared.held, prepared.id)
         # Every float reads back to the same bits.
         content = pydantic_core.to_json(members, inf_nan_mode="null")
     except Exception as error:

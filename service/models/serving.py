@@ -46,9 +46,9 @@ class Policy(Protocol):
         """
 
     def decide_base(self, prices: Prices, session: pd.Timestamp, held: Floats) -> Floats | None:
-        """Return target weights [N] for weights held [N] of a model that holds its base.
+        """Return target weights [B, N] for weights held [B, N] of a model that holds its base.
 
-        None for a model that follows the mean of its seeds.
+        None for a model that follows the mean of its seeds. Accounts do not depend on each other, as in `decide`.
         """
 
 

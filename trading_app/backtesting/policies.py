@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -185,22 +185,16 @@ class AgentPolicy:
             If the symbols differ, `session` is no session of the prices, the history is too short, or `held` does not
             fit.
         """
-        if held.ndim != 2 or held.shape[1] != len(self.symbols) or not np.isfinite(held).all():
-            raise DataError(
-                f"held weights have shape {held.shape}; give finite weights [accounts, {len(self.symbols)}]"
-            )
-        market, together = self._encoded(prices, parse_date(session, "session"))
-        width = _WIDTH if together else 1
-        batches = [held[first : first + width] for first in range(0, len(held), width)]
+        market, batches = self._batches(prices, session, held)
         return np.concatenate([self._padded(market, batch) for batch in batches], axis=1)
 
     def decide_base(self, prices: Prices, session: DateLike, held: Floats) -> Floats | None:
-        """Return `base_targets` at the close of one session, for weights held as for `decide`."""
+        """Return `base_targets` [B, N] at the close of one session, for weights held as for `decide`."""
         if not self.holds_base:
             return None
-        market, _ = self._encoded(prices, parse_date(session, "session"))
-        targets = self.base_targets(market, len(market.panel.dates) - 1, torch.from_numpy(held))
-        return None if targets is None else targets.numpy()
+        market, batches = self._batches(prices, session, held)
+        decided = [part for batch in batches if (part := self._padded_base(market, batch)) is not None]
+        return np.concatenate(decided) if decided else None
 
     def weights(
         self, prices: Prices, start: DateLike | None = None, end: DateLike | None = None
@@ -278,6 +272,16 @@ class AgentPolicy:
                 encoded = self._markets[key] = _EncodedMarket(market, self._places_are_equal(market))
         return encoded
 
+    def _batches(self, prices: Prices, session: DateLike, held: Floats) -> tuple[Market, list[Floats]]:
+        """Return the market that ends on a session, and weights held in batches that are decided together."""
+        if held.ndim != 2 or held.shape[1] != len(self.symbols) or not np.isfinite(held).all():
+            raise DataError(
+                f"held weights have shape {held.shape}; give finite weights [accounts, {len(self.symbols)}]"
+            )
+        market, together = self._encoded(prices, parse_date(session, "session"))
+        width = _WIDTH if together else 1
+        return market, [held[first : first + width] for first in range(0, len(held), width)]
+
     def _history(self, prices: Prices, session: pd.Timestamp) -> Prices:
         known = prices if session == prices.dates[-1] else prices.between(None, session)
         if known.dates[-1] != session:
@@ -291,20 +295,33 @@ class AgentPolicy:
         return known
 
     def _padded(self, market: Market, held: Floats) -> Floats:
-        full = np.zeros((_WIDTH, len(self.symbols)))
-        full[: len(held)] = held
-        batch = torch.from_numpy(full).expand(len(self.seeds), -1, -1)
+        batch = self._full_batch(held).expand(len(self.seeds), -1, -1)
         decided = self.targets(market, len(market.panel.dates) - 1, batch)
         return decided[:, : len(held)].cpu().numpy().astype(np.float64)
+
+    def _padded_base(self, market: Market, held: Floats) -> Floats | None:
+        targets = self.base_targets(market, len(market.panel.dates) - 1, self._full_batch(held))
+        return None if targets is None else targets[: len(held)].cpu().numpy().astype(np.float64)
+
+    def _full_batch(self, held: Floats) -> Tensor:
+        """Weights held [B, N] as a batch of the one size in which all decisions are computed, [_WIDTH, N]."""
+        full = np.zeros((_WIDTH, len(self.symbols)))
+        full[: len(held)] = held
+        return torch.from_numpy(full)
 
     def _places_are_equal(self, market: Market) -> bool:
         """Return whether this machine's matrix products compute the same bits at every place of a batch."""
         rng = np.random.default_rng(0)
         held = rng.uniform(-0.1, 0.1, (_WIDTH, len(self.symbols)))
-        forwards = self._padded(market, held)
-        backwards = self._padded(market, held[::-1])
-        alone = self._padded(market, held[-1:])
-        return np.array_equal(forwards, backwards[:, ::-1]) and np.array_equal(forwards[:, -1:], alone)
+
+        def equal(decide: Callable[[Market, Floats], Floats | None]) -> bool:
+            forwards, backwards, alone = (decide(market, x) for x in (held, held[::-1], held[-1:]))
+            if forwards is None or backwards is None or alone is None:
+                return True
+            ends = np.array_equal(forwards[..., -1:, :], alone)
+            return ends and np.array_equal(forwards, backwards[..., ::-1, :])
+
+        return equal(self._padded) and equal(self._padded_base)
 
 
 class RelayPolicy(AgentPolicy):
