@@ -14,20 +14,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from rl_core.agents import Kind, find_kind
+from rl_core.agents import find_kind
 from rl_core.checkpoint import load_parameters, load_symmetry, open_checkpoint, save_agent
 from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
 from rl_core.experience.normalization import ObservationNormalizer
 from rl_core.experience.replay import Batch, Metrics
 from rl_core.learner import Gradient, GraphedUpdates, choose_gradient
-from rl_core.networks.base import Network, Shape
-from rl_core.networks.build import build_actor, build_critic
-from rl_core.networks.images import EncoderShape
+from rl_core.networks.base import Network
+from rl_core.networks.build import build_networks
 from rl_core.networks.tanh_normal import sample
 from rl_core.optimizer import FlatParameters
 from rl_core.precision import cast_to, product_precision
-from rl_core.random import Noise, generators
+from rl_core.random import Noise
 from rl_core.relaxation import Rule, make_rule
 from rl_core.symmetry import Symmetry
 
@@ -56,29 +55,8 @@ class SAC:
         self.device = torch.device(config.device)
         self.dtype = cast_to(config.matmul_dtype, self.device)
         self.noise = Noise(self.seeds, self.device)
-        shape, encoder = Shape.of(config), EncoderShape.of(config)
-        self.actor = build_actor(
-            self._kind("actor"),
-            symmetry,
-            shape,
-            encoder=encoder,
-            generators=generators(self.seeds, "actor"),
-        ).to(self.device)
-        self.critic = build_critic(
-            self._kind("critic"),
-            symmetry,
-            shape,
-            encoder=encoder,
-            ensemble=config.ensemble,
-            generators=generators(self.seeds, "critic"),
-        ).to(self.device)
-        if config.bank_start == "first":
-            self.actor.start_in_first_bank()
-            self.critic.start_in_first_bank()
-        if config.actor_start == "zero":
-            self.actor.start_at_zero()
-        if config.relaxed_noise > 0:
-            self._disturb_relaxed_weights(config.relaxed_noise)
+        actor, critic = build_networks(symmetry, config, self.seeds)
+        self.actor, self.critic = actor.to(self.device), critic.to(self.device)
         start = torch.full((len(self.seeds),), math.log(config.initial_alpha), device=self.device)
         self.log_alpha = nn.Parameter(start)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
@@ -103,19 +81,6 @@ class SAC:
         """All networks by name: actor, critic, target and, where there is one, the averaged actor."""
         named: dict[str, Network] = {"actor": self.actor, "critic": self.critic, "target": self.target}
         return named if self.average is None else {**named, "average": self.average}
-
-    def _disturb_relaxed_weights(self, size: float) -> None:
-        """Start relaxed weights away from symmetry, each seed's by its own numbers."""
-        sources = generators(self.seeds, "gains")
-        for parameter in [*self.actor.relaxed_parameters(), *self.critic.relaxed_parameters()]:
-            copies = len(parameter) // len(self.seeds)
-            shape = (copies, *parameter.shape[1:])
-            noise = torch.cat([torch.randn(shape, generator=source) for source in sources])
-            parameter.data.add_(size * noise.to(parameter.device))
-
-    def _kind(self, network: str) -> Kind:
-        """Kind of a network: of a relaxed agent one of the two may be exact."""
-        return self.kind if self.config.relax in ("both", network) else self.kind.unrelaxed()
 
     def _lay_out(self) -> None:
         """Put all parameters in one buffer, the target's in another, and make the optimiser."""

@@ -9,14 +9,16 @@ import torch
 from torch import Generator
 
 from rl_core.agents import Kind, find_kind
+from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
 from rl_core.networks.base import Network, Shape
 from rl_core.networks.images import EncoderShape, ImageNetwork
 from rl_core.networks.sets import SetNetwork
 from rl_core.networks.vectors import vector_network
+from rl_core.random import generators as seed_generators
 from rl_core.symmetry.symmetry import Symmetry
 
-__all__ = ["build_actor", "build_critic", "matching_width", "standard_network"]
+__all__ = ["build_actor", "build_critic", "build_networks", "matching_width", "standard_network"]
 
 DEFAULT_SHAPE = Shape()
 
@@ -75,6 +77,45 @@ def build_critic(
     if ensemble < 1:
         raise ConfigError(f"ensemble: must be at least 1, got {ensemble}")
     return _build(kind, symmetry, shape, encoder, ensemble, [g for g in generators for _ in range(ensemble)])
+
+
+def build_networks(symmetry: Symmetry, config: SACConfig, seeds: Sequence[int]) -> tuple[Network, Network]:
+    """Return the actor and the critics of an agent, with the weights that they start with.
+
+    Parameters
+    ----------
+    symmetry
+        How the group acts on observations and actions.
+    config
+        The agent's settings; of a relaxed agent one of the two networks may be exact.
+    seeds
+        Each seed's weights depend on that seed alone.
+    """
+    kind, shape, encoder = find_kind(config.agent), Shape.of(config), EncoderShape.of(config)
+    kinds = [kind if config.relax in ("both", name) else kind.unrelaxed() for name in ("actor", "critic")]
+    actor = build_actor(
+        kinds[0], symmetry, shape, encoder=encoder, generators=seed_generators(seeds, "actor")
+    )
+    critic = build_critic(
+        kinds[1],
+        symmetry,
+        shape,
+        encoder=encoder,
+        ensemble=config.ensemble,
+        generators=seed_generators(seeds, "critic"),
+    )
+    if config.bank_start == "first":
+        actor.start_in_first_bank()
+        critic.start_in_first_bank()
+    if config.actor_start == "zero":
+        actor.start_at_zero()
+    if config.relaxed_noise > 0:
+        sources = seed_generators(seeds, "gains")
+        for parameter in [*actor.relaxed_parameters(), *critic.relaxed_parameters()]:
+            noise_shape = (len(parameter) // len(seeds), *parameter.shape[1:])
+            noise = torch.cat([torch.randn(noise_shape, generator=source) for source in sources])
+            parameter.data.add_(config.relaxed_noise * noise)
+    return actor, critic
 
 
 def matching_width(
