@@ -156,9 +156,9 @@ def trading_learner() -> SACConfig:
 def trading_market() -> MarketConfig:
     """Market settings: tilts around equal weight, decided weekly, rewards in per cent, a short window of features.
 
-    Chosen on validation dates of ``sp500-20`` and ``factors-5``: an agent that trades daily had a turnover of 700 to
-    1,400 % a year there and earned no more than equal weight; with a decision each week, and orders only where a weight
-    is 2 % of the account away from its target, it earned as much at a turnover of 30 to 90 %.
+    Chosen on validation dates of ``sp500-20`` and ``factors-5``: agents that traded daily turned the account over about
+    ten times a year; with a decision each week, and orders only where a weight is 2 % of the account away from its
+    target, they turned it over about once or less, at much the same growth.
     """
     return MarketConfig(actions="tilt", rebalance="weekly", no_trade_band=0.02, reward_scale=100.0, window=8)
 
