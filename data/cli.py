@@ -251,6 +251,51 @@ def import_signals_command(
     show(as_json, content, lines)
 
 
+@app.command("planted")
+def planted_command(
+    name: Annotated[str, typer.Argument(help="Name of the prices and of their signal.")],
+    assets: Annotated[int, typer.Option(help="Number of assets.")] = 20,
+    sessions: Annotated[int, typer.Option(help="Number of sessions.")] = 2520,
+    r2: Annotated[
+        float, typer.Option(help="Share of a daily return's variance that the signal explains.")
+    ] = 0.005,
+    half_life: Annotated[float, typer.Option(help="Sessions after which half of a signal is left.")] = 5.0,
+    heterogeneity: Annotated[
+        float, typer.Option(help="Difference of the assets: 0 (can be exchanged) to 1.")
+    ] = 0.0,
+    drift: Annotated[
+        float, typer.Option(help="Mean return of every asset in a year; 0 keeps the mirror.")
+    ] = 0.0,
+    volatility: Annotated[float, typer.Option(help="Yearly volatility of the assets.")] = 0.25,
+    sectors: Annotated[int, typer.Option(help="Number of sectors.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
+    start: Annotated[str, typer.Option(help="First date, YYYY-MM-DD.")] = "2005-01-03",
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Simulate prices with a planted signal, and store both.
+
+    Train and backtest on them with --data NAME --signals NAME. Equal options give equal prices.
+    """
+    from data.providers.planted import PanelConfig, save_planted
+
+    config = PanelConfig(
+        assets, sessions, r2, half_life, heterogeneity, drift, volatility, sectors, seed, start
+    )
+    with working(f"simulating {name}"):
+        prices, signals = save_planted(name, config, home)
+    content = {
+        "prices": prices.reference,
+        "signals": signals.reference,
+        "planted": signals.manifest["planted"],
+    }
+    lines = [
+        f"prices   {prices.reference} in {prices.path}",
+        f"signals  {signals.reference} in {signals.path}",
+    ]
+    show(as_json, content, lines)
+
+
 @app.command("list")
 def list_command(as_json: JsonOption = False, home: HomeOption = None) -> None:
     """List bundled datasets, snapshots and signals."""
