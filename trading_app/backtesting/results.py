@@ -178,6 +178,23 @@ class BacktestResult:
             row[0] = -self.nav[day_of_ruin] + row[1:5].sum() - row[5]
         return pd.DataFrame(table, index=self.panel.dates, columns=list(COST_COLUMNS))
 
+    @cached_property
+    def contributions(self) -> pd.DataFrame:
+        """Return of each asset's positions after its trading costs, a fraction of the account at the last close.
+
+        Date × symbol, from the second session on. With interest and borrow fees they sum to the account's returns,
+        until its ruin.
+        """
+        book, prior = self._ledger, self._prior
+        size, impact = abs(self._traded), self.panel.impact(self.cost_model)
+        paid = size * self.cost_model.rate + (0.0 if impact is None else impact[1:] * size**1.5)
+        night = book.before - np.concatenate([np.zeros_like(book.values[:1]), book.values[:-1]])
+        day = book.values - np.where(book.filled[:, None], book.target, book.before)
+        base = (book.base * self._alive)[:, None]
+        gains = (night - paid * book.value_before[:, None]) * prior[:, None] + day * base
+        earned = gains / positive(self.nav[:-1])[:, None]
+        return pd.DataFrame(earned, index=self.panel.dates[1:], columns=list(self.panel.symbols))
+
     def metrics(self, **options: Any) -> dict[str, float]:
         """Return `trading_app.evaluation.metrics.metrics` of these returns, turnover and costs."""
         # Nothing can trade on the first session, which has no return either.

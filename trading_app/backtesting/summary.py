@@ -7,7 +7,9 @@ model), ``notes`` (sentences), ``level`` and ``reps`` (of every interval); ``str
 or baseline), ``metrics``, ``intervals`` (measure → [low, high]) and ``totals`` (cost components in units of the
 start); ``reference``: the baseline that headlines compare with; ``comparisons``: a list of `Comparison` as mappings;
 ``spa``: tests of the agent and its seeds against each baseline; ``spa_reverse``: of all baselines against the agent;
-``probabilistic_sharpe``, ``deflated_sharpe`` with ``trials``; ``seeds``: spread of each measure over seeds.
+``probabilistic_sharpe``, ``deflated_sharpe`` with ``trials``; ``above_reference``: evidence on the agent's return above
+the reference (`trading_app.backtesting.above_reference`); ``departure``: distance of the seeds from their base, and
+what they share of it (`trading_app.evaluation.departure`); ``seeds``: spread of each measure over seeds.
 
 What is undefined is null.
 """
@@ -19,19 +21,16 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from data.errors import DataError
 from equitrade.json_values import json_value
 from rl_core.statistics import bootstrap_interval
+from trading_app.backtesting.above_reference import above_reference
 from trading_app.backtesting.results import BatchResult, trading_costs
-from trading_app.evaluation.metrics import (
-    bootstrap_table,
-    break_even_bps,
-    metrics_table,
-    returns_array,
-    sharpe,
-)
+from trading_app.evaluation.departure import departure
+from trading_app.evaluation.metrics import bootstrap_table, metrics_table
 from trading_app.evaluation.significance import compare, deflated_sharpe, probabilistic_sharpe, spa
 
 SCHEMA = 1
@@ -55,6 +54,7 @@ def evidence(
     level: float = 0.95,
     reps: int = 1000,
     seed: int = 0,
+    active: npt.NDArray[np.float64] | None = None,
 ) -> dict[str, Any]:
     """Measure strategies, compare the agent with the baselines and test for data snooping.
 
@@ -69,6 +69,8 @@ def evidence(
         Number of settings tried, the chosen one included, and their annualised Sharpe ratios, if logged.
     level, reps, seed
         Coverage of the intervals, number and seed of the resamples.
+    active
+        Active weights of the seeds [S, T, N], see `trading_app.backtesting.policies.Rollout`.
 
     Returns
     -------
@@ -112,7 +114,13 @@ def evidence(
             agent, trials=trials, trial_sharpes=trial_sharpes, **rates
         )
         document["trials"] = trials
-        document["above_reference"] = _above_reference(results, document["reference"], trials, rates)
+        document["above_reference"] = (
+            above_reference(results, AGENT, document["reference"], trials=trials, level=level)
+            if baselines
+            else None
+        )
+    if active is not None:
+        document["departure"] = departure(active, level=level, reps=reps, seed=seed)
     document["seeds"] = seed_spread(document["strategies"], level=level)
     return dict(json_value(document))
 
@@ -177,31 +185,6 @@ def _tests(
         "comparisons": [comparison.to_dict() for comparison in comparisons],
         "spa": [spa(returns, name, candidates, reps=reps, seed=seed).to_dict() for name in baselines],
         "spa_reverse": spa(returns, AGENT, baselines, reps=reps, seed=seed).to_dict() if baselines else None,
-    }
-
-
-def _above_reference(
-    results: BatchResult, reference: str | None, trials: int, rates: Mapping[str, Any]
-) -> dict[str, float] | None:
-    """Sharpe ratios and break-even cost of the agent's return above the reference; None without one.
-
-    The break-even cost is that at which the mean difference would be zero: NaN where the agent trades no more than the
-    reference.
-    """
-    if reference is None:
-        return None
-    agent, other = results.strategy(AGENT), results.strategy(reference)
-    active = returns_array(agent.returns - other.returns)
-    turnover = returns_array((agent.turnover - other.turnover).iloc[1:])
-    paid = [trading_costs(result.costs, result.equity).iloc[1:] for result in (agent, other)]
-    costs = returns_array(paid[0] - paid[1])
-    even = float(break_even_bps(active, turnover, costs)) if turnover.mean() > 0 else float("nan")
-    periods = rates["periods"]
-    return {
-        "sharpe": float(sharpe(active, periods=periods)),
-        "probabilistic_sharpe": probabilistic_sharpe(active, periods=periods),
-        "deflated_sharpe": deflated_sharpe(active, trials=trials, periods=periods),
-        "break_even_bps": even,
     }
 
 

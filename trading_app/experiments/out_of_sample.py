@@ -114,6 +114,7 @@ def backtest_run(
             *ignored,
         ],
         reference="equal-weight" if above is None else "benchmark",
+        active=path.active,
         trials=count,
         trial_sharpes=config.search.sharpes or None if count == config.search.trials else None,
     )
