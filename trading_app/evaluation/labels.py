@@ -47,6 +47,42 @@ MEASURES: dict[str, Measure] = {
     ),
 }
 
+#: Estimates of the return above the reference (`trading_app.evaluation.active`).
+ACTIVE_MEASURES: dict[str, Measure] = {
+    "active_return": Measure(
+        "Return above the reference, a year", "percent", 2, "mean difference of the returns, after costs"
+    ),
+    "alpha": Measure(
+        "Alpha, a year",
+        "percent",
+        2,
+        "mean return that is not explained by beta times the return of the reference",
+    ),
+    "beta": Measure(
+        "Beta", "ratio", 2, "change of the agent's return when the reference's changes by one", None
+    ),
+    "tracking_error": Measure(
+        "Tracking error, a year", "percent", 2, "standard deviation of the return above the reference", None
+    ),
+    "information_ratio": Measure(
+        "Information ratio", "ratio", 2, "return above the reference over tracking error, annualised"
+    ),
+    "break_even_bps": Measure(
+        "Break-even cost of the difference",
+        "bps",
+        1,
+        "cost per unit traded at which the mean return above the reference is zero",
+    ),
+}
+
+#: Regimes of the reference (`trading_app.evaluation.active.market_regimes`): label and meaning.
+REGIMES = {
+    "up": ("In rising months", "in months in which the reference gained"),
+    "down": ("In falling months", "in months in which the reference lost"),
+    "calm": ("In calm sessions", "after a quarter of a year of volatility below the median"),
+    "turbulent": ("In turbulent sessions", "after a quarter of a year of volatility above the median"),
+}
+
 
 def format_measure(name: str, value: float | None) -> str:
     """Return a value of a measure of `MEASURES` with its unit and precision; an en dash if it is undefined."""

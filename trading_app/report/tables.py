@@ -10,7 +10,13 @@ import numpy as np
 import pandas as pd
 
 from trading_app.backtesting.summary import kind_of
-from trading_app.evaluation.labels import MEASURES, format_measure, format_number
+from trading_app.evaluation.labels import (
+    ACTIVE_MEASURES,
+    MEASURES,
+    REGIMES,
+    format_measure,
+    format_number,
+)
 from trading_app.evaluation.metrics import worst_drawdowns
 from trading_app.report.figures.portfolio import COST_LABELS
 from trading_app.report.theme import label_of
@@ -28,14 +34,17 @@ class Cell:
     note: str = ""
 
 
+Row = tuple[str, tuple[Cell, ...]]
+
+
 @dataclass(frozen=True)
 class Table:
     """Column heads, rows that begin with their own head, and a caption for screen readers."""
 
     caption: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
-    foot: tuple[tuple[str, tuple[Cell, ...]], ...] = ()
+    rows: tuple[Row, ...]
+    foot: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,8 @@ def backtest_tables(document: Mapping[str, Any], equity: pd.Series, costs: pd.Da
     made = {"measures": measures_table(document), "drawdowns": drawdowns_table(equity)}
     if len(costs):
         made["costs"] = costs_table(costs, equity, document["periods"])
+    if evidence := evidence_table(document):
+        made["evidence"] = evidence
     if document.get("comparisons"):
         made["comparisons"] = comparisons_table(document)
     if seeds := seeds_table(document):
@@ -134,6 +145,94 @@ def comparisons_table(document: Mapping[str, Any]) -> Table:
         "SPA p-value",
     )
     return Table("The agent against each baseline", columns, tuple(rows))
+
+
+def evidence_table(document: Mapping[str, Any]) -> Table | None:
+    """What the return above the reference is worth, and what it depends on; None without a reference."""
+    above = document.get("above_reference") or {}
+    if "estimates" not in above:
+        return None
+    rows: list[Row] = [
+        (about.label, _estimate_cells(above["estimates"][name], about.unit, about.digits, about.meaning))
+        for name, about in ACTIVE_MEASURES.items()
+    ]
+    trials = document["trials"]
+    chance = "chance that the true information ratio is above " + (
+        "zero" if trials == 1 else f"the best that luck gives {trials} settings"
+    )
+    rows.append(("Deflated Sharpe ratio", (Cell(percent_chance(above["deflated_sharpe"])), Cell(chance))))
+    rows += _distance_rows(document, above["active_share"])
+    unit, digits = ACTIVE_MEASURES["active_return"].unit, ACTIVE_MEASURES["active_return"].digits
+    for name, entry in above["regimes"].items():
+        label, when = REGIMES[name]
+        meaning = f"return above the reference, a year, {when} ({entry['sessions']} sessions)"
+        rows.append((label, _estimate_cells(entry["active_return"], unit, digits, meaning)))
+    drop = above["drop_one"]
+    meaning = f"return above the reference, a year, less the contribution of {drop['symbol']}, on which it depends most"
+    rows.append((f"Without {drop['symbol']}", _estimate_cells(drop["without"], unit, digits, meaning)))
+    rows += _capacity_rows(above["capacity"])
+    level = format_number(document["level"], "percent", 0)
+    title = f"Above {label_of(document['reference']).lower()}: size and sources, with {level} intervals"
+    return Table(title, ("Value", "Meaning"), tuple(rows))
+
+
+def _estimate_cells(estimate: Mapping[str, Any], unit: Any, digits: int, meaning: str) -> tuple[Cell, Cell]:
+    span = _span(estimate["low"], estimate["high"], unit, digits)
+    return Cell(format_number(estimate["value"], unit, digits), span), Cell(meaning)
+
+
+def _distance_rows(document: Mapping[str, Any], held: float) -> list[Row]:
+    rows: list[Row] = [
+        (
+            "Distance from the reference",
+            (
+                Cell(format_number(held, "percent", 1)),
+                Cell("mean active share: half the sum of the differences of the weights held"),
+            ),
+        )
+    ]
+    departure = document.get("departure")
+    if departure is None:
+        return rows
+    meaning = "mean active share of the seeds' average from their base portfolio"
+    rows.append(
+        (
+            "Distance from the base",
+            (Cell(format_number(departure["active_share"], "percent", 1)), Cell(meaning)),
+        )
+    )
+    meaning = (
+        "part of a seed's squared active weights that all seeds share (signal); the rest is its own (noise)"
+    )
+    rows.append(("Shared by the seeds", _estimate_cells(departure["shared"], "percent", 0, meaning)))
+    return rows
+
+
+def _capacity_rows(capacity: Mapping[str, Any]) -> list[Row]:
+    if capacity["reason"] is not None:
+        return [("Capacity", (Cell("–"), Cell(f"not measured: {capacity['reason']}")))]
+    limit, points = capacity["limit"], capacity["points"]
+    largest = _money(points[-1]["capital"])
+    meaning = "size of the account at which market impact makes the return above the reference zero"
+    if limit is None:
+        positive = points[0]["active_return"]["value"] > 0
+        meaning = f"return above the reference {'still positive at' if positive else 'not positive below'} {largest}"
+    rows: list[Row] = [("Capacity", (Cell("–" if limit is None else _money(limit)), Cell(meaning)))]
+    about = ACTIVE_MEASURES["active_return"]
+    for point in points:
+        cells = _estimate_cells(
+            point["active_return"],
+            about.unit,
+            about.digits,
+            f"return above the reference, a year; own mean return {format_number(point['net_return'], 'percent', 2)}",
+        )
+        rows.append((f"With {_money(point['capital'])}", cells))
+    return rows
+
+
+def _money(amount: float) -> str:
+    """Return an amount of currency with three significant digits, thousands separated."""
+    return f"{float(f'{amount:.3g}'):,.0f}".replace(",", "\u202f")
 
 
 def seeds_table(document: Mapping[str, Any]) -> Table | None:

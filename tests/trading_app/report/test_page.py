@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -17,11 +18,18 @@ import pytest
 from data import Prices
 from trading_app import CostModel, backtest
 from trading_app.backtesting.baselines import BASELINES
+from trading_app.evaluation.labels import ACTIVE_MEASURES
 from trading_app.files import RunError
 from trading_app.report import ReportData, load_report_data, render_report, write_report
 from trading_app.report.facts import sampling
 from trading_app.report.page import PLOTLY, SECTIONS, report_figures, static, training_metrics
-from trading_app.report.tables import comparisons_table, headlines, measures_table, seeds_table
+from trading_app.report.tables import (
+    comparisons_table,
+    evidence_table,
+    headlines,
+    measures_table,
+    seeds_table,
+)
 from trading_app.report.theme import LIGHT
 from trading_app.report.verdict import verdict
 from trading_app.runs.backtests import save_backtest
@@ -269,3 +277,47 @@ def test_page_works_in_a_browser(data: ReportData, tmp_path: Path) -> None:
         browser.close()
     assert problems == []
     assert all(url.startswith(("file:", "data:", "blob:")) for url in asked)
+
+
+def test_evidence_above_the_reference_is_shown_in_words(data: ReportData, page: str) -> None:
+    table = evidence_table(data.document)
+    assert table is not None
+    heads = [head for head, _ in table.rows]
+    assert heads[:3] == ["Return above the reference, a year", "Alpha, a year", "Beta"]
+    assert {"In rising months", "In calm sessions", "Capacity", "Distance from the reference"} <= set(heads)
+    symbol = data.document["above_reference"]["drop_one"]["symbol"]
+    assert f"Without {symbol}" in heads
+    assert all(len(cells) == 2 and cells[1].text for _, cells in table.rows)
+    shown = dict(table.rows)
+    assert shown["Alpha, a year"][0].note.endswith("\u202f%")
+    assert shown["Capacity"][1].text == "not measured: the prices have no volume"
+    assert html.escape("half the sum of the differences of the weights held") in page
+
+
+def test_evidence_of_seeds_and_sizes_of_the_account() -> None:
+    estimate = {"value": 0.02, "error": 0.01, "low": 0.0, "high": 0.04, "unit": "fraction a year"}
+    points = [
+        {"capital": 1e6 * 10**k, "net_return": 0.1, "active_return": estimate | {"value": 0.02 - 0.015 * k}}
+        for k in range(3)
+    ]
+    document = {
+        "reference": "equal-weight", "trials": 12, "level": 0.9,
+        "departure": {
+            "active_share": 0.031, "seed_active_shares": [0.05, 0.06],
+            "shared": {"value": 0.123, "low": 0.05, "high": 0.2},
+        },
+        "above_reference": {
+            "estimates": dict.fromkeys(ACTIVE_MEASURES, estimate), "deflated_sharpe": 0.4, "active_share": 0.03,
+            "regimes": {}, "drop_one": {"symbol": "A", "without": estimate},
+            "capacity": {"reason": None, "points": points, "limit": 3_456_789.0},
+        },
+    }  # fmt: skip
+    table = evidence_table(document)
+    assert table is not None
+    rows = dict(table.rows)
+    assert rows["Shared by the seeds"][0].text == "12\u202f%"
+    assert rows["Capacity"][0].text == "3\u202f460\u202f000"
+    assert rows["With 10\u202f000\u202f000"][0].text == "0.50\u202f%"
+    assert "luck gives 12 settings" in rows["Deflated Sharpe ratio"][1].text
+    assert "90\u202f%" in table.caption
+    assert evidence_table({"above_reference": {"sharpe": 1.0}}) is None  # of an earlier version
