@@ -90,5 +90,4 @@ def read_document(folder: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path}: format {document.get('format')} is not known; this version reads {FORMAT}"
         )
-    # A setting that is newer than the file had its default.
-    return {**document, "config": SACConfig.from_dict(document["config"]).to_dict()}
+    return {**document, "config": SACConfig.from_stored(document["config"]).to_dict()}

@@ -33,7 +33,8 @@ def check(
     kind: str, precision: MatmulDtype, device: str, seeds: int = 3, updates: int = 8
 ) -> dict[str, float]:
     """The largest difference of parameters from the readable update's after some updates, by way of stepping."""
-    config = SACConfig(agent=kind, matmul_dtype=precision, device=device, relaxed_penalty=0.01)
+    changes = {"matmul_dtype": precision, "device": device, "relaxed_penalty": 0.01}
+    config = SACConfig.preset("paper", kind).replace(**changes)
     noise = Noise(range(seeds), device)
     batches = [_batch(noise, step, config.batch_size) for step in range(updates)]
     joined = Batch(*(torch.cat(parts, 1) for parts in zip(*batches, strict=True)))
@@ -54,7 +55,7 @@ def measure(
     kind: str, precision: MatmulDtype, seeds: int, device: str, *, repeats: int, graph: bool
 ) -> dict[str, Any]:
     """Agent-updates a second, sampling from a replay on the device included."""
-    config = SACConfig(agent=kind, matmul_dtype=precision, device=device, cuda_graph=graph)
+    config = SACConfig.preset("paper", kind).replace(matmul_dtype=precision, device=device, cuda_graph=graph)
     agent = SAC(symmetry(), config, range(seeds))
     replay = filled_replay(seeds, device)
     count = UPDATES_IN_GRAPH

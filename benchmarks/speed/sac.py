@@ -83,7 +83,9 @@ def start_peers(python: Path, threads: int) -> dict[str, tuple[Peer, int]]:
 
 def our_updates(settings: dict[str, Any], seeds: int) -> tuple[Take, SAC]:
     """Return a function that takes updates from a filled replay, and the agent."""
-    agent = SAC(symmetry(), SACConfig.from_dict({"batch_size": BATCH, **settings}), range(seeds))
+    agent = SAC(
+        symmetry(), SACConfig.from_dict({"preset": "paper", "batch_size": BATCH, **settings}), range(seeds)
+    )
     replay = filled_replay(seeds, "cpu")
 
     def take(updates: int) -> float:
@@ -103,7 +105,7 @@ def our_updates(settings: dict[str, Any], seeds: int) -> tuple[Take, SAC]:
 
 def action_milliseconds(seeds: int = 5, repeats: int = 500) -> float:
     """Return the median time of one action of a policy with several seeds, batch 1."""
-    agent = SAC(symmetry(), SACConfig(agent="relaxed"), range(seeds))
+    agent = SAC(symmetry(), SACConfig.preset("paper", "relaxed"), range(seeds))
     x = torch.randn(seeds, 1, OBSERVATION)
     times = []
     for _ in range(repeats):

@@ -36,7 +36,7 @@ ABOUT = {
     "noise": f"{_OVER}, at the end of training.",
     "claims": "Bars are simultaneous 95 % intervals: seeds of a task resampled together, Bonferroni's correction. A "
     "score of 1 is 1,000 points of return. Blue: yes; orange: no; grey: undecided.",
-    "published": "Ours (dense) with its 95 % interval beside what others published at the same frames of training.",
+    "published": "Our dense and relaxed agents with 95 % intervals beside what others published at the same frames.",
 }
 
 
@@ -109,7 +109,7 @@ def data_of(study: Study, found: Sequence[Claim], name: str) -> list[Row]:
             for part in claim.parts
         ]
     if kind == "published":
-        from control_benchmarks.analysis.figures import published_points
+        from control_benchmarks.analysis.published import published_points
 
         return published_points(study)
     return list(_rows(study, task, _KINDS[kind]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from control_benchmarks.analysis.claims import (
-    ORIGINAL,
     Array,
     Claim,
     Curve,
@@ -20,7 +18,7 @@ from control_benchmarks.analysis.claims import (
     noise_returns,
     relaxations,
 )
-from control_benchmarks.analysis.published import Bar, published_bars
+from control_benchmarks.analysis.published import COMPARED, OTHER, OWN, PLAIN, ours, published_points
 from control_benchmarks.experiments.results import Results
 from control_benchmarks.experiments.suites import agent_names
 from rl_core.statistics import Band, Interval, bootstrap_band, bootstrap_interval
@@ -35,7 +33,6 @@ COLOURS = {
     "dense-equal-parameters": "#E69F00",
 }
 _OTHERS = ("#56B4E9", "#8B5E3C", "#7A5AA6", "#999933")
-OURS = "ours (dense)"
 _VARIANTS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _GRID, _INK, MUTED = "#e8ebef", "#1a1d21", "#5b6470"
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
@@ -123,69 +120,16 @@ def claim_intervals(claims: Sequence[Claim]) -> go.Figure:
     return figure.update_layout(height=190 + 32 * len(parts), margin={"l": 330})
 
 
-def published_points(study: Study) -> list[dict[str, Any]]:
-    """Return rows of our plain agent's returns and of published ones at the same frames, those of one task together.
-
-    ``source`` is ``"ours (dense)"`` or who published it, ``low`` and ``high`` are None where no interval was published,
-    and ``plain`` tells plain SAC from other methods.
-    """
-    rows: list[dict[str, Any]] = []
-    for task, variant in study.cells:
-        run = study.run((task, variant), "dense")
-        if variant != ORIGINAL or run is None:
-            continue
-        observed = "pixels" if run.header["settings"]["pixels"] else "state"
-        found = curve(run)
-        bars = [bar for bar in published_bars() if bar.task == task and bar.observation == observed]
-        for frames in sorted({bar.frames for bar in bars}):
-            near = np.flatnonzero(np.abs(found.frames - frames) <= 0.02 * frames)
-            if len(near) == 0:
-                continue
-            ours = bootstrap_interval(found.values[:, near[-1]], generator=_generator())
-            sources: list[tuple[Any, ...]] = [(OURS, ours.estimate, ours.low, ours.high, True)]
-            sources += [
-                (bar.source, bar.mean_return, None, None, _plain(bar)) for bar in bars if bar.frames == frames
-            ]
-            names = ("source", "return", "low", "high", "plain")
-            at = {"task": task, "frames": frames}
-            rows += [{**at, **dict(zip(names, values, strict=True))} for values in sources]
-    return rows
-
-
-def published_comparison(study: Study) -> list[dict[str, str]]:
-    """Return rows of our plain agent's returns beside published ones, and the place of ours among plain SAC."""
-    rows = []
-    for (task, frames), group in groupby(
-        published_points(study), key=lambda row: (row["task"], row["frames"])
-    ):
-        ours, *here = group
-        plain = [row["return"] for row in here if row["plain"]]
-        rows.append(
-            {
-                "task": task,
-                "frames": f"{frames:,}",
-                "ours (dense)": f"{ours['return']:.0f} [{ours['low']:.0f}, {ours['high']:.0f}]",
-                "published": ", ".join(f"{row['source']} {row['return']:.0f}" for row in here),
-                "compared with plain SAC": _place(ours["low"], ours["high"], plain),
-            }
-        )
-    return rows
-
-
 def published_returns(study: Study) -> go.Figure:
-    """Draw our plain agent's returns with intervals beside published ones, a row a task and number of frames."""
+    """Draw returns of ours with intervals beside published ones, a row a task and number of frames."""
     rows = published_points(study)
     labels = list(dict.fromkeys(_row_of(row) for row in rows))
-    parts = (
-        ("other methods, published", "#CC79A7", "diamond-open", [r for r in rows if not r["plain"]]),
-        (
-            "plain SAC, published",
-            "#6b7480",
-            "diamond",
-            [r for r in rows if r["plain"] and r["source"] != OURS],
-        ),
-        (OURS, "#0072B2", "circle", [r for r in rows if r["source"] == OURS]),
-    )
+    parts = [
+        ("other methods, published", "#CC79A7", "diamond-open", [r for r in rows if r["group"] == OTHER]),
+        ("plain SAC, published", "#6b7480", "diamond", [r for r in rows if r["group"] == PLAIN]),
+    ]
+    for agent in COMPARED:
+        parts.append((ours(agent), COLOURS[agent], "circle", [r for r in rows if r["source"] == ours(agent)]))
     figure = go.Figure()
     for name, colour, symbol, own in parts:
         if not own:
@@ -197,30 +141,18 @@ def published_returns(study: Study) -> go.Figure:
             y=[_row_of(r) for r in own],
             mode="markers",
             marker={"color": colour, "size": 10, "symbol": symbol},
-            error_x=_error_bars(intervals) if name == OURS else None,
+            error_x=_error_bars(intervals) if own[0]["group"] == OWN else None,
             text=[r["source"] for r in own],
             hovertemplate="%{text}: %{x:.0f}<extra>%{y}</extra>",
         )
     figure.update_yaxes(categoryorder="array", categoryarray=labels[::-1])
     figure.update_xaxes(title="return of an episode", range=[0, 1000])
-    _finish(figure, "Plain SAC beside published results")
+    _finish(figure, "Returns beside published ones")
     return figure.update_layout(height=210 + 36 * len(labels), margin={"l": 230})
 
 
 def _row_of(row: Mapping[str, Any]) -> str:
     return f"{row['task']}, {row['frames']:,} frames"
-
-
-def _plain(bar: Bar) -> bool:
-    return bar.source == "SimBa repo SAC" or (bar.source != "TD-MPC2" and "SimBa" not in bar.source)
-
-
-def _place(low: float, high: float, plain: Sequence[float]) -> str:
-    if not plain:
-        return "none published"
-    if high < min(plain):
-        return "below"
-    return "above" if low > max(plain) else "within"
 
 
 def _variants(study: Study, task: str) -> list[str]:

@@ -28,11 +28,10 @@ from control_benchmarks.analysis.figures import (
     equivariance_errors,
     learning_curves,
     noise_robustness,
-    published_comparison,
-    published_points,
     published_returns,
     relaxed_weights,
 )
+from control_benchmarks.analysis.published import published_comparison, published_points
 from control_benchmarks.analysis.render import write_pngs
 from control_benchmarks.errors import ControlError
 from control_benchmarks.experiments.results import read_directory

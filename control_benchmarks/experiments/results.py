@@ -95,8 +95,7 @@ def check_same(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any])
     """
     wanted, stored = _with_current_names(json.loads(json.dumps(wanted))), _with_current_names(stored)
     advice = "remove it or choose another folder"
-    # A setting of the learner that is younger than the file was at its default.
-    learner = SACConfig.from_dict(stored.get("learner", {})).to_dict()
+    learner = SACConfig.from_stored(stored.get("learner", {})).to_dict()
     for there, asked in ((stored.get("settings", {}), "settings"), (learner, "learner")):
         for name, value in wanted.get(asked, {}).items():
             found = there.get(name)

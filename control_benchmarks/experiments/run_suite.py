@@ -37,7 +37,7 @@ app = typer.Typer(add_completion=False)
 def run(
     context: typer.Context,
     suite: Annotated[str, typer.Option(help="smoke, plain, states, pixels or paper.")] = "smoke",
-    size: Annotated[str, typer.Option(help="cpu (width 128, 5 seeds) or gpu (width 256, 10 seeds).")] = "cpu",
+    size: Annotated[str, typer.Option(help="cpu (width 64, 5 seeds) or gpu (width 256, 10 seeds).")] = "cpu",
     out: Annotated[Path | None, typer.Option(help="Folder of results; finished jobs are skipped.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     parallel: Annotated[int, typer.Option(min=1, help="Jobs side by side.")] = 1,
@@ -58,7 +58,8 @@ def run(
     preset: Annotated[
         str | None,
         typer.Option(
-            help="paper or strong: settings of the learner that no other option names.", show_default="paper"
+            help="paper or strong: settings of the learner that no other option names.",
+            show_default="strong; pixels: paper",
         ),
     ] = None,
     updates_per_decision: Annotated[

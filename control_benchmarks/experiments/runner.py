@@ -124,7 +124,6 @@ def learner_config(job: Job, symmetry: Symmetry, options: RunOptions) -> SACConf
             "banks": settings.banks,
             "batch_size": settings.batch_size,
             "relaxed_lr_multiplier": settings.relaxed_lr_multiplier,
-            "relaxation": "free",  # as the stored results were made; `--set relaxation=evidence` changes it
             "matmul_dtype": settings.matmul_dtype,
             "learning_starts": settings.learning_starts,
             "updates_per_step": settings.n_envs * settings.updates_per_decision,

@@ -140,8 +140,8 @@ class Suite:
     jobs: tuple[Job, ...]
 
 
-CPU = Settings(seeds=5, width=128, batch_size=128, n_envs=2, frames=40_000, evaluations=8, episodes=2)
-GPU = Settings(matmul_dtype="tf32")
+CPU = Settings(seeds=5, width=64, batch_size=128, n_envs=1, episodes=4, preset="strong")
+GPU = Settings(matmul_dtype="tf32", preset="strong")
 SMOKE = Settings(
     seeds=2,
     width=16,
@@ -153,6 +153,7 @@ SMOKE = Settings(
     evaluations=2,
     episodes=1,
     noise_episodes=1,
+    preset="strong",
 )
 PIXELS = Settings(
     width=256, matmul_dtype="bfloat16", pixels=True, n_envs=1, seeds=3, episodes=3, evaluations=10
@@ -231,7 +232,7 @@ def load_suite(
         ``"smoke"`` (a minute or two), ``"plain"``, ``"states"``, ``"pixels"`` or ``"paper"`` (all with 500,000
         frames).
     size
-        ``"cpu"`` (width 128, five seeds, 40,000 frames) or ``"gpu"`` (width 256, ten seeds, 100,000 frames).
+        ``"cpu"`` (width 64, five seeds) or ``"gpu"`` (width 256, ten seeds).
     tasks, agents, variants
         Keep only these; all by default.
     changes
@@ -255,8 +256,7 @@ def load_suite(
         load_task(task)
     about, jobs = _table(name, size, changes)
     jobs = _narrow(jobs, tasks, agents, variants)
-    if changes.get("preset") is not None:
-        jobs = tuple(_preset(job, changes) for job in jobs)
+    jobs = tuple(_preset(job, changes) for job in jobs)
     if not jobs:
         raise ControlError(f"suite '{name}' has no job of these tasks, agents and variants")
     return Suite(name, about, jobs)

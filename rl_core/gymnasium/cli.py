@@ -46,11 +46,8 @@ def train(
         Path | None, typer.Option("--config", "-c", help="TOML file with settings of the agent in [sac].")
     ] = None,
     preset: Annotated[
-        str | None,
-        typer.Option(
-            help="paper or strong: settings of the agent that --config does not name.", show_default="paper"
-        ),
-    ] = None,
+        str, typer.Option(help="paper or strong: settings of the agent that --config does not name.")
+    ] = "strong",
     out: Annotated[
         Path | None, typer.Option(help="Where to store agent and log; nowhere by default.")
     ] = None,
@@ -149,7 +146,7 @@ def check(
         raise SymmetryError(f"{symmetry}: {found.fault}")
 
 
-def _settings(path: Path | None, agent: str, preset: str | None) -> SACConfig:
+def _settings(path: Path | None, agent: str, preset: str) -> SACConfig:
     """Return the settings of an agent, from a file's table [sac], a preset and the defaults."""
     import tomllib
 
@@ -168,6 +165,4 @@ def _settings(path: Path | None, agent: str, preset: str | None) -> SACConfig:
         if unknown:
             raise ConfigError(f"{path}: unknown key {unknown[0]!r}; settings of the agent stand in [sac]")
         values = document.get("sac", {})
-    if preset is not None:
-        values = {**values, "preset": preset}
-    return SACConfig.from_dict({**values, "agent": agent})
+    return SACConfig.from_dict({"preset": preset, **values, "agent": agent})

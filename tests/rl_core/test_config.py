@@ -8,9 +8,14 @@ from rl_core.config import PRESETS_BY_AGENT, SACConfig
 from rl_core.errors import ConfigError
 
 
-def test_paper_is_the_default() -> None:
-    assert SACConfig.preset("paper") == SACConfig()
-    assert SACConfig.preset("paper", "exact") == SACConfig(agent="exact")
+def test_paper_is_free_and_the_default_goes_by_evidence() -> None:
+    assert SACConfig.preset("paper") == SACConfig(relaxation="free")
+    assert SACConfig.preset("paper", "exact") == SACConfig(agent="exact", relaxation="free")
+
+
+def test_stored_settings_that_lack_a_younger_one_mean_what_was_done_then() -> None:
+    assert SACConfig.from_stored({"width": 8}) == SACConfig(width=8, relaxation="free")
+    assert SACConfig.from_stored(SACConfig().to_dict()) == SACConfig()
 
 
 def test_explicit_settings_win_over_a_preset() -> None:
@@ -20,7 +25,7 @@ def test_explicit_settings_win_over_a_preset() -> None:
 
 def test_preset_of_a_changed_configuration() -> None:
     config = SACConfig(width=8, layer_norm=True)
-    assert config.replace(preset="paper") == SACConfig(width=8)
+    assert config.replace(preset="paper") == SACConfig(width=8, relaxation="free")
     assert config.replace(preset="strong", updates_per_step=1).updates_per_step == 1
 
 

@@ -233,8 +233,8 @@ def load_config(
 def stored_config(folder: Path) -> RunConfig:
     """Return the configuration of a stored run, ``config.toml`` in its folder, whatever version wrote it."""
     file = folder / "config.toml"
-    # A setting that is younger than the file is at the plain default, not at that of trading.
-    layers = asdict(RunConfig(market=MarketConfig(), sac=SACConfig()))
+    # A setting that is younger than the file is as it was before, not at the default of trading.
+    layers = asdict(RunConfig(market=MarketConfig(), sac=SACConfig.from_stored({})))
     _merge(layers, _read_toml(file), str(file))
     return from_dict(layers)
 

@@ -164,8 +164,7 @@ class Cell:
 def decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that a cell's shares depend on, without the number of updates."""
     agent = settings["agent"]
-    # A setting that is younger than a record was at its default.
-    every = SACConfig.from_dict(settings["agent_settings"]).to_dict()
+    every = SACConfig.from_stored(settings["agent_settings"]).to_dict()
     used = {k: v for k, v in every.items() if k != "device" and agent in USED_BY.get(k, (agent,))}
     rest = {k: v for k, v in settings.items() if k != "updates"}
     return {"first_seed": 0, **rest, "agent_settings": used}

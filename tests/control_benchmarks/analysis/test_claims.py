@@ -16,7 +16,7 @@ from control_benchmarks.analysis.claims import (
     noise_loss,
     scores,
 )
-from control_benchmarks.analysis.figures import published_comparison
+from control_benchmarks.analysis.published import published_comparison
 from control_benchmarks.analysis.report import write_figures
 from control_benchmarks.experiments.results import Results, read_directory
 from rl_core.statistics import interquartile_mean
@@ -92,12 +92,17 @@ def test_the_page_holds_everything_and_no_address(tmp_path, write_study):
 def test_the_table_beside_published_bars(tmp_path, write_run):
     write_run(tmp_path, "cartpole_swingup", "original", "dense", 840)
     write_run(tmp_path, "reacher_easy", "original", "dense", 100)
-    rows = published_comparison(Study(read_directory(tmp_path)))
+    write_run(tmp_path, "reacher_easy", "original", "relaxed", 990)
+    *rows, relaxed = published_comparison(Study(read_directory(tmp_path)))
     assert {row["task"]: row["compared with plain SAC"] for row in rows} == {
         "cartpole_swingup": "within",
         "reacher_easy": "below",
     }
-    assert "pytorch_sac 829" in rows[0]["published"]
+    swingup = next(row for row in rows if row["task"] == "cartpole_swingup" and row["frames"] == "100,000")
+    assert "pytorch_sac 829, " in swingup["plain SAC"]
+    assert "SimBaV2 repo SAC 861 [855, 864]" in swingup["plain SAC"]
+    assert relaxed["agent"] == "ours (relaxed)"
+    assert relaxed["compared with other methods"] == "above"
 
 
 def test_a_folder_without_results_is_refused(tmp_path):

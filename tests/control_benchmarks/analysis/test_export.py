@@ -90,9 +90,9 @@ def test_published_returns_stand_beside_ours(results):
     found = [row for row in rows(results, "published") if row["task"] == "cartpole_swingup"]
     assert found[0]["source"] == "ours (dense)"
     assert float(found[0]["low"]) <= float(found[0]["return"]) <= float(found[0]["high"])
-    plain = {row["source"]: row["plain"] for row in found}
-    assert plain["pytorch_sac"] == "True"
-    assert plain["SAC+SimBa"] == "False"
+    group = {row["source"]: row["group"] for row in found}
+    assert group["pytorch_sac"] == "plain SAC"
+    assert group["SAC+SimBa"] == "other methods"
 
 
 def test_offer_tells_current_outdated_and_undrawn_results_apart(results, tmp_path, write_run):

@@ -117,13 +117,15 @@ def test_each_agent_has_its_own_changes():
 
 
 def test_preset_of_a_suite():
-    plain = config_of("relaxed")
-    assert config_of("relaxed", preset="paper") == plain
-    strong = config_of("relaxed", preset="strong")
+    plain = config_of("relaxed", preset="paper", n_envs=2)
+    assert (plain.relaxation, plain.layer_norm) == ("free", False)
+    strong = config_of("relaxed", n_envs=2)
+    assert strong == config_of("relaxed", n_envs=2, preset="strong")
+    assert strong.relaxation == "evidence"
     assert strong.layer_norm
     assert strong.normalize_observations
     # Two updates for each decision of each of the two environments.
     assert strong.updates_per_step == 2 * plain.updates_per_step == 4
-    assert config_of("exact", preset="strong", updates_per_decision=3).updates_per_step == 6
-    assert not config_of("dense", ["layer_norm=false"], preset="strong").layer_norm
-    assert config_of("dense-equal-parameters", preset="strong").layer_norm
+    assert config_of("exact", updates_per_decision=3).updates_per_step == 3
+    assert not config_of("dense", ["layer_norm=false"]).layer_norm
+    assert config_of("dense-equal-parameters").layer_norm

@@ -84,7 +84,7 @@ def test_installed_packages_are_asked(site: Any) -> None:
     page = site.client.get(PATH)
     assert page.status_code == 200
     # The results that the control package comes with.
-    assert "states-cpu" in page.text
+    assert "states-paper-cpu" in page.text
     assert "cartpole swingup" in page.text
 
 
