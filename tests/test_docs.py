@@ -22,6 +22,7 @@ PAGES = (
     "docs/how-to/symmetry-file.md",
     "docs/how-to/gymnasium.md",
 )
+WARM = ROOT / "tests" / "warm_process.py"
 PENDULUM = ROOT / "rl_core" / "gymnasium" / "symmetries" / "pendulum.toml"
 # The same commands on less work: a reader's run takes minutes, a test's seconds.
 SMALL = {
@@ -68,12 +69,16 @@ def test_commands_of_page_run(page: str, tmp_path: Path) -> None:
         "EQUITRADE_HOME": str(tmp_path / "equitrade_home"),
         "OMP_NUM_THREADS": "1",
     }
-    for line in lines:
-        line = re.sub(r"--steps \d+", "--steps 12", line)
-        done = subprocess.run(
-            line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240
-        )
-        assert done.returncode == 0, f"{page}: `{line}` ended with {done.returncode}:\n{done.stderr[-2000:]}"
+    text_of_lines = re.sub(r"--steps \d+", "--steps 12", "\n".join(lines))
+    done = subprocess.run(
+        [sys.executable, WARM],
+        input=text_of_lines,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"{page}: {done.stderr[-2000:]}"
     code = python(text).replace("10_000", "12")
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
