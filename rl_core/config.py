@@ -47,7 +47,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 """Named settings, from which a configuration can start: those of the paper, and of a stronger learner on vectors."""
 
 PRESETS_BY_AGENT: dict[str, dict[str, dict[str, Any]]] = {
-    "strong": {"exact": {"actor_lr": 1e-3, "critic_lr": 1e-3, "alpha_lr": 1e-3}}
+    "strong": {
+        "exact": {"actor_lr": 1e-3, "critic_lr": 1e-3, "alpha_lr": 1e-3},
+        "relaxed": {"actor_lr": 1e-3, "critic_lr": 1e-3, "alpha_lr": 1e-3, "relaxed_lr_multiplier": 5.0},
+    }
 }
 """What a preset has besides for an agent, by preset and agent."""
 

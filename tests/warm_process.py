@@ -3,7 +3,7 @@
     python tests/warm_process.py < LINES
 
 Each copy is forked, so that a command changes nothing for the next one, as if it had a process of its own, without the
-seconds that imports take. A line that fails ends the run with its exit code, after the line itself on standard error.
+seconds that imports take. The first line that fails ends the run, and is named on standard error.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ def main() -> None:
         plain = line.startswith("equitrade ") and not SHELL & set(line)
         code = forked(shlex.split(line)[1:]) if plain else subprocess.run(line, shell=True).returncode
         if code:
-            print(f"`{line}` ended with {code}", file=sys.stderr)
-            sys.exit(code)
+            sys.exit(f"`{line}` ended with {code}")
 
 
 def forked(arguments: list[str]) -> int:
