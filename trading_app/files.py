@@ -31,6 +31,27 @@ def read_weights(path: Path, symbols: Sequence[str]) -> pd.DataFrame:
     Raises `DataError` for a file that cannot be read, a first column without dates, a symbol unknown to the prices, or
     text among the weights.
     """
+    frame = _read_dated(path, "weights")
+    for name in frame.columns:
+        if name not in symbols:
+            raise DataError(
+                f"{path}: {name!r} is no symbol of the prices; they have {', '.join(symbols[:8])}"
+            )
+    absent = pd.DataFrame(0.0, frame.index, [symbol for symbol in symbols if symbol not in frame.columns])
+    absent[frame.isna().all(axis=1)] = float("nan")  # a day without a decision
+    return frame.join(absent)[list(symbols)]
+
+
+def read_returns(path: Path) -> pd.DataFrame:
+    """Read simple returns, date × strategy, from a CSV or Parquet file.
+
+    Raises `DataError` for a file that cannot be read, a first column without dates, or text among the returns.
+    """
+    return _read_dated(path, "returns")
+
+
+def _read_dated(path: Path, what: str) -> pd.DataFrame:
+    """Read a table of numbers whose first column has dates, in order of the dates."""
     try:
         if path.suffix in (".parquet", ".pq"):
             frame = pd.read_parquet(path)
@@ -39,7 +60,7 @@ def read_weights(path: Path, symbols: Sequence[str]) -> pd.DataFrame:
         else:
             frame = pd.read_csv(path, index_col=0)
     except (OSError, ValueError, IndexError) as error:
-        raise DataError(f"{path}: weights cannot be read ({str(error).splitlines()[0]})") from None
+        raise DataError(f"{path}: {what} cannot be read ({str(error).splitlines()[0]})") from None
     try:
         index = pd.to_datetime(frame.index, format=None if frame.index.dtype.kind == "M" else "%Y-%m-%d")
     except (ValueError, TypeError):
@@ -47,16 +68,9 @@ def read_weights(path: Path, symbols: Sequence[str]) -> pd.DataFrame:
             f"{path}: the first column must have dates as YYYY-MM-DD, got {frame.index[0]!r}"
         ) from None
     for name in frame.columns:
-        if name not in symbols:
-            raise DataError(
-                f"{path}: {name!r} is no symbol of the prices; they have {', '.join(symbols[:8])}"
-            )
         if not pd.api.types.is_numeric_dtype(frame[name]):
-            raise DataError(f"{path}: the weights of {name} are not all numbers")
-    frame = frame.set_axis(index).sort_index()
-    absent = pd.DataFrame(0.0, frame.index, [symbol for symbol in symbols if symbol not in frame.columns])
-    absent[frame.isna().all(axis=1)] = float("nan")  # a day without a decision
-    return frame.join(absent)[list(symbols)]
+            raise DataError(f"{path}: the {what} of {name} are not all numbers")
+    return frame.set_axis(index).sort_index()
 
 
 def read_groups(path: Path) -> dict[str, str]:

@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ from data.errors import DataError
 from data.fields import DateLike, parse_date
 from data.prices import Prices
 from rl_core.sac import SAC
-from trading_app.backtesting.backtest import backtest
+from trading_app.backtesting.backtest import BatchResult, backtest
 from trading_app.evaluation.agreement import Agreement
 from trading_app.evaluation.metrics import sharpe
 from trading_app.market.accounts import AccountRules
@@ -94,10 +95,11 @@ class Rollout:
         named = ", ".join(f"{name} on {days}" for name, days in self.bound.items())
         return [f"Limits that bound the agent's targets: {named} of {len(self.ensemble)} days."]
 
-    def summary(self) -> dict[str, Tensor]:
-        """Return the net Sharpe ratio and the yearly growth of each seed [S]."""
+    @cached_property
+    def seed_results(self) -> BatchResult:
+        """Backtests of the accounts that follow one seed each."""
         start, end = self.ensemble.index[0], self.ensemble.index[-1]
-        batch = backtest(
+        return backtest(  # type: ignore[return-value]  # three axes give a batch
             self.prices,
             self.per_seed,
             costs=self.costs,
@@ -106,8 +108,11 @@ class Rollout:
             partial_orders=True,
             **self.config.account,
         )
-        returns = np.asarray(batch.returns, dtype=np.float64)
-        costs = batch.cost_model
+
+    def summary(self) -> dict[str, Tensor]:
+        """Return the net Sharpe ratio and the yearly growth of each seed [S]."""
+        returns = np.asarray(self.seed_results.returns, dtype=np.float64)
+        costs = self.seed_results.cost_model
         growth = np.log1p(np.maximum(returns, -1 + 1e-12)).mean(axis=0) * costs.sessions_a_year
         ratio = sharpe(returns, periods=costs.sessions_a_year, risk_free=costs.risk_free)
         return {"sharpe": torch.as_tensor(ratio), "growth": torch.as_tensor(growth)}

@@ -7,9 +7,10 @@ model), ``notes`` (sentences), ``level`` and ``reps`` (of every interval); ``str
 or baseline), ``metrics``, ``intervals`` (measure → [low, high]) and ``totals`` (cost components in units of the
 start); ``reference``: the baseline that headlines compare with; ``comparisons``: a list of `Comparison` as mappings;
 ``spa``: tests of the agent and its seeds against each baseline; ``spa_reverse``: of all baselines against the agent;
-``probabilistic_sharpe``, ``deflated_sharpe`` with ``trials``; ``above_reference``: evidence on the agent's return above
-the reference (`trading_app.backtesting.above_reference`); ``departure``: distance of the seeds from their base, and
-what they share of it (`trading_app.evaluation.departure`); ``seeds``: spread of each measure over seeds.
+``probabilistic_sharpe``, ``deflated_sharpe`` with ``trials``, ``overfitting``: probability that the choice among the
+trials is overfitted; ``above_reference``: evidence on the agent's return above the reference
+(`trading_app.backtesting.above_reference`); ``departure``: distance of the seeds from their base, and what they share
+of it (`trading_app.evaluation.departure`); ``seeds``: spread of each measure over seeds.
 
 What is undefined is null.
 """
@@ -51,6 +52,7 @@ def evidence(
     reference: str = "equal-weight",
     trials: int = 1,
     trial_sharpes: Sequence[float] | None = None,
+    overfitting: float | None = None,
     level: float = 0.95,
     reps: int = 1000,
     seed: int = 0,
@@ -67,6 +69,8 @@ def evidence(
         Baseline that headlines compare with; the first baseline where it is not there.
     trials, trial_sharpes
         Number of settings tried, the chosen one included, and their annualised Sharpe ratios, if logged.
+    overfitting
+        Probability that the choice among the trials is overfitted (`trading_app.evaluation.overfitting`), if known.
     level, reps, seed
         Coverage of the intervals, number and seed of the resamples.
     active
@@ -113,7 +117,7 @@ def evidence(
         document["deflated_sharpe"] = deflated_sharpe(
             agent, trials=trials, trial_sharpes=trial_sharpes, **rates
         )
-        document["trials"] = trials
+        document["trials"], document["overfitting"] = trials, overfitting
         document["above_reference"] = (
             above_reference(results, AGENT, document["reference"], trials=trials, level=level)
             if baselines

@@ -35,6 +35,7 @@ ORDER = (
     "check-lookahead",
     "symmetry",
     "tune",
+    "cross-validate",
     "gym",
 )
 

@@ -110,14 +110,16 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """Settings tried before these were chosen, for the deflated Sharpe ratio; `equitrade tune` fills both in.
+    """Settings tried before these were chosen, for the deflated Sharpe ratio; `equitrade tune` fills them in.
 
     ``trials`` counts all settings that were looked at, these included; ``sharpes`` are their annualised Sharpe ratios
-    where they were logged.
+    where they were logged; ``overfitting`` is the probability that the choice among them is overfitted
+    (`trading_app.evaluation.overfitting`).
     """
 
     trials: int = 1
     sharpes: tuple[float, ...] = ()
+    overfitting: float | None = None
 
     def __post_init__(self) -> None:
         _require(self.trials >= 1, "search.trials", "must be at least 1")

@@ -116,6 +116,7 @@ def backtest_run(
         reference="equal-weight" if above is None else "benchmark",
         active=path.active,
         trials=count,
+        overfitting=config.search.overfitting,
         trial_sharpes=config.search.sharpes or None if count == config.search.trials else None,
     )
     save_equivariance(Run(saved.path, run.manifest), measure_equivariance(policy, path))

@@ -2,9 +2,10 @@
 
 A study is a directory ``tuning/NAME/`` under the state directory: ``study.json`` (what is searched, and where),
 ``journal.log`` (Optuna's own, one JSON line an event), a run for each trial, ``trials/0``, ``trials/1``, …,
-``trials.json`` (settings and validation Sharpe ratios of each) and ``best.toml``, a configuration to train with.
-That records how many trials it was chosen from, which the deflated Sharpe ratio of its backtest then allows for. Test
-dates are not looked at.
+``trials.json`` (settings and validation Sharpe ratios of each, and the probability that the choice among them is
+overfitted) and ``best.toml``, a configuration to train with. That records how many trials it was chosen from, which the
+deflated Sharpe ratio of its backtest then allows for. In the folder of each trial, ``validation.parquet`` has the daily
+returns of each seed on the validation dates. Test dates are not looked at.
 """
 
 from __future__ import annotations
@@ -12,30 +13,40 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
-from equitrade.atomic import atomic_write
+from data.errors import DataError
+from data.frequency import periods_per_year
+from data.prices import Prices
+from equitrade.atomic import atomic_path, atomic_write
+from rl_core.sac import SAC
+from trading_app.backtesting.policies import AgentPolicy
+from trading_app.evaluation.overfitting import overfitting
 from trading_app.experiments.config import (
     ConfigurationError,
     RunConfig,
     SearchConfig,
     from_dict,
+    stored_config,
     to_dict,
     to_toml,
 )
 from trading_app.experiments.own_signals import pin_signals
-from trading_app.experiments.training import check_device, prices_of, split_of, train_run
-from trading_app.files import RunError
+from trading_app.experiments.training import check_device, prices_of, recorded_dates, split_of, train_run
+from trading_app.files import RunError, read_parquet
 from trading_app.runs.run import Run
 
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["DEFAULT_SPACE", "Dimension", "parse_dimension", "tune"]
+__all__ = ["DEFAULT_SPACE", "Dimension", "parse_dimension", "trial_returns", "tune"]
+
+VALIDATION = "validation.parquet"
 
 
 @dataclass(frozen=True)
@@ -132,12 +143,13 @@ def tune(
             changed(config, {dimension.key: end})
     check_device(config)
     config = pin_signals(config, home)
-    split_of(config, prices_of(config, home))
+    prices = prices_of(config, home)
+    split_of(config, prices)
     directory = home / "tuning" / name
     _begin(directory, config, space)
     study = _study(directory, name)
     while len(_ended(study)) < trials:
-        number, value = _one_trial(study, space, config, home, directory)
+        number, value = _one_trial(study, space, config, prices, home, directory)
         _write(directory, study, config)
         if on_trial is not None:
             on_trial(number, value)
@@ -176,7 +188,12 @@ def _study(directory: Path, name: str) -> optuna.Study:
 
 
 def _one_trial(
-    study: optuna.Study, space: Sequence[Dimension], config: RunConfig, home: Path, directory: Path
+    study: optuna.Study,
+    space: Sequence[Dimension],
+    config: RunConfig,
+    prices: Prices,
+    home: Path,
+    directory: Path,
 ) -> tuple[int, float | None]:
     """Train with settings that the sampler proposes; the value is the seeds' mean validation Sharpe ratio."""
     import optuna
@@ -196,6 +213,7 @@ def _one_trial(
     if not sharpe:
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
         return ended, None
+    _save_validation(run, result.agent, prices)
     study.tell(trial, float(np.mean(sharpe)))
     return ended, float(np.mean(sharpe))
 
@@ -205,6 +223,38 @@ def _validation(run: Run) -> list[float]:
     progress = run.progress()
     rows = progress.dropna(subset=["eval_sharpe"])
     return [float(v) for v in rows.groupby("seed")["eval_sharpe"].last()]
+
+
+def _save_validation(run: Run, agent: SAC, prices: Prices) -> None:
+    """Write the daily returns of each seed on the validation dates, date × seed."""
+    config, split = stored_config(run.path), recorded_dates(run.manifest["split"])
+    period = split.validation or split.train
+    policy = AgentPolicy(agent, config.market, config.costs, prices.symbols)
+    path = policy.rollout(prices.between(None, period[1]), *period)
+    frame = path.seed_results.returns.set_axis([f"seed-{seed}" for seed in policy.seeds], axis=1)
+    with atomic_path(run.path / VALIDATION) as temporary:
+        frame.to_parquet(temporary)
+
+
+def trial_returns(directory: Path) -> pd.DataFrame:
+    """Return the daily returns of a study's trials on the validation dates, date × trial, each the mean of its seeds.
+
+    Raises `RunError` for a study with fewer than two trials that have them.
+    """
+    paths = sorted(directory.glob(f"trials/*/{VALIDATION}"), key=lambda path: int(path.parent.name))
+    if len(paths) < 2:
+        raise RunError(f"{directory}: {len(paths)} finished trials with daily returns found; 2 are needed")
+    return pd.DataFrame({path.parent.name: read_parquet(path).mean(axis=1) for path in paths})
+
+
+def _overfitting(directory: Path) -> dict[str, Any] | None:
+    """Return the probability that the choice among the trials is overfitted; None where it cannot be measured."""
+    try:
+        returns = trial_returns(directory)
+        periods = periods_per_year(pd.DatetimeIndex(returns.index))
+        return asdict(overfitting(returns.to_numpy(), periods=periods))
+    except DataError:
+        return None
 
 
 def _ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
@@ -228,10 +278,15 @@ def _write(directory: Path, study: optuna.Study, config: RunConfig) -> dict[str,
         for trial in ended
     ]
     document: dict[str, Any] = {"study": directory.name, "trials": rows, "best": None, "config": None}
+    document["overfitting"] = found = _overfitting(directory)
     scored = [row for row in rows if row["sharpe"] is not None]
     if scored:
         best = max(scored, key=lambda row: row["sharpe"])
-        search = SearchConfig(trials=len(rows), sharpes=tuple(row["sharpe"] for row in scored))
+        search = SearchConfig(
+            trials=len(rows),
+            sharpes=tuple(row["sharpe"] for row in scored),
+            overfitting=None if found is None else found["probability"],
+        )
         path = directory / "best.toml"
         atomic_write(path, to_toml(replace(changed(config, best["settings"]), search=search)))
         document |= {"best": best["trial"], "config": str(path)}

@@ -161,6 +161,9 @@ def evidence_table(document: Mapping[str, Any]) -> Table | None:
         "zero" if trials == 1 else f"the best that luck gives {trials} settings"
     )
     rows.append(("Deflated Sharpe ratio", (Cell(percent_chance(above["deflated_sharpe"])), Cell(chance))))
+    if document.get("overfitting") is not None:
+        meaning = f"probability that the best of the {trials} settings is below their median on other dates"
+        rows.append(("Overfitting", (Cell(percent_chance(document["overfitting"])), Cell(meaning))))
     rows += _distance_rows(document, above["active_share"])
     unit, digits = ACTIVE_MEASURES["active_return"].unit, ACTIVE_MEASURES["active_return"].digits
     for name, entry in above["regimes"].items():

@@ -395,3 +395,28 @@ def test_a_command_whose_package_is_not_installed_says_so(monkeypatch, capsys):
     assert "'bench' is not part of the installed package" in capsys.readouterr().err
     assert run(["--help"]) == 0
     assert "needs a checkout" in " ".join(capsys.readouterr().out.split())
+
+
+def test_cross_validate_baselines_and_returns_of_ones_own(command: Command, tmp_path: Path) -> None:
+    code, out, _ = command("cross-validate", "--data", "factors-5", "--start", "2018-01-01", "--json")
+    assert code == 0
+    document = json.loads(out)
+    assert document["splits"] == 45
+    assert len(document["paths"]) == 9
+    assert {"equal-weight", "momentum"} <= set(document["configurations"])
+    assert sum(entry["chosen"] for entry in document["configurations"].values()) == pytest.approx(1.0)
+    rng = np.random.default_rng(0)
+    own = pd.DataFrame(rng.normal(0, 0.01, (400, 3)), pd.bdate_range("2020-01-01", periods=400), list("abc"))
+    own["b"] += 0.005
+    own.to_csv(tmp_path / "own.csv", index_label="date")
+    code, out, _ = command("cross-validate", "--returns", "own.csv")
+    assert code == 0
+    assert "with probability under 1\u202f%" in " ".join(out.split(" "))
+    for arguments, message in (
+        (("--returns", "own.csv", "--data", "factors-5"), "are for baselines"),
+        (("--study", "none"), "0 finished trials with daily returns found"),
+        (("--returns", "own.csv", "--folds", "300"), "400 sessions in 300 folds"),
+    ):
+        code, _, error = command("cross-validate", *arguments)
+        assert code == 2
+        assert message in error

@@ -16,7 +16,14 @@ from rl_core.divergence import FrozenSeeds
 from trading_app.experiments.config import ConfigurationError, RunConfig, load_config
 from trading_app.experiments.out_of_sample import backtest_run
 from trading_app.experiments.training import split_of, train_run
-from trading_app.experiments.tuning import DEFAULT_SPACE, Dimension, changed, parse_dimension, tune
+from trading_app.experiments.tuning import (
+    DEFAULT_SPACE,
+    Dimension,
+    changed,
+    parse_dimension,
+    trial_returns,
+    tune,
+)
 from trading_app.files import RunError
 
 SPACE = (Dimension("sac.actor_lr", 1e-4, 1e-2), Dimension("sac.width", choices=(4, 8)))
@@ -55,6 +62,16 @@ def test_a_study_goes_on_counts_its_trials_and_its_best_remembers_them(tmp_path:
     chosen = backtest_run(run, home=tmp_path).document
     assert chosen["trials"] == 2
     assert chosen["deflated_sharpe"] < chosen["probabilistic_sharpe"]
+    assert whole["overfitting"]["configurations"] == 2
+    assert pieces["overfitting"] == whole["overfitting"]
+    assert chosen["overfitting"] == config.search.overfitting == whole["overfitting"]["probability"]
+    returns = trial_returns(tmp_path / "a" / "tuning" / "s")
+    validation = run.manifest["split"]["validation"]
+    assert list(returns.columns) == ["0", "1"]
+    assert [str(returns.index[0].date()) >= validation[0], str(returns.index[-1].date())] == [
+        True,
+        validation[1],
+    ]
     with pytest.raises(RunError, match="other settings"):
         tune(small(**{"sac.gamma": 0.5}), home=tmp_path / "a", name="s", trials=3, space=SPACE)
 
@@ -79,6 +96,7 @@ def test_diverged_seed_is_named_and_its_settings_are_not_chosen(
     assert "Diverged in training and kept as they were before: seeds [1]." in notes
     study = tune(small(), home=tmp_path, name="s", trials=1, space=SPACE)
     assert study["trials"][0]["sharpe"] is None
+    assert study["overfitting"] is None
 
 
 def test_test_dates_do_not_enter_the_search(tmp_path: Path) -> None:
