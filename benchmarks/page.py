@@ -277,7 +277,7 @@ def _placebo(document: dict[str, Any]) -> Iterator[Row]:
             "not above 0",
             row["p_above_nothing"] > 0.05,
         )
-    for name, row in document["against_former"].items():
+    for name, row in document.get("against_former", {}).items():
         what = {"gross": "gross exposure", "turnover": "turnover a year"}[name]
         found = f"{row['ratio']:.2f} ({row['low']:.2f} … {row['high']:.2f})"
         yield (
