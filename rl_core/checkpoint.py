@@ -248,8 +248,9 @@ def _check_symmetry(symmetry: Symmetry, folder: Path, document: Mapping[str, Any
         if (name in stored) != (name in own)
         or (name in own and not _same(stored[name], own[name].detach().cpu()))
     ]
-    if document["symmetry"]["rows"] != symmetry.rows:
-        different.append("rows")
+    for name in ("rows", "sectors"):
+        if document["symmetry"].get(name) != _symmetry_names(symmetry).get(name):
+            different.append(name)
     if different:
         raise ConfigError(
             f"{folder}: it was made with another symmetry: {', '.join(different)} differ; resume with the environment "
@@ -268,6 +269,7 @@ def _symmetry_names(symmetry: Symmetry) -> dict[str, Any]:
         "observation": symmetry.observation.name,
         "action": symmetry.action.name,
         "rows": symmetry.rows,
+        **({} if symmetry.sectors is None else {"sectors": list(symmetry.sectors)}),
     }
 
 
@@ -282,6 +284,7 @@ def load_symmetry(folder: Path, document: Mapping[str, Any]) -> Symmetry:
         Representation(group, parts["action"], names["action"]),
         names["rows"],
         plane,
+        tuple(names["sectors"]) if "sectors" in names else None,
     )
 
 

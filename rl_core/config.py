@@ -82,6 +82,9 @@ class SACConfig:
     relax_layers: Literal["all", "first", "inner", "last"] = "all"
     """Which layers of these networks are relaxed: the first (with images, the encoder), those between, or the last
     (of critics on rows, all from the pooling of rows on)."""
+    relax_over: Literal["assets", "sectors"] = "assets"
+    """Whether each row (asset) or each sector has relaxed weights, where rows are exchangeable within sectors only.
+    With `sectors`, the rows of a sector stay exactly exchangeable."""
     relaxation: str = "evidence"
     """Rule that decides how far relaxed weights leave their symmetry (`rl_core.relaxation`): by evidence, or free."""
     relaxed_noise: float = 0.0
@@ -198,6 +201,7 @@ class SACConfig:
         _choice("relax", self.relax, ("both", "actor", "critic"))
         _choice("bank_start", self.bank_start, ("equal", "first"))
         _choice("actor_start", self.actor_start, ("random", "zero"))
+        _choice("relax_over", self.relax_over, ("assets", "sectors"))
         _choice("relax_layers", self.relax_layers, ("all", "first", "inner", "last"))
         _choice("activation", self.activation, ("relu", "silu"))
         _choice("encoder_layer", self.encoder_layer, ("group", "steerable"))

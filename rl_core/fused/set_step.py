@@ -92,12 +92,14 @@ class SetPass:
 
 
 def supports_sets(network: Network) -> bool:
-    """Return whether `SetStep` can derive this network: rows that see one another by their mean.
+    """Return whether `SetStep` can derive this network: rows that see one another by their mean, without sectors.
 
     Only on the CPU: on other devices small pieces of work one after the other are slow.
     """
     on_cpu = next(network.parameters()).device.type == "cpu"
-    return on_cpu and type(network) is SetNetwork and len(layer_passes(Tape(), network)) > 0
+    if not on_cpu or type(network) is not SetNetwork or network.symmetry.sectors is not None:
+        return False
+    return len(layer_passes(Tape(), network)) > 0
 
 
 def layer_passes(tape: Tape, network: SetNetwork) -> list[LayerPass]:

@@ -28,7 +28,7 @@ class SetAttention(RowLayer):
         F, a multiple of ``heads``; input and output are [K, N, B, G·F].
     heads : int
         Number of heads.
-    rows, banks, relaxed, generators
+    rows, banks, relaxed, generators, sectors, relax_over
         As for `RowLayer`.
     """
 
@@ -44,8 +44,10 @@ class SetAttention(RowLayer):
         banks: int = 1,
         relaxed: bool = False,
         generators: Sequence[Generator],
+        sectors: Sequence[int] | None = None,
+        relax_over: str = "assets",
     ) -> None:
-        super().__init__(group, rows, banks, relaxed, generators)
+        super().__init__(group, rows, banks, relaxed, generators, sectors, relax_over)
         if heads < 1 or fields % heads:
             raise SymmetryError(f"SetAttention: fields must be a multiple of heads, got {fields} and {heads}")
         self.fields, self.heads = fields, heads
@@ -60,9 +62,8 @@ class SetAttention(RowLayer):
 
     def expand(self) -> tuple[Tensor, Tensor]:
         """Weights of the three projections [K, G·F, G·3F] and of the result [K, G·F, G·F] (relaxed: K·N)."""
-        return regular_weight(self.places, self.psi, self.w), regular_weight(
-            self.places, self.psi_out, self.w
-        )
+        w = None if self.w is None else self.row_gates()
+        return regular_weight(self.places, self.psi, w), regular_weight(self.places, self.psi_out, w)
 
     def apply_expanded(self, expanded: Sequence[Tensor], x: Tensor) -> Tensor:
         """The output [K, N, B, G·F]."""

@@ -148,8 +148,11 @@ class ResidualRows(Residual, RowLayer):
     def __init__(
         self, exact: SetLayer | SetPool, rows: int, *, scale: float = 1e-3, generators: Sequence[Generator]
     ) -> None:
-        super().__init__(exact.group, rows, 1, False, generators)
+        super().__init__(exact.group, rows, 1, False, generators, exact.sectors)
         self.exact = exact
+        self.row_axes = (
+            {"free_weight": 1} if isinstance(exact, SetPool) else {"free_weight": 1, "free_bias": 1}
+        )
         if isinstance(exact, SetPool):
             self.free_weight = uniform([rows, exact.group.order * exact.fields], scale**2, generators)
             self.free_bias = zeros([1, exact.group.order * exact.fields], generators)
@@ -166,10 +169,12 @@ class ResidualRows(Residual, RowLayer):
         if isinstance(self.exact, SetPool):
             return (1.0 + self.free_weight[:, :, None]) / self.free_weight.shape[1], self.free_bias
         weight, *others = self.exact.expand()
-        size = weight.shape[2]
+        size = self.exact.input_size - self.exact.last_apart
         if self.exact.last_apart:
             others[0] = others[0] + self.free_weight[:, :, size:]
-        return weight + self.free_weight[:, :, :size], *others, self.free_bias
+        # The mean over a sector, whose inputs come last, has no free path.
+        free = nn.functional.pad(self.free_weight[:, :, :size], (0, 0, 0, weight.shape[2] - size))
+        return weight + free, *others, self.free_bias
 
     def apply_expanded(self, expanded: Sequence[Tensor], x: Tensor, action: Tensor | None = None) -> Tensor:
         """As the exact path."""

@@ -1,7 +1,8 @@
 """Layers on sets of rows (assets): S_N permutes the rows and a group acts on each row's fibre.
 
 Activations lie as [K, N, B, fibre]. An exact layer is y_i = A x_i + B mean_j x_j + b (Zaheer et al. 2017)
-with group-equivariant A, B; a relaxed one is y_i(g) = Σ_l w_l(i, g) (A_l x_i + B_l mean_j x_j)(g) + b.
+with group-equivariant A, B; a relaxed one is y_i(g) = Σ_l w_l(i, g) (A_l x_i + B_l mean_j x_j)(g) + b. Where rows are
+exchangeable within sectors only, the mean over the row's sector with a C of its own is added to both.
 """
 
 from __future__ import annotations
@@ -47,7 +48,20 @@ class SetLayer(RowLayer):
     invariant: Tensor
     psi: nn.Parameter
     psi_mean: nn.Parameter
+    psi_sector: nn.Parameter | None
     bias: nn.Parameter
+    same_sector: Tensor | None
+
+    def add_filters(self, shape: list[int], fan_in: float, generators: Sequence[Generator]) -> None:
+        """Make the filters, of this shape, of a row, of the mean over all rows, and of that over the row's sector."""
+        means = 2 if self.sectors is None else 3
+        variance = self.gain / (means * fan_in * self.banks)
+        self.psi, self.psi_mean = (uniform(shape, variance, generators) for _ in range(2))
+        numbers = None if self.sectors is None else torch.tensor(self.sectors)
+        psi_sector = None if numbers is None else uniform(shape, variance, generators)
+        self.register_parameter("psi_sector", psi_sector)
+        same = None if numbers is None else (numbers[:, None] == numbers).to(self.psi)
+        self.register_buffer("same_sector", same, persistent=False)
 
     @abstractmethod
     def weight(self, psi: Tensor) -> Tensor:
@@ -71,20 +85,31 @@ class SetLayer(RowLayer):
         rows = low_rank_product(gates, masked.view(copies, self.banks * n, -1))
         return rows.view(copies, -1, size, self.output_size)
 
+    def with_sector(self, rows: Tensor, gates: Tensor | None) -> Tensor:
+        """Matrices of rows [K, N or 1, in, out] with those of the mean over their sector below, where there are any."""
+        if self.psi_sector is None:
+            return rows
+        banks = self.bank_weights(self.psi_sector)
+        return torch.cat([rows, banks if gates is None else self.row_weights(banks, gates)], dim=2)
+
     def expand(self) -> tuple[Tensor, ...]:
         """The weights of rows (with ``last_apart`` of the last input, too) and of their mean, and the bias.
 
-        Exact: rows [K, 1, in, out], mean [K, in, out], bias [K, 1, out]. Relaxed: rows [K, N, in, out]; of the
-        mean one matrix for each bank side by side [K, in, L·out]; bias; and the relaxed weights with a one for
-        the bias, [K, N, L·G + 1].
+        With sectors, the inputs of a row are followed by the means over its sector of all its inputs.
+
+        Exact: rows [K, 1, in, out], mean [K, in, out], bias [K, 1, out]. Relaxed: rows [K, N, in, out]; of the mean
+        one matrix for each bank side by side [K, in, L·out]; bias; and the relaxed weights with a one for the bias,
+        [K, N, L·G + 1].
         """
         banks = self.bank_weights(self.psi)
         parts = [banks[:, :, :-1], banks[:, :, -1:]] if self.last_apart else [banks]
         if self.w is None:
             rows = [part.contiguous() for part in parts]
+            rows[0] = self.with_sector(rows[0], None)
             return *rows, self.weight(self.psi_mean), self.full_bias()
         gates = self.gates()
         rows = [self.row_weights(part.contiguous(), gates) for part in parts]
+        rows[0] = self.with_sector(rows[0], gates)
         mean = self.bank_weights(self.psi_mean).transpose(1, 2).flatten(2)
         return *rows, mean, self.full_bias(), nn.functional.pad(gates, (0, 1), value=1.0)
 
@@ -107,9 +132,19 @@ class SetLayer(RowLayer):
         mean = mean / rows
         if len(mean) != self.copies:
             mean = mean.repeat_interleave(self.copies // len(mean), dim=0)
+        if self.same_sector is not None:
+            x = torch.cat(
+                [x, self.sector_mean(x if action is None else torch.cat([x, action], dim=-1))], dim=-1
+            )
         if action is None:
             return row_product(*self.start(mean, expanded[1:], rows), x, expanded[0])
         return row_product(*self.start(mean, expanded[2:], rows), x, expanded[0], action, expanded[1])
+
+    def sector_mean(self, x: Tensor) -> Tensor:
+        """The mean over each row's sector, of the shape of x [K, N, B, in]."""
+        assert self.same_sector is not None
+        same = self.same_sector.to(x)
+        return torch.matmul(same / same.sum(dim=1, keepdim=True), x.flatten(2)).view(x.shape)
 
     def start(self, mean: Tensor, expanded: Sequence[Tensor], rows: int) -> tuple[Tensor, Tensor]:
         """The part from the mean [K, B, in] of the rows and the bias, as factors [K, N, m] and [K, m, B·out]."""
@@ -129,7 +164,7 @@ class SetLayer(RowLayer):
 
     def _check_input(self, x: Tensor, action: Tensor | None) -> None:
         width = x.shape[-1] + (0 if action is None else 1)
-        rows = x.shape[1] if self.w is None else self.rows
+        rows = x.shape[1] if self.w is None and self.sectors is None else self.rows
         if x.ndim != 4 or self.copies % len(x) or x.shape[1] != rows or width != self.input_size:
             raise SymmetryError(
                 f"{type(self).__name__}: needs [{self.copies}, {rows} rows, B, {self.input_size}], got "
@@ -148,7 +183,7 @@ class SetLifting(SetLayer):
         F; the output is [K, N, B, G·F].
     last_apart : bool
         Whether the last input comes apart, as the action of a critic does: its gradient then costs little.
-    rows, banks, relaxed, generators
+    rows, banks, relaxed, generators, sectors, relax_over
         As for `RowLayer`.
     gain : float
         Initial variance of the expanded weights over [x_i, mean] times the fan-in.
@@ -165,12 +200,13 @@ class SetLifting(SetLayer):
         relaxed: bool = False,
         gain: float = HE_GAIN,
         generators: Sequence[Generator],
+        sectors: Sequence[int] | None = None,
+        relax_over: str = "assets",
     ) -> None:
-        super().__init__(source.group, rows, banks, relaxed, generators)
+        super().__init__(source.group, rows, banks, relaxed, generators, sectors, relax_over)
         self.source, self.last_apart, self.gain = source, last_apart, gain
         self.input_size, self.output_size = source.dimension, source.group.order * fields
-        shape, variance = [banks, source.dimension, fields], gain / (2 * source.dimension * banks)
-        self.psi, self.psi_mean = (uniform(shape, variance, generators) for _ in range(2))
+        self.add_filters([banks, source.dimension, fields], source.dimension, generators)
         self.bias = zeros([1, fields], generators)
         self.register_buffer("action", constant(action_constant(source), generators), persistent=False)
 
@@ -196,7 +232,7 @@ class SetLinear(SetLayer):
     group : Group
     fields_in, fields : int
         F and F'; the input is [K, N, B, G·F] and the output [K, N, B, G·F'].
-    rows, banks, relaxed, gain, generators
+    rows, banks, relaxed, gain, generators, sectors, relax_over
         As for `SetLifting`.
     """
 
@@ -211,12 +247,13 @@ class SetLinear(SetLayer):
         relaxed: bool = False,
         gain: float = HE_GAIN,
         generators: Sequence[Generator],
+        sectors: Sequence[int] | None = None,
+        relax_over: str = "assets",
     ) -> None:
-        super().__init__(group, rows, banks, relaxed, generators)
+        super().__init__(group, rows, banks, relaxed, generators, sectors, relax_over)
         n = group.order
         self.gain, self.input_size, self.output_size = gain, n * fields_in, n * fields
-        shape, variance = [banks, n, fields_in, fields], gain / (2 * n * fields_in * banks)
-        self.psi, self.psi_mean = (uniform(shape, variance, generators) for _ in range(2))
+        self.add_filters([banks, n, fields_in, fields], n * fields_in, generators)
         self.bias = zeros([1, fields], generators)
         self.register_buffer("places", constant(regular_constant(group), generators), persistent=False)
 
@@ -234,7 +271,7 @@ class SetHead(SetLayer):
         Acts on each row's O outputs.
     fields : int
         F; the input is [K, N, B, G·F] and the output [K, N, B, O].
-    rows, banks, relaxed, generators
+    rows, banks, relaxed, generators, sectors, relax_over
         As for `RowLayer`.
     """
 
@@ -247,13 +284,15 @@ class SetHead(SetLayer):
         banks: int = 1,
         relaxed: bool = False,
         generators: Sequence[Generator],
+        sectors: Sequence[int] | None = None,
+        relax_over: str = "assets",
     ) -> None:
-        super().__init__(target.group, rows, banks, relaxed, generators)
+        super().__init__(target.group, rows, banks, relaxed, generators, sectors, relax_over)
         n = target.group.order
         self.target, self.gain = target, HEAD_GAIN
         self.input_size, self.output_size = n * fields, target.dimension
-        shape, variance = [banks, fields, target.dimension], self.gain * n / (2 * fields * banks)
-        self.psi, self.psi_mean = (uniform(shape, variance, generators) for _ in range(2))
+        # Each output is a sum over g with a factor 1/n, so its variance is that of a fan-in of fields / n.
+        self.add_filters([banks, fields, target.dimension], fields / n, generators)
         self.bias = zeros([1, target.dimension], generators)
         action = constant(action_constant(target).transpose(1, 2) / n, generators)
         self.register_buffer("action", action, persistent=False)
@@ -282,7 +321,7 @@ class SetHead(SetLayer):
             return super().expand()
         gates = self.gates()
         rows, mean = (self.row_weights(self.bank_weights(psi), gates) for psi in (self.psi, self.psi_mean))
-        return rows, mean, self.full_bias()
+        return self.with_sector(rows, gates), mean, self.full_bias()
 
     def start(self, mean: Tensor, expanded: Sequence[Tensor], rows: int) -> tuple[Tensor, Tensor]:
         """The part from the mean of the rows and the bias, as factors [K, N, m] and [K, m, B·O]."""

@@ -55,6 +55,8 @@ class Shape:
         Which layers of a relaxed network are relaxed; the others are exact.
     row_values : bool
         With rows: whether a critic returns a value of each row.
+    relax_over : {"assets", "sectors"}
+        With rows in sectors: whether each row or each sector has relaxed weights.
     residual : bool
         On vectors and behind encoders: residual blocks, ``depth`` of them, instead of plain hidden layers.
     """
@@ -70,6 +72,7 @@ class Shape:
     relax_layers: str = "all"
     row_values: bool = False
     residual: bool = False
+    relax_over: str = "assets"
 
     def __post_init__(self) -> None:
         for name in ("width", "depth", "banks", "heads"):
@@ -79,6 +82,8 @@ class Shape:
             raise ConfigError(f"interaction: must be 'mean' or 'attention', got {self.interaction!r}")
         if self.activation not in ACTIVATIONS:
             raise ConfigError(f"activation: must be 'relu' or 'silu', got {self.activation!r}")
+        if self.relax_over not in ("assets", "sectors"):
+            raise ConfigError(f"relax_over: must be 'assets' or 'sectors', got {self.relax_over!r}")
         if self.relax_layers not in ("all", *PLACES):
             raise ConfigError(
                 f"relax_layers: must be 'all', 'first', 'inner' or 'last', got {self.relax_layers!r}"
@@ -99,6 +104,7 @@ class Shape:
             config.relax_layers,
             config.row_values,
             config.residual,
+            config.relax_over,
         )
 
     @property

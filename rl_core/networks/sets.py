@@ -13,7 +13,7 @@ from rl_core.errors import ConfigError, SymmetryError
 from rl_core.layers.attention import SetAttention
 from rl_core.layers.base import Layer
 from rl_core.layers.linear import Head, LayerNorm, RegularLinear
-from rl_core.layers.rows import SetPool
+from rl_core.layers.rows import SetPool, relaxed_places
 from rl_core.layers.sets import SetHead, SetLifting, SetLinear
 from rl_core.networks.base import ACTIVATIONS, Network, Packed, Shape, layer_options
 from rl_core.networks.vectors import end_representations
@@ -64,10 +64,13 @@ class SetNetwork(Network):
         self.activate = torch.relu_ if shape.activation == "relu" else ACTIVATIONS[shape.activation]
         group, fields = symmetry.group, shape.fields(symmetry.group.order)
         source, target = end_representations(symmetry, ensemble)
-        options = layer_options(kind, shape, group.order * symmetry.rows, generators)
-        first, last = ({**options[place], "rows": symmetry.rows} for place in ("first", "last"))
+        owners = relaxed_places(symmetry.rows, symmetry.sectors, shape.relax_over)
+        assert owners is not None
+        options = layer_options(kind, shape, group.order * owners, generators)
+        of_rows = {"rows": symmetry.rows, "sectors": symmetry.sectors, "relax_over": shape.relax_over}
+        first, last = ({**options[place], **of_rows} for place in ("first", "last"))
         lifting = SetLifting(source, fields, last_apart=ensemble is not None, gain=shape.gain, **first)
-        self._add_hidden(shape, {**options["inner"], "rows": symmetry.rows}, lifting)
+        self._add_hidden(shape, {**options["inner"], **of_rows}, lifting)
         self.row_values = shape.row_values and ensemble is not None
         if ensemble is None or self.row_values:
             self._add("head", SetHead(target, fields, **last), generators)
@@ -130,7 +133,8 @@ class SetNetwork(Network):
         size, ensemble = self.symmetry.observation.dimension, self.ensemble or 1
         wrong = observation.ndim != 4 or observation.shape[0] * ensemble != self.copies
         # An exact network is not tied to its universe: it runs on any number of rows.
-        rows = observation.shape[2] if self.kind.exact and not wrong else self.rows
+        anywhere = self.kind.exact and self.symmetry.sectors is None
+        rows = observation.shape[2] if anywhere and not wrong else self.rows
         if wrong or list(observation.shape[2:]) != [rows, size]:
             wanted = f"[{self.copies // ensemble} seeds, B, {self.rows} rows, {size}]"
             raise SymmetryError(f"network: needs observations {wanted}, got {list(observation.shape)}")

@@ -97,7 +97,7 @@ def elements(symmetry: Symmetry, batch: int, generator: Generator | None = None)
     ----------
     symmetry
         Its group has one entry for each element but the identity, under the element's name. With rows,
-        there is also ``"exchange"``: a random permutation of the rows for each sample.
+        there is also ``"exchange"``: a random permutation of the rows (within their sectors) for each sample.
     batch
         B.
     generator
@@ -108,7 +108,7 @@ def elements(symmetry: Symmetry, batch: int, generator: Generator | None = None)
         group.names[g]: Element(torch.full((batch,), g)) for g in range(group.order) if g != group.identity
     }
     if symmetry.rows is not None and symmetry.rows > 1:
-        order = torch.rand(batch, symmetry.rows, generator=generator).argsort(dim=-1)
+        order = symmetry.permutation(torch.rand(batch, symmetry.rows, generator=generator))
         found["exchange"] = Element(torch.full((batch,), group.identity), order)
     return found
 

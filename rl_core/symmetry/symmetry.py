@@ -49,6 +49,9 @@ class Symmetry:
     plane : Representation, optional
         For images [..., C, H, W] (dimension 2, on the (x, y) plane) or time series [..., C, T] (dimension 1):
         a signed permutation, that is flips and quarter turns.
+    sectors : tuple of int, optional
+        Number of each row's sector. Only permutations of rows within their sectors then belong to the group, a product
+        of S_n over the sectors.
 
     Raises
     ------
@@ -61,6 +64,7 @@ class Symmetry:
     action: Representation
     rows: int | None = None
     plane: Representation | None = None
+    sectors: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         parts = [("observation", self.observation), ("action", self.action)]
@@ -83,6 +87,10 @@ class Symmetry:
                 )
             if self.plane is not None:
                 raise SymmetryError("rows and plane cannot both be given")
+        if self.sectors is not None and (len(self.sectors) != self.rows or min(self.sectors) < 0):
+            raise SymmetryError(
+                f"sectors: needs a number of at least 0 for each of {self.rows} rows, got {list(self.sectors)}"
+            )
         if self.plane is not None:
             if self.plane.dimension not in (1, 2):
                 raise SymmetryError(f"plane: needs dimension 1 or 2, got {self.plane.dimension}")
@@ -126,7 +134,22 @@ class Symmetry:
                 f"element: needs [..., {self.random_size}] numbers, got {list(uniform.shape)}"
             )
         index = (uniform[..., 0] * self.group.order).long().clamp_(max=self.group.order - 1)
-        return Element(index, None if self.rows is None else uniform[..., 1:].argsort(dim=-1))
+        return Element(index, None if self.rows is None else self.permutation(uniform[..., 1:]))
+
+    def permutation(self, uniform: Tensor) -> Tensor:
+        """Uniformly random permutations of the rows, within their sectors where there are any, [..., N].
+
+        Parameters
+        ----------
+        uniform : Tensor [..., N]
+            Uniform numbers in [0, 1).
+        """
+        if self.sectors is None:
+            return uniform.argsort(dim=-1)
+        sectors = torch.tensor(self.sectors, device=uniform.device)
+        # Rows in the order of their sectors, at random within each, are put in the places of these sectors.
+        shuffled = (sectors + uniform.double()).argsort(dim=-1)
+        return shuffled[..., sectors.argsort(stable=True).argsort()]
 
     def random(self, shape: Sequence[int], generator: Generator | None = None) -> Element:
         """Uniformly random elements, one for each sample of a batch of this shape."""

@@ -150,7 +150,8 @@ def _figures(
 
 def _symmetry(market: dict[str, Any], assets: int) -> str:
     mirror = market.get("actions") in ("long-short", "tilt") and market.get("mirror", True)
-    return f"permutations of {assets} assets" + (" and the long/short mirror" if mirror else "")
+    within = " within sectors" if market.get("exchange") == "sectors" else ""
+    return f"permutations of {assets} assets{within}" + (" and the long/short mirror" if mirror else "")
 
 
 def inference_files(run: Path) -> tuple[str, ...]:

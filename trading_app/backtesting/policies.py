@@ -27,6 +27,7 @@ from data.errors import DataError
 from data.fields import DateLike, parse_date
 from data.prices import Prices
 from rl_core.sac import SAC
+from rl_core.universe import agent_on_rows
 from trading_app.backtesting.backtest import BatchResult, backtest
 from trading_app.evaluation.agreement import Agreement
 from trading_app.evaluation.metrics import sharpe
@@ -119,7 +120,7 @@ class Rollout:
 
 
 class AgentPolicy:
-    """Decisions of an agent, with all S seeds of a run, on the symbols that it was trained on.
+    """Decisions of an agent, with all S seeds of a run, on the symbols that it was trained on or (`on_symbols`) others.
 
     `config` and `costs` are those of the market that it was trained in. Prices must have exactly its symbols, in this
     order. `agreement` is that of its seeds, where it was measured; where they disagree, the ensemble holds its base.
@@ -137,6 +138,25 @@ class AgentPolicy:
         self.agreement = agreement
         self._markets: LRUCache[tuple[str, pd.Timestamp], _EncodedMarket] = LRUCache(_ENCODED_MARKETS)
         self._lock = threading.Lock()
+
+    def on_symbols(self, symbols: tuple[str, ...]) -> AgentPolicy:
+        """Return the policy for other symbols, see `rl_core.universe.agent_on_rows`.
+
+        One that it was trained on has its own weights; any other one has the mean of those of the trained symbols.
+
+        Raises
+        ------
+        EquitradeError
+            If the agent is tied to its symbols, or a new one has no sector where the agent knows sectors.
+        """
+        config = self.config
+        sectors, known = config.sector_numbers(symbols), []
+        if sectors is not None:
+            trained = config.sector_names(self.symbols)
+            known = [_place(name, trained) for name in config.sector_names(symbols)]
+        rows = [_place(symbol, self.symbols) for symbol in symbols]
+        agent = agent_on_rows(self.agent, rows, sectors, known)
+        return AgentPolicy(agent, config, self.costs, symbols, self.agreement)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -341,6 +361,10 @@ class RelayPolicy(AgentPolicy):
         super().__init__(last.agent, last.config, last.costs, last.symbols)
         self.policies, self.starts = tuple(policies), starts
 
+    def on_symbols(self, symbols: tuple[str, ...]) -> RelayPolicy:
+        """Return the policies for other symbols, see `AgentPolicy.on_symbols`."""
+        return RelayPolicy([policy.on_symbols(symbols) for policy in self.policies], self.starts)
+
     @property
     def holds_base(self) -> bool:
         """Whether the ensemble of any of the policies holds its base."""
@@ -366,6 +390,10 @@ def _active_weights(market: Market, first: int, aims: Floats) -> Floats:
         symbols = np.maximum(available.sum(axis=-1, keepdims=True), 1)
         return np.where(available, aims - aims.sum(axis=-1, keepdims=True) / symbols, np.nan)
     return np.where(available, aims - market.base[first:], np.nan)
+
+
+def _place(name: str, names: tuple[str, ...]) -> int | None:
+    return names.index(name) if name in names else None
 
 
 def _other_symbols(symbols: tuple[str, ...], prices: Prices) -> str:

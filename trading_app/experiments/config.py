@@ -226,7 +226,10 @@ def load_config(
         if isinstance(values.get("sac"), dict):
             values["sac"] = with_preset(values["sac"], agent)
         _merge(layers, values, source)
-    limits = layers["market"]["limits"]
+    market = layers["market"]
+    if market["sector_file"] and not market["sectors"]:
+        market["sectors"] = read_groups(Path(market["sector_file"]))
+    limits = market["limits"]
     if limits["group_file"] and not limits["groups"]:
         limits["groups"] = read_groups(Path(limits["group_file"]))
     return from_dict(layers)

@@ -84,9 +84,11 @@ def relaxed_weights(run: Run) -> RelaxedWeights:
         raise RunError(f"run {run.name!r} has no checkpoint yet")
     document, found = load_relaxed_weights(path)
     seeds = tuple(int(seed) for seed in document["seeds"])
-    layers = {}
+    layers, sectors = {}, document["symmetry"].get("sectors")
     for name, w in sorted(found.items(), key=lambda item: _place(item[0])):
         rows = w if w.ndim == 4 else w[:, :, None]
+        if w.ndim == 4 and rows.shape[2] < len(run.symbols) and sectors is not None:
+            rows = rows[:, :, sectors]
         if rows.shape[2] * rows.shape[3] > 1:  # one weight alone cannot differ
             layers[name] = rows.reshape(len(seeds), -1, *rows.shape[1:])
     elements = tuple(map(_element, document["symmetry"]["elements"]))

@@ -52,11 +52,11 @@ def backtest_run(
     run, home
         The run, and the state directory.
     data
-        Other prices of the same symbols; the run's own by default.
+        Other prices; the run's own by default. They may have other symbols, see `AgentPolicy.on_symbols`.
     start, end
         By default from the first test date to the last one; to the last price where rows were added since training or
-        the prices are others. An earlier start is refused on any prices of the run's symbols: the agent was trained
-        there.
+        the prices are others. An earlier start is refused on any prices with a symbol of the run: the agent was trained
+        there. On prices with none of them, from the first session with enough history.
     costs_bps
         Commission and half-spread together, instead of the run's.
     fill
@@ -68,7 +68,7 @@ def backtest_run(
     Raises
     ------
     DataError
-        For a run whose training is not finished, other symbols, an empty range or dates that the agent was trained on.
+        For a run whose training is not finished, an empty range or dates that the agent was trained on.
     """
     config = stored_config(run.path)
     data = None if data == config.data.name else data
@@ -76,6 +76,9 @@ def backtest_run(
     label = _what_if_label(data, start, end, costs_bps, fill)
     costs = with_costs(config.costs, costs_bps)
     policy = load_policy(run.path)
+    strangers = _other_symbols(policy.symbols, prices)
+    if tuple(prices.symbols) != policy.symbols:
+        policy = policy.on_symbols(prices.symbols)
     path = policy.rollout(prices, first, last)
     strategies: dict[str, pd.DataFrame] = {"agent": path.ensemble}
     for seed, targets in zip(policy.seeds, path.per_seed, strict=True):
@@ -107,7 +110,7 @@ def backtest_run(
         notes=[
             *([f"Training stopped early: {stopped}."] if stopped else []),
             *([f"Diverged in training and kept as they were before: seeds {diverged}."] if diverged else []),
-            *_changes_of_prices(run, prices),
+            *(strangers or _changes_of_prices(run, prices)),
             *_changes_of_signals(run, prices),
             *path.notes,
             *left_out,
@@ -206,7 +209,8 @@ def _period(
     if start is not None:
         first = parse_date(start, "start")
     else:
-        first = max(test_start, prices.dates[0]) if seen else prices.dates[0]
+        enough = stored_config(run.path).market.history - 1
+        first = max(test_start, prices.dates[0]) if seen else prices.dates[min(enough, len(prices.dates) - 1)]
     if seen and first < test_start:
         raise DataError(
             f"start {first.date()} lies before the test period, which begins on {test_start.date()}: "
@@ -253,6 +257,18 @@ def _count_trials(run: Run, config: RunConfig, trials: int | None) -> tuple[int,
         return count, []
     return count, [
         f"{count} trials are counted, as recorded for this run; the smaller number {trials} is ignored."
+    ]
+
+
+def _other_symbols(trained: tuple[str, ...], prices: Prices) -> list[str]:
+    """A note on prices with symbols that the agent was not trained on."""
+    unknown = [symbol for symbol in prices.symbols if symbol not in trained]
+    if not unknown:
+        return []
+    named = ", ".join(unknown[:5]) + (" …" if len(unknown) > 5 else "")
+    return [
+        f"{len(unknown)} of {len(prices.symbols)} symbols of {prices.name} are not among those that the run was "
+        f"trained on ({named}): they are treated by the mean of the trained symbols' weights, as by an exact agent."
     ]
 
 

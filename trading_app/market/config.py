@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
@@ -13,6 +13,7 @@ from trading_app.market.trading_status import DELIST_AFTER
 Actions = Literal["long-short", "long-only", "tilt"]
 Base = Literal["equal-weight", "inverse-volatility", "min-variance", "given"]
 Rebalance = Literal["daily", "weekly", "monthly"]
+Exchange = Literal["all", "sectors"]
 Reward = Literal["log", "mean-variance", "differential-sharpe", "active"]
 
 _RANGES: dict[str, tuple[float, float]] = {
@@ -117,6 +118,12 @@ class MarketConfig:
     mirror
         Whether the symmetry includes the mirror Z2, of the weights (long–short) or of the active weights (tilt); None:
         where it can.
+    exchange
+        Assets that the symmetry exchanges: ``all`` of them, or only those of the same sector (``sectors``).
+    sectors
+        Sector of each symbol; `equitrade train` also reads it from `sector_file`. By default the groups of the limits.
+    sector_file
+        CSV file with the columns symbol and group.
 
     Raises
     ------
@@ -139,6 +146,9 @@ class MarketConfig:
     delist_after: int = DELIST_AFTER
     delisting_return: float = 0.0
     mirror: bool | None = None
+    exchange: Exchange = "all"
+    sectors: Mapping[str, str] | None = None
+    sector_file: str | None = None
     base: Base = "equal-weight"
     base_weights: Mapping[str, float] | None = None
     active_gross: float = 0.5
@@ -157,6 +167,7 @@ class MarketConfig:
             ("actions", get_args(Actions)),
             ("reward", get_args(Reward)),
             ("base", get_args(Base)),
+            ("exchange", get_args(Exchange)),
         ):
             if getattr(self, name) not in allowed:
                 raise DataError(
@@ -174,6 +185,8 @@ class MarketConfig:
                 raise DataError(f"market.{name} is {value!r}: a whole number is needed")
         if self.mirror and self.actions == "long-only":
             raise DataError("market.mirror: long-only portfolios have no mirror image; use long-short")
+        if self.exchange == "sectors" and not (self._sector_map or self.sector_file):
+            raise DataError("market.exchange is 'sectors': name the sectors in market.sector_file")
         self._check_base()
         self._complete_limits()
         if self.reward == "active" and self.benchmark_name is None:
@@ -247,6 +260,27 @@ class MarketConfig:
     def uses_mirror(self) -> bool:
         """Whether the symmetry includes the mirror."""
         return self.actions != "long-only" if self.mirror is None else self.mirror
+
+    @property
+    def _sector_map(self) -> Mapping[str, str]:
+        return self.sectors or self.limits.groups or {}
+
+    def sector_names(self, symbols: Sequence[str]) -> tuple[str, ...]:
+        """Return the names of the sectors of these symbols, in the order of their numbers."""
+        return tuple(sorted({self._sector_map[symbol] for symbol in symbols}))
+
+    def sector_numbers(self, symbols: Sequence[str]) -> tuple[int, ...] | None:
+        """Return the number of each symbol's sector; None where all assets are exchangeable.
+
+        DataError for a symbol without a sector.
+        """
+        if self.exchange == "all":
+            return None
+        missing = [symbol for symbol in symbols if symbol not in self._sector_map]
+        if missing:
+            raise DataError(f"market.sectors: {missing[0]} has no sector; add it to market.sector_file")
+        names = self.sector_names(symbols)
+        return tuple(names.index(self._sector_map[symbol]) for symbol in symbols)
 
     @property
     def tilts(self) -> bool:

@@ -144,17 +144,18 @@ class Encoder:
         return held if self.base is None else held - self.base[day]
 
 
-def market_symmetry(parity: Sequence[int], assets: int, *, mirror: bool) -> Symmetry:
+def market_symmetry(
+    parity: Sequence[int], assets: int, *, mirror: bool, sectors: tuple[int, ...] | None = None
+) -> Symmetry:
     """S_N on the N assets (rows) and, with `mirror`, Z2: returns and positions change sign together.
 
-    `parity` is −1 or +1 for each input of an asset's row: its sign under the mirror. An asset's action, its
-    position, is
-    odd.
+    `parity` is −1 or +1 for each input of an asset's row: its sign under the mirror. An asset's action, its position,
+    is odd. With `sectors`, the number of each asset's sector, only assets of a sector are exchanged.
     """
     group = cyclic(2 if mirror else 1)
     size = len(parity)
     if not mirror:
-        return Symmetry(group, trivial(group, size), trivial(group, 1), rows=assets)
+        return Symmetry(group, trivial(group, size), trivial(group, 1), rows=assets, sectors=sectors)
     signs = [int(value) for value in parity]
     observation = signed_permutation(group, {1: (list(range(size)), signs)}, name="parity of the inputs")
-    return Symmetry(group, observation, sign(group), rows=assets)
+    return Symmetry(group, observation, sign(group), rows=assets, sectors=sectors)

@@ -149,8 +149,13 @@ class Market:
 
     @cached_property
     def symmetry(self) -> Symmetry:
-        """S_N × Z2, or S_N without the mirror."""
-        return market_symmetry(self.encoder.parity, self.action_size, mirror=self.config.uses_mirror)
+        """S_N × Z2, or S_N without the mirror; with sectors, the product of their permutations takes S_N's place."""
+        return market_symmetry(
+            self.encoder.parity,
+            self.action_size,
+            mirror=self.config.uses_mirror,
+            sectors=self.config.sector_numbers(self.panel.symbols),
+        )
 
     @property
     def seeds(self) -> tuple[int, ...]:

@@ -83,6 +83,8 @@ class OneStepModel(nn.Module):
         Whether the layers are unconstrained; on rows, each row then has matrices of its own beside the shared ones.
     sources
         A generator for each of the S copies.
+    sectors
+        Of the rows, where only those of a sector are exchangeable.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class OneStepModel(nn.Module):
         *,
         free: bool,
         sources: Sequence[Generator],
+        sectors: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         group, self.rows = source.group, rows
@@ -100,9 +103,9 @@ class OneStepModel(nn.Module):
         layers: list[Layer]
         if rows is not None:
             layers = [
-                SetLifting(source, fields, generators=sources),
-                SetLinear(group, fields, fields, generators=sources),
-                SetHead(target, fields, generators=sources),
+                SetLifting(source, fields, generators=sources, sectors=sectors),
+                SetLinear(group, fields, fields, generators=sources, sectors=sectors),
+                SetHead(target, fields, generators=sources, sectors=sectors),
             ]
             if free:
                 layers = [residual(layer, rows, sources, scale=1.0) for layer in layers]
@@ -138,9 +141,12 @@ class Gate(nn.Module):
     def __init__(self, symmetry: Symmetry, sources: Sequence[Generator]) -> None:
         super().__init__()
         one = trivial(symmetry.group)
-        self.model = OneStepModel(symmetry.observation, one, symmetry.rows, free=False, sources=sources)
+        self.model = OneStepModel(
+            symmetry.observation, one, symmetry.rows, free=False, sources=sources, sectors=symmetry.sectors
+        )
         start_at_zero(self.model.layers[-1])
         self.offset = nn.Parameter(-torch.ones(len(sources), 1, symmetry.rows or 1))
+        self.row_axes = {"offset": 2}
 
     def forward(self, observation: Tensor) -> Tensor:
         """Return the numbers."""
@@ -250,6 +256,7 @@ class GateLearner(Free):
                 symmetry.rows,
                 free=free,
                 sources=generators(agent.seeds, "free model" if free else "exact model"),
+                sectors=symmetry.sectors,
             ).to(agent.device)
             for free in (False, True)
         )

@@ -242,11 +242,19 @@ def test_bad_input_is_one_line_code_2_and_nothing_written(
     assert not (tmp_path / "home").exists() or not list((tmp_path / "home").rglob("*.json"))
 
 
-def test_other_symbols_are_refused(command: Command) -> None:
+def test_a_run_is_backtested_on_other_symbols_unless_it_is_tied_to_its_own(command: Command) -> None:
     assert command("train", "--data", "factors-5", "--seeds", "1", "--name", "five")[0] == 0
-    code, _, err = command("backtest", "five", "--data", "sp500-20")
+    code, out, err = command("backtest", "five", "--data", "sp500-20", "--json")
+    assert code == 0, err
+    document = json.loads(out)
+    assert document["data"]["name"] == "sp500-20"
+    assert any("20 of 20 symbols of sp500-20 are not among those" in note for note in document["notes"])
+    assert (
+        command("train", "--data", "factors-5", "--seeds", "1", "--agent", "dense", "--name", "tied")[0] == 0
+    )
+    code, _, err = command("backtest", "tied", "--data", "sp500-20")
     assert code == 2
-    assert "other symbols" in err
+    assert "the dense agent has weights of its own for each asset" in err
 
 
 def test_what_if_backtests_and_fewer_trials_leave_the_evidence_of_the_run(command: Command) -> None:

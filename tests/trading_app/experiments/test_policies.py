@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from data.errors import DataError
+from data.loading import load_prices
 from trading_app.experiments.config import load_config
 from trading_app.experiments.out_of_sample import backtest_run
 from trading_app.experiments.policies import load_policy
@@ -55,6 +57,15 @@ def test_backtest_of_a_run_saves_agent_seeds_and_baselines(run: Run, home: Path)
     assert "equal-weight" in saved.strategies
     assert str(saved.equity.index[0].date()) >= run.manifest["split"]["test"][0]
     assert (saved.equity.iloc[0] == 1).all()
+
+
+def test_policy_on_the_same_symbols_in_another_order_decides_the_same(run: Run, home: Path) -> None:
+    prices, policy = load_prices("factors-5"), load_policy(run.path)
+    order = ["VLUE", "MTUM", "SIZE", "USMV", "QUAL"]
+    held = np.array([[0.3, 0.1, 0.2, 0.2, 0.1]])
+    places = [prices.symbols.index(symbol) for symbol in order]
+    moved = policy.on_symbols(tuple(order)).decide(prices.select(order), prices.dates[900], held[:, places])
+    np.testing.assert_allclose(moved, policy.decide(prices, prices.dates[900], held)[..., places], atol=1e-6)
 
 
 def test_resumed_run_ends_like_one_never_stopped(tmp_path: Path) -> None:
