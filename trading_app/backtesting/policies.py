@@ -26,8 +26,8 @@ from torch import Tensor
 from data.errors import DataError
 from data.fields import DateLike, parse_date
 from data.prices import Prices
+from rl_core.networks.universe import agent_on_rows
 from rl_core.sac import SAC
-from rl_core.universe import agent_on_rows
 from trading_app.backtesting.backtest import BatchResult, backtest
 from trading_app.evaluation.agreement import Agreement
 from trading_app.evaluation.metrics import sharpe
@@ -140,7 +140,7 @@ class AgentPolicy:
         self._lock = threading.Lock()
 
     def on_symbols(self, symbols: tuple[str, ...]) -> AgentPolicy:
-        """Return the policy for other symbols, see `rl_core.universe.agent_on_rows`.
+        """Return the policy for other symbols, see `rl_core.networks.universe.agent_on_rows`.
 
         One that it was trained on has its own weights; any other one has the mean of those of the trained symbols.
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
+from rl_core.networks.universe import agent_on_rows
 from rl_core.sac import SAC
 from rl_core.symmetry import Symmetry, cyclic, sign, trivial
-from rl_core.universe import agent_on_rows
 from tests.rl_core.problems import batch
 
 SIZE = 3
