@@ -161,7 +161,13 @@ def test_trained_agents_relaxed_over_sectors_exchange_within_them() -> None:
     from tests.rl_core.problems import batch
 
     symmetry = problem()
-    settings = {"width": 16, "batch_size": 16, "banks": 2, "relaxed_lr_multiplier": 50.0}
+    settings = {
+        "width": 16,
+        "batch_size": 16,
+        "banks": 2,
+        "relaxed_lr_multiplier": 50.0,
+        "relaxation": "free",
+    }
     for kind, relax_over, exact in (
         ("exact", "assets", True),
         ("relaxed", "sectors", True),

@@ -23,7 +23,14 @@ def trained(kind: str, rows: int = 5, sectors: tuple[int, ...] | None = None, **
     symmetry = Symmetry(
         group, sign(group) + trivial(group, SIZE - 1), sign(group), rows=rows, sectors=sectors
     )
-    config = {"width": 16, "batch_size": 16, "banks": 2, "relaxed_lr_multiplier": 50.0, "actor_average": 0.9}
+    config = {
+        "width": 16,
+        "batch_size": 16,
+        "banks": 2,
+        "relaxed_lr_multiplier": 50.0,
+        "actor_average": 0.9,
+        "relaxation": "free",
+    }
     agent = SAC(symmetry, SACConfig.from_dict({"agent": kind, **config, **settings}), (0, 1))
     for step in range(5):
         agent.update(batch(symmetry, (0, 1), step))
