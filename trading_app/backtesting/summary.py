@@ -8,7 +8,7 @@ or baseline), ``metrics``, ``intervals`` (measure → [low, high]) and ``totals`
 start); ``reference``: the baseline that headlines compare with; ``comparisons``: a list of `Comparison` as mappings;
 ``spa``: tests of the agent and its seeds against each baseline; ``spa_reverse``: of all baselines against the agent;
 ``probabilistic_sharpe``, ``deflated_sharpe`` with ``trials``, ``overfitting``: probability that the choice among the
-trials is overfitted; ``above_reference``: evidence on the agent's return above the reference
+trials is overfitted; ``above_reference``: evidence on the return above the reference
 (`trading_app.backtesting.above_reference`); ``departure``: distance of the seeds from their base, and what they share
 of it (`trading_app.evaluation.departure`); ``seeds``: spread of each measure over seeds.
 
@@ -57,6 +57,7 @@ def evidence(
     reps: int = 1000,
     seed: int = 0,
     active: npt.NDArray[np.float64] | None = None,
+    subject: str = AGENT,
 ) -> dict[str, Any]:
     """Measure strategies, compare the agent with the baselines and test for data snooping.
 
@@ -75,6 +76,8 @@ def evidence(
         Coverage of the intervals, number and seed of the resamples.
     active
         Active weights of the seeds [S, T, N], see `trading_app.backtesting.policies.Rollout`.
+    subject
+        Strategy whose return above the reference is measured.
 
     Returns
     -------
@@ -118,10 +121,9 @@ def evidence(
             agent, trials=trials, trial_sharpes=trial_sharpes, **rates
         )
         document["trials"], document["overfitting"] = trials, overfitting
-        document["above_reference"] = (
-            above_reference(results, AGENT, document["reference"], trials=trials, level=level)
-            if baselines
-            else None
+    if subject in results.names and document["reference"] not in (None, subject):
+        document["above_reference"] = above_reference(
+            results, subject, document["reference"], trials=trials, level=level
         )
     if active is not None:
         document["departure"] = departure(active, level=level, reps=reps, seed=seed)

@@ -42,6 +42,12 @@ Periods = Annotated[
     int | None,
     typer.Option("--periods", help="Sessions a year; found from the dates by default; not for a run."),
 ]
+Against = Annotated[
+    str | None,
+    typer.Option(
+        "--against", help="Baseline to measure a strategy or weights against, as equal-weight; not for a run."
+    ),
+]
 
 COLUMNS = ("cagr", "volatility", "sharpe", "max_drawdown", "turnover")
 
@@ -60,6 +66,7 @@ def backtest(
     periods: Periods = None,
     fill: FillOption = None,
     trials: TrialsOption = None,
+    against: Against = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -83,13 +90,17 @@ def backtest(
         }
         settings = settings_of(config, data, None, None, None, **changes)
         with working(f"backtesting {strategy or weights}"):
-            document = backtest_weights(strategy or weights, settings, state, start, end, costs_bps)
+            document = backtest_weights(
+                strategy or weights, settings, state, start, end, costs_bps, against=against
+            )
     else:
         from trading_app.experiments.out_of_sample import backtest_run
         from trading_app.runs.run import open_run
 
-        if any(value is not None for value in (config, risk_free, periods)):
-            raise typer.BadParameter("a run has its own settings: no --config, --risk-free or --periods")
+        if any(value is not None for value in (config, risk_free, periods, against)):
+            raise typer.BadParameter(
+                "a run has its own settings and reference: no --config, --risk-free, --periods or --against"
+            )
         found = open_run(run, home=state)
         options = {"data": data, "start": start, "end": end, "costs_bps": costs_bps, "fill": fill}
         with working(f"backtesting {found.called(state)} beside the baselines"):
@@ -109,8 +120,10 @@ def backtest_weights(
     start: str | None,
     end: str | None,
     costs_bps: float | None,
+    *,
+    against: str | None = None,
 ) -> dict[str, Any]:
-    """Return the evidence document of one baseline, or of the weights in a file."""
+    """Return the evidence document of one baseline, or of the weights in a file, beside the baseline `against`."""
     from trading_app.backtesting.backtest import backtest as run_backtest
     from trading_app.backtesting.baselines import baseline
     from trading_app.backtesting.summary import evidence
@@ -121,9 +134,15 @@ def backtest_weights(
     rule = baseline(source) if isinstance(source, str) else None
     prices = prices_of(config, home)
     weights = rule(prices, start, end) if rule else read_weights(Path(str(source)), prices.symbols)
+    name = source if isinstance(source, str) else Path(str(source)).stem
+    strategies = {name: weights}
+    if against is not None:
+        if against == name:
+            raise typer.BadParameter(f"--against {against}: name another baseline than the strategy")
+        strategies[against] = baseline(against)(prices, start, end)
     results = run_backtest(
         prices,
-        {source if isinstance(source, str) else Path(str(source)).stem: weights},
+        strategies,
         costs=with_costs(config.costs, costs_bps),
         start=start,
         end=end,
@@ -131,7 +150,7 @@ def backtest_weights(
         delist_after=config.market.delist_after,
         delisting_return=config.market.delisting_return,
     )
-    return evidence(results)
+    return evidence(results) if against is None else evidence(results, reference=against, subject=name)
 
 
 def show(document: dict[str, Any], as_json: bool) -> None:
@@ -141,6 +160,7 @@ def show(document: dict[str, Any], as_json: bool) -> None:
         return
     from trading_app.backtesting.summary import AGENT
     from trading_app.evaluation.labels import MEASURES
+    from trading_app.report.tables import evidence_table
     from trading_app.report.verdict import verdict
 
     rows = [[name, *measure_cells(entry, COLUMNS)] for name, entry in document["strategies"].items()]
@@ -150,6 +170,9 @@ def show(document: dict[str, Any], as_json: bool) -> None:
     )
     caption = "\n".join(document["notes"]) or None
     print_table(title, ["strategy", *(MEASURES[m].label for m in COLUMNS)], rows, caption)
+    if table := evidence_table(document):
+        cells = [[head, value.text, value.note] for head, (value, *_) in table.rows]
+        print_table(table.caption, ["figure", "value", "interval"], cells)
     if AGENT in document["strategies"]:
         found = verdict(document)
         print(found.sentence)

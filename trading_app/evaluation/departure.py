@@ -36,9 +36,9 @@ def departure(active: Floats, *, level: float = 0.95, reps: int = 1000, seed: in
     -------
     dict
         ``active_share``: mean over days of ½ Σ |active weight| of the seeds' mean; ``seed_active_shares``: that of each
-        seed; ``shared``: the shared part's fraction of the mean square of one seed's active weights, and
-        ``shared_of_mean`` of that of the seeds' mean, each with ``value``, ``low`` and ``high``. These are undefined
-        (NaN) with one seed, or without active weights; the bounds also with fewer than 20 days.
+        seed; ``shared``: the shared part's fraction of the mean square of one seed's active weights, with ``value``,
+        ``low`` and ``high``; below 0 where the seeds contradict one another. Undefined (NaN) with one seed, or without
+        active weights; the bounds also with fewer than 20 days. They cover the draw of the dates, not that of seeds.
 
     Raises
     ------
@@ -53,27 +53,19 @@ def departure(active: Floats, *, level: float = 0.95, reps: int = 1000, seed: in
     own = known.var(axis=0, ddof=1).sum(axis=-1) if count > 1 else np.full(days, np.nan)
     squares = np.column_stack([(mean**2).sum(axis=-1), own])
 
-    def fractions(sample: Floats) -> Floats:
-        """Fractions of the shared part in one seed and in the mean [2]."""
+    def fraction(sample: Floats) -> Floats:
         total, alone = sample.mean(axis=0)
-        shared = max(total - alone / count, 0.0)
-        if not shared + alone > _NOTHING:
-            return np.full(2, np.nan)
-        return np.array([shared / (shared + alone), shared / (shared + alone / count)])
+        shared = total - alone / count
+        return np.asarray((shared / (shared + alone)) if shared + alone > _NOTHING else np.nan)
 
-    low = high = np.full(2, np.nan)
-    values = fractions(squares)
-    if days >= SHORTEST and np.isfinite(values).all():
-        low, high = percentile_interval(resample(fractions, squares, reps=reps, seed=seed), level)
-    parts = [
-        {"value": float(v), "low": float(a), "high": float(b), "unit": "fraction"}
-        for v, a, b in zip(values, low, high, strict=True)
-    ]
+    low = high = np.asarray(np.nan)
+    value = fraction(squares)
+    if days >= SHORTEST and np.isfinite(value):
+        low, high = percentile_interval(resample(fraction, squares, reps=reps, seed=seed), level)
     return {
         "active_share": _active_share(mean),
         "seed_active_shares": [_active_share(weights) for weights in known],
-        "shared": parts[0],
-        "shared_of_mean": parts[1],
+        "shared": {"value": float(value), "low": float(low), "high": float(high), "unit": "fraction"},
     }
 
 

@@ -58,9 +58,7 @@ ACTIVE_MEASURES: dict[str, Measure] = {
         2,
         "mean return that is not explained by beta times the return of the reference",
     ),
-    "beta": Measure(
-        "Beta", "ratio", 2, "change of the agent's return when the reference's changes by one", None
-    ),
+    "beta": Measure("Beta", "ratio", 2, "change of the return when the reference's changes by one", None),
     "tracking_error": Measure(
         "Tracking error, a year", "percent", 2, "standard deviation of the return above the reference", None
     ),

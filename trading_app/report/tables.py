@@ -156,7 +156,7 @@ def evidence_table(document: Mapping[str, Any]) -> Table | None:
         (about.label, _estimate_cells(above["estimates"][name], about.unit, about.digits, about.meaning))
         for name, about in ACTIVE_MEASURES.items()
     ]
-    trials = document["trials"]
+    trials = document.get("trials", 1)
     chance = "chance that the true information ratio is above " + (
         "zero" if trials == 1 else f"the best that luck gives {trials} settings"
     )

@@ -148,6 +148,16 @@ def test_weights_from_a_file_are_backtested(command: Command, tmp_path: Path) ->
         code, out, err = command(*arguments, "--json")
         assert code == 0, err
         assert json.loads(out)["strategies"]["mine"]["metrics"]["cagr"] == pytest.approx(expected, abs=1e-15)
+    code, out, err = command(*arguments, "--against", "equal-weight", "--json")
+    assert code == 0, err
+    document = json.loads(out)
+    assert document["reference"] == "equal-weight"
+    assert list(document["strategies"]) == ["mine", "equal-weight"]
+    assert document["above_reference"]["estimates"]["beta"]["value"] > 0.5
+    code, out, err = command(*arguments, "--against", "equal-weight")
+    assert "Tracking error, a year" in out
+    code, _, err = command("backtest", "--strategy", "momentum", "--against", "momentum")
+    assert (code, "name another baseline" in err) == (2, True)
     for spoilt, words in (
         (weights.rename(columns={prices.symbols[0]: "WHAT"}), "'WHAT' is no symbol"),
         (weights.set_axis(range(len(weights))), "YYYY-MM-DD"),
