@@ -144,7 +144,7 @@ def placebo(
     """Train on markets without any signal and store net Sharpe ratios under benchmarks/results/placebo.json."""
     found = {kind: [one_market(kind, index, seeds) for index in range(markets)] for kind in KINDS}
     summaries = {kind: summary(kind, rows) for kind, rows in found.items()}
-    payload = {
+    payload: dict[str, Any] = {
         "what": "net Sharpe ratio out of sample of relaxed agents trained on markets without a signal",
         "seeds": seeds,
         "markets": found,
