@@ -16,6 +16,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from trading_app.backtesting.engine import net_asset_values
 from trading_app.backtesting.results import BacktestResult, BatchResult, trading_costs
@@ -36,34 +37,58 @@ def above_reference(
     `trials` is the number of settings tried, for the deflated Sharpe ratio. `level` is the coverage of the intervals.
     """
     own, other = results.strategy(strategy), results.strategy(reference)
-    costs = results.cost_model
-    periods = costs.sessions_a_year
+    periods = results.cost_model.sessions_a_year
     active = returns_array(own.returns - other.returns)
-    turnover = returns_array((own.turnover - other.turnover).iloc[1:])
-    paid = [trading_costs(result.costs, result.equity).iloc[1:] for result in (own, other)]
-    trading = returns_array(paid[0] - paid[1])
-    estimates = active_estimates(
-        returns_array(own.returns),
-        returns_array(other.returns),
-        turnover=turnover,
-        trading_costs=trading,
-        periods=periods,
-        risk_free=costs.risk_free,
-        level=level,
-    )
-    regimes = regime_estimates(own.returns, other.returns, periods=periods, level=level)
+    turnover = (own.turnover - other.turnover).iloc[1:]
+    measured = _measured(own, other.returns, turnover, _paid(own) - _paid(other), level)
     distance = np.abs(own.weights.to_numpy() - other.weights.to_numpy())[1:]
     return {
         "sharpe": float(sharpe(active, periods=periods)),
         "probabilistic_sharpe": probabilistic_sharpe(active, periods=periods),
         "deflated_sharpe": deflated_sharpe(active, trials=trials, periods=periods),
-        "break_even_bps": estimates["break_even_bps"].value,
-        "lags": default_lags(len(active)),
-        "estimates": {name: asdict(estimate) for name, estimate in estimates.items()},
+        "break_even_bps": measured["estimates"]["break_even_bps"]["value"],
+        **measured,
         "active_share": float(0.5 * distance.sum(axis=1).mean()),
-        "regimes": {name: asdict(regime) for name, regime in regimes.items()},
         "drop_one": drop_one_asset(own, other, level=level),
         "capacity": capacity(results, strategy, reference, level=level),
+    }
+
+
+def above_series(
+    results: BatchResult, strategy: str, series: pd.Series, *, level: float = 0.95
+) -> dict[str, Any]:
+    """Measure a strategy's return above a series of returns without costs, by date: an index.
+
+    Returns ``name`` of the series, and ``lags``, ``estimates`` and ``regimes`` as `above_reference`.
+    """
+    own = results.strategy(strategy)
+    other = series.reindex(own.returns.index)
+    return {"name": str(series.name), **_measured(own, other, own.turnover.iloc[1:], _paid(own), level)}
+
+
+def _paid(result: BacktestResult) -> pd.Series:
+    return trading_costs(result.costs, result.equity).iloc[1:]
+
+
+def _measured(
+    own: BacktestResult, other: pd.Series, turnover: pd.Series, paid: pd.Series, level: float
+) -> dict[str, Any]:
+    """Return lags, estimates and regimes; turnover and trading costs are those above the other returns'."""
+    periods = own.cost_model.sessions_a_year
+    estimates = active_estimates(
+        returns_array(own.returns),
+        returns_array(other),
+        turnover=returns_array(turnover),
+        trading_costs=returns_array(paid),
+        periods=periods,
+        risk_free=own.cost_model.risk_free,
+        level=level,
+    )
+    regimes = regime_estimates(own.returns, other, periods=periods, level=level)
+    return {
+        "lags": default_lags(len(other)),
+        "estimates": {name: asdict(estimate) for name, estimate in estimates.items()},
+        "regimes": {name: asdict(regime) for name, regime in regimes.items()},
     }
 
 

@@ -9,8 +9,9 @@ start); ``reference``: the baseline that headlines compare with; ``comparisons``
 ``spa``: tests of the agent and its seeds against each baseline; ``spa_reverse``: of all baselines against the agent;
 ``probabilistic_sharpe``, ``deflated_sharpe`` with ``trials``, ``overfitting``: probability that the choice among the
 trials is overfitted; ``above_reference``: evidence on the return above the reference
-(`trading_app.backtesting.above_reference`); ``departure``: distance of the seeds from their base, and what they share
-of it (`trading_app.evaluation.departure`); ``seeds``: spread of each measure over seeds.
+(`trading_app.backtesting.above_reference`), and ``above_benchmark`` on that above a series; ``departure``: distance of
+the seeds from their base, and what they share of it (`trading_app.evaluation.departure`); ``seeds``: spread of each
+measure over seeds.
 
 What is undefined is null.
 """
@@ -28,7 +29,7 @@ import pandas as pd
 from data.errors import DataError
 from equitrade.json_values import json_value
 from rl_core.statistics import bootstrap_interval
-from trading_app.backtesting.above_reference import above_reference
+from trading_app.backtesting.above_reference import above_reference, above_series
 from trading_app.backtesting.results import BatchResult, trading_costs
 from trading_app.evaluation.departure import departure
 from trading_app.evaluation.metrics import bootstrap_table, metrics_table
@@ -58,6 +59,7 @@ def evidence(
     seed: int = 0,
     active: npt.NDArray[np.float64] | None = None,
     subject: str = AGENT,
+    benchmark: pd.Series | None = None,
 ) -> dict[str, Any]:
     """Measure strategies, compare the agent with the baselines and test for data snooping.
 
@@ -78,6 +80,8 @@ def evidence(
         Active weights of the seeds [S, T, N], see `trading_app.backtesting.policies.Rollout`.
     subject
         Strategy whose return above the reference is measured.
+    benchmark
+        Returns of a benchmark that is no portfolio, from close to close by date, with its name.
 
     Returns
     -------
@@ -125,6 +129,8 @@ def evidence(
         document["above_reference"] = above_reference(
             results, subject, document["reference"], trials=trials, level=level
         )
+    if benchmark is not None:
+        document["above_benchmark"] = above_series(results, subject, benchmark, level=level)
     if active is not None:
         document["departure"] = departure(active, level=level, reps=reps, seed=seed)
     document["seeds"] = seed_spread(document["strategies"], level=level)

@@ -20,7 +20,7 @@ from trading_app.experiments.config import RunConfig, stored_config
 from trading_app.experiments.equivariance import measure_equivariance, save_equivariance
 from trading_app.experiments.policies import load_policy
 from trading_app.files import RunError, read_json
-from trading_app.market.benchmark import benchmark_returns
+from trading_app.market.benchmark import benchmark_levels, benchmark_returns
 from trading_app.market.config import MarketConfig
 from trading_app.market.costs import CostModel
 from trading_app.market.panel import resolve_fill, trading_panel
@@ -90,6 +90,7 @@ def backtest_run(
     above = benchmark_targets(prices, config.market, costs, first, last)
     if above is not None:
         strategies["benchmark"] = above
+    index, missing = benchmark_series(prices, config.market, first, last)
     rule = resolve_fill(prices, fill or config.market.fill)
     results: BatchResult = backtest(
         prices,
@@ -114,10 +115,12 @@ def backtest_run(
             *_changes_of_signals(run, prices),
             *path.notes,
             *left_out,
+            *missing,
             *ignored,
         ],
         reference="equal-weight" if above is None else "benchmark",
         active=path.active,
+        benchmark=index,
         trials=count,
         overfitting=config.search.overfitting,
         trial_sharpes=config.search.sharpes or None if count == config.search.trials else None,
@@ -191,6 +194,24 @@ def benchmark_targets(
     if targets is None:
         return None
     return pd.DataFrame(targets[first:], index=known.dates[first:], columns=list(known.symbols))
+
+
+def benchmark_series(
+    prices: Prices, market: MarketConfig, first: pd.Timestamp, last: pd.Timestamp
+) -> tuple[pd.Series | None, list[str]]:
+    """Return the returns from close to close of a benchmark from a file, and a note where it lacks these dates.
+
+    None where the market names no file.
+    """
+    path = Path(market.benchmark or "")
+    if not path.is_file():
+        return None, []
+    levels = benchmark_levels(path)
+    if levels.index[0] > first or levels.index[-1] < last:
+        lacks = f"the benchmark {path.name} has levels from {levels.index[0].date()} to {levels.index[-1].date()} only"
+        return None, [f"Nothing is compared with the benchmark: {lacks}."]
+    carried = levels.reindex(prices.dates, method="ffill")
+    return carried.pct_change().rename(path.stem), []
 
 
 def with_costs(costs: CostModel, costs_bps: float | None) -> CostModel:

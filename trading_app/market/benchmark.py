@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["Benchmark", "benchmark_returns"]
+__all__ = ["Benchmark", "benchmark_levels", "benchmark_returns"]
 
 
 class Benchmark(NamedTuple):
@@ -91,14 +91,8 @@ def _account_returns(
     return Benchmark(returns, parts, targets)
 
 
-def _series_returns(name: str | None, prices: Prices, at_close: bool, first: int, last: int) -> Floats:
-    """Return the returns [T] of the levels in a file; at the open, those of the session in which a fill is."""
-    path = Path(str(name))
-    if not path.is_file():
-        raise DataError(
-            f"market.benchmark is {name!r}: it must be base (of a tilt), equal-weight, inverse-volatility, "
-            f"min-variance, a symbol of {prices.name}, or a file with dates and levels"
-        )
+def benchmark_levels(path: Path) -> pd.Series[float]:
+    """Return the levels of a benchmark from a CSV or Parquet file, by date; DataError for another file."""
     try:
         frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, index_col=0)
         series = (
@@ -112,6 +106,18 @@ def _series_returns(name: str | None, prices: Prices, at_close: bool, first: int
         raise DataError(f"{path}: not a table of dates (YYYY-MM-DD) and levels ({reason})") from None
     if not (np.isfinite(series) & (series > 0)).all():
         raise DataError(f"{path}: a level is not a number above 0")
+    return series
+
+
+def _series_returns(name: str | None, prices: Prices, at_close: bool, first: int, last: int) -> Floats:
+    """Return the returns [T] of the levels in a file; at the open, those of the session in which a fill is."""
+    path = Path(str(name))
+    if not path.is_file():
+        raise DataError(
+            f"market.benchmark is {name!r}: it must be base (of a tilt), equal-weight, inverse-volatility, "
+            f"min-variance, a symbol of {prices.name}, or a file with dates and levels"
+        )
+    series = benchmark_levels(path)
     level = series.reindex(prices.dates, method="ffill").to_numpy()
     rows = np.arange(len(level)) + (1 if at_close else 0)
     after = np.minimum(rows + 1, len(level) - 1)

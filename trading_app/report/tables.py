@@ -88,6 +88,8 @@ def backtest_tables(document: Mapping[str, Any], equity: pd.Series, costs: pd.Da
         made["costs"] = costs_table(costs, equity, document["periods"])
     if evidence := evidence_table(document):
         made["evidence"] = evidence
+    if benchmark := benchmark_table(document):
+        made["benchmark"] = benchmark
     if document.get("comparisons"):
         made["comparisons"] = comparisons_table(document)
     if seeds := seeds_table(document):
@@ -152,10 +154,7 @@ def evidence_table(document: Mapping[str, Any]) -> Table | None:
     above = document.get("above_reference") or {}
     if "estimates" not in above:
         return None
-    rows: list[Row] = [
-        (about.label, _estimate_cells(above["estimates"][name], about.unit, about.digits, about.meaning))
-        for name, about in ACTIVE_MEASURES.items()
-    ]
+    rows = _estimate_rows(above)
     trials = document.get("trials", 1)
     chance = "chance that the true information ratio is above " + (
         "zero" if trials == 1 else f"the best that luck gives {trials} settings"
@@ -166,10 +165,7 @@ def evidence_table(document: Mapping[str, Any]) -> Table | None:
         rows.append(("Overfitting", (Cell(percent_chance(document["overfitting"])), Cell(meaning))))
     rows += _distance_rows(document, above["active_share"])
     unit, digits = ACTIVE_MEASURES["active_return"].unit, ACTIVE_MEASURES["active_return"].digits
-    for name, entry in above["regimes"].items():
-        label, when = REGIMES[name]
-        meaning = f"return above the reference, a year, {when} ({entry['sessions']} sessions)"
-        rows.append((label, _estimate_cells(entry["active_return"], unit, digits, meaning)))
+    rows += _regime_rows(above)
     drop = above["drop_one"]
     meaning = f"return above the reference, a year, less the contribution of {drop['symbol']}, on which it depends most"
     rows.append((f"Without {drop['symbol']}", _estimate_cells(drop["without"], unit, digits, meaning)))
@@ -177,6 +173,33 @@ def evidence_table(document: Mapping[str, Any]) -> Table | None:
     level = format_number(document["level"], "percent", 0)
     title = f"Above {label_of(document['reference']).lower()}: size and sources, with {level} intervals"
     return Table(title, ("Value", "Meaning"), tuple(rows))
+
+
+def benchmark_table(document: Mapping[str, Any]) -> Table | None:
+    """Return above a benchmark that is a series, as an index; None without one."""
+    above = document.get("above_benchmark")
+    if above is None:
+        return None
+    level = format_number(document["level"], "percent", 0)
+    title = f"Above the benchmark {above['name']}, which is the reference here, with {level} intervals"
+    return Table(title, ("Value", "Meaning"), (*_estimate_rows(above), *_regime_rows(above)))
+
+
+def _estimate_rows(above: Mapping[str, Any]) -> list[Row]:
+    return [
+        (about.label, _estimate_cells(above["estimates"][name], about.unit, about.digits, about.meaning))
+        for name, about in ACTIVE_MEASURES.items()
+    ]
+
+
+def _regime_rows(above: Mapping[str, Any]) -> list[Row]:
+    about = ACTIVE_MEASURES["active_return"]
+    rows: list[Row] = []
+    for name, entry in above["regimes"].items():
+        label, when = REGIMES[name]
+        meaning = f"return above the reference, a year, {when} ({entry['sessions']} sessions)"
+        rows.append((label, _estimate_cells(entry["active_return"], about.unit, about.digits, meaning)))
+    return rows
 
 
 def _estimate_cells(estimate: Mapping[str, Any], unit: Any, digits: int, meaning: str) -> tuple[Cell, Cell]:

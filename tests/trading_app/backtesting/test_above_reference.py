@@ -14,6 +14,7 @@ from trading_app import backtest
 from trading_app.backtesting.above_reference import above_reference, capacity, drop_one_asset
 from trading_app.backtesting.summary import evidence
 from trading_app.market.costs import CostModel
+from trading_app.report.tables import benchmark_table
 
 DATES = pd.bdate_range("2018-01-01", periods=400)
 IMPACT = CostModel(impact_coefficient=0.1, borrow_bps=80, risk_free=0.03, capital=1e6)
@@ -58,6 +59,22 @@ def test_the_asset_that_a_gain_comes_from_is_named() -> None:
     assert total > 0.1
     assert found["without"]["value"] == pytest.approx(total - found["contributions"]["A"])
     assert found["without"]["low"] < found["without"]["value"] < found["without"]["high"]
+
+
+def test_an_index_is_a_benchmark_without_costs() -> None:
+    results = market()
+    index = (0.9 * results.returns["equal-weight"] - 0.0001).rename("index")
+    document = evidence(results, reps=20, benchmark=index)
+    found = document["above_benchmark"]
+    assert found["name"] == "index"
+    own = results.strategy("agent")
+    fit = np.polyfit(index - 0.03 / 252, own.returns - 0.03 / 252, 1)
+    assert found["estimates"]["beta"]["value"] == pytest.approx(fit[0])
+    assert found["estimates"]["alpha"]["value"] == pytest.approx(252 * fit[1])
+    table = benchmark_table(document)
+    assert table is not None
+    assert "benchmark index" in table.caption
+    assert len(table.rows) == 10
 
 
 def test_capacity_falls_with_the_size_of_the_account() -> None:
