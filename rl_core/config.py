@@ -106,6 +106,10 @@ class SACConfig:
     actor_start: Literal["random", "zero"] = "random"
     """Last layer of the actor at the start: small random weights, or zero, so that an untrained agent's deterministic
     action is 0 (for a portfolio that tilts, its base)."""
+    critic_start: Literal["random", "zero"] = "random"
+    """Last layer of the critics at the start: small random weights, or zero, so that every value is 0. Where rewards
+    depend on actions only a little, as returns do on a signal, an actor would first follow what random critics value,
+    and that is far larger."""
     interaction: Literal["mean", "attention"] = "mean"
     """Exchange of information between rows (assets)."""
     heads: int = 1
@@ -164,6 +168,10 @@ class SACConfig:
     """Source of batches: the replay of what was done, or (made) transitions computed from a known history, where the
     environment can compute them (`rl_core.experience.transitions`); nothing is stepped then."""
 
+    exploration: float = 0.0
+    """Share of made transitions whose actions are random, for which critics learn values too: near the policy's own
+    actions alone, differences of values can be smaller than the errors of the critics."""
+
     batch_size: int = 256
     capacity: int = 1_000_000
     """Transitions that are stored for each seed; without effect on made transitions."""
@@ -201,6 +209,7 @@ class SACConfig:
         _choice("relax", self.relax, ("both", "actor", "critic"))
         _choice("bank_start", self.bank_start, ("equal", "first"))
         _choice("actor_start", self.actor_start, ("random", "zero"))
+        _choice("critic_start", self.critic_start, ("random", "zero"))
         _choice("relax_over", self.relax_over, ("assets", "sectors"))
         _choice("relax_layers", self.relax_layers, ("all", "first", "inner", "last"))
         _choice("activation", self.activation, ("relu", "silu"))
@@ -239,6 +248,7 @@ class SACConfig:
         _between("gamma", self.gamma, 0.0, 1.0)
         _between("tau", self.tau, 0.0, 1.0)
         _between("actor_average", self.actor_average, 0.0, 1.0)
+        _between("exploration", self.exploration, 0.0, 1.0)
         if self.transitions == "made" and self.n_step != 1:
             raise ConfigError(
                 f"n_step is {self.n_step}, but made transitions are of one step; set n_step = 1"

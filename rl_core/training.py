@@ -314,11 +314,20 @@ class _Loop:
     def made(self, source: MakesTransitions) -> Batch:
         """Make the transitions of the next update."""
         config, agent = self.config, self.agent
-        batch = source.make_transitions(agent.act, agent.updates, config.batch_size, discount=config.gamma)
+        act = self.explore if config.exploration else agent.act
+        batch = source.make_transitions(act, agent.updates, config.batch_size, discount=config.gamma)
         batch = fit_rewards(batch, rows=config.row_values)
         agent.observe(batch.observation)
         self.watch(batch.reward, batch.next_observation)
         return batch
+
+    def explore(self, observation: Tensor) -> Tensor:
+        """Return the policy's actions [S, B, A], or random ones for the share of them that explores."""
+        action = self.agent.act(observation)
+        draw, (size, width) = self.agent.updates, action.shape[1:]
+        random = self.noise.uniform("explored action", draw, (size, width)) * 2 - 1
+        explored = self.noise.uniform("explored share", draw, (size, 1)) < self.config.exploration
+        return torch.where(explored, random.to(action.dtype), action)
 
     def watch(self, *parts: Tensor) -> None:
         """Spoil the probe of the seeds whose numbers of the environment are not finite."""

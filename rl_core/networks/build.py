@@ -109,6 +109,8 @@ def build_networks(symmetry: Symmetry, config: SACConfig, seeds: Sequence[int]) 
         critic.start_in_first_bank()
     if config.actor_start == "zero":
         actor.start_at_zero()
+    if config.critic_start == "zero":
+        critic.start_at_zero()
     if config.relaxed_noise > 0:
         sources = seed_generators(seeds, "gains")
         for parameter in [*actor.relaxed_parameters(), *critic.relaxed_parameters()]:

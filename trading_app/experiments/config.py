@@ -165,6 +165,16 @@ def trading_market() -> MarketConfig:
     return MarketConfig(actions="tilt", rebalance="weekly", no_trade_band=0.02, reward_scale=100.0, window=8)
 
 
+SIGNAL_DEFAULTS: dict[str, dict[str, Any]] = {
+    "market": {"rebalance": "daily", "no_trade_band": 0.005, "window": 1},
+    "sac": {"critic_start": "zero", "exploration": 0.5},
+}
+"""Defaults of runs with signals of one's own, where they differ: each session, on the signals of that session alone.
+
+Chosen on planted panels of seeds 100 to 102 (`equitrade data planted`: 20 assets, R² 0.5 %, half-life of 5 sessions).
+"""
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """Everything that determines a run, with the code and the data."""
@@ -222,6 +232,10 @@ def load_config(
         values["sac"].get("agent") for values in sources.values() if isinstance(values.get("sac"), dict)
     ]
     agent = next(filter(None, reversed(agents)), layers["sac"]["agent"])
+    if any(
+        isinstance(values.get("data"), dict) and values["data"].get("signals") for values in sources.values()
+    ):
+        _merge(layers, SIGNAL_DEFAULTS, "defaults")
     for source, values in sources.items():
         if isinstance(values.get("sac"), dict):
             values["sac"] = with_preset(values["sac"], agent)

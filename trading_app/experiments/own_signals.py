@@ -22,7 +22,8 @@ __all__ = ["check_signals", "pin_signals", "signal_notes", "signal_records"]
 def pin_signals(config: RunConfig, home: Path) -> RunConfig:
     """Return a configuration that names the versions of its signals, and their columns as features.
 
-    Signals of which ``market.features`` names a column keep that choice; of others all columns are added.
+    By default these are all features. Where ``market.features`` names some, signals of which it names a column keep
+    that choice, and all columns of others are added.
 
     Raises
     ------
@@ -33,7 +34,7 @@ def pin_signals(config: RunConfig, home: Path) -> RunConfig:
         return config
     store = SignalStore(home)
     opened = [store.open(reference) for reference in config.data.signals]
-    features = config.market.feature_names
+    features = config.market.features or ()
     for snapshot in opened:
         prefix = f"{snapshot.name}{SEPARATOR}"
         if not any(name.startswith(prefix) for name in features):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from rl_core.experience.blocks import BLOCK, day_of
 from rl_core.experience.replay import Batch
 from rl_core.experience.transitions import HeldByDay, MakesTransitions, disturb
 from rl_core.random import Noise
+from rl_core.sac import SAC
 from rl_core.training import train
 from trading_app.synthetic.planted_history import PlantedHistory
 from trading_app.synthetic.planted_problem import PlantedConfig
@@ -105,6 +107,47 @@ def test_training_on_made_transitions_resumes_bit_for_bit(agent: str, tmp_path: 
     assert whole.agent.average is not None
     assert torch.equal(whole.agent.average_values, resumed.agent.average_values)
     assert whole.agent.updates == 8
+
+
+def test_a_share_of_the_actions_explores_and_a_training_resumes(tmp_path: Path) -> None:
+    seen: list[Tensor] = []
+
+    class Watched(PlantedHistory):
+        def make_transitions(self, *arguments: Any, **options: Any) -> Batch:
+            batch = super().make_transitions(*arguments, **options)
+            seen.append(batch.action)
+            return batch
+
+    config = SACConfig.from_dict({**SETTINGS, "exploration": 0.25, "batch_size": 400})
+    whole = train(
+        Watched(PlantedConfig(assets=3), periods=90, seeds=SEEDS, reward_scale=0.1),
+        config,
+        seeds=SEEDS,
+        steps=4,
+    )
+    plain = config.replace(exploration=0.0)
+    train(
+        Watched(PlantedConfig(assets=3), periods=90, seeds=SEEDS, reward_scale=0.1),
+        plain,
+        seeds=SEEDS,
+        steps=1,
+    )
+    explored = (seen[0] != seen[4]).any(-1).float().mean()
+    assert 0.2 < explored < 0.3
+    train(market(), config, seeds=SEEDS, steps=2, directory=tmp_path, checkpoint_every=2)
+    resumed = train(market(), config, seeds=SEEDS, steps=4, directory=tmp_path, resume=True)
+    assert torch.equal(whole.agent.flat.values, resumed.agent.flat.values)
+
+
+@pytest.mark.parametrize("agent", ["relaxed", "exact", "dense"])
+def test_critics_that_start_at_zero_value_nothing(agent: str) -> None:
+    env = market()
+    started = SAC(
+        env.symmetry, SACConfig.from_dict({**SETTINGS, "agent": agent, "critic_start": "zero"}), SEEDS
+    )
+    batch = env.make_transitions(started.act, 0, 32, discount=0.9)
+    values = started.critic(started.critic.pack(batch.observation, batch.action))
+    assert not values.any()
 
 
 def test_an_agent_with_one_value_learns_from_the_sum_of_rows() -> None:
