@@ -185,9 +185,13 @@ class AgentPolicy:
 
     def targets(self, market: Market, day: int, held: Tensor) -> Tensor:
         """Return the target weights of each seed [S, B, N] at the close of a day, from weights held [S, B, N]."""
+        return market.targets(self.actions(market, day, held), day, held)
+
+    def actions(self, market: Market, day: int, held: Tensor) -> Tensor:
+        """Return the actions of each seed [S, B, N] in (−1, 1), for the same arguments."""
         stamp = torch.full_like(held[..., :1], float(day))
         x = market.encode(torch.cat([stamp, held], dim=-1).float())
-        return market.targets(self.agent.act(x, deterministic=True), day, held)
+        return self.agent.act(x, deterministic=True)
 
     def base_targets(self, market: Market, day: int, held: Tensor) -> Tensor | None:
         """Return the targets [..., N] of an ensemble that holds its base, from weights held at the close of a day.
@@ -370,9 +374,9 @@ class RelayPolicy(AgentPolicy):
         """Whether the ensemble of any of the policies holds its base."""
         return any(policy.holds_base for policy in self.policies)
 
-    def targets(self, market: Market, day: int, held: Tensor) -> Tensor:
-        """Return target weights [S, B, N] by the policy of that day."""
-        return self._on(market, day).targets(market, day, held)
+    def actions(self, market: Market, day: int, held: Tensor) -> Tensor:
+        """Return actions [S, B, N] by the policy of that day."""
+        return self._on(market, day).actions(market, day, held)
 
     def base_targets(self, market: Market, day: int, held: Tensor) -> Tensor | None:
         """Return the targets [..., N] of the policy of that day, if its ensemble holds its base."""
