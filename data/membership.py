@@ -7,6 +7,7 @@ several rows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,31 @@ class Membership:
     symbols: np.ndarray
     first: np.ndarray
     last: np.ndarray
+
+    @classmethod
+    def from_times(cls, times: Mapping[str, Sequence[str]]) -> Membership:
+        """Return the membership of symbols by their times, ``FROM/TO`` or ``FROM/`` with dates as YYYY-MM-DD.
+
+        DataError if a time cannot be read.
+        """
+        rows = [(symbol, *time.partition("/")[::2]) for symbol in sorted(times) for time in times[symbol]]
+        for symbol, first, last in rows:
+            if parse_date(first, f"membership of {symbol}") > parse_date(
+                last or first, f"membership of {symbol}"
+            ):
+                raise DataError(f"membership of {symbol}: it ends on {last}, before {first}")
+        columns: list[tuple[str, ...]] = list(zip(*rows, strict=True)) or [(), (), ()]
+        days = [np.array([day or "NaT" for day in column], dtype="datetime64[ns]") for column in columns[1:]]
+        return cls(np.array(columns[0], dtype=object), *days)
+
+    def times(self) -> dict[str, tuple[str, ...]]:
+        """Return the times of each symbol, as `from_times` takes them."""
+        found: dict[str, tuple[str, ...]] = {}
+        for symbol, first, last in zip(self.symbols, self.first, self.last, strict=True):
+            ends = [str(day.astype("datetime64[D]")) for day in (first, last)]
+            time = f"{ends[0]}/{'' if np.isnat(last) else ends[1]}"
+            found[symbol] = (*found.get(symbol, ()), time)
+        return found
 
     def members(self, date: DateLike) -> tuple[str, ...]:
         """Return the symbols that belong on a date, in alphabetical order."""

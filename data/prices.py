@@ -18,6 +18,7 @@ from data.fields import FIELDS, PRICE_FIELDS, DateLike, parse_date
 from data.panel import melt, pivot
 
 if TYPE_CHECKING:
+    from data.membership import Membership
     from data.signals.values import AlignedSignals, Signals
 
 __all__ = ["Prices"]
@@ -48,6 +49,9 @@ class Prices:
         Facts that a reader of results on these prices must know (survivorship, missing dividends, …).
     signals
         Signals of one's own on these sessions and symbols, for features; see `with_signals`.
+    members
+        Whether each symbol belongs to the universe in each session, bool [T, N]; None where all always do. See
+        `with_members`.
 
     Raises
     ------
@@ -62,6 +66,7 @@ class Prices:
     fields: Mapping[str, pd.DataFrame]
     notes: tuple[str, ...] = ()
     signals: tuple[AlignedSignals, ...] = ()
+    members: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         dates = _checked_dates(self.name, self.dates)
@@ -149,10 +154,28 @@ class Prices:
 
     @cached_property
     def inputs_hash(self) -> str:
-        """SHA-256 (hex) of the prices and the signals beside them; `hash` without signals."""
-        if not self.signals:
-            return self.hash
-        return hashlib.sha256(" ".join((self.hash, *(s.hash for s in self.signals))).encode()).hexdigest()
+        """SHA-256 (hex) of the prices, the signals beside them and the membership; `hash` without both."""
+        parts = [self.hash, *(signals.hash for signals in self.signals)]
+        if self.members is not None:
+            parts.append(hashlib.sha256(np.packbits(self.members).tobytes()).hexdigest())
+        return self.hash if len(parts) == 1 else hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+    def with_members(self, membership: Membership) -> Prices:
+        """Return the panel with a dated membership, instead of any that it had.
+
+        Raises
+        ------
+        DataError
+            If no symbol ever belongs.
+        """
+        mask = membership.mask(self.dates, self.symbols)
+        if not mask.any():
+            raise DataError(
+                f"{self.name}: no symbol belongs to the universe in any session; the membership names "
+                f"{', '.join(sorted(set(membership.symbols.tolist()))[:5])} …"
+            )
+        mask.flags.writeable = False
+        return replace(self, members=mask)
 
     def with_signals(self, signals: Iterable[Signals]) -> Prices:
         """Return the panel with signals of one's own beside it, instead of any that it had.
@@ -252,7 +275,8 @@ class Prices:
         position = {symbol: index for index, symbol in enumerate(self.symbols)}
         columns = [position[symbol] for symbol in wanted]
         signals = tuple(item.select(columns) for item in self.signals)
-        return self._rebuilt(lambda frame: frame.iloc[:, columns], self.dates, wanted, signals)
+        members = None if self.members is None else self.members[:, columns]
+        return self._rebuilt(lambda frame: frame.iloc[:, columns], self.dates, wanted, signals, members)
 
     def between(self, start: DateLike | None = None, end: DateLike | None = None) -> Prices:
         """Return the sessions from `start` to `end`, both included; None leaves that side open.
@@ -274,7 +298,10 @@ class Prices:
         if (low, high) == (0, len(self.dates)):
             return self
         signals = tuple(item.between(low, high) for item in self.signals)
-        return self._rebuilt(lambda frame: frame.iloc[low:high], self.dates[low:high], self.symbols, signals)
+        members = None if self.members is None else self.members[low:high]
+        return self._rebuilt(
+            lambda frame: frame.iloc[low:high], self.dates[low:high], self.symbols, signals, members
+        )
 
     def _rebuilt(
         self,
@@ -282,9 +309,10 @@ class Prices:
         dates: pd.DatetimeIndex,
         symbols: tuple[str, ...],
         signals: tuple[AlignedSignals, ...],
+        members: np.ndarray | None,
     ) -> Prices:
         frames = {field: cut(frame) for field, frame in self.fields.items()}
-        return Prices(self.name, dates, symbols, frames, self.notes, signals)
+        return Prices(self.name, dates, symbols, frames, self.notes, signals, members)
 
     def __len__(self) -> int:
         return len(self.dates)
@@ -299,7 +327,16 @@ class Prices:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A mapping proxy cannot be sent to a worker process, a dict can.
-        return Prices, (self.name, self.dates, self.symbols, dict(self.fields), self.notes, self.signals)
+        parts = (
+            self.name,
+            self.dates,
+            self.symbols,
+            dict(self.fields),
+            self.notes,
+            self.signals,
+            self.members,
+        )
+        return Prices, parts
 
     def __repr__(self) -> str:
         return (

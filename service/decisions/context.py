@@ -182,7 +182,7 @@ def _day_rows(policy: Policy, prices: Prices, session: pd.Timestamp) -> DayRows 
     config = policy.config
     if config.orders_everything and not config.limits.names:
         return None
-    known = prices.between(None, session)
+    known = config.universe(prices.between(None, session))
     panel = trading_panel(known, delist_after=config.delist_after)
     tables = day_tables(panel, config, None, policy.costs.capital)
     return rows_of(tables, np.int64(len(known.dates) - 1))

@@ -138,6 +138,7 @@ def _followed(
     prices: Prices, actions: Floats, config: MarketConfig, costs: CostModel, start: pd.Timestamp
 ) -> Floats:
     """Return the targets of an account that takes actions [T, N] from a session on, NaN without an order [D, N]."""
+    prices = config.universe(prices)
     first, last = int(prices.dates.searchsorted(start)), len(prices.dates) - 1
     panel = trading_panel(
         prices, config.fill, delist_after=config.delist_after, delisting_return=config.delisting_return

@@ -87,6 +87,7 @@ class PortfolioEnv(gymnasium.Env["Observation", "Action"]):
             raise DataError(f"render_mode is {render_mode!r}: it must be None or 'ansi'")
         prices = prices_of(data, symbols, home)
         self.market_config = changed_config(config, settings)
+        prices = self.market_config.universe(prices)
         self.costs = (CostModel() if costs is None else costs).for_dates(prices.dates)
         self.panel = trading_panel(
             prices,

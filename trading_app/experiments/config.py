@@ -243,6 +243,10 @@ def load_config(
     market = layers["market"]
     if market["sector_file"] and not market["sectors"]:
         market["sectors"] = read_groups(Path(market["sector_file"]))
+    if market["member_file"] and not market["members"]:
+        from data.membership import read_membership
+
+        market["members"] = read_membership(market["member_file"]).times()
     limits = market["limits"]
     if limits["group_file"] and not limits["groups"]:
         limits["groups"] = read_groups(Path(limits["group_file"]))

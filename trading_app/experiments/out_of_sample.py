@@ -168,6 +168,7 @@ def baseline_weights(
     Those that decide once a month follow the schedule of the market instead, where it has one.
     """
     found, left_out = {}, []
+    prices = prices if market is None else market.universe(prices)
     rebalance = "monthly" if market is None or market.rebalance == "daily" else market.rebalance
     for name, rule in BASELINES.items():
         schedule = {} if name.endswith("-daily") else {"rebalance": rebalance}
@@ -184,7 +185,7 @@ def benchmark_targets(
     """Return the targets of the benchmark that a market names; None where there is none, or a series from a file."""
     if market.benchmark is None and market.reward != "active":
         return None
-    known = prices.between(None, end)
+    known = market.universe(prices.between(None, end))
     first = int(known.dates.searchsorted(parse_date(start, "start")))
     panel = trading_panel(
         known, market.fill, delist_after=market.delist_after, delisting_return=market.delisting_return

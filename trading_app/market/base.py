@@ -103,7 +103,7 @@ def known_closes(prices: Prices, delist_after: int = DELIST_AFTER) -> tuple[Floa
     """Closes with the last trade's price carried forward, NaN before the first, and what is available [T, N] each."""
     raw = prices.adjusted("close").to_numpy(dtype=np.float64)
     volume = prices.field("volume").to_numpy(dtype=np.float64) if "volume" in prices.fields else None
-    status = trading_status(raw, volume, delist_after)
+    status = trading_status(raw, volume, delist_after, prices.members)
     closes = pd.DataFrame(np.where(status.traded, raw, np.nan)).ffill().to_numpy()
     return closes, status.available
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from data.errors import DataError
 from trading_app.market.limits import LimitConflict, Limits
 from trading_app.market.trading_status import DELIST_AFTER
+
+if TYPE_CHECKING:
+    from data.prices import Prices
 
 Actions = Literal["long-short", "long-only", "tilt"]
 Base = Literal["equal-weight", "inverse-volatility", "min-variance", "given"]
@@ -124,6 +127,12 @@ class MarketConfig:
         Sector of each symbol; `equitrade train` also reads it from `sector_file`. By default the groups of the limits.
     sector_file
         CSV file with the columns symbol and group.
+    members
+        Times at which each symbol belongs to the universe, ``FROM/TO`` or ``FROM/``; `equitrade train` also reads them
+        from `member_file`. A symbol that does not belong on the day of a decision is given no weight, by agents, bases
+        and baselines; None where all belong.
+    member_file
+        File with the columns symbol, from and to (`data.membership`).
 
     Raises
     ------
@@ -149,6 +158,8 @@ class MarketConfig:
     exchange: Exchange = "all"
     sectors: Mapping[str, str] | None = None
     sector_file: str | None = None
+    members: Mapping[str, tuple[str, ...]] | None = None
+    member_file: str | None = None
     base: Base = "equal-weight"
     base_weights: Mapping[str, float] | None = None
     active_gross: float = 0.5
@@ -260,6 +271,17 @@ class MarketConfig:
     def uses_mirror(self) -> bool:
         """Whether the symmetry includes the mirror."""
         return self.actions != "long-only" if self.mirror is None else self.mirror
+
+    def universe(self, prices: Prices) -> Prices:
+        """Return prices with the dated membership of this market, where it has one.
+
+        DataError if none of their symbols ever belongs.
+        """
+        if self.members is None:
+            return prices
+        from data.membership import Membership
+
+        return prices.with_members(Membership.from_times(self.members))
 
     @property
     def _sector_map(self) -> Mapping[str, str]:

@@ -151,7 +151,7 @@ def day_tables(
     account in the currency of the prices.
     """
     tables = {} if base is None else {"base": base}
-    if not panel.always_traded:
+    if not (panel.always_traded and panel.status.available.all()):
         tables["available"] = panel.status.available.astype(np.float64)
     tables |= _limit_tables(panel, config, capital)
     if config.orders_everything:

@@ -90,7 +90,7 @@ class Market:
             raise DataError("a market needs at least one seed and one account")
         self.config = MarketConfig() if config is None else config
         self.costs = (CostModel() if costs is None else costs).for_dates(prices.dates)
-        self.prices = prices
+        self.prices = prices = self.config.universe(prices)
         self.panel: TradingPanel = trading_panel(
             prices,
             self.config.fill,

@@ -139,7 +139,7 @@ def trading_panel(
     if "volume" in prices.fields:
         volume = prices.field("volume").to_numpy(dtype=np.float64)
         dollar_volume = prices.field("close").to_numpy(dtype=np.float64) * volume
-    status = trading_status(raw, volume, delist_after)
+    status = trading_status(raw, volume, delist_after, prices.members)
     always_traded = bool(status.traded.all())
     close = raw if always_traded else _carried(raw, status.traded)
     price, missing = close, None

@@ -36,7 +36,12 @@ class TradingStatus:
     closing: Flags
 
 
-def trading_status(close: Floats, volume: Floats | None, delist_after: int = DELIST_AFTER) -> TradingStatus:
+def trading_status(
+    close: Floats,
+    volume: Floats | None,
+    delist_after: int = DELIST_AFTER,
+    members: Flags | None = None,
+) -> TradingStatus:
     """Return the status of each symbol in each session.
 
     Parameters
@@ -49,6 +54,8 @@ def trading_status(close: Floats, volume: Floats | None, delist_after: int = DEL
     delist_after
         Sessions without a trade after which a symbol has ended. A symbol whose last row is fewer sessions before the
         last session may trade again and has not ended.
+    members
+        Whether each symbol belongs to the universe [T, N]; one that does not is not available.
     """
     traded = np.isfinite(close)
     if volume is not None:
@@ -63,4 +70,5 @@ def trading_status(close: Floats, volume: Floats | None, delist_after: int = DEL
     ended = (last >= 0) & (idle[-1] >= delist_after)
     closing &= ~(ended & (sessions > last))
     closing[last[ended] + 1, np.flatnonzero(ended)] = True
-    return TradingStatus(traded, started & (idle < delist_after), closing)
+    available = started & (idle < delist_after)
+    return TradingStatus(traded, available if members is None else available & members, closing)
