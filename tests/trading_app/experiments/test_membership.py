@@ -87,7 +87,7 @@ def test_targets_of_others_are_zero(file: Path, settings: dict[str, str]) -> Non
 
 
 def test_baselines_hold_members_alone(file: Path) -> None:
-    found, _ = baseline_weights(prices(), START, END, config(file, rebalance="daily"))
+    found, _ = baseline_weights(prices(), START, END, config(file, rebalance=1))
     own = belongs(file)
     for name in ("equal-weight", "inverse-volatility", "min-variance", "momentum"):
         weights = found[name].to_numpy()
