@@ -21,6 +21,7 @@ TABLES = {
     "layers": "relaxed group convolution, against plain and escnn convolutions",
     "lookahead": "false alarms and finds of the test of signals for look-ahead",
     "market": "portfolio environment steps per second",
+    "panel": "net Sharpe ratio on simulated prices with a planted signal of realistic size",
     "placebo": "net Sharpe ratios of agents trained where there is nothing to learn",
     "planted": "share of the optimum on the planted market, five agents",
     "precision": "learning curves with products in bfloat16, against float32",
@@ -34,6 +35,7 @@ MODULES = {
     "lookahead": "benchmarks.lookahead",
     "planted": "benchmarks.learning.planted.cli",
     "precision": "benchmarks.learning.precision",
+    "panel": "benchmarks.learning.panel",
     "placebo": "benchmarks.learning.placebo",
     "relaxation-rules": "benchmarks.learning.rules.comparison",
 }
