@@ -147,6 +147,19 @@ def test_stored_results_are_those_of_the_suite():
     suite = load_suite("states", preset="paper", **made_with)
     jobs = [job for job in suite.jobs if file_name(job.task, "original", job.agent) in there]
     assert len(jobs) == 15
+    check_done(folder, jobs)
+
+
+def test_stored_results_of_the_strong_learner_are_those_of_the_suite():
+    folder = Path(control_benchmarks.__file__).parent / "results" / "states-cpu"
+    there = {path.name for path in folder.glob("*.jsonl")}
+    jobs = [job for job in load_suite("states").jobs if file_name(job.task, "original", job.agent) in there]
+    assert len(jobs) >= 6
+    check_done(folder, jobs)
+
+
+def check_done(folder, jobs):
+    there = {path.name for path in folder.glob("*.jsonl")}
     for job in jobs:
         chosen = tuple(v for v in job.variants if file_name(job.task, v, job.agent) in there)
         assert is_done(dataclasses.replace(job, variants=chosen), folder)
