@@ -374,6 +374,10 @@ class RelayPolicy(AgentPolicy):
         """Whether the ensemble of any of the policies holds its base."""
         return any(policy.holds_base for policy in self.policies)
 
+    def targets(self, market: Market, day: int, held: Tensor) -> Tensor:
+        """Return target weights [S, B, N] by the policy of that day."""
+        return self._on(market, day).targets(market, day, held)
+
     def actions(self, market: Market, day: int, held: Tensor) -> Tensor:
         """Return actions [S, B, N] by the policy of that day."""
         return self._on(market, day).actions(market, day, held)
