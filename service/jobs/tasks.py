@@ -160,25 +160,26 @@ def _backtest_policy(parameters: Mapping[str, Any], job: JobContext) -> Backtest
 def _backtest_baseline(parameters: Mapping[str, Any], job: JobContext) -> BacktestResult:
     from service.decisions.snapshots import Snapshots
     from trading_app.backtesting.backtest import backtest as run_backtest
-    from trading_app.backtesting.baselines import baseline
+    from trading_app.backtesting.baselines import Terms, baseline_targets
     from trading_app.backtesting.summary import evidence
     from trading_app.experiments.config import load_config
     from trading_app.experiments.out_of_sample import with_costs
 
     name, start, end = str(parameters["strategy"]), parameters.get("start"), parameters.get("end")
-    weigh = baseline(name)
     prices = Snapshots(job.settings.home).get(parameters["data"])
-    weights = weigh(prices, start, end)
     config = load_config(None, os.environ)
+    costs = with_costs(config.costs, parameters.get("costs_bps"))
+    weights = baseline_targets(name, prices, start, end, Terms(config.market, costs))
     results = run_backtest(
         prices,
         {name: weights},
-        costs=with_costs(config.costs, parameters.get("costs_bps")),
+        costs=costs,
         start=start,
         end=end,
         fill=config.market.fill,
         delist_after=config.market.delist_after,
         delisting_return=config.market.delisting_return,
+        partial_orders=True,
     )
     result = results.strategy(name)
     paid = result.costs.assign(turnover=result.turnover)

@@ -1,4 +1,4 @@
-"""Baselines to compare a trained policy with: simple, causal and under the same costs.
+"""Baselines to compare a trained policy with: causal, and under the same costs.
 
 Each baseline maps prices to target weights decided at the close of a date: date × symbol, fractions of the
 portfolio, with a row of NaN on dates without a decision (holdings drift). Row t uses closes up to and
@@ -7,6 +7,8 @@ session of each later month, or on another schedule (`trading_app.market.decisio
 not depend on where the prices end. Where history is too short at first, decisions begin later and the portfolio is cash
 until then; where it is too short throughout, that is an error.
 
+With `Terms` of a market that has limits, targets are those of an account that keeps them on every day.
+
 A symbol takes part in a decision when it is available (it traded within the last `DELIST_AFTER` sessions) and, where a
 baseline looks back, has enough history. In a session without a trade its price is the last one.
 """
@@ -14,7 +16,6 @@ baseline looks back, has enough history. In a session without a trade its price 
 from __future__ import annotations
 
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -22,34 +23,39 @@ import pandas as pd
 from data import Prices
 from data.errors import DataError
 from data.fields import DateLike
+from trading_app.backtesting.plug_in import plug_in
+from trading_app.backtesting.portfolio_rules import (
+    hierarchical_risk_parity_weights,
+    mean_variance_weights,
+    risk_parity_weights,
+    trend_weights,
+)
+from trading_app.backtesting.scheduled_rules import (
+    Baseline,
+    ScheduledRule,
+    Terms,
+    limited_targets,
+    scheduled_targets,
+)
 from trading_app.market.base import (
     MINIMUM,
     WINDOW,
     Floats,
-    Rule,
     equal_weights,
     inverse_volatility_weights,
-    known_closes,
     least_variance_weights,
     minimum_variance_weights,
 )
-from trading_app.market.decisions import rebalancing_days
 
-__all__ = ["BASELINES", "baseline", "least_variance_weights"]
-
-
-class Baseline(Protocol):
-    """Target weights of prices over a range, both ends included, decided on a schedule."""
-
-    def __call__(
-        self,
-        prices: Prices,
-        start: DateLike | None = None,
-        end: DateLike | None = None,
-        *,
-        rebalance: str | int = "monthly",
-    ) -> pd.DataFrame:
-        """Return target weights, date × symbol; NaN on dates without a decision."""
+__all__ = [
+    "BASELINES",
+    "NEED_SIGNALS",
+    "Terms",
+    "baseline",
+    "baseline_targets",
+    "least_variance_weights",
+    "usable_baselines",
+]
 
 
 def equal_weight(
@@ -58,10 +64,19 @@ def equal_weight(
     end: DateLike | None = None,
     *,
     rebalance: str | int = "monthly",
+    terms: Terms | None = None,
 ) -> pd.DataFrame:
     """Equal weights in all available symbols, restored on each date of the schedule."""
-    return _scheduled(
-        prices, start, end, lookback=0, needed=0, rule=equal_weights, name="equal-weight", rebalance=rebalance
+    return scheduled_targets(
+        prices,
+        start,
+        end,
+        lookback=0,
+        needed=0,
+        rule=equal_weights,
+        name="equal-weight",
+        rebalance=rebalance,
+        terms=terms,
     )
 
 
@@ -71,11 +86,12 @@ def buy_and_hold(
     end: DateLike | None = None,
     *,
     rebalance: str | int = "monthly",
+    terms: Terms | None = None,
 ) -> pd.DataFrame:
     """Equal weights in the symbols listed on the first date, without later trades, whatever the schedule."""
     targets = equal_weight(prices, start, end, rebalance=rebalance)
     targets.iloc[int(targets.notna().any(axis=1).argmax()) + 1 :] = np.nan
-    return targets
+    return limited_targets(prices, targets, terms)
 
 
 def inverse_volatility(
@@ -86,13 +102,14 @@ def inverse_volatility(
     window: int = WINDOW,
     minimum: int = MINIMUM,
     rebalance: str | int = "monthly",
+    terms: Terms | None = None,
 ) -> pd.DataFrame:
     """Weights proportional to one over trailing volatility, chosen on each date of the schedule.
 
     The volatility is that of `window` sessions, in which a symbol needs `minimum` returns.
     """
     rule = partial(inverse_volatility_weights, minimum=minimum)
-    return _scheduled(
+    return scheduled_targets(
         prices,
         start,
         end,
@@ -101,6 +118,7 @@ def inverse_volatility(
         rule=rule,
         name="inverse-volatility",
         rebalance=rebalance,
+        terms=terms,
     )
 
 
@@ -112,6 +130,7 @@ def minimum_variance(
     window: int = WINDOW,
     minimum: int = MINIMUM,
     rebalance: str | int = "monthly",
+    terms: Terms | None = None,
 ) -> pd.DataFrame:
     """Long-only, fully invested portfolio of minimum variance, re-estimated on each date of the schedule.
 
@@ -120,7 +139,7 @@ def minimum_variance(
     return, or, where gaps leave fewer than `minimum` of them, all sessions with missing returns as zero.
     """
     rule = partial(minimum_variance_weights, minimum=minimum, name=prices.name)
-    return _scheduled(
+    return scheduled_targets(
         prices,
         start,
         end,
@@ -129,6 +148,7 @@ def minimum_variance(
         rule=rule,
         name="min-variance",
         rebalance=rebalance,
+        terms=terms,
     )
 
 
@@ -141,6 +161,7 @@ def momentum(
     window: int = WINDOW,
     skip: int = 21,
     rebalance: str | int = "monthly",
+    terms: Terms | None = None,
 ) -> pd.DataFrame:
     """Equal weights in the third of symbols with the highest return from 12 months to 1 month ago.
 
@@ -165,7 +186,7 @@ def momentum(
             weights *= 0.5
         return weights
 
-    return _scheduled(
+    return scheduled_targets(
         prices,
         start,
         end,
@@ -174,6 +195,7 @@ def momentum(
         rule=rule,
         name="momentum",
         rebalance=rebalance,
+        terms=terms,
     )
 
 
@@ -185,7 +207,31 @@ BASELINES: dict[str, Baseline] = {
     "inverse-volatility-daily": partial(inverse_volatility, rebalance="daily"),
     "min-variance": minimum_variance,
     "momentum": momentum,
+    "trend": ScheduledRule("trend", trend_weights, needed=WINDOW),
+    "risk-parity": ScheduledRule("risk-parity", risk_parity_weights, refit="monthly"),
+    "hierarchical-risk-parity": ScheduledRule(
+        "hierarchical-risk-parity", hierarchical_risk_parity_weights, refit="monthly"
+    ),
+    "mean-variance": ScheduledRule("mean-variance", mean_variance_weights, refit="monthly"),
+    "plug-in": plug_in,
 }
+
+#: Baselines that trade on signals beside the prices, in the way of the agent.
+NEED_SIGNALS = ("plug-in",)
+
+
+def usable_baselines(prices: Prices) -> dict[str, Baseline]:
+    """Return the baselines that can be had on prices: some need signals beside them."""
+    return {name: rule for name, rule in BASELINES.items() if prices.signals or name not in NEED_SIGNALS}
+
+
+def baseline_targets(
+    name: str, prices: Prices, start: DateLike | None, end: DateLike | None, terms: Terms
+) -> pd.DataFrame:
+    """Return the targets of one baseline: once a month, or on the market's schedule where it trades on signals."""
+    schedule = terms.market.rebalance if name in NEED_SIGNALS else None
+    options = {} if schedule is None else {"rebalance": schedule}
+    return baseline(name)(prices, start, end, terms=terms, **options)
 
 
 def baseline(name: str) -> Baseline:
@@ -197,39 +243,3 @@ def baseline(name: str) -> Baseline:
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise DataError(f"baseline {name!r} not found; {hint}available: {', '.join(BASELINES)}")
     return BASELINES[name]
-
-
-def _scheduled(
-    prices: Prices,
-    start: DateLike | None,
-    end: DateLike | None,
-    *,
-    lookback: int,
-    needed: int,
-    rule: Rule,
-    name: str,
-    rebalance: str | int,
-) -> pd.DataFrame:
-    window = prices.between(start, end)  # DataError where the range is empty
-    closes, available = known_closes(prices)
-    offset = int(prices.dates.searchsorted(window.dates[0]))
-    targets = np.full((len(window.dates), len(prices.symbols)), np.nan)
-    scheduled = rebalancing_days(prices.dates, rebalance)
-    waiting = True
-    for row in range(len(window.dates)):
-        t = offset + row
-        # Until the first decision every session is tried.
-        if not (waiting or scheduled[t]):
-            continue
-        # Closes up to the decision [≤ lookback + 1, N], all NaN for symbols that are not available to it.
-        weights = rule(np.where(available[t], closes[max(t - lookback, 0) : t + 1], np.nan))
-        if weights is not None:
-            targets[row] = weights
-            waiting = False
-    if waiting:
-        raise DataError(
-            f"{name}: {prices.name} has too little history for any decision up to "
-            f"{window.dates[-1]:%Y-%m-%d}: it begins {prices.dates[0]:%Y-%m-%d} and a symbol needs {needed} "
-            "sessions of prices before one"
-        )
-    return pd.DataFrame(targets, index=window.dates, columns=list(prices.symbols))

@@ -12,6 +12,7 @@ from trading_app.cli.common import (
     ConfigOption,
     EndOption,
     FillOption,
+    SignalsOption,
     StartOption,
     TrialsOption,
     home_directory,
@@ -59,6 +60,7 @@ def backtest(
     weights: Weights = None,
     config: ConfigOption = None,
     data: Data = None,
+    signals: SignalsOption = None,
     start: StartOption = None,
     end: EndOption = None,
     costs_bps: CostsBps = None,
@@ -87,6 +89,7 @@ def backtest(
             "market.fill": fill,
             "costs.risk_free": risk_free,
             "costs.periods": periods,
+            "data.signals": signals,
         }
         settings = settings_of(config, data, None, None, None, **changes)
         with working(f"backtesting {strategy or weights}"):
@@ -97,9 +100,9 @@ def backtest(
         from trading_app.experiments.out_of_sample import backtest_run
         from trading_app.runs.run import open_run
 
-        if any(value is not None for value in (config, risk_free, periods, against)):
+        if any(value is not None for value in (config, signals, risk_free, periods, against)):
             raise typer.BadParameter(
-                "a run has its own settings and reference: no --config, --risk-free, --periods or --against"
+                "a run has its own settings and reference: no --config, --signals, --risk-free, --periods or --against"
             )
         found = open_run(run, home=state)
         options = {"data": data, "start": start, "end": end, "costs_bps": costs_bps, "fill": fill}
@@ -125,30 +128,36 @@ def backtest_weights(
 ) -> dict[str, Any]:
     """Return the evidence document of one baseline, or of the weights in a file, beside the baseline `against`."""
     from trading_app.backtesting.backtest import backtest as run_backtest
-    from trading_app.backtesting.baselines import baseline
+    from trading_app.backtesting.baselines import Terms, baseline, baseline_targets
     from trading_app.backtesting.summary import evidence
     from trading_app.experiments.out_of_sample import with_costs
     from trading_app.experiments.training import prices_of
     from trading_app.files import read_weights
 
-    rule = baseline(source) if isinstance(source, str) else None
-    prices = prices_of(config, home)
-    weights = rule(prices, start, end) if rule else read_weights(Path(str(source)), prices.symbols)
-    name = source if isinstance(source, str) else Path(str(source)).stem
+    for name in (source, against):
+        if isinstance(name, str):
+            baseline(name)  # an unknown name is refused before prices are read
+    prices, costs = prices_of(config, home), with_costs(config.costs, costs_bps)
+    terms = Terms(config.market, costs)
+    if isinstance(source, str):
+        name, weights = source, baseline_targets(source, prices, start, end, terms)
+    else:
+        name, weights = Path(str(source)).stem, read_weights(Path(str(source)), prices.symbols)
     strategies = {name: weights}
     if against is not None:
         if against == name:
             raise typer.BadParameter(f"--against {against}: name another baseline than the strategy")
-        strategies[against] = baseline(against)(prices, start, end)
+        strategies[against] = baseline_targets(against, prices, start, end, terms)
     results = run_backtest(
         prices,
         strategies,
-        costs=with_costs(config.costs, costs_bps),
+        costs=costs,
         start=start,
         end=end,
         fill=config.market.fill,
         delist_after=config.market.delist_after,
         delisting_return=config.market.delisting_return,
+        partial_orders=isinstance(source, str) or against is not None,
     )
     return evidence(results) if against is None else evidence(results, reference=against, subject=name)
 

@@ -14,7 +14,7 @@ from data.loading import load_prices
 from data.prices import Prices
 from data.signals.store import recorded_references
 from trading_app.backtesting.backtest import backtest
-from trading_app.backtesting.baselines import BASELINES
+from trading_app.backtesting.baselines import NEED_SIGNALS, Terms, usable_baselines
 from trading_app.backtesting.results import BatchResult
 from trading_app.experiments.config import RunConfig, stored_config
 from trading_app.experiments.equivariance import measure_equivariance, save_equivariance
@@ -85,7 +85,9 @@ def backtest_run(
         strategies[f"seed-{seed}"] = pd.DataFrame(
             targets, index=path.ensemble.index, columns=path.ensemble.columns
         )
-    baselines, left_out = baseline_weights(prices, first, last, config.market)
+    # A walk-forward run is trained again before each fold, and what is fitted as a baseline is fitted every year.
+    trained = None if run.manifest.get("folds") else run.manifest["split"]["train"][1]
+    baselines, left_out = baseline_weights(prices, first, last, Terms(config.market, costs, trained))
     strategies |= baselines
     above = benchmark_targets(prices, config.market, costs, first, last)
     if above is not None:
@@ -161,19 +163,20 @@ def unseen_period(
 
 
 def baseline_weights(
-    prices: Prices, start: DateLike, end: DateLike, market: MarketConfig | None = None
+    prices: Prices, start: DateLike, end: DateLike, terms: Terms
 ) -> tuple[dict[str, pd.DataFrame], list[str]]:
     """Return the targets of every baseline that can be computed, and a note on each that cannot.
 
     Those that decide once a month follow the schedule of the market instead, where it has one.
     """
     found, left_out = {}, []
-    prices = prices if market is None else market.universe(prices)
-    rebalance = "monthly" if market is None or market.rebalance == "daily" else market.rebalance
-    for name, rule in BASELINES.items():
-        schedule = {} if name.endswith("-daily") else {"rebalance": rebalance}
+    prices = terms.market.universe(prices)
+    schedule = terms.market.rebalance
+    for name, rule in usable_baselines(prices).items():
+        own = name in NEED_SIGNALS or schedule != "daily"
+        options = {"rebalance": schedule} if own and not name.endswith("-daily") else {}
         try:
-            found[name] = rule(prices, start, end, **schedule)
+            found[name] = rule(prices, start, end, terms=terms, **options)
         except DataError as error:
             left_out.append(f"The baseline {name} is left out: {error}.")
     return found, left_out

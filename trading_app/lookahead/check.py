@@ -9,8 +9,9 @@ import pandas as pd
 
 from data.errors import DataError
 from data.prices import Prices
-from trading_app.backtesting.baselines import BASELINES, Baseline
+from trading_app.backtesting.baselines import usable_baselines
 from trading_app.backtesting.policies import AgentPolicy
+from trading_app.backtesting.scheduled_rules import Baseline
 from trading_app.experiments.config import RunConfig, stored_config
 from trading_app.experiments.out_of_sample import unseen_period
 from trading_app.experiments.own_signals import pin_signals
@@ -47,7 +48,7 @@ def check_data(
     """
     config = pin_signals(config, home)
     prices = prices_of(config, home)
-    policies = {name: _baseline(rule) for name, rule in BASELINES.items()}
+    policies = {name: _baseline(rule) for name, rule in usable_baselines(prices).items()}
     return _check(prices.name, prices, config, policies, days, allowed)
 
 

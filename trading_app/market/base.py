@@ -44,12 +44,9 @@ def minimum_variance_weights(
     """Return long-only, fully invested weights of minimum variance, see `trading_app.backtesting.baselines`."""
     from skfolio.moments import LedoitWolf
 
-    usable = usable_symbols(closes, minimum)
+    usable, sample = usable_returns(closes, minimum)
     if not usable.any():
         return None
-    returns = returns_of(closes)[:, usable]
-    complete = returns[np.isfinite(returns).all(axis=1)]
-    sample = complete if len(complete) >= minimum else np.nan_to_num(returns)
     weights = np.zeros(closes.shape[1])
     try:
         weights[usable] = least_variance_weights(LedoitWolf().fit(sample).covariance_)
@@ -112,6 +109,18 @@ def usable_symbols(closes: Floats, minimum: int) -> npt.NDArray[np.bool_]:
     """Return which symbols have a close now and enough returns in the window [N]."""
     counts = np.isfinite(returns_of(closes)).sum(axis=0)
     return np.asarray(np.isfinite(closes[-1]) & (counts >= minimum))
+
+
+def usable_returns(closes: Floats, minimum: int) -> tuple[npt.NDArray[np.bool_], Floats]:
+    """Return which symbols have enough history [N], and their returns for a covariance [≤ T − 1, usable].
+
+    These are the sessions on which all of them have a return; where those are fewer than `minimum`, all sessions, with
+    missing returns as zero.
+    """
+    usable = usable_symbols(closes, minimum)
+    returns = returns_of(closes)[:, usable]
+    complete = returns[np.isfinite(returns).all(axis=1)]
+    return usable, complete if len(complete) >= minimum else np.nan_to_num(returns)
 
 
 def returns_of(closes: Floats) -> Floats:

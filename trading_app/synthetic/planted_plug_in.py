@@ -1,9 +1,8 @@
 """The plug-in policy of the planted market: estimate the market from a history, then solve it.
 
-Each asset's returns are regressed on its signal; slopes and means are shrunk over the assets by empirical Bayes (Efron
-and Morris, "Data Analysis Using Stein's Estimator and its Generalizations", JASA 1975); the Riccati equation of the
-estimated market gives the policy. It knows the form of the market, its costs and the persistence of its signals, so it
-is a reference for what a history allows, not a competitor.
+Each asset's returns are regressed on its signal; slopes and means are shrunk over the assets by empirical Bayes; the
+Riccati equation of the estimated market gives the policy. It knows the form of the market, its costs and the
+persistence of its signals, so it is a reference for what a history allows, not a competitor.
 
 Axes: N assets, T time.
 """
@@ -13,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from trading_app.evaluation.shrinkage import reliability_of_mean, shrink
 from trading_app.synthetic.planted_problem import Feedback, PlantedConfig, feedback_of
 
 Array = npt.NDArray[np.float64]
@@ -41,19 +41,3 @@ def regress(signals: Array, returns: Array) -> tuple[Array, Array, Array, Array]
     variance = (residuals**2).sum(axis=0) / (periods - 2)
     intercept_variances = variance * (1 / periods + signals.mean(axis=0) ** 2 / squares)
     return slopes, intercepts, variance / squares, intercept_variances
-
-
-def shrink(estimates: Array, variances: Array) -> Array:
-    """Return estimates [N] shrunk towards their mean by the share of their spread that sampling explains."""
-    if len(estimates) < 2:
-        return estimates
-    between = max(0.0, float(estimates.var(ddof=1) - variances.mean()))
-    mean = estimates.mean()
-    shrunk: Array = mean + (estimates - mean) * between / (between + variances)
-    return shrunk
-
-
-def reliability_of_mean(mean: float, variances: Array) -> float:
-    """Return the share of a mean's square that its sampling variance does not explain."""
-    sampling = float(variances.mean()) / len(variances)
-    return max(0.0, 1.0 - sampling / max(mean**2, 1e-300))

@@ -134,7 +134,7 @@ async def job_figure(
 
 
 def _context(state: State, principal: Principal, backtest: Mapping[str, str]) -> dict[str, Any]:
-    from trading_app.backtesting.baselines import BASELINES
+    from trading_app.backtesting.baselines import BASELINES, NEED_SIGNALS
 
     return {
         "jobs": state.jobs.newest(limit=_SHOWN),
@@ -142,7 +142,10 @@ def _context(state: State, principal: Principal, backtest: Mapping[str, str]) ->
         "subjects": [
             ("Promoted models", [(f"model:{m.id}", m.id) for m in state.registry.served()]),
             ("Runs", [(f"run:{run.name}", run.name) for run in state.runs()]),
-            ("Baselines", [(f"strategy:{name}", label_of(name)) for name in BASELINES]),
+            (
+                "Baselines",
+                [(f"strategy:{name}", label_of(name)) for name in BASELINES if name not in NEED_SIGNALS],
+            ),
         ],
         "data": _snapshots(state),
         "agents": kind_names(),

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
-from skfolio.moments import LedoitWolf
-from skfolio.optimization import MeanRisk
+from skfolio.moments import LedoitWolf, ShrunkMu
+from skfolio.optimization import MeanRisk, ObjectiveFunction
 from skfolio.prior import EmpiricalPrior
 
 from data import Prices
 from data.errors import DataError
+from data.signals.values import Signals
 from trading_app.backtesting import baselines as b
+from trading_app.backtesting.backtest import backtest
+from trading_app.market.config import MarketConfig
+from trading_app.market.costs import CostModel
+from trading_app.market.limits import Limits
 
 START = "2012-06-15"
 
@@ -19,24 +26,35 @@ START = "2012-06-15"
 def panel(seed: int = 0, symbols: int = 6, periods: int = 900) -> Prices:
     generator = np.random.default_rng(seed)
     common = generator.normal(0.0003, 0.008, (periods, 1))
-    own = generator.normal(0, 1, (periods, symbols)) * np.linspace(0.005, 0.02, symbols)
+    each = generator.normal(0, 1, (periods, symbols)) * np.linspace(0.005, 0.02, symbols)
     frame = pd.DataFrame(
-        50 * np.exp(np.cumsum(common + own, axis=0)),
+        50 * np.exp(np.cumsum(common + each, axis=0)),
         index=pd.bdate_range("2011-01-03", periods=periods),
         columns=[f"S{i}" for i in range(symbols)],
     )
-    return Prices.from_frames("made", close=frame)
+    signals = generator.normal(size=(periods, symbols, 1))
+    own = Signals("own", frame.index, tuple(frame.columns), {"value": -1}, signals, lag=0)
+    return Prices.from_frames("made", close=frame).with_signals([own])
 
 
 def altered(prices: Prices, change: dict[str, object] | None = None, after: str | None = None) -> Prices:
     """Prices with some closes made missing, or all closes after a date replaced by others."""
-    close = prices.close.copy()
+    close, signals = prices.close.copy(), prices.signals[0].source
     for symbol, dates in (change or {}).items():
         close.loc[dates, symbol] = np.nan
     if after is not None:
         late = close.index > after
         close.loc[late] = close.loc[late].to_numpy()[::-1] * 3.7
-    return Prices.from_frames(prices.name, close=close)
+        values = signals.values.copy()
+        values[late] = values[late][::-1] + 0.5
+        signals = replace(signals, values=values)
+    return Prices.from_frames(prices.name, close=close).with_signals([signals])
+
+
+def fully_invested(name: str, targets: pd.DataFrame) -> bool:
+    """Return whether weights sum to 1 on every date; of a trend, at most to that."""
+    sums = targets.sum(axis=1).to_numpy()
+    return bool((sums <= 1 + 1e-9).all() if name == "trend" else np.allclose(sums, 1.0))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +69,7 @@ def test_targets_are_portfolios_on_the_sessions_of_their_schedule(name: str, pri
     assert targets.index.equals(prices.between(START, "2013-12-31").dates)
     decided = targets.dropna(how="all")
     assert decided.notna().all(axis=None)
-    assert decided.sum(axis=1).to_numpy() == pytest.approx(1.0)
+    assert fully_invested(name, decided)
     assert (decided >= 0).all(axis=None)
     if name.endswith("-daily"):
         assert decided.index.equals(targets.index)
@@ -79,13 +97,14 @@ def test_unlisted_and_delisted_symbols_get_nothing(name: str, prices: Prices) ->
     gappy = altered(
         prices, {"S1": slice(None, "2012-12-31"), "S2": slice("2013-03-08", None), "S3": slice(None, None)}
     )
-    targets = b.BASELINES[name](gappy, START).dropna(how="all")
+    # What acts like an agent may order single symbols that did not trade.
+    targets = b.BASELINES[name](gappy, START).dropna(how="any" if name == "plug-in" else "all")
     assert targets.notna().all(axis=None)
     assert (targets["S1"][:"2012-12-31"] == 0).all()
     # It is available until it has not traded for ten sessions.
     assert (targets["S2"]["2013-03-21":] == 0).all()
     assert (targets["S3"] == 0).all()
-    assert targets.sum(axis=1).to_numpy() == pytest.approx(1.0)
+    assert fully_invested(name, targets)
     if name == "equal-weight":
         assert targets["S1"].iloc[-1] == pytest.approx(1 / 4)  # all but S2 and S3
 
@@ -180,3 +199,57 @@ def test_momentum_ranks_by_the_year_without_its_last_month(prices: Prices) -> No
     assert set(both.columns[both.iloc[0] < 0]) == set(growth.nsmallest(2).index)
     assert both.iloc[0].sum() == pytest.approx(0)
     assert both.iloc[0].abs().sum() == pytest.approx(1)
+
+
+def test_risk_parity_shares_the_variance_equally(prices: Prices) -> None:
+    targets = b.BASELINES["risk-parity"](prices, START).dropna()
+    returns = prices.close.pct_change().loc[: targets.index[3]].tail(252)
+    weights, covariance = targets.iloc[3].to_numpy(), LedoitWolf().fit(returns).covariance_
+    shares = weights * (covariance @ weights) / (weights @ covariance @ weights)
+    assert shares == pytest.approx(1 / 6, abs=2e-3)
+
+
+def test_hierarchical_risk_parity_gives_less_to_what_moves_more(prices: Prices) -> None:
+    weights = b.BASELINES["hierarchical-risk-parity"](prices, START).iloc[0]
+    assert weights["S0"] > weights["S2"] > weights["S5"] > 0
+
+
+def test_mean_variance_is_that_of_skfolio(prices: Prices) -> None:
+    targets = b.BASELINES["mean-variance"](prices, START).dropna()
+    prior = EmpiricalPrior(
+        covariance_estimator=LedoitWolf(), mu_estimator=ShrunkMu(covariance_estimator=LedoitWolf())
+    )
+    model = MeanRisk(
+        objective_function=ObjectiveFunction.MAXIMIZE_UTILITY, risk_aversion=2.5, prior_estimator=prior
+    )
+    returns = prices.close.pct_change().loc[: targets.index[5]].tail(252)
+    assert targets.iloc[5].to_numpy() == pytest.approx(model.fit(returns).weights_, abs=1e-4)
+
+
+def test_trend_holds_what_rose_in_a_year(prices: Prices) -> None:
+    targets = b.BASELINES["trend"](prices, START).dropna()
+    date = targets.index[10]
+    closes = prices.close.loc[:date].tail(253)
+    volatility = closes.pct_change().std()
+    expected = (1 / volatility) / (1 / volatility).sum() * (closes.iloc[-1] > closes.iloc[0])
+    assert targets.loc[date].to_numpy() == pytest.approx(expected.to_numpy())
+
+
+def test_weights_are_restored_between_the_dates_on_which_they_are_fitted(prices: Prices) -> None:
+    weekly = b.BASELINES["hierarchical-risk-parity"](prices, START, rebalance="weekly").dropna()
+    monthly = b.BASELINES["hierarchical-risk-parity"](prices, START).dropna()
+    inside = weekly.index[(weekly.index > "2012-09-03") & (weekly.index < "2012-09-28")]
+    assert len(inside) == 3
+    for day in inside:
+        assert weekly.loc[day].to_numpy() == pytest.approx(monthly.loc["2012-09-03"].to_numpy())
+
+
+@pytest.mark.parametrize("name", ["equal-weight", "buy-and-hold", "min-variance"])
+def test_limits_of_the_terms_hold_on_every_day(name: str, prices: Prices) -> None:
+    limits = Limits(max_weight=0.2, turnover=0.05)
+    terms = b.Terms(market=MarketConfig(actions="tilt", limits=limits), costs=CostModel())
+    targets = b.BASELINES[name](prices, START, terms=terms)
+    result = backtest(prices, {name: targets}, start=START, partial_orders=True).strategy(name)
+    traded = targets.notna().to_numpy()
+    assert (targets.to_numpy()[traded] <= 0.2 + 1e-9).all()
+    assert result.turnover.max() <= 0.05 + 5e-3  # the price moves between decision and fill

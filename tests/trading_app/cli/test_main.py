@@ -103,6 +103,17 @@ def test_a_run_on_monthly_portfolios_is_trained_and_backtested_beside_baselines(
     assert {"agent", "equal-weight", "buy-and-hold"} <= set(document["strategies"])
 
 
+def test_a_baseline_trades_on_own_signals(command: Command) -> None:
+    command("data", "planted", "known", "--assets", "4", "--sessions", "500")
+    arguments = ("backtest", "--strategy", "plug-in", "--data", "known", "--start", "2006-06-01", "--json")
+    code, _, err = command(*arguments)
+    assert code == 2
+    assert "--signals" in err
+    code, out, err = command(*arguments, "--signals", "known")
+    assert code == 0, err
+    assert json.loads(out)["strategies"]["plug-in"]["kind"] == "baseline"
+
+
 def test_costs_lower_a_baseline(command: Command) -> None:
     growth = []
     for bps in ("0", "50"):

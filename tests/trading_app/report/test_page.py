@@ -17,7 +17,7 @@ import pytest
 
 from data import Prices
 from trading_app import CostModel, backtest
-from trading_app.backtesting.baselines import BASELINES
+from trading_app.backtesting.baselines import BASELINES, NEED_SIGNALS, usable_baselines
 from trading_app.evaluation.labels import ACTIVE_MEASURES
 from trading_app.files import RunError
 from trading_app.report import ReportData, load_report_data, render_report, write_report
@@ -54,7 +54,7 @@ def make_run(home: Path, *, seeds: int = 3, baselines: bool = True, cash: bool =
     }
     strategies = {"agent": sum(targets.values()) / len(targets), **(targets if seeds else {})}
     if baselines:
-        strategies |= {name: rule(prices, start) for name, rule in BASELINES.items()}
+        strategies |= {name: rule(prices, start) for name, rule in usable_baselines(prices).items()}
     manifest = {
         "agent": "relaxed",
         "seeds": list(range(seeds)),
@@ -218,7 +218,7 @@ def test_training_metrics_are_the_ones_that_matter(data: ReportData) -> None:
 def test_tables_hold_every_strategy_and_measure(data: ReportData) -> None:
     measures = measures_table(data.document)
     assert measures.columns[:2] == ("Agent", "Equal weight")
-    assert len(measures.columns) == 1 + len(BASELINES)
+    assert len(measures.columns) == 1 + len(BASELINES) - len(NEED_SIGNALS)
     rows = dict(measures.rows)
     sharpe = data.document["strategies"]["agent"]["metrics"]["sharpe"]
     assert rows["Sharpe ratio"][0].text == f"{sharpe:.2f}".replace("-", "\u2212")

@@ -6,8 +6,9 @@ import torch
 
 from rl_core.env import BatchedEnv
 from rl_core.errors import ConfigError
+from trading_app.evaluation.shrinkage import shrink
 from trading_app.synthetic.planted_history import PlantedHistory
-from trading_app.synthetic.planted_plug_in import plug_in, regress, shrink
+from trading_app.synthetic.planted_plug_in import plug_in, regress
 from trading_app.synthetic.planted_problem import PlantedConfig, optimum
 from trading_app.synthetic.planted_score import PlantedScore
 
