@@ -171,7 +171,8 @@ class SACConfig:
     exploration: float = 0.0
     """Share of made transitions whose actions are random, for which critics learn values too: near the policy's own
     actions alone, differences of values can be smaller than the errors of the critics."""
-
+    horizon: int = 20
+    """Steps that the direct agent's gradient goes through; without effect on others."""
     batch_size: int = 256
     capacity: int = 1_000_000
     """Transitions that are stored for each seed; without effect on made transitions."""
@@ -229,6 +230,7 @@ class SACConfig:
             "encoder_convolutions",
             "encoder_features",
             "n_step",
+            "horizon",
             "batch_size",
             "capacity",
         ):

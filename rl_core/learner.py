@@ -22,7 +22,7 @@ from rl_core.networks.base import Network
 if TYPE_CHECKING:
     from rl_core.sac import SAC
 
-__all__ = ["Autograd", "Gradient", "GraphedUpdates", "choose_gradient", "register_gradient"]
+__all__ = ["Autograd", "Gradient", "GraphedUpdates", "Measured", "choose_gradient", "register_gradient"]
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +122,17 @@ class Autograd:
 
     def metrics(self) -> Metrics:
         """Metrics of the last call."""
+        return self._metrics
+
+
+class Measured:
+    """Metrics of a step that was taken elsewhere."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def metrics(self) -> Metrics:
+        """Metrics of the last step."""
         return self._metrics
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from rl_core.config import SACConfig
 from rl_core.errors import ConfigError
 from rl_core.experience.normalization import ObservationNormalizer
 from rl_core.experience.replay import Batch, Metrics
-from rl_core.learner import Gradient, GraphedUpdates, choose_gradient
+from rl_core.learner import Gradient, GraphedUpdates, Measured, choose_gradient
 from rl_core.networks.base import Network
 from rl_core.networks.build import build_networks
 from rl_core.networks.tanh_normal import sample
@@ -74,7 +74,7 @@ class SAC:
         )
         self.relaxation: Rule = make_rule(self)
         self._graphs: dict[tuple[int, torch.Size], GraphedUpdates] = {}
-        self._latest: Gradient | GraphedUpdates | None = None
+        self._latest: Gradient | GraphedUpdates | Measured | None = None
 
     @property
     def networks(self) -> dict[str, Network]:
@@ -276,6 +276,38 @@ class SAC:
                 self.descend()
                 self.updates += 1
         self._latest = self.gradient
+
+    def ascend(self, objective: Callable[[Callable[[Tensor], Tensor]], Tensor]) -> Tensor:
+        """Take a gradient step of the actor along an objective of its deterministic policy; critics stay.
+
+        Parameters
+        ----------
+        objective
+            Returns the value of a policy, a function from network inputs [S, B, …] to actions [S, B, A], for each seed
+            [S].
+
+        Returns
+        -------
+        Tensor
+            Value before the step [S].
+        """
+        self._set_rates()
+        self.flat.gradients.zero_()
+        with self.precision():
+            weights = self.products(self.actor.expand())
+
+            def policy(x: Tensor) -> Tensor:
+                self.observe(x.detach())
+                output = self.actor.apply(weights, self.normalized(x).to(self.dtype)).float()
+                return output[..., : self.symmetry.action_size].tanh()
+
+            value = objective(policy)
+            loss = self.config.relaxed_penalty * self.actor.penalty().sum() - value.sum()
+            torch.autograd.backward(loss)
+        self._latest = Measured({"objective": value.detach()})
+        self.descend()
+        self.updates += 1
+        return value.detach()
 
     def _set_rates(self) -> None:
         """Set the rates of the coming update.

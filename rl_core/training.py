@@ -2,9 +2,9 @@
 
 A step is one vectorised step of the environments (n_envs transitions of each seed) and
 `SACConfig.updates_per_step` gradient updates. With `SACConfig.transitions` = made, a step has the updates alone, on
-transitions that the environment computes. With a directory, training writes ``progress.jsonl`` (a line a logging
-step and seed), TensorBoard events and checkpoints; killed at any moment, it resumes from the newest checkpoint to what
-it would have been.
+transitions that the environment computes; those of a direct agent follow gradients through the environment. With a
+directory, training writes ``progress.jsonl`` (a line a logging step and seed), TensorBoard events and checkpoints;
+killed at any moment, it resumes from the newest checkpoint to what it would have been.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from rl_core.env import ActionRepeat, BatchedEnv, check_encoding, check_reset, c
 from rl_core.errors import ConfigError
 from rl_core.evaluation import Evaluator
 from rl_core.experience.replay import Batch, Replay
+from rl_core.experience.rollouts import RollsOut
 from rl_core.experience.transitions import MakesTransitions, fit_rewards
 from rl_core.random import Noise
 from rl_core.relaxation import check_relaxed, needs_halves
@@ -194,9 +196,10 @@ class _Loop:
             n_step=config.n_step,
             halves=needs_halves(config),
         )
-        self.source = _transitions(env, config)
+        self.paths = _paths(env, self.agent)
+        self.source = None if self.paths is not None else _transitions(env, config)
         kept = self.replay.capacity * env.n_envs
-        if self.source is None and kept < config.learning_starts:
+        if self.paths is None and self.source is None and kept < config.learning_starts:
             raise ConfigError(
                 f"capacity is {config.capacity}, below learning_starts = {config.learning_starts}: the replay would "
                 "never hold enough transitions to learn; raise capacity or lower learning_starts"
@@ -276,6 +279,13 @@ class _Loop:
     def advance(self) -> None:
         """Take one step of the environments and its updates."""
         c = self.config
+        if self.paths is not None:
+            for _ in range(c.updates_per_step):
+                roll_out = partial(
+                    self.paths.roll_out, draw=self.agent.updates, size=c.batch_size, steps=c.horizon
+                )
+                self.watch(self.agent.ascend(roll_out)[:, None])
+            return
         if self.source is not None:
             for _ in range(c.updates_per_step):
                 self.agent.update(self.made(self.source))
@@ -352,7 +362,7 @@ class _Loop:
         source = nonfinite_source(self.env, self.replay, alive) if faults or spoiled else None
         if source is not None:
             return source
-        if spoiled and self.source is not None:
+        if spoiled and (self.source is not None or self.paths is not None):
             return "environment: a made transition is not finite; correct the environment"
         self.freeze(faults)
         frozen.remember()
@@ -382,6 +392,24 @@ class _Loop:
         if any(self.result.diverged):
             lines["diverged"] = [float(seed) for seed in self.result.diverged]
         self.log.write(self.step, self.agent, lines, evaluation)
+
+
+def _paths(env: BatchedEnv, agent: SAC) -> RollsOut | None:
+    """Return the environment where the agent follows gradients through it.
+
+    Raises
+    ------
+    ConfigError
+        If that is not possible there.
+    """
+    if not agent.kind.direct:
+        return None
+    if not isinstance(env, RollsOut):
+        raise ConfigError(
+            f"agent {agent.kind.name!r} follows the gradient of rewards, but {type(env).__name__} has no roll_out; "
+            "choose another agent"
+        )
+    return env
 
 
 def _transitions(env: BatchedEnv, config: SACConfig) -> MakesTransitions | None:

@@ -73,6 +73,9 @@ class Kind:
         Makes an object that acts at each update, as a rule of relaxation does; its state is stored in checkpoints.
     halves : bool
         Whether the two halves of a batch have to come from data that do not overlap.
+    direct : bool
+        Whether the actor follows the gradient of rewards through the environment
+        (`rl_core.experience.rollouts.RollsOut`); the critics are then left as they start.
     """
 
     name: str
@@ -84,6 +87,7 @@ class Kind:
     build: Build | None = None
     rule: Callable[[SAC], Rule] | None = None
     halves: bool = False
+    direct: bool = False
 
     @property
     def exact(self) -> bool:

@@ -119,7 +119,7 @@ def solve_fill(
     # Each row stops by itself, so that its result does not depend on other rows: later days and other accounts leave
     # no trace in it.
     factor = rate * (total(abs(target)) if gross is None else gross)
-    largest = float(factor if isinstance(factor, float) else factor.max())
+    largest = factor if isinstance(factor, float) else factor.max().item()
     if not largest < 1.0:
         raise DataError(
             f"costs of {rate:.4g} a unit traded on targets of gross {largest / rate:.4g} leave no solution: "

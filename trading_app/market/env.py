@@ -24,6 +24,7 @@ from trading_app.market.costs import CostModel
 from trading_app.market.decisions import DayRows, day_tables, rows_of, target_of
 from trading_app.market.encoding import Encoder, FeatureWindows, market_symmetry
 from trading_app.market.panel import TradingPanel, decision_range, trading_panel
+from trading_app.market.rollouts import Rollouts
 from trading_app.market.transitions import MadeTransitions
 
 if TYPE_CHECKING:
@@ -241,6 +242,15 @@ class Market:
     ) -> Batch:
         """Make the transitions of an update, see `trading_app.market.transitions`."""
         return self.transitions.draw_batch(act, draw, size, discount)
+
+    @cached_property
+    def rollouts(self) -> Rollouts:
+        """Paths of this market with rewards that can be differentiated."""
+        return Rollouts(self)
+
+    def roll_out(self, act: Callable[[Tensor], Tensor], draw: int, size: int, steps: int) -> Tensor:
+        """Return the mean reward of a step on paths of a policy [S], see `trading_app.market.rollouts`."""
+        return self.rollouts.mean_reward(act, draw, size, steps)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the complete state: with it the future is the same to the bit."""

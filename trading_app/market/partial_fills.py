@@ -61,7 +61,7 @@ def executed_weights(
         return 1.0 - trading_cost((positions(kept) - held) * trades, rate, impact)
 
     kept = total(held) * 0.0 + 1.0
-    largest = float((at_least(wanted_gross, 0.0) + gross_limit).max()) * rate
+    largest = (at_least(wanted_gross, 0.0) + gross_limit).max().item() * rate
     if impact is None and largest < _FAST_FACTOR:
         # Each row stops by itself, so that it does not depend on other rows.
         moving = kept

@@ -55,6 +55,8 @@ class MadeTransitions:
 
     Attributes
     ----------
+    days : int
+        Days of decisions.
     held : HeldByDay
         Weights at each day's close under the policy, as far as transitions were made.
 
@@ -69,9 +71,9 @@ class MadeTransitions:
         self._market = market
         self._noise = Noise(market.seeds, market.device)
         self._first = max(market.decisions[0], 1)
-        self._days = market.decisions[1] - self._first + 1
-        self.held = HeldByDay(len(market.seeds), self._days + 1, market.action_size, market.device)
-        self._rules = market.account_rules(self._days + 1)
+        self.days = market.decisions[1] - self._first + 1
+        self.held = HeldByDay(len(market.seeds), self.days + 1, market.action_size, market.device)
+        self._rules = market.account_rules(self.days + 1)
 
     def draw_batch(self, act: Callable[[Tensor], Tensor], draw: int, size: int, discount: float) -> Batch:
         """Return the encoded transitions of an update; see `rl_core.experience.transitions.MakesTransitions`.
@@ -80,14 +82,8 @@ class MadeTransitions:
         (interest, and the difference between the reward and the sum of returns) is shared equally, so that they sum to
         the reward of a step.
         """
-        market, noise = self._market, self._noise
-        place = day_of(noise.uniform("made day", draw, (size,)), self._days)
-        day = place + self._first
-        anything = noise.uniform("made portfolio", draw, (size, market.action_size)) * 2 - 1
-        share = MIXED * noise.uniform("made share", draw, (size, 1))
-        rows = market.day_rows(day, anything.dtype)
-        portfolio = target_weights(anything, market.config, rows.available, rows.base)
-        weights = torch.lerp(self.held.at(place), portfolio, share)
+        market = self._market
+        place, day, weights = self.draw_holdings(draw, size)
         rules = self._rules
         state = rules.place(market.to_array(day, whole=True), market.to_array(weights))
         observation = market.encode(market.to_tensor(rules.observation(state)))
@@ -105,6 +101,23 @@ class MadeTransitions:
             torch.where(ended, 0.0, discount),
             market.encode(following),
         )
+
+    def draw_holdings(self, draw: int, size: int, steps: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw days after which so many steps fit, and holdings near those of the policy.
+
+        Returns
+        -------
+        tuple
+            Days as positions in `held` and in the prices [S, B], and weights [S, B, N].
+        """
+        market, noise = self._market, self._noise
+        place = day_of(noise.uniform("made day", draw, (size,)), max(self.days - steps + 1, 1))
+        day = place + self._first
+        anything = noise.uniform("made portfolio", draw, (size, market.action_size)) * 2 - 1
+        share = MIXED * noise.uniform("made share", draw, (size, 1))
+        rows = market.day_rows(day, anything.dtype)
+        portfolio = target_weights(anything, market.config, rows.available, rows.base)
+        return place, day, torch.lerp(self.held.at(place), portfolio, share)
 
     def _by_asset(self, fill: Fill, reward: Array) -> Array:
         """Rewards of assets [S, B, N] that sum to the rewards [S, B]."""

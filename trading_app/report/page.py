@@ -27,7 +27,16 @@ from trading_app.runs.run import Run
 #: library. It is the npm package plotly.js-cartesian-dist-min, in the version that the package plotly carries.
 PLOTLY = "plotly-cartesian.min.js"
 #: Quantities of training in the order of interest; a part of the name is enough.
-TRAINING = ("eval_sharpe", "eval_growth", "eval_", "critic_loss", "alpha", "entropy", "actor_loss")
+TRAINING = (
+    "eval_sharpe",
+    "eval_growth",
+    "eval_",
+    "objective",
+    "critic_loss",
+    "alpha",
+    "entropy",
+    "actor_loss",
+)
 CURVES = 4
 #: Figures that share a row on a wide screen.
 HALF = ("sharpe-intervals", "sharpe-differences", "yearly", "distribution", "exposure", "turnover")

@@ -139,6 +139,19 @@ class PlantedHistory:
         discounts = torch.full(day.shape, discount, device=self.device)
         return Batch(observation, action, reward, discounts, self._observe(day + 1, following))
 
+    def roll_out(self, act: Callable[[Tensor], Tensor], draw: int, size: int, steps: int) -> Tensor:
+        """Return the mean reward of a step on paths of a policy [S]; see `rl_core.experience.rollouts.RollsOut`."""
+        steps = min(steps, self.periods)
+        day = day_of(self._noise.uniform("made day", draw, (size,)), self.periods - steps + 1)
+        position = self.config.max_position * disturb(self._noise, draw, self._held.at(day))
+        total = torch.zeros(day.shape, device=self.device)
+        for _ in range(steps):
+            reward, position = self._earn(day, position, act(self._observe(day, position)))
+            total = total + reward.sum(dim=-1)
+            day = day + 1
+            self._held.store(day, (position / self.config.max_position).detach())
+        return total.mean(1) / steps
+
     def encode(self, observation: Tensor, /) -> Tensor:
         """Return the observation: it is the network input."""
         return observation

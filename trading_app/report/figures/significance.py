@@ -25,6 +25,7 @@ from trading_app.report.theme import (
 
 TRAINING_LABELS = {
     "alpha": "entropy temperature",
+    "objective": "mean reward of a step",
     "entropy": "entropy of the policy",
     "eval_sharpe": "Sharpe ratio on the validation dates",
     "eval_growth": "yearly log growth on the validation dates",
