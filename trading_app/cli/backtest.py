@@ -134,9 +134,9 @@ def backtest_weights(
     from trading_app.experiments.training import prices_of
     from trading_app.files import read_weights
 
-    for name in (source, against):
-        if isinstance(name, str):
-            baseline(name)  # an unknown name is refused before prices are read
+    for named in (source, against):
+        if isinstance(named, str):
+            baseline(named)  # an unknown name is refused before prices are read
     prices, costs = prices_of(config, home), with_costs(config.costs, costs_bps)
     terms = Terms(config.market, costs)
     if isinstance(source, str):

@@ -22,6 +22,7 @@ from data.fields import DateLike
 from data.frequency import periods_per_year
 from equitrade.json_values import json_value
 from trading_app.backtesting.backtest import backtest
+from trading_app.backtesting.baselines import Terms
 from trading_app.evaluation.cross_validation import combinatorial_splits, cross_validate
 from trading_app.evaluation.metrics import sharpe
 from trading_app.evaluation.overfitting import overfitting
@@ -39,12 +40,11 @@ def baseline_returns(
     """
     prices = prices_of(config, home)
     first, last = (start or prices.dates[0], end or prices.dates[-1])
-    weights, _ = baseline_weights(prices, first, last, config.market)
+    weights, _ = baseline_weights(prices, first, last, Terms(config.market, config.costs))
     if len(weights) < 2:
         raise DataError(f"{prices.name}: {len(weights)} baselines can be computed; a choice needs 2")
-    return backtest(
-        prices, weights, costs=config.costs, start=first, end=last, **config.market.account
-    ).returns
+    options = {"start": first, "end": last, "partial_orders": True, **config.market.account}
+    return backtest(prices, weights, costs=config.costs, **options).returns
 
 
 def cross_validation_document(
