@@ -24,8 +24,7 @@ from trading_app.market.costs import CostModel
 from trading_app.market.decisions import DayRows, day_tables, rows_of, target_of
 from trading_app.market.encoding import Encoder, FeatureWindows, market_symmetry
 from trading_app.market.panel import TradingPanel, decision_range, trading_panel
-from trading_app.market.rollouts import Rollouts
-from trading_app.market.transitions import MadeTransitions
+from trading_app.market.transitions import MadeTransitions, Rollouts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -249,7 +248,7 @@ class Market:
         return Rollouts(self)
 
     def roll_out(self, act: Callable[[Tensor], Tensor], draw: int, size: int, steps: int) -> Tensor:
-        """Return the mean reward of a step on paths of a policy [S], see `trading_app.market.rollouts`."""
+        """Return the mean reward of a step on paths of a policy [S], see `trading_app.market.transitions.Rollouts`."""
         return self.rollouts.mean_reward(act, draw, size, steps)
 
     def state_dict(self) -> dict[str, Tensor]:
