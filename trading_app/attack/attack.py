@@ -13,6 +13,7 @@ from data.prices import Prices
 from trading_app.attack.findings import Attack, AttackReport
 from trading_app.attack.skill import placebo_attack, planted_attack
 from trading_app.attack.symmetry import agent_attacks, feature_attacks
+from trading_app.backtesting.baselines import Terms
 from trading_app.experiments.config import RunConfig, stored_config
 from trading_app.experiments.out_of_sample import baseline_weights, unseen_period
 from trading_app.experiments.own_signals import pin_signals
@@ -65,7 +66,7 @@ def attack_data(config: RunConfig, home: Path, *, draws: int = 4) -> AttackRepor
     prices, dates = _cut(prices, (pd.Timestamp(test[0]), pd.Timestamp(test[1])), config)
 
     def decide(fake: Prices, start: pd.Timestamp, end: pd.Timestamp) -> dict[str, NDArray[np.float64]]:
-        found, _ = baseline_weights(fake, start, end, config.market)
+        found, _ = baseline_weights(fake, start, end, Terms(config.market, config.costs))
         return {name: frame.to_numpy()[None] for name, frame in found.items()}
 
     attacks = [
