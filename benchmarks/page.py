@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.learning import panel
 from benchmarks.learning.hard_planted import compare, hard_verdicts, text
 from benchmarks.learning.planted.figures import load, table, under_noise
 from benchmarks.learning.planted.verdicts import Row, verdicts
@@ -47,6 +48,14 @@ market from the same history and knows its form. `free` is the relaxed agent wit
 quarter of the assets deviate, and drift is earned only where the signal is above 1.
 [The planted market](../explanation/planted.md#few-and-noisy-data) explains the problem.
 """
+PANEL = """## Planted panel
+
+Net Sharpe ratio out of sample of agents trained by the defaults of `equitrade train --signals` on simulated prices with
+a signal of realistic size (`equitrade bench panel`): daily R² 0.5 %, half-life of five sessions, slopes that differ
+between assets, costs of 10 basis points. Means over worlds, each with five seeds, with 95 % t intervals. The plug-in
+estimates each asset's slope on the training dates, shrinks it, and trades part of the way to its aim: it knows the form
+of the forecast.
+"""
 RULES = """### Rules of relaxation
 
 Mean share of the optimum over the three seeds on which the rule was chosen (no other table uses them); *worst* is the
@@ -75,10 +84,21 @@ def page(results: Path = RESULTS) -> str:
         parts.extend(f"| {a} | {b} | {c} | {_mark(d)} |" for a, b, c, d in section.rows(document))
         parts.append("")
     parts.extend(control_section())
+    parts.extend(_panel(results / "planted_panel"))
     parts.extend(_hard_planted(results / "hard_planted"))
     parts.extend(_rules(results / "relaxation_rules"))
     parts.extend(_planted(results / "planted"))
     return "\n".join(parts)
+
+
+def _panel(folder: Path) -> Iterator[str]:
+    """Yield the lines of the planted panels' section."""
+    rows = panel.compare(panel.stored(folder))
+    if rows:
+        yield PANEL
+        yield MARKS
+        yield from (f"| {a} | {b} | {c} | {_mark(d)} |" for a, b, c, d in panel.panel_verdicts(rows))
+        yield ""
 
 
 def _hard_planted(folder: Path) -> Iterator[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -123,6 +123,28 @@ def stored(folder: Path = RESULTS) -> list[dict[str, Any]]:
 def text(value: Mapping[str, float]) -> str:
     """Return an interval in words."""
     return f"{value['mean']:+.2f} ({value['low']:+.2f} … {value['high']:+.2f})"
+
+
+def panel_verdicts(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str, bool | None]]:
+    """Yield measure, result, mark, and whether it is reached (None without a mark)."""
+    for row in rows:
+        what = f"{row['agent']}, {row['assets']} assets, heterogeneity {row['heterogeneity']:g}, {row['worlds']} worlds"
+        above, gain = row["above equal-weight"], row["plug-in above equal-weight"]
+        yield f"{what}: net Sharpe above equal weight", text(above), "above 0", above["low"] > 0
+        if row["agent"] == "relaxed":
+            wanted = 0.9 * row["plug-in"]
+            reached = row["sharpe"]["mean"] >= wanted
+            yield f"{what}: net Sharpe", text(row["sharpe"]), f"≥ {wanted:.2f}, 0.9 × plug-in", reached
+            if "above exact" in row:
+                exact = row["above exact"]
+                yield f"{what}: net Sharpe above exact", text(exact), "above 0", exact["low"] > 0
+        yield (
+            f"{what}: share of the plug-in's gain over equal weight",
+            f"{above['mean'] / gain:.2f}",
+            "",
+            None,
+        )
+        yield f"{what}: turnover a year", f"{row['turnover']:.1f}", "", None
 
 
 @app.command()
