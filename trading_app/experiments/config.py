@@ -166,7 +166,7 @@ def trading_market() -> MarketConfig:
 
 
 SIGNAL_DEFAULTS: dict[str, dict[str, Any]] = {
-    "market": {"rebalance": "daily", "no_trade_band": 0.005, "window": 1},
+    "market": {"rebalance": "daily", "no_trade_band": 0.005, "window": 1, "reward_scale": 250.0},
     "sac": {"critic_start": "zero", "exploration": 0.5},
 }
 """Defaults of runs with signals of one's own, where they differ: each session, on the signals of that session alone.
