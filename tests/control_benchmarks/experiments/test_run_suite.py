@@ -142,8 +142,8 @@ def test_other_settings_are_refused(tmp_path, suite):
         before = {path: path.read_bytes() for path in tmp_path.glob("*.jsonl")}
         with pytest.raises(ControlError, match="of frames 400, not 800"):
             run_suite(other, tmp_path, verbose=False)
-        with pytest.raises(ControlError, match=r"of actor_lr 0\.0003, not 0\.001"):
-            run_suite(suite, tmp_path, changes=[("actor_lr", 1e-3)], verbose=False)
+        with pytest.raises(ControlError, match=r"of actor_lr 0\.001, not 0\.002"):
+            run_suite(suite, tmp_path, changes=[("actor_lr", 2e-3)], verbose=False)
         assert {path: path.read_bytes() for path in tmp_path.glob("*.jsonl")} == before
 
     refused()

@@ -14,6 +14,7 @@ from data.loading import load_prices
 from data.membership import Membership, read_membership
 from data.prices import Prices
 from tests.trading_app.experiments.test_policies import tiny_run
+from trading_app.backtesting.baselines import Terms
 from trading_app.envs.portfolio import PortfolioEnv
 from trading_app.experiments.config import load_config, stored_config
 from trading_app.experiments.out_of_sample import baseline_weights
@@ -87,7 +88,7 @@ def test_targets_of_others_are_zero(file: Path, settings: dict[str, str]) -> Non
 
 
 def test_baselines_hold_members_alone(file: Path) -> None:
-    found, _ = baseline_weights(prices(), START, END, config(file, rebalance=1))
+    found, _ = baseline_weights(prices(), START, END, Terms(market=config(file, rebalance=1)))
     own = belongs(file)
     for name in ("equal-weight", "inverse-volatility", "min-variance", "momentum"):
         weights = found[name].to_numpy()
