@@ -14,7 +14,7 @@ from data.loading import load_prices
 from data.prices import Prices
 from data.signals.store import recorded_references
 from trading_app.backtesting.backtest import backtest
-from trading_app.backtesting.baselines import NEED_SIGNALS, Terms, usable_baselines
+from trading_app.backtesting.baselines import NEED_SIGNALS, OPTIMISED, Terms, usable_baselines
 from trading_app.backtesting.results import BatchResult
 from trading_app.experiments.config import RunConfig, stored_config
 from trading_app.experiments.equivariance import measure_equivariance, save_equivariance
@@ -162,6 +162,10 @@ def unseen_period(
     return prices, *_period(run, prices, start, end)
 
 
+MOST_OPTIMISATIONS = 60
+"""Months up to which a backtest computes baselines that solve an optimisation each month."""
+
+
 def baseline_weights(
     prices: Prices, start: DateLike, end: DateLike, terms: Terms
 ) -> tuple[dict[str, pd.DataFrame], list[str]]:
@@ -172,7 +176,14 @@ def baseline_weights(
     found, left_out = {}, []
     prices = terms.market.universe(prices)
     schedule = terms.market.rebalance
+    months = (parse_date(end, "end") - parse_date(start, "start")).days / 30.4
     for name, rule in usable_baselines(prices).items():
+        if name in OPTIMISED and months > MOST_OPTIMISATIONS:
+            left_out.append(
+                f"The baseline {name} is left out: {months:.0f} months of optimisations take long. "
+                f"`equitrade backtest --strategy {name}` computes it."
+            )
+            continue
         own = name in NEED_SIGNALS or schedule != "daily"
         options = {"rebalance": schedule} if own and not name.endswith("-daily") else {}
         try:

@@ -265,11 +265,12 @@ def test_bad_input_is_one_line_code_2_and_nothing_written(
 
 def test_a_run_is_backtested_on_other_symbols_unless_it_is_tied_to_its_own(command: Command) -> None:
     assert command("train", "--data", "factors-5", "--seeds", "1", "--name", "five")[0] == 0
-    code, out, err = command("backtest", "five", "--data", "sp500-20", "--json")
+    code, out, err = command("backtest", "five", "--data", "sp500-20", "--start", "2012-01-03", "--json")
     assert code == 0, err
     document = json.loads(out)
     assert document["data"]["name"] == "sp500-20"
     assert any("20 of 20 symbols of sp500-20 are not among those" in note for note in document["notes"])
+    assert any("baseline mean-variance is left out: 1" in note for note in document["notes"])
     assert (
         command("train", "--data", "factors-5", "--seeds", "1", "--agent", "dense", "--name", "tied")[0] == 0
     )
