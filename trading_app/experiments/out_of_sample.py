@@ -162,7 +162,7 @@ def unseen_period(
     return prices, *_period(run, prices, start, end)
 
 
-MOST_OPTIMISATIONS = 60
+MOST_OPTIMISATIONS = 120
 """Months up to which a backtest computes baselines that solve an optimisation each month."""
 
 
