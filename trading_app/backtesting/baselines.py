@@ -59,26 +59,11 @@ __all__ = [
 ]
 
 
-def equal_weight(
-    prices: Prices,
-    start: DateLike | None = None,
-    end: DateLike | None = None,
-    *,
-    rebalance: str | int = "monthly",
-    terms: Terms | None = None,
-) -> pd.DataFrame:
-    """Equal weights in all available symbols, restored on each date of the schedule."""
-    return scheduled_targets(
-        prices,
-        start,
-        end,
-        lookback=0,
-        needed=0,
-        rule=equal_weights,
-        name="equal-weight",
-        rebalance=rebalance,
-        terms=terms,
-    )
+equal_weight = ScheduledRule("equal-weight", equal_weights, lookback=0, needed=0)
+"""Equal weights in all available symbols, restored on each date of the schedule."""
+
+inverse_volatility = ScheduledRule("inverse-volatility", inverse_volatility_weights)
+"""Weights proportional to one over the volatility of a year, chosen on each date of the schedule."""
 
 
 def buy_and_hold(
@@ -93,34 +78,6 @@ def buy_and_hold(
     targets = equal_weight(prices, start, end, rebalance=rebalance)
     targets.iloc[int(targets.notna().any(axis=1).argmax()) + 1 :] = np.nan
     return limited_targets(prices, targets, terms)
-
-
-def inverse_volatility(
-    prices: Prices,
-    start: DateLike | None = None,
-    end: DateLike | None = None,
-    *,
-    window: int = WINDOW,
-    minimum: int = MINIMUM,
-    rebalance: str | int = "monthly",
-    terms: Terms | None = None,
-) -> pd.DataFrame:
-    """Weights proportional to one over trailing volatility, chosen on each date of the schedule.
-
-    The volatility is that of `window` sessions, in which a symbol needs `minimum` returns.
-    """
-    rule = partial(inverse_volatility_weights, minimum=minimum)
-    return scheduled_targets(
-        prices,
-        start,
-        end,
-        lookback=window,
-        needed=minimum,
-        rule=rule,
-        name="inverse-volatility",
-        rebalance=rebalance,
-        terms=terms,
-    )
 
 
 def minimum_variance(
@@ -220,7 +177,7 @@ BASELINES: dict[str, Baseline] = {
 #: Baselines that trade on signals beside the prices, in the way of the agent.
 NEED_SIGNALS = ("plug-in",)
 
-#: Baselines that solve an optimisation each month: about 40 ms for 20 assets.
+#: Baselines that solve an optimisation each month, which takes tens of milliseconds.
 OPTIMISED = ("risk-parity", "hierarchical-risk-parity", "mean-variance")
 
 
