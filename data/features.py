@@ -204,12 +204,19 @@ def compute_features(prices: Prices, names: Sequence[str] = DEFAULT_FEATURES) ->
     )
 
 
-def market_features(prices: Prices) -> FeatureTable:
+def market_features(prices: Prices, available: np.ndarray | None = None) -> FeatureTable:
     """Compute features of the market as a whole, the same whatever the order of the assets.
 
     The market's return is the mean log return of the assets with a price on that day. ``market_breadth`` is
     the mean sign of 21-day returns, ``market_dispersion`` the log ratio of the cross-sectional spread of
     returns to its trailing mean.
+
+    Parameters
+    ----------
+    prices
+        A panel; adjusted closes are used where it has them.
+    available
+        True where an asset counts (bool [T, N]); all assets with a price by default.
 
     Returns
     -------
@@ -217,6 +224,7 @@ def market_features(prices: Prices) -> FeatureTable:
         Values float32 [T, C].
     """
     series, present = _series(prices)
+    present = present if available is None else present & available
     returns = np.where(present, series.returns, np.nan)
     count = np.isfinite(returns).sum(axis=1)
     filled = np.where(np.isfinite(returns), returns, 0.0)

@@ -99,7 +99,10 @@ class BatchedEnv(Protocol):
         ...
 
     def encode(self, observation: Tensor, /) -> Tensor:
-        """Turn compact observations ``[S, B, *observation_shape]`` into network input ``[S, B, …]``."""
+        """Turn compact observations ``[S, B, *observation_shape]`` into network input ``[S, B, …]``.
+
+        Rows may have their presence, 1 or 0, as a last number that the symmetry does not act on.
+        """
         ...
 
     def state_dict(self) -> Mapping[str, Tensor]:
@@ -220,6 +223,8 @@ def check_encoding(env: BatchedEnv, config: SACConfig, observation: Tensor) -> N
         wanted: tuple[int, ...] = (size, *encoded.shape[-symmetry.plane.dimension :])
     else:
         wanted = (size,) if symmetry.rows is None else (symmetry.rows, size)
+    if encoded.ndim > 3 and symmetry.rows is not None and symmetry.fits(encoded):
+        wanted = (symmetry.rows, encoded.shape[-1])
     if tuple(encoded.shape) != lead + wanted:
         raise ConfigError(
             f"environment.encode: shape is {list(encoded.shape)}, but the declared symmetry acts on "

@@ -62,7 +62,7 @@ def register_gradient(
 
 
 def choose_gradient(agent: SAC, *, own_losses: bool = False) -> Gradient:
-    """Return the strategy that `SACConfig.gradient` asks for.
+    """Return the strategy that `SACConfig.gradient` asks for; fused code leaves batches with absent rows to autograd.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def choose_gradient(agent: SAC, *, own_losses: bool = False) -> Gradient:
     if not own_losses and (config.gradient == "fused" or (config.gradient == "auto" and not config.compile)):
         for supports, step in _FUSED:
             if supports(agent.actor) and supports(agent.critic):
-                return FusedGradient(agent, step)
+                return FusedGradient(agent, step, Autograd(agent))
     if config.gradient == "fused":
         names = f"{type(agent.actor).__name__} and {type(agent.critic).__name__}"
         raise ConfigError(

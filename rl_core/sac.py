@@ -160,7 +160,8 @@ class SAC:
         x = torch.as_tensor(np.asarray(observation, dtype=np.float32), device=self.device)
         axes, size = self.symmetry.observation_ndim, self.symmetry.observation.dimension
         axis = -1 if self.symmetry.plane is None else -axes
-        if x.ndim not in (axes, axes + 1) or x.shape[axis] != size:
+        fits = x.shape[axis] == size if self.symmetry.rows is None else self.symmetry.fits(x)
+        if x.ndim not in (axes, axes + 1) or not fits:
             raise ConfigError(
                 f"observation has shape {list(x.shape)}; {axes} axes are needed, or {axes + 1} for a batch, with "
                 f"{size} numbers along axis {axis}"
@@ -178,13 +179,19 @@ class SAC:
         """Cast expanded weights to the type of the matrix products."""
         return [weight.to(self.dtype) for weight in weights]
 
-    def squash(self, output: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def squash(self, output: Tensor, noise: Tensor, presence: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Turn the actor's output ``[S, B, 2A]`` and normal noise into actions and their log-probabilities.
 
-        The latter are [S, B], or with values of rows those of each row [S, B, N].
+        The latter are [S, B], or with values of rows those of each row [S, B, N]. Absent rows, by their presence
+        [S, B, N], do not count.
         """
         config = self.config
-        return sample(output, noise, config.log_std_min, config.log_std_max, by_entry=config.row_values)
+        bounds, rows = (config.log_std_min, config.log_std_max), config.row_values
+        if presence is None:
+            return sample(output, noise, *bounds, by_entry=rows)
+        action, log_prob = sample(output, noise, *bounds, by_entry=True)
+        log_prob = log_prob * presence
+        return action, log_prob if rows else log_prob.sum(-1)
 
     def losses(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Metrics]:
         """Sum the losses of critics, actor and temperature over the seeds, whose gradients stay apart.
@@ -194,7 +201,7 @@ class SAC:
         Parameters
         ----------
         batch
-            Encoded transitions, normalised where the settings ask for it.
+            Encoded transitions, normalised where the settings ask for it. Absent rows add nothing to the losses.
         noise
             Standard normal, ``[S, 2, B, A]``: for the observations, and for the next observations.
         """
@@ -205,30 +212,43 @@ class SAC:
         spread = alpha[:, None, None] if rows else alpha[:, None]
         actor_weights, critic_weights = self.products(actor.expand()), self.products(critic.expand())
         s, s_next = batch.observation.to(self.dtype), batch.next_observation.to(self.dtype)
+        present, present_next = (self.presence(x) for x in (batch.observation, batch.next_observation))
 
         with torch.no_grad():
-            a_next, log_prob_next = self.squash(actor.apply(actor_weights, s_next).float(), noise[:, 1])
-            inputs = critic.pack(s_next, a_next.to(self.dtype))
-            q_next = self.least(critic.apply(self.products(self.target.expand()), inputs).float())
+            output = actor.apply(actor_weights, s_next).float()
+            a_next, log_prob_next = self.squash(output, noise[:, 1], present_next)
+            q_next = self.least(self._q(self.products(self.target.expand()), s_next, a_next, present_next))
             discount = batch.discount[..., None] if rows else batch.discount
             y = batch.reward + discount * (q_next - spread * log_prob_next)
+            y = y * present if rows and present is not None else y
 
-        q = critic.apply(critic_weights, critic.pack(s, batch.action.to(self.dtype))).float()
+        q = self._q(critic_weights, s, batch.action, present)
         critic_loss = 0.5 * self.total((q - y[:, None]).square().sum(1)).mean(-1)
 
-        a, log_prob = self.squash(actor.apply(actor_weights, s).float(), noise[:, 0])
+        a, log_prob = self.squash(actor.apply(actor_weights, s).float(), noise[:, 0], present)
         frozen = [weight.detach() for weight in critic_weights]
-        q_actor = self.least(critic.apply(frozen, critic.pack(s, a.to(self.dtype))).float())
+        q_actor = self.least(self._q(frozen, s, a, present))
         actor_loss = self.total(spread * log_prob - q_actor).mean(-1)
 
         entropy = -self.total(log_prob.detach()).mean(-1)
-        alpha_loss = self.log_alpha * (entropy - self.target_entropy)
+        share = 1.0 if present is None else present.mean((1, 2))
+        alpha_loss = self.log_alpha * (entropy - self.target_entropy * share)
         loss = critic_loss.sum() + actor_loss.sum() + alpha_loss.sum()
         if self.config.relaxed_penalty > 0:
             loss = loss + self.config.relaxed_penalty * self.penalty()
         values = {"critic_loss": critic_loss, "actor_loss": actor_loss, "q": self.total(q[:, 0]).mean(-1)}
         metrics = {name: value.detach() for name, value in values.items()}
         return loss, {**metrics, "entropy": entropy, "alpha": alpha}
+
+    def _q(self, weights: Sequence[Tensor], x: Tensor, action: Tensor, presence: Tensor | None) -> Tensor:
+        """Q values [S, E, B], or of rows [S, E, B, N], those of absent rows 0."""
+        q = self.critic.apply(weights, self.critic.pack(x, action.to(self.dtype))).float()
+        return q * presence[:, None] if presence is not None and self.config.row_values else q
+
+    def presence(self, x: Tensor) -> Tensor | None:
+        """Return the presence of rows [S, B, N] in network inputs, None where all are present."""
+        presence = self.symmetry.split_presence(x)[1]
+        return None if presence is None else presence.squeeze(-1)
 
     def values(self, x: Tensor, action: Tensor) -> Tensor:
         """Return Q values ``[S, E, B]`` of network inputs and actions ``[S, B, A]``, summed over rows."""

@@ -19,7 +19,8 @@ class ObservationNormalizer:
 
     The mean is projected onto the vectors that the group leaves in place. Variances around it are averaged over each
     block of entries that the group mixes (with signed permutations, an orbit). An exact agent therefore stays exact,
-    and all kinds of agents see the same inputs. Rows share the statistics, since they are exchangeable.
+    and all kinds of agents see the same inputs. Rows share the statistics, since they are exchangeable; absent rows do
+    not count and stay zero.
 
     Moments are updated as in Chan et al. (1979), "Updating formulae and a pairwise algorithm for computing sample
     variances", in float64.
@@ -51,6 +52,7 @@ class ObservationNormalizer:
                 "normalize_observations: images and time windows are not normalised; set "
                 "normalize_observations = false"
             )
+        self._symmetry = symmetry
         size = symmetry.observation.dimension
         self._invariant = symmetry.observation.invariant_projection.to(device)
         self._blocks = _block_mean(symmetry.observation).to(device)
@@ -65,22 +67,32 @@ class ObservationNormalizer:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return normalised inputs, of the same shape; unchanged where nothing was observed."""
+        x, presence = self._symmetry.split_presence(x)
         shape = (len(x), *[1] * (x.ndim - 2), x.shape[-1])
-        return (x - self.state["shift"].view(shape)) * self.state["factor"].view(shape)
+        normal = (x - self.state["shift"].view(shape)) * self.state["factor"].view(shape)
+        return normal if presence is None else torch.cat([normal * presence, presence], dim=-1)
 
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
         """Take inputs [S, B, O] or [S, B, N, O] into the statistics."""
+        x, presence = self._symmetry.split_presence(x)
         x = x.flatten(1, -2).double()
         count, mean, squares, shift, factor = self.state.values()
-        total = count + x.shape[1]
-        new = x.mean(1)
-        gap, share = new - mean, (x.shape[1] / total)[:, None]
-        squares += (x - new[:, None]).square().sum(1) + gap.square() * share * count[:, None]
+        if presence is None:
+            added, new = torch.full_like(count, x.shape[1]), x.mean(1)
+            around_new = (x - new[:, None]).square()
+        else:
+            there = presence.flatten(1, -2).double()
+            added = there.sum((1, 2))
+            new = (x * there).sum(1) / added.clamp_min(1)[:, None]
+            around_new = (x - new[:, None]).square() * there
+        total = count + added
+        gap, share = new - mean, (added / total.clamp_min(1))[:, None]
+        squares += around_new.sum(1) + gap.square() * share * count[:, None]
         mean += gap * share
         count.copy_(total)
         center = mean @ self._invariant
-        around = squares / total[:, None] + (mean - center).square()
+        around = squares / total.clamp_min(1)[:, None] + (mean - center).square()
         variance, level = around @ self._blocks, center.square() @ self._blocks
         varied = variance > CONSTANT * (variance + level)
         shift.copy_(center)

@@ -45,15 +45,23 @@ class FusedGradient:
         Its parameters stay where they are in memory.
     step
         Makes the step for batches of one shape.
+    autograd
+        Used for batches with the presence of rows, which fused passes do not support.
     """
 
-    def __init__(self, agent: SAC, step: Callable[[SAC, Batch, Tensor], Step]) -> None:
-        self.agent, self._step = agent, step
+    def __init__(
+        self, agent: SAC, step: Callable[[SAC, Batch, Tensor], Step], autograd: Step | None = None
+    ) -> None:
+        self.agent, self._step, self._autograd = agent, step, autograd
         self._steps: dict[tuple[torch.Size, ...], Step] = {}
         self._latest: Step | None = None
 
     def __call__(self, batch: Batch, noise: Tensor) -> None:
         """Compute the gradient of the losses of encoded transitions; arguments as for ``agent.losses``."""
+        if self._autograd is not None and self.agent.presence(batch.observation) is not None:
+            self._latest = self._autograd
+            self._latest(batch, noise)
+            return
         key = tuple(part.shape for part in batch)
         if key not in self._steps:
             with torch.no_grad():

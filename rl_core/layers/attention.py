@@ -65,14 +65,20 @@ class SetAttention(RowLayer):
         w = None if self.w is None else self.row_gates()
         return regular_weight(self.places, self.psi, w), regular_weight(self.places, self.psi_out, w)
 
-    def apply_expanded(self, expanded: Sequence[Tensor], x: Tensor) -> Tensor:
+    def apply_expanded(self, expanded: Sequence[Tensor], x: Tensor, presence: Tensor | None = None) -> Tensor:
         """The output [K, N, B, G·F]."""
         project, result = expanded
         copies, rows, batch, size = x.shape
         n, heads = self.group.order, self.heads
         mixed = self._per_row(x, project).view(copies, rows, batch, n, 3, heads, self.fields // heads)
         q, k, v = mixed.permute(4, 0, 2, 3, 5, 1, 6).unbind(0)
-        attended = nn.functional.scaled_dot_product_attention(q, k, v)
+        seen = None
+        if presence is not None:
+            # Present rows as keys, [K, B, 1, 1, N, N] beside scores [K, B, G, heads, N, N]. A row sees itself in any
+            # case, as a softmax over nothing is not a number.
+            keys = presence.bool().permute(0, 2, 3, 1)[:, :, None, None]
+            seen = keys | torch.eye(rows, dtype=torch.bool, device=x.device)
+        attended = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
         fields = attended.permute(0, 4, 1, 2, 3, 5).reshape(copies, rows, batch, size)
         return x + self._per_row(fields, result)
 

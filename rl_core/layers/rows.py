@@ -1,6 +1,7 @@
 """Base of layers on rows (assets) and their pool: S_N permutes the rows and a group acts on each row's fibre.
 
-Activations lie as [K, N, B, fibre].
+Activations lie as [K, N, B, fibre]. Where some rows are absent, layers take the presence of the rows [K, N, B, 1], 1 or
+0: means, pools and attention are then over present rows. Absent rows have to be zero.
 """
 
 from __future__ import annotations
@@ -137,8 +138,13 @@ class SetPool(RowLayer):
         gates = self.gates()
         return (gates.transpose(1, 2) / gates.shape[1],)
 
-    def apply_expanded(self, expanded: Sequence[Tensor], x: Tensor) -> Tensor:
+    def apply_expanded(self, expanded: Sequence[Tensor], x: Tensor, presence: Tensor | None = None) -> Tensor:
         """The pooled fields [K, B, G·(L·F)]."""
+        pooled = self._pooled(expanded, x)
+        return pooled if presence is None else pooled * (x.shape[1] / row_count(presence))
+
+    def _pooled(self, expanded: Sequence[Tensor], x: Tensor) -> Tensor:
+        """The pooled fields, the sums being divided by the number of all rows."""
         if self.w is None:
             return x.mean(dim=1)
         copies, rows, batch, _ = x.shape
@@ -166,6 +172,11 @@ def row_permutations(rows: int, sectors: Sequence[int] | None = None) -> list[li
                 permutation[place] = row
             found.append(permutation)
     return found
+
+
+def row_count(presence: Tensor) -> Tensor:
+    """The number of present rows, at least 1, [K, B, 1] for a presence [K, N, B, 1]."""
+    return presence.sum(dim=1).clamp_min(1)
 
 
 def relaxed_places(rows: int | None, sectors: Sequence[int] | None, relax_over: str) -> int | None:

@@ -11,7 +11,7 @@ from rl_core.layers.base import Layer
 from rl_core.layers.conv import ConvLayer
 from rl_core.layers.initial import HE_GAIN, uniform, zeros
 from rl_core.layers.linear import GroupLinear
-from rl_core.layers.rows import RowLayer, SetPool
+from rl_core.layers.rows import RowLayer, SetPool, row_count
 from rl_core.layers.sets import SetLayer
 
 __all__ = ["ResidualConv", "ResidualPathway", "ResidualRows", "residual"]
@@ -176,12 +176,19 @@ class ResidualRows(Residual, RowLayer):
         free = nn.functional.pad(self.free_weight[:, :, :size], (0, 0, 0, weight.shape[2] - size))
         return weight + free, *others, self.free_bias
 
-    def apply_expanded(self, expanded: Sequence[Tensor], x: Tensor, action: Tensor | None = None) -> Tensor:
+    def apply_expanded(
+        self,
+        expanded: Sequence[Tensor],
+        x: Tensor,
+        action: Tensor | None = None,
+        presence: Tensor | None = None,
+    ) -> Tensor:
         """As the exact path."""
         if isinstance(self.exact, SetPool):
             weight, bias = expanded
-            return (x * weight).sum(dim=1) + bias
-        return self.exact.apply_expanded(expanded[:-1], x, action) + expanded[-1]
+            pooled = (x * weight).sum(dim=1)
+            return (pooled if presence is None else pooled * (x.shape[1] / row_count(presence))) + bias
+        return self.exact.apply_expanded(expanded[:-1], x, action, presence) + expanded[-1]
 
     def relaxed_weights(self) -> dict[str, Tensor]:
         """The root mean square of the free weights of each row, [K, 1, N, 1]."""

@@ -24,7 +24,7 @@ from rl_core.layers.expansion import (
 )
 from rl_core.layers.initial import HE_GAIN, HEAD_GAIN, constant, uniform, zeros
 from rl_core.layers.products import low_rank_product, row_product
-from rl_core.layers.rows import RowLayer
+from rl_core.layers.rows import RowLayer, row_count
 from rl_core.symmetry.groups import Group
 from rl_core.symmetry.representations import Representation
 
@@ -113,7 +113,13 @@ class SetLayer(RowLayer):
         mean = self.bank_weights(self.psi_mean).transpose(1, 2).flatten(2)
         return *rows, mean, self.full_bias(), nn.functional.pad(gates, (0, 1), value=1.0)
 
-    def apply_expanded(self, expanded: Sequence[Tensor], x: Tensor, action: Tensor | None = None) -> Tensor:
+    def apply_expanded(
+        self,
+        expanded: Sequence[Tensor],
+        x: Tensor,
+        action: Tensor | None = None,
+        presence: Tensor | None = None,
+    ) -> Tensor:
         """The output [K, N, B, out].
 
         Parameters
@@ -124,27 +130,32 @@ class SetLayer(RowLayer):
             Activations, or for the first layer observations, which neighbouring copies may share.
         action : Tensor [K, N, B, 1] or [S, N, B, 1], optional
             The last input of each row, with ``last_apart``.
+        presence : Tensor [K, N, B, 1] or [S, N, B, 1], optional
+            1 for rows that are present, 0 for absent ones, which are zero in x and action; the output there has no
+            meaning.
         """
         self._check_input(x, action)
         rows = x.shape[1]
         # A sum and a small quotient: the gradient of mean would divide a tensor as large as x.
         mean = x.sum(dim=1) if action is None else torch.cat([x.sum(dim=1), action.sum(dim=1)], dim=-1)
-        mean = mean / rows
+        mean = mean / (rows if presence is None else row_count(presence))
         if len(mean) != self.copies:
             mean = mean.repeat_interleave(self.copies // len(mean), dim=0)
         if self.same_sector is not None:
-            x = torch.cat(
-                [x, self.sector_mean(x if action is None else torch.cat([x, action], dim=-1))], dim=-1
-            )
+            whole = x if action is None else torch.cat([x, action], dim=-1)
+            x = torch.cat([x, self.sector_mean(whole, presence)], dim=-1)
         if action is None:
             return row_product(*self.start(mean, expanded[1:], rows), x, expanded[0])
         return row_product(*self.start(mean, expanded[2:], rows), x, expanded[0], action, expanded[1])
 
-    def sector_mean(self, x: Tensor) -> Tensor:
+    def sector_mean(self, x: Tensor, presence: Tensor | None = None) -> Tensor:
         """The mean over each row's sector, of the shape of x [K, N, B, in]."""
         assert self.same_sector is not None
         same = self.same_sector.to(x)
-        return torch.matmul(same / same.sum(dim=1, keepdim=True), x.flatten(2)).view(x.shape)
+        if presence is None:
+            return torch.matmul(same / same.sum(dim=1, keepdim=True), x.flatten(2)).view(x.shape)
+        count = torch.matmul(same, presence.flatten(2)).clamp_min(1)[..., None]
+        return torch.matmul(same, x.flatten(2)).view(x.shape) / count
 
     def start(self, mean: Tensor, expanded: Sequence[Tensor], rows: int) -> tuple[Tensor, Tensor]:
         """The part from the mean [K, B, in] of the rows and the bias, as factors [K, N, m] and [K, m, B·out]."""

@@ -13,7 +13,7 @@ from rl_core.errors import ConfigError, SymmetryError
 from rl_core.layers.attention import SetAttention
 from rl_core.layers.base import Layer
 from rl_core.layers.linear import Head, LayerNorm, RegularLinear
-from rl_core.layers.rows import SetPool, relaxed_places
+from rl_core.layers.rows import RowLayer, SetPool, relaxed_places
 from rl_core.layers.sets import SetHead, SetLifting, SetLinear
 from rl_core.networks.base import ACTIVATIONS, Network, Packed, Shape, layer_options
 from rl_core.networks.vectors import end_representations
@@ -34,7 +34,7 @@ class SetNetwork(Network):
     kind : Kind
         With group layers.
     symmetry : Symmetry
-        With rows.
+        With rows. Absent rows (see `Symmetry.split_presence`) are zero behind every layer, and so in the output.
     shape : Shape
     ensemble : int or None
     generators : sequence of torch.Generator
@@ -105,15 +105,22 @@ class SetNetwork(Network):
 
     def apply(self, expanded: Sequence[Tensor], x: Packed) -> Tensor:  # type: ignore[override]
         """The output for effective weights; a critic's x is the pair (observation, action) from `pack`."""
-        y, action = self._entry(x)
+        y, action, presence = self._entry(x)
+        of_copies = None if presence is None else presence.repeat_interleave(self.ensemble or 1, dim=0)
         start = 0
         for name, layer in self.named_layers():
             weights = expanded[start : start + self._counts[name]]
             start += self._counts[name]
             inputs = (y, action) if name == "lifting" else (y,)
-            y = layer.apply_expanded(weights, *inputs)
+            seen: dict[str, Tensor] = {}
+            there = presence if name == "lifting" else of_copies
+            if there is not None and isinstance(layer, RowLayer):
+                seen["presence"] = there
+            y = layer.apply_expanded(weights, *inputs, **seen)
             if name in self.activated:
                 y = self.activate(y)
+            if of_copies is not None and y.ndim == 4:
+                y = y * of_copies
         if self.ensemble is None:
             return y.permute(0, 2, 3, 1).flatten(2)
         if self.row_values:
@@ -127,9 +134,10 @@ class SetNetwork(Network):
             raise ConfigError("pack: an actor takes the observation alone")
         return x, a
 
-    def _entry(self, x: Packed) -> tuple[Tensor, Tensor | None]:
-        """Views of the observation [S, N, B, O] and, for critics, of the action [S, N, B, 1]."""
+    def _entry(self, x: Packed) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Observation [S, N, B, O], for critics action [S, N, B, 1], and presence [S, N, B, 1]; without one, views."""
         observation, action = (x, None) if isinstance(x, Tensor) else x
+        observation, presence = self.symmetry.split_presence(observation)
         size, ensemble = self.symmetry.observation.dimension, self.ensemble or 1
         wrong = observation.ndim != 4 or observation.shape[0] * ensemble != self.copies
         # An exact network is not tied to its universe: it runs on any number of rows.
@@ -142,10 +150,13 @@ class SetNetwork(Network):
             raise SymmetryError(
                 "network: an actor takes the observation alone, a critic the result of pack(x, a)"
             )
-        if action is None:
-            return observation.transpose(1, 2), None
-        if action.shape != observation.shape[:3]:
+        if action is not None and action.shape != observation.shape[:3]:
             raise SymmetryError(
                 f"network: needs actions {list(observation.shape[:3])}, got {list(action.shape)}"
             )
-        return observation.transpose(1, 2), action.transpose(1, 2)[..., None]
+        parts = [observation, *([] if action is None else [action[..., None]])]
+        if presence is not None:
+            parts = [part * presence for part in parts]
+            presence = presence.transpose(1, 2)
+        observation, *actions = (part.transpose(1, 2) for part in parts)
+        return observation, actions[0] if actions else None, presence

@@ -141,7 +141,7 @@ class VectorNetwork(Network):
         assert isinstance(x, Tensor)
         seeds = self.copies // (self.ensemble or 1)
         if self.symmetry.rows is not None and self.ensemble is None:
-            x = x.flatten(2)
+            x = self._flat(x)
         if x.ndim != 3 or x.shape[0] != seeds or x.shape[2] != self.input_size:
             wanted = f"[{seeds} seeds, B, {self.input_size}]"
             raise SymmetryError(f"network: needs input {wanted}, got {list(x.shape)}")
@@ -160,7 +160,11 @@ class VectorNetwork(Network):
 
     def pack(self, x: Tensor, a: Tensor) -> Packed:
         """Observation (rows flattened) and action side by side, [S, B, in]."""
-        return super().pack(x if self.symmetry.rows is None else x.flatten(2), a)
+        return super().pack(x if self.symmetry.rows is None else self._flat(x), a)
+
+    def _flat(self, x: Tensor) -> Tensor:
+        """Rows side by side; their presence is left out, as these networks have weights for a fixed number of rows."""
+        return self.symmetry.split_presence(x)[0].flatten(2)
 
 
 class FourierNetwork(VectorNetwork):

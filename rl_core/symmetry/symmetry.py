@@ -45,7 +45,8 @@ class Symmetry:
         ρ_a, a signed permutation: tanh, which bounds actions, commutes with no other.
     rows : int, optional
         N exchangeable rows (assets): observations are [..., N, O] and actions [..., N]. The group acts on
-        each row, and S_N permutes the rows.
+        each row, and S_N permutes the rows. An observation may have one more number for each row, its presence: 1, or 0
+        for an absent row, which the others do not see.
     plane : Representation, optional
         For images [..., C, H, W] (dimension 2, on the (x, y) plane) or time series [..., C, T] (dimension 1):
         a signed permutation, that is flips and quarter turns.
@@ -156,6 +157,20 @@ class Symmetry:
         device = generator.device if generator is not None else torch.device("cpu")
         return self.element(torch.rand([*shape, self.random_size], generator=generator, device=device))
 
+    def split_presence(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Split observations on rows into the rows [..., N, O] and, where there is one, their presence [..., N, 1]."""
+        size = self.observation.dimension
+        if self.rows is None or x.shape[-1] != size + 1:
+            return x, None
+        return x[..., :size], x[..., size:]
+
+    def fits(self, x: Tensor) -> bool:
+        """Return whether the last axis of observations on vectors or rows has the declared numbers, and a presence of
+        0 or 1 where there is one."""
+        x, presence = self.split_presence(x)
+        known = presence is None or bool(((presence == 0) | (presence == 1)).all())
+        return known and x.shape[-1] == self.observation.dimension
+
     def transform_observation(self, g: int | Tensor | Element, x: Tensor) -> Tensor:
         """g acts on observations.
 
@@ -163,8 +178,8 @@ class Symmetry:
         ----------
         g : int, Tensor of int or `Element`
             One element, or one for each sample: its shape is that of the batch.
-        x : Tensor [..., O], [..., N, O] (rows), [..., C, H, W] or [..., C, T] (plane)
-            The observations.
+        x : Tensor [..., O], [..., N, O] or [..., N, O + 1] (rows), [..., C, H, W] or [..., C, T] (plane)
+            The observations; g leaves the presence of a row as it is.
         """
         element = g if isinstance(g, Element) else Element(torch.as_tensor(g, device=x.device))
         index = element.index.to(x.device)
@@ -173,7 +188,10 @@ class Symmetry:
         if self.rows is None:
             return self.observation.transform(index, x)
         self._check_rows(x.shape[-2])
+        x, presence = self.split_presence(x)
         moved = self.observation.transform(index[..., None], x)
+        if presence is not None:
+            moved = torch.cat([moved, presence.expand(*moved.shape[:-1], 1)], dim=-1)
         if element.permutation is None:
             return moved
         places = element.permutation.to(x.device)[..., None].expand(moved.shape)

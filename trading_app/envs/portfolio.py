@@ -102,7 +102,8 @@ class PortfolioEnv(gymnasium.Env["Observation", "Action"]):
         base = None
         if self.market_config.tilts:
             base = base_weights(prices, self.market_config, self._first, self._last + 1)
-        self._windows = FeatureWindows(prices, self.market_config, base)
+        days = self._first, self._last + 1
+        self._windows = FeatureWindows(prices, self.market_config, base, self.panel.status.available, days)
         benchmark = None
         if self.market_config.reward == "active":
             days = (self._first, self._last)

@@ -166,9 +166,12 @@ def _episode(
     """Return observations, accounts (weights and value) and days of an episode that ends at the close of `day`."""
     env = PortfolioEnv(prices, config=config, costs=costs)
     observation, info = env.reset(options={"start": prices.dates[day - _BEFORE]})
-    mixer = np.random.default_rng(1).normal(size=observation.shape[-1]) / np.sqrt(observation.shape[-1])
+    # The presence of assets, where there is one, comes last and shows in rows of zeros.
+    width = len(_parts(config))
+    mixer = np.random.default_rng(1).normal(size=width) / np.sqrt(width)
     record = []
     while info["day"] <= day:
+        observation = observation[:, :width]
         record.append((observation, np.append(info["weights"], info["nav"]), int(info["day"])))
         if info["day"] == day:
             break

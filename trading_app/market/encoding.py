@@ -29,6 +29,21 @@ class FeatureWindows:
     Σ w, which is 1 less cash and, unlike cash, odd under the mirror. Features of a day use nothing later than its
     close. With the weights of a tilt's base (`base` [T, N]), weights are active ones, less those of the base.
 
+    Where an asset is not available on some day of a range, rows have their presence [1] at the end (see
+    `rl_core.symmetry.Symmetry`): 1, or 0 for an asset that is not available on the day, whose row is zero. Net exposure
+    and market-wide features are those of the available assets.
+
+    Parameters
+    ----------
+    prices, config
+        Prices, and the settings of the features.
+    base
+        Weights of a tilt's base [T, N].
+    available
+        Whether an asset is available to the decision of each day (bool [T, N]); None for all.
+    days
+        First and last day of the range; all by default.
+
     Attributes
     ----------
     features
@@ -37,12 +52,25 @@ class FeatureWindows:
     market
         Market-wide features, float32 [T, M].
     parity
-        −1 or +1 for each entry of a row: its sign under the mirror [d].
+        −1 or +1 for each entry of a row but its presence: its sign under the mirror [d].
+    presence
+        1 where an asset is available and 0 elsewhere, float32 [T, N]; None where rows have no presence.
     """
 
-    def __init__(self, prices: Prices, config: MarketConfig, base: NDArray[np.float64] | None = None) -> None:
+    def __init__(
+        self,
+        prices: Prices,
+        config: MarketConfig,
+        base: NDArray[np.float64] | None = None,
+        available: NDArray[np.bool_] | None = None,
+        days: tuple[int, int] = (0, -1),
+    ) -> None:
         self.base = base
-        table, market = compute_features(prices, config.feature_names), market_features(prices)
+        in_range = slice(days[0], days[1] + 1 or None)
+        whole = available is None or bool(available[in_range].all())
+        self.presence = None if available is None or whole else available.astype(np.float32)
+        table = compute_features(prices, config.feature_names)
+        market = market_features(prices, available)
         padding = np.zeros((config.window - 1, *table.values.shape[1:]), dtype=np.float32)
         self.features = np.ascontiguousarray(np.concatenate([padding, table.values]).transpose(1, 0, 2))
         self.market = market.values
@@ -63,20 +91,27 @@ class FeatureWindows:
 
     @property
     def size(self) -> int:
-        """Length d of one row."""
-        return len(self.parity)
+        """Length of one row: d, and 1 for its presence."""
+        return len(self.parity) + (self.presence is not None)
 
     def encode(self, day: int, weights: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Observation of one account at the close of a day: weights [N] in, rows [N, d] out."""
+        """Observation of one account at the close of a day: weights [N] in, rows [N, `size`] out."""
+        presence = None if self.presence is None else self.presence[day]
         if self.base is not None:
             weights = weights - self.base[day]
+        if presence is not None:
+            weights = weights * presence
         window = self._windows[day]
         width = window.shape[1]
         rows = np.empty((len(window), self.size), dtype=np.float32)
         rows[:, :width] = window
         rows[:, width] = weights
-        rows[:, width + 1 : -1] = self.market[day]
-        rows[:, -1] = np.add.reduce(weights)
+        last = len(self.parity) - 1
+        rows[:, width + 1 : last] = self.market[day]
+        rows[:, last] = np.add.reduce(weights)
+        if presence is not None:
+            rows[:, :-1] *= presence[:, None]
+            rows[:, -1] = presence
         return rows
 
 
@@ -86,18 +121,16 @@ class Encoder:
     def __init__(self, windows: FeatureWindows, device: torch.device) -> None:
         self.features = torch.from_numpy(windows.features).to(device)
         self.market = torch.from_numpy(windows.market).to(device)
-        self.base = None if windows.base is None else torch.from_numpy(windows.base).to(self.features)
-        self.parity, self.assets = windows.parity, len(windows.features)
+        self.base, self.presence = (
+            None if table is None else torch.from_numpy(table).to(self.features)
+            for table in (windows.base, windows.presence)
+        )
+        self.parity, self.size, self.assets = windows.parity, windows.size, len(windows.features)
         _, rows, channels = self.features.shape
         self._windows = self.features.as_strided(
             (rows - windows.window + 1, self.assets, windows.window * channels),
             (channels, rows * channels, 1),
         )
-
-    @property
-    def size(self) -> int:
-        """Length d of one row."""
-        return len(self.parity)
 
     def at(self, day: int) -> Callable[[Tensor], Tensor]:
         """Return an encoder of compact observations [..., 1 + N] of one day, with the same bits.
@@ -106,29 +139,31 @@ class Encoder:
         """
         blank = self.features.new_zeros(1 + self.assets)
         blank[0] = day
-        rows, own = self(blank), self._windows.shape[-1]
+        rows, own, last = self(blank), self._windows.shape[-1], len(self.parity) - 1
 
         def encode(observation: Tensor) -> Tensor:
             held = self._active(day, observation[..., 1:])
             found = rows.expand(*held.shape[:-1], -1, -1).clone()
             found[..., own] = held
-            found[..., -1] = held.sum(-1)[..., None]
+            net = held.sum(-1)[..., None]
+            found[..., last] = net if self.presence is None else net * self.presence[day]
             return found
 
         return encode
 
     def __call__(self, observation: Tensor) -> Tensor:
-        """Encode compact observations [..., 1 + N] into rows [..., N, d], float32."""
+        """Encode compact observations [..., 1 + N] into rows [..., N, `size`], float32."""
         day = observation[..., 0].long()
         held = self._active(day, observation[..., 1:])
-        extra = torch.cat(
-            [
-                held[..., None],
-                self.market[day][..., None, :].expand(*held.shape, -1),
-                held.sum(-1)[..., None, None].expand(*held.shape, 1),
-            ],
-            dim=-1,
-        ).reshape(-1, self.assets, self.size - self._windows.shape[-1])
+        parts = [
+            held[..., None],
+            self.market[day][..., None, :].expand(*held.shape, -1),
+            held.sum(-1)[..., None, None].expand(*held.shape, 1),
+        ]
+        presence = None if self.presence is None else self.presence[day][..., None]
+        if presence is not None:
+            parts.append(presence)
+        extra = torch.cat(parts, dim=-1).reshape(-1, self.assets, self.size - self._windows.shape[-1])
         if self.features.device.type == "cpu":
             rows = extra.new_empty((len(extra), self.assets, self.size))
             # Gathered in place: joining afterwards would copy every window once more.
@@ -136,12 +171,14 @@ class Encoder:
             rows[..., self._windows.shape[-1] :] = extra
         else:
             rows = torch.cat([self._windows.index_select(0, day.reshape(-1)), extra], dim=-1)
-        return rows.reshape(*held.shape, self.size)
+        rows = rows.reshape(*held.shape, self.size)
+        return rows if presence is None else rows * presence
 
     def _active(self, day: Tensor | int, weights: Tensor) -> Tensor:
-        """Return weights [..., N] less those of the base, where there is one."""
+        """Return weights [..., N] less those of the base, where there is one, of the available assets."""
         held = weights.to(self.features.dtype)
-        return held if self.base is None else held - self.base[day]
+        active = held if self.base is None else held - self.base[day]
+        return active if self.presence is None else active * self.presence[day]
 
 
 def market_symmetry(

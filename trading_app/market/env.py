@@ -23,7 +23,7 @@ from trading_app.market.config import MarketConfig
 from trading_app.market.costs import CostModel
 from trading_app.market.decisions import DayRows, day_tables, rows_of, target_of
 from trading_app.market.encoding import Encoder, FeatureWindows, market_symmetry
-from trading_app.market.panel import TradingPanel, decision_range, trading_panel
+from trading_app.market.panel import TradingPanel, decision_range, session_range, trading_panel
 from trading_app.market.transitions import MadeTransitions, Rollouts
 
 if TYPE_CHECKING:
@@ -122,7 +122,13 @@ class Market:
     @cached_property
     def encoder(self) -> Encoder:
         """Encoder of compact observations as network input."""
-        return Encoder(FeatureWindows(self.prices, self.config, self.base), self._device)
+        days = self._days
+        if days is None:
+            low, stop = session_range(self.prices.dates, self.prices.name, *self._bounds)
+            # The observation after the last decision is that of the next day.
+            days = max(low, self.config.history - 1), stop - 2
+        windows = FeatureWindows(self.prices, self.config, self.base, self.panel.status.available, days)
+        return Encoder(windows, self._device)
 
     @cached_property
     def base(self) -> NDArray[np.float64] | None:

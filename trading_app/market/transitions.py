@@ -23,7 +23,7 @@ from rl_core.experience.blocks import day_of
 from rl_core.experience.replay import Batch
 from rl_core.experience.transitions import HeldByDay
 from rl_core.random import Noise
-from trading_app.market.accounting import Array, total
+from trading_app.market.accounting import Array, at_least, total
 from trading_app.market.accounts import AccountRules, Fill
 from trading_app.market.actions import target_weights
 from trading_app.market.config import MarketConfig
@@ -87,8 +87,8 @@ class MadeTransitions:
         """Return the encoded transitions of an update; see `rl_core.experience.transitions.MakesTransitions`.
 
         Rewards are those of assets [S, B, N]: what each one earned less its trading cost and borrow fee. The rest
-        (interest, and the difference between the reward and the sum of returns) is shared equally, so that they sum to
-        the reward of a step.
+        (interest, and the difference between the reward and the sum of returns) is shared equally by the available
+        assets, so that these sum to the reward of a step; that of the others is 0.
         """
         market = self._market
         place, day, weights = self.draw_holdings(draw, size)
@@ -105,7 +105,7 @@ class MadeTransitions:
         return Batch(
             observation,
             action,
-            market.to_tensor(self._by_asset(fill, reward)).float(),
+            market.to_tensor(self._by_asset(fill, reward, day)).float(),
             torch.where(ended, 0.0, discount),
             market.encode(following),
         )
@@ -127,10 +127,15 @@ class MadeTransitions:
         portfolio = target_weights(anything, market.config, rows.available, rows.base)
         return place, day, torch.lerp(self.held.at(place), portfolio, share)
 
-    def _by_asset(self, fill: Fill, reward: Array) -> Array:
-        """Rewards of assets [S, B, N] that sum to the rewards [S, B]."""
+    def _by_asset(self, fill: Fill, reward: Array, day: Tensor) -> Array:
+        """Rewards of assets [S, B, N] that sum to the rewards [S, B] of decisions on these days [S, B]."""
         earned = self._rules.asset_rewards(fill)
-        return earned + ((reward - total(earned)) / earned.shape[-1])[..., None]
+        available = rows_of(self._rules.tables, self._market.to_array(day, whole=True)).available
+        if available is None:
+            return earned + ((reward - total(earned)) / earned.shape[-1])[..., None]
+        earned = earned * available
+        rest = (reward - total(earned)) / at_least(total(available), 1.0)
+        return earned + rest[..., None] * available
 
 
 class Rollouts:

@@ -123,11 +123,15 @@ class OneStepModel(nn.Module):
             ]
         self.layers = nn.ModuleList(layers)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the output."""
+    def forward(self, x: Tensor, presence: Tensor | None = None) -> Tensor:
+        """Return the output; rows that are absent, by their presence [S, B, N, 1], are zero in input and output."""
         y = x if self.rows is None else x.transpose(1, 2)
+        seen: dict[str, Tensor] = {} if presence is None else {"presence": presence.transpose(1, 2)}
         for i, layer in enumerate(self.layers):
-            y = layer(y if i == 0 else nn.functional.silu(y))
+            assert isinstance(layer, Layer)
+            y = layer.apply_expanded(layer.expand(), y if i == 0 else nn.functional.silu(y), **seen)
+            for there in seen.values():
+                y = y * there
         return y if self.rows is None else y.transpose(1, 2)
 
 
@@ -140,6 +144,7 @@ class Gate(nn.Module):
 
     def __init__(self, symmetry: Symmetry, sources: Sequence[Generator]) -> None:
         super().__init__()
+        self.symmetry = symmetry
         one = trivial(symmetry.group)
         self.model = OneStepModel(
             symmetry.observation, one, symmetry.rows, free=False, sources=sources, sectors=symmetry.sectors
@@ -150,7 +155,7 @@ class Gate(nn.Module):
 
     def forward(self, observation: Tensor) -> Tensor:
         """Return the numbers."""
-        value: Tensor = self.model(observation)
+        value: Tensor = self.model(*self.symmetry.split_presence(observation))
         return (value if self.model.rows is None else value.squeeze(-1)) + self.offset
 
 
@@ -196,7 +201,10 @@ class GatedNetwork(Network):
         """The output for effective weights."""
         weights, free = expanded[: self._count], expanded[self._count :]
         observation = x if isinstance(x, Tensor) else x[0]
-        share = self._spread(self.share(observation[..., : self.symmetry.observation.dimension]))
+        if self.symmetry.rows is None:
+            # A critic's input goes on with the action.
+            observation = observation[..., : self.symmetry.observation.dimension]
+        share = self._spread(self.share(observation), self.symmetry.split_presence(observation)[1])
         y = self.exact.apply(weights, x)
         share = share.to(y.dtype)
         if torch.is_grad_enabled() and any(weight.requires_grad for weight in weights):
@@ -213,15 +221,20 @@ class GatedNetwork(Network):
 
     @torch.no_grad()
     def share(self, observation: Tensor) -> Tensor:
-        """λ of observations: 0 or 1, [S, B, 1], or of each row [S, B, N]."""
+        """λ of observations: 0 or 1, [S, B, 1], or of each row [S, B, N], 0 where it is absent."""
         value: Tensor = self.gate(observation.float())
-        return (value > 0).float()
+        presence = self.symmetry.split_presence(observation)[1]
+        share = (value > 0).float()
+        return share if presence is None else share * presence.squeeze(-1)
 
-    def _spread(self, share: Tensor) -> Tensor:
+    def _spread(self, share: Tensor, presence: Tensor | None) -> Tensor:
         """λ beside the output: of an actor [S, B, 1 or 2N], of critics [S, 1, B] or of rows [S, 1, B, N]."""
         if self.ensemble is None:
             return share if self.symmetry.rows is None else share.repeat(1, 1, 2)
-        return share[:, None] if self.row_values else share.mean(-1)[:, None]
+        if self.row_values:
+            return share[:, None]
+        mean = share.mean(-1) if presence is None else share.sum(-1) / presence.sum((2, 3)).clamp_min(1)
+        return mean[:, None]
 
     def parameter_count(self) -> int:
         """Number of parameters of one copy, without the gate."""
@@ -274,9 +287,17 @@ class GateLearner(Free):
     def prepare(self, batch: Batch, noise: Tensor) -> None:
         """Take a step of the models on the first half of the batch, and one of the gate on the second."""
         half = batch.action.shape[1] // 2
-        inputs, targets = self._normalised(batch)
-        outputs = [model(inputs) for model in (self.exact, self.free)]
+        present, present_next = (
+            self._agent.symmetry.split_presence(x)[1] for x in (batch.observation, batch.next_observation)
+        )
+        # Only rows that are present before and after the step count.
+        there = None if present is None or present_next is None else present * present_next
+        inputs, targets = self._normalised(batch, there)
+        outputs = [model(inputs, present) for model in (self.exact, self.free)]
         errors = [(output - targets).square().sum(-1) for output in outputs]
+        if there is not None:
+            outputs = [output * there for output in outputs]
+            errors = [error * there.squeeze(-1) for error in errors]
         shut = 1 - (1 - OPEN_WEIGHT) * self._share(batch.observation[:, :half])
         fit = (errors[0][:, :half] * shut + errors[1][:, :half]).flatten(1).mean(1)
         disagreement = (outputs[0] - outputs[1]).detach().square().sum(-1)[:, half:]
@@ -287,6 +308,8 @@ class GateLearner(Free):
         prior = PRIOR * mean + FLOOR * targets.shape[-1]
         value = self.gate(batch.observation[:, half:])
         loss = ((disagreement + prior) * value.square() - 2 * (gain - prior) * value) / (mean + prior)
+        if there is not None:
+            loss = loss * there[:, half:].squeeze(-1)
         self._flat.gradients.zero_()
         torch.autograd.backward((fit + loss.flatten(1).mean(1)).sum())
         self._optimizer.step()
@@ -300,17 +323,20 @@ class GateLearner(Free):
         return share.squeeze(-1) if actor.symmetry.rows is None else share
 
     @torch.no_grad()
-    def _normalised(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _normalised(self, batch: Batch, presence: Tensor | None) -> tuple[Tensor, Tensor]:
         """Observation and action, and the change of the observation and the reward at a scale of one."""
-        action, reward = batch.action, batch.reward
-        if self._agent.symmetry.rows is not None:
+        action, reward, symmetry = batch.action, batch.reward, self._agent.symmetry
+        now, following = (symmetry.split_presence(x)[0] for x in (batch.observation, batch.next_observation))
+        if symmetry.rows is not None:
             action = action[..., None]
             # A reward of all rows together is shared equally.
             reward = (
                 reward if reward.ndim == 3 else reward[..., None].expand(batch.action.shape) / action.shape[2]
             )
-        inputs = torch.cat([batch.observation, action], -1)
-        targets = torch.cat([batch.next_observation - batch.observation, reward[..., None]], -1)
+        inputs = torch.cat([now, action], -1)
+        targets = torch.cat([following - now, reward[..., None]], -1)
+        if presence is not None:
+            inputs, targets = inputs * presence, targets * presence
         self._count += 1
         squares = targets.square().flatten(1, -2).mean(1)
         self._scale.lerp_(squares @ self._mixing, max(1.0 / HORIZON, 1.0 / float(self._count)))
