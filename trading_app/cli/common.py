@@ -76,12 +76,18 @@ def settings_of(
     from trading_app.experiments.config import load_config
 
     named = {"data.name": data, "sac.agent": agent, "training.seeds": seeds, "training.steps": steps}
-    for change in changes or ():
-        key, equals, value = change.partition("=")
+    return load_config(config, os.environ, {**named, **others, **changes_of(changes)})
+
+
+def changes_of(texts: Sequence[str] | None) -> dict[str, str]:
+    """Return the settings that texts KEY=VALUE of --set change, by key."""
+    found = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
         if not equals or "." not in key:
-            raise typer.BadParameter(f"--set {change}: give section.key=value, as market.rebalance=monthly")
-        others[key.strip()] = value.strip()
-    return load_config(config, os.environ, {**named, **others})
+            raise typer.BadParameter(f"--set {text}: give section.key=value, as market.rebalance=monthly")
+        found[key.strip()] = value.strip()
+    return found
 
 
 def measure_cells(entry: Mapping[str, Any], measures: Sequence[str]) -> list[str]:

@@ -36,6 +36,7 @@ ORDER = (
     "symmetry",
     "tune",
     "cross-validate",
+    "study",
     "gym",
 )
 

@@ -79,6 +79,19 @@ def function_of_means(
     return _estimate(value, float(np.sqrt(max(slope @ covariance @ slope, 0.0))), level, unit)
 
 
+def change_by_row(function: Callable[[Array], Array], moments: Array) -> Array:
+    """Return what each row of moments [T, M] contributes to a smooth function of their means, to first order [T].
+
+    The mean of the contributions is 0, and their mean plus the function's value has its error. The function must also
+    accept complex means.
+    """
+    from statsmodels.tools.numdiff import approx_fprime_cs
+
+    means = moments.mean(axis=0)
+    slope = np.asarray(approx_fprime_cs(means, function)).ravel()
+    return np.asarray((moments - means) @ slope)
+
+
 def _estimate(value: float, error: float, level: float, unit: str) -> Estimate:
     from scipy.stats import norm
 

@@ -83,6 +83,7 @@ class TrainingConfig:
     """Length of training, logging, checkpoints and seeds; every run trains several seeds at once.
 
     ``n_envs``, the accounts of each seed, has no effect on made transitions, for which no account is stepped.
+    With ``evaluate_training`` agents are evaluated on the last training dates too, beside the validation dates.
     ``agreement`` is the correlation of the seeds' active weights on the validation dates that the ensemble of a tilt
     needs to depart from its base; 0 for any (`trading_app.evaluation.agreement`).
     """
@@ -95,6 +96,7 @@ class TrainingConfig:
     log_every: int = 50
     checkpoint_every: int = 150
     agreement: float = 0.5
+    evaluate_training: bool = False
 
     def __post_init__(self) -> None:
         for name in ("seeds", "steps", "n_envs", "evaluate_every", "log_every", "checkpoint_every"):

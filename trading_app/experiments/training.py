@@ -18,7 +18,7 @@ from torch import Tensor
 from data.errors import DataError
 from data.loading import load_prices
 from data.prices import Prices
-from data.splits import Split, chronological_split
+from data.splits import Period, Split, chronological_split
 from rl_core.sac import SAC
 from rl_core.training import Progress, TrainResult, train
 from trading_app.backtesting.policies import AgentPolicy
@@ -202,16 +202,29 @@ def training_market(config: RunConfig, prices: Prices, split: Split) -> Market:
 
 
 def validation(config: RunConfig, prices: Prices, split: Split) -> Callable[[SAC, int], Mapping[str, Tensor]]:
-    """A function that gives each seed's net Sharpe ratio and growth on the validation dates, and how far each relaxed
-    layer has left its symmetry."""
+    """Return a function that measures an agent: each seed's net Sharpe ratio and growth on the validation dates, and
+    the distance of each relaxed layer from its symmetry; where the configuration asks for it, also on `late_training`.
+    """
     period = split.validation or split.train
     known = prices.between(None, period[1])
+    late = late_training(prices, split) if config.training.evaluate_training else None
 
     def evaluate(agent: SAC, _step: int) -> Mapping[str, Tensor]:
         policy = AgentPolicy(agent, config.market, config.costs, prices.symbols)
-        return {**policy.rollout(known, *period).summary(), **deviations(agent)}
+        found = {**policy.rollout(known, *period).summary(), **deviations(agent)}
+        if late is not None:
+            inside = policy.rollout(prices, *late).summary()
+            found |= {f"train_{name}": values for name, values in inside.items()}
+        return found
 
     return evaluate
+
+
+def late_training(prices: Prices, split: Split) -> Period:
+    """Return the last training dates, as many as there are validation dates, but at most half of them."""
+    dates = prices.between(*split.train).dates
+    count = len(prices.between(*(split.validation or split.train)).dates)
+    return dates[-min(count, len(dates) // 2)], dates[-1]
 
 
 def measure_agreement(agent: SAC, config: RunConfig, prices: Prices, split: Split) -> list[Agreement]:

@@ -23,6 +23,7 @@ import pandas as pd
 from data.errors import DataError
 from data.frequency import periods_per_year
 from data.prices import Prices
+from data.splits import Split
 from equitrade.atomic import atomic_path, atomic_write
 from rl_core.sac import SAC
 from trading_app.backtesting.policies import AgentPolicy
@@ -44,7 +45,15 @@ from trading_app.runs.run import Run
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["DEFAULT_SPACE", "Dimension", "parse_dimension", "trial_returns", "tune"]
+__all__ = [
+    "DEFAULT_SPACE",
+    "Dimension",
+    "parse_dimension",
+    "trial_overfitting",
+    "trial_returns",
+    "tune",
+    "validation_sharpes",
+]
 
 VALIDATION = "validation.parquet"
 
@@ -204,18 +213,32 @@ def _one_trial(
     trial = study.ask()
     proposed = {dimension.key: dimension.suggest(trial) for dimension in space}
     folder = directory / "trials" / str(ended)
-    if folder.exists():  # of a trial that a kill cut short
-        shutil.rmtree(folder)
-    run, result = train_run(changed(config, proposed), home=home, directory=folder)
-    sharpe = [] if any(result.diverged) or result.stopped else _validation(run)
+    sharpe = validation_sharpes(changed(config, proposed), prices, home=home, folder=folder)
     trial.set_user_attr("run", ended)
     trial.set_user_attr("sharpe", sharpe)
     if not sharpe:
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
         return ended, None
-    _save_validation(run, result.agent, prices)
     study.tell(trial, float(np.mean(sharpe)))
     return ended, float(np.mean(sharpe))
+
+
+def validation_sharpes(
+    config: RunConfig, prices: Prices, *, home: Path, folder: Path, split: Split | None = None
+) -> list[float]:
+    """Train settings in a folder and return the validation Sharpe ratio of each seed; none where a seed diverged.
+
+    A training that was stopped in this folder is continued. Dates are cut as for `train_run`. The daily returns of each
+    seed on the validation dates are written to ``validation.parquet``.
+    """
+    begun = (folder / "manifest.json").is_file()
+    if folder.exists() and not begun:  # a kill came before the manifest was there
+        shutil.rmtree(folder)
+    run, result = train_run(config, home=home, directory=folder, split=split, resume=begun)
+    if any(result.diverged) or result.stopped:
+        return []
+    _save_validation(run, result.agent, prices)
+    return _validation(run)
 
 
 def _validation(run: Run) -> list[float]:
@@ -247,7 +270,7 @@ def trial_returns(directory: Path) -> pd.DataFrame:
     return pd.DataFrame({path.parent.name: read_parquet(path).mean(axis=1) for path in paths})
 
 
-def _overfitting(directory: Path) -> dict[str, Any] | None:
+def trial_overfitting(directory: Path) -> dict[str, Any] | None:
     """Return the probability that the choice among the trials is overfitted; None where it cannot be measured."""
     try:
         returns = trial_returns(directory)
@@ -278,7 +301,7 @@ def _write(directory: Path, study: optuna.Study, config: RunConfig) -> dict[str,
         for trial in ended
     ]
     document: dict[str, Any] = {"study": directory.name, "trials": rows, "best": None, "config": None}
-    document["overfitting"] = found = _overfitting(directory)
+    document["overfitting"] = found = trial_overfitting(directory)
     scored = [row for row in rows if row["sharpe"] is not None]
     if scored:
         best = max(scored, key=lambda row: row["sharpe"])

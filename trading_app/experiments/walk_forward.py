@@ -32,7 +32,7 @@ from trading_app.experiments.training import (
 from trading_app.files import RunError
 from trading_app.runs.run import Run, create_run, fold_path, open_run, unused_name
 
-__all__ = ["fold_splits", "walk_forward_run"]
+__all__ = ["fold_splits", "usable_folds", "walk_forward_run"]
 
 #: Called with the fold, the number of folds and the steps of each; returns a context that yields a progress callback.
 Watch = Callable[[int, int, int], AbstractContextManager[Callable[["Progress"], None] | None]]
@@ -67,6 +67,16 @@ def fold_splits(config: RunConfig, prices: Prices, folds: int, *, expanding: boo
     dates = prices.dates
     ends = [dates[int(dates.searchsorted(fold.test[0])) - 1] for fold in cut[1:]] + [dates[-1]]
     return [replace(fold, test=(fold.test[0], end)) for fold, end in zip(cut, ends, strict=True)]
+
+
+def usable_folds(config: RunConfig, prices: Prices, folds: int, *, expanding: bool = False) -> list[Split]:
+    """Return `fold_splits`, each checked: that there is the device, enough to train on, and a value of each signal."""
+    check_device(config)
+    splits = fold_splits(config, prices, folds, expanding=expanding)
+    for split in splits:
+        check_training(prices, split)
+        check_signals(prices, split)
+    return splits
 
 
 def walk_forward_run(
@@ -122,12 +132,8 @@ def walk_forward_run(
 def _begin(
     config: RunConfig, home: Path, folds: int, expanding: bool, name: str | None
 ) -> tuple[Run, list[Split]]:
-    check_device(config)
     prices = prices_of(config, home)
-    splits = fold_splits(config, prices, folds, expanding=expanding)
-    for split in splits:
-        check_training(prices, split)
-        check_signals(prices, split)
+    splits = usable_folds(config, prices, folds, expanding=expanding)
     whole = replace(splits[0], test=(splits[0].test[0], splits[-1].test[1]))
     content: dict[str, Any] = manifest(config, prices, whole)
     content["folds"] = [manifest(config, prices, split)["split"] for split in splits]

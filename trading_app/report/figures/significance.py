@@ -29,6 +29,8 @@ TRAINING_LABELS = {
     "entropy": "entropy of the policy",
     "eval_sharpe": "Sharpe ratio on the validation dates",
     "eval_growth": "yearly log growth on the validation dates",
+    "eval_train_sharpe": "Sharpe ratio on the last training dates",
+    "eval_train_growth": "yearly log growth on the last training dates",
     "q": "mean action value",
 }
 

@@ -1,0 +1,113 @@
+"""Tables of a study's results, as rows of text: for the command line and for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from trading_app.backtesting.summary import AGENT
+from trading_app.evaluation.labels import format_number
+from trading_app.study.curves import PARTS
+from trading_app.study.units import REFERENCES
+
+__all__ = [
+    "DATASET_COLUMNS",
+    "LEARNING_COLUMNS",
+    "UNIT_COLUMNS",
+    "dataset_rows",
+    "interval_text",
+    "learning_rows",
+    "unit_rows",
+]
+
+UNIT_COLUMNS = (
+    "unit",
+    "net Sharpe",
+    *(name.replace("-", " ") for name in REFERENCES),
+    "above reference a year",
+    "turnover a year",
+    "agreement",
+    "folds at base",
+)
+DATASET_COLUMNS = ("other", "dataset", "Sharpe difference", "return difference a year", "p", "Holm's p", "")
+LEARNING_COLUMNS = ("unit", "dates", "first", "half", "last", "updates to 90 %")
+
+
+def interval_text(estimate: Mapping[str, Any], *, percent: bool = False, signed: bool = True) -> str:
+    """Return a value with its interval; a dash where it is undefined."""
+    if estimate["value"] is None:
+        return "–"
+    value, low, high = (_number(estimate[key], percent, signed) for key in ("value", "low", "high"))
+    return f"{value} ({low} … {high})"
+
+
+def unit_rows(document: Mapping[str, Any]) -> list[list[str]]:
+    """Return a row for each unit that is done; the columns are `UNIT_COLUMNS`."""
+    rows = []
+    for name, unit in document["units"].items():
+        metrics = unit["metrics"]
+        low, high = unit["sharpe_interval"]
+        sharpe = {"value": metrics[AGENT]["sharpe"], "low": low, "high": high}
+        references = [metrics.get(name, {}).get("sharpe") for name in REFERENCES]
+        known = [value for value in unit["agreement"] if value is not None]
+        rows.append(
+            [
+                name,
+                interval_text(sharpe, signed=False),
+                *(_number(value) for value in references),
+                interval_text(unit["active_return"], percent=True),
+                format_number(metrics[AGENT]["turnover"], "percent", 0),
+                _number(sum(known) / len(known) if known else None),
+                f"{sum(unit['held_base'])} of {len(unit['held_base'])}",
+            ]
+        )
+    return rows
+
+
+def dataset_rows(document: Mapping[str, Any]) -> list[list[str]]:
+    """Return a row for each comparison, over all datasets first; the columns are `DATASET_COLUMNS`."""
+    rows = []
+    for record in [*document["overall"], *document["comparisons"]]:
+        where = record["dataset"] if "dataset" in record else f"all {len(record['datasets'])}"
+        difference = record.get("return_difference")
+        rows.append(
+            [
+                record["other"].replace("-", " "),
+                where,
+                interval_text(record["sharpe_difference"]),
+                "" if difference is None else interval_text(difference, percent=True),
+                _probability(record["p"]),
+                _probability(record["p_holm"]),
+                record["verdict"],
+            ]
+        )
+    return rows
+
+
+def learning_rows(document: Mapping[str, Any]) -> list[list[str]]:
+    """Return rows of the Sharpe ratio above equal weight while learning; the columns are `LEARNING_COLUMNS`."""
+    rows = []
+    for name, summary in document["learning"].items():
+        updates = summary["updates"]
+        places = (0, (len(updates) - 1) // 2, -1)
+        for part in PARTS:
+            if part not in summary:
+                continue
+            shown = [_point(summary[part], updates, place) for place in places]
+            reached = summary[part]["reached"]
+            rows.append([name, part, *shown, "" if reached is None else f"{reached:,}"])
+    return rows
+
+
+def _point(band: Mapping[str, Iterable[Any]], updates: list[int], place: int) -> str:
+    value, low, high = (list(band[key])[place] for key in ("estimate", "low", "high"))
+    return f"{interval_text({'value': value, 'low': low, 'high': high})} at {updates[place]:,}"
+
+
+def _probability(p: float | None) -> str:
+    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _number(value: float | None, percent: bool = False, signed: bool = False) -> str:
+    text = format_number(value, "percent" if percent else "ratio", 2)
+    return f"+{text}" if signed and value is not None and text[0].isdigit() and float(value) > 0 else text
