@@ -16,6 +16,8 @@ FIGURES = {
     "planted_curves": "benchmarks.learning.planted.figures:stored_curves",
     "planted_gains": "benchmarks.learning.planted.figures:stored_relaxed_weights",
     "planted_strengths": "benchmarks.learning.planted.figures:stored_strengths",
+    "study_differences": "benchmarks.study_page:stored_differences",
+    "study_learning": "benchmarks.study_page:stored_learning",
 }
 
 

@@ -26,9 +26,16 @@ def paths() -> dict[str, list[tuple[str, str]]]:
     return found
 
 
-def test_the_map_has_five_paths_of_at_most_seven_steps() -> None:
+def test_the_map_has_six_paths_of_at_most_seven_steps() -> None:
     found = paths()
-    assert list(found) == ["A price", "A training observation", "A decision", "A signal", "A figure"]
+    assert list(found) == [
+        "A price",
+        "A training observation",
+        "A decision",
+        "A signal",
+        "A figure",
+        "An answer",
+    ]
     assert all(3 <= len(steps) <= 7 for steps in found.values())
 
 

@@ -120,7 +120,7 @@ def show(document: dict[str, Any]) -> None:
     title = f"Study {document['study']}: {done} of {done + missing} units"
     _print_columns(title, UNIT_COLUMNS, unit_rows(document), (0, 1, 2, 3, 5, 7))
     title = f"Net Sharpe ratio of {document['design']['subject']} minus that of the other"
-    _print_columns(title, DATASET_COLUMNS, dataset_rows(document), (0, 1, 2, 5, 6))
+    _print_columns(title, DATASET_COLUMNS, dataset_rows(document), (0, 1, 2, 6, 7))
     for record in document["overall"] or document["comparisons"]:
         print(record["sentence"])
 

@@ -4,22 +4,26 @@ Keys of the document:
 
 ``study``, ``design``: ``agents``, ``subject``, ``data`` (labels), ``folds``; ``done`` and ``missing``: names of units;
 ``level``; ``units``: name → `summary_of_unit`; ``overall`` and ``comparisons``: the answers over all datasets and on
-each (`trading_app.study.comparisons`); ``learning``: name of a unit → `trading_app.study.curves.learning_summary`.
+each (`trading_app.study.comparisons`), these also with ``seed_difference``, of single seeds; ``learning``: name of a
+unit → `trading_app.study.curves.learning_summary`.
 
 It has neither times nor machines, so that a study that was stopped and continued has the same bytes as another one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from equitrade.atomic import atomic_write
 from equitrade.json_values import json_value
-from trading_app.backtesting.summary import AGENT
+from rl_core.statistics import Interval, bootstrap_difference, bootstrap_interval
+from trading_app.backtesting.summary import AGENT, SEED_PREFIX
 from trading_app.evaluation.sharpe_difference import Pair
 from trading_app.files import RunError, read_json, to_json
 from trading_app.study.comparisons import LEVEL, compare_datasets
@@ -57,6 +61,10 @@ def study_document(folder: Path, *, level: float = LEVEL, reps: int = 1000) -> d
     design, units = load_study(folder)
     subject = design["subject"]
     single, overall = compare_datasets(_pairs(folder, design, units), subject, level=level, reps=reps)
+    for record in single:
+        record["seed_difference"] = _seed_difference(
+            units, subject, record["dataset"], record["other"], level
+        )
     document = {
         "schema": SCHEMA,
         "study": folder.name,
@@ -103,6 +111,36 @@ def summary_of_unit(unit: Mapping[str, Any]) -> dict[str, Any]:
         "agreement": [record["correlation"] for record in unit["agreement"]],
         "held_base": unit["held_base"],
     }
+
+
+def _seed_difference(
+    units: Mapping[str, Mapping[str, Any]], subject: str, label: str, other: str, level: float
+) -> dict[str, float]:
+    """Return the interquartile mean over seeds of the subject's net Sharpe ratio minus that of another strategy.
+
+    The interval is that of the draw of the seeds; the dates are given.
+    """
+    own, beside = units[f"{subject}-{label}"], units.get(f"{other}-{label}")
+    seeds = _sharpes(own, own["seeds"])
+    if beside is None:
+        others = np.array([own["strategies"][other]["metrics"]["sharpe"]], dtype=np.float64)
+    else:
+        others = _sharpes(beside, beside["seeds"])
+    generator = np.random.default_rng(0)
+    if not np.isfinite([*seeds, *others]).all():
+        found = Interval(np.nan, np.nan, np.nan)
+    elif beside is None:
+        found = bootstrap_interval(seeds - others, generator=generator, confidence=level)
+    else:
+        found = bootstrap_difference(seeds, others, generator=generator, confidence=level)
+    return {"value": found.estimate, "low": found.low, "high": found.high}
+
+
+def _sharpes(unit: Mapping[str, Any], seeds: Sequence[int]) -> npt.NDArray[np.float64]:
+    """Return the net Sharpe ratio of each seed [S]; NaN where undefined."""
+    strategies = unit["strategies"]
+    found = [strategies[f"{SEED_PREFIX}{seed}"]["metrics"]["sharpe"] for seed in seeds]
+    return np.array(found, dtype=np.float64)
 
 
 def _pairs(

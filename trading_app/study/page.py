@@ -38,7 +38,9 @@ def write_page(folder: Path, file: Path) -> None:
     atomic_write(file, study_page(document, units, links))
 
 
-def study_page(document: Document, units: Mapping[str, Document], figures: Mapping[str, str]) -> str:
+def study_page(
+    document: Document, units: Mapping[str, Document], figures: Mapping[str, str], *, title: str | None = None
+) -> str:
     """Return the page as Markdown.
 
     Parameters
@@ -47,8 +49,10 @@ def study_page(document: Document, units: Mapping[str, Document], figures: Mappi
         Results of a study, and the documents of its units (`study_document`, `load_study`).
     figures
         Files of the figures ``differences`` and ``learning``, from the page on: pictures are shown, others linked.
+    title
+        By default the name of the study.
     """
-    parts = [*_head(document)]
+    parts = [f"# {title or 'Study ' + document['study']}", "", *_head(document)]
     if units:
         parts += [*_answers(document), *_figure(figures, "differences", "Differences with intervals"), ""]
         parts += ["## Units", "", _UNITS, "", *_table(UNIT_COLUMNS, unit_rows(document)), ""]
@@ -74,8 +78,6 @@ _LEARNING = (
 def _head(document: Document) -> Iterator[str]:
     design = document["design"]
     done, missing = len(document["done"]), len(document["missing"])
-    yield f"# Study {document['study']}"
-    yield ""
     yield f"{done} of {done + missing} units are done; a unit is an agent on a dataset. All results are those of them."
     yield ""
     if missing:
@@ -102,7 +104,8 @@ def _answers(document: Document) -> Iterator[str]:
         "and Wolf 2008). A difference is decided where the interval excludes 0 and the p-value is below "
         f"{1 - document['level']:.2g} after Holm's correction for the {len(document['comparisons'])} comparisons on "
         f"single datasets, or the {len(document['overall'])} over all. The mean over datasets allows for their moving "
-        "together."
+        "together. The differences of single seeds are interquartile means of their Sharpe ratios, with intervals over "
+        "the draw of the seeds."
     )
     yield ""
     for record in [*document["overall"], *document["comparisons"]]:

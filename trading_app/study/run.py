@@ -65,7 +65,7 @@ def run_study(
     folder = home / "studies" / name
     _begin(folder, design, home)
     for number, unit in enumerate(design.units, start=1):
-        with _claimed(folder / "units" / f".{unit.name}.lock") as mine:
+        with _claimed(folder / "locks" / unit.name) as mine:
             if not mine or (folder / "units" / f"{unit.name}.json").is_file():
                 continue
             if on_unit is not None:

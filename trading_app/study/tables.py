@@ -29,7 +29,16 @@ UNIT_COLUMNS = (
     "agreement",
     "folds at base",
 )
-DATASET_COLUMNS = ("other", "dataset", "Sharpe difference", "return difference a year", "p", "Holm's p", "")
+DATASET_COLUMNS = (
+    "other",
+    "dataset",
+    "Sharpe difference",
+    "return difference a year",
+    "of single seeds",
+    "p",
+    "Holm's p",
+    "",
+)
 LEARNING_COLUMNS = ("unit", "dates", "first", "half", "last", "updates to 90 %")
 
 
@@ -69,13 +78,14 @@ def dataset_rows(document: Mapping[str, Any]) -> list[list[str]]:
     rows = []
     for record in [*document["overall"], *document["comparisons"]]:
         where = record["dataset"] if "dataset" in record else f"all {len(record['datasets'])}"
-        difference = record.get("return_difference")
+        difference, seeds = record.get("return_difference"), record.get("seed_difference")
         rows.append(
             [
                 record["other"].replace("-", " "),
                 where,
                 interval_text(record["sharpe_difference"]),
                 "" if difference is None else interval_text(difference, percent=True),
+                "" if seeds is None else interval_text(seeds),
                 _probability(record["p"]),
                 _probability(record["p_holm"]),
                 record["verdict"],

@@ -87,23 +87,28 @@ def run_unit(
     path = folder / "units" / f"{unit.name}.json"
     if path.is_file():
         return
-    started = time.perf_counter()
-    choice = choose(unit, design, home=home, folder=folder / "choices" / unit.name, on_trial=on_trial)
-    chosen = time.perf_counter()
+    choices = folder / "choices" / unit.name
+    choice = choose(unit, design, home=home, folder=choices, on_trial=on_trial)
     run = _train(choice, design, home, f"{folder.name}-{unit.name}", watch)
-    trained = time.perf_counter()
+    started = time.perf_counter()
     saved = backtest_run(run, home=home)
     document = _document(unit, choice, run, saved, home)
     document["seconds"] = {
-        "choosing": round(chosen - started, 1),
-        "training": run.manifest["wall_time_seconds"],
-        "backtest": round(time.perf_counter() - trained, 1),
+        "choosing": _training_seconds(choices / "trials"),
+        "training": _training_seconds(run.path / "folds"),
+        "backtest": round(time.perf_counter() - started, 1),
     }
     kept = [name for name in saved.strategies if kind_of(name) != "baseline" or name in REFERENCES]
     with atomic_path(path.with_suffix(".parquet")) as temporary:
         saved.returns[kept].to_parquet(temporary, compression="zstd")
     # Last: this file marks the unit as done.
     atomic_write(path, to_json(document))
+
+
+def _training_seconds(folder: Path) -> float:
+    """Return the seconds that the trainings in a folder took, without those of stopped ones before their resumption."""
+    paths = sorted(folder.glob("*/manifest.json"))
+    return round(sum(float(read_json(path)["wall_time_seconds"]) for path in paths), 1)
 
 
 def _train(choice: Choice, design: StudyDesign, home: Path, name: str, watch: Watch | None) -> Run:

@@ -32,6 +32,7 @@ def few_resamples() -> Iterator[None]:
             "trading_app.experiments.training.seed_agreement",
             "trading_app.study.run.write_document",
             "trading_app.study.page.study_document",
+            "benchmarks.study_page.study_document",
         ):
             module, _, name = place.rpartition(".")
             patch.setattr(place, partial(getattr(import_module(module), name), reps=40))

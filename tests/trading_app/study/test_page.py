@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.study_page import page, stored_differences
 from tests.trading_app.study.small import SMALL, read
 from trading_app.cli.main import run
 from trading_app.cli.study import show
@@ -87,12 +88,24 @@ def test_the_same_command_shows_what_is_done_and_writes_the_page(
     shown = capsys.readouterr().out
     assert "4 of 4 units" in shown
     assert document["overall"][0]["sentence"] in " ".join(shown.split())
-    page = tmp_path / "page.md"
-    assert run(["study", "--name", str(study_home / "studies" / "s"), "--page", str(page)]) == 0
-    assert page.read_text().startswith("# Study s\n")
+    file = tmp_path / "page.md"
+    assert run(["study", "--name", str(study_home / "studies" / "s"), "--page", str(file)]) == 0
+    assert file.read_text().startswith("# Study s\n")
     capsys.readouterr()
-    assert run(["study", "--name", "s", "--page", str(page), "--seeds", "3"]) == 2
+    assert run(["study", "--name", "s", "--page", str(file), "--seeds", "3"]) == 2
     assert "--page shows what is stored" in capsys.readouterr().err
+
+
+def test_the_page_of_the_documentation_shows_the_pictures_that_are_drawn(
+    study_home: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "study_learning.svg").touch()
+    text = page(study_home / "studies" / "s", tmp_path)
+    assert text.startswith("# The study\n")
+    assert "![Learning curves](../pictures/study_learning.svg)" in text
+    assert "study_differences" not in text
+    assert stored_differences(tmp_path) is None
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_a_study_that_was_stopped_anywhere_has_the_same_document(home: Path, stu
 def test_units_of_another_process_are_left_to_it(home: Path) -> None:
     units = home / "studies" / "s" / "units"
     (units / "exact-second.json").unlink()
-    with FileLock(units / ".exact-second.lock"):
+    with FileLock(units.parent / "locks" / "exact-second"):
         document = run_study(small(), home=home, name="s")
     assert document["missing"] == ["exact-second"]
 
