@@ -55,7 +55,7 @@ class Client:
         return self._call("GET", f"/models/{name}")
 
     def allocate(self, model: str, **request: Any) -> dict[str, Any]:
-        """Return target weights; keywords are members of the request: as_of, data, prices, holdings, sizing."""
+        """Return target weights; keywords are members of the request, such as as_of, data, symbols and holdings."""
         return self._call("POST", "/allocations", {"model": model, **request})
 
     def signals(self, model: str, **request: Any) -> dict[str, Any]:

@@ -33,6 +33,7 @@ _REFUSALS = (
     "limits-conflict",
     "unknown-symbol",
     "missing-symbol",
+    "unsupported-symbols",
     "insufficient-history",
     "stale-data",
     "unknown-signals",

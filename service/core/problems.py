@@ -50,6 +50,7 @@ KINDS: dict[str, Kind] = {
     "limits-conflict": Kind(422, "The model's limits cannot all be met"),
     "unknown-symbol": Kind(422, "A symbol does not belong to the model"),
     "missing-symbol": Kind(422, "Prices of a symbol of the model are missing"),
+    "unsupported-symbols": Kind(422, "The model cannot decide on these symbols"),
     "insufficient-history": Kind(422, "The price history is too short"),
     "stale-data": Kind(422, "The prices are older than allowed"),
     "stale-signals": Kind(422, "The signals that the model needs have ended"),

@@ -243,9 +243,9 @@ def _sides(weights: Floats) -> NDArray[np.int64]:
 
 
 def _by_symbol(given: Mapping[str, float], context: DecisionContext, default: float = 0.0) -> Floats:
-    """Return values in the order of the model's symbols [N]."""
+    """Return values in the order of the symbols decided on [N]."""
     known = frozenset(context.symbols)
     symbol = next((name for name in given if name not in known), None)
     if symbol is not None:
-        raise Problem("unknown-symbol", f"{symbol} is not a symbol of the model", symbol=symbol)
+        raise Problem("unknown-symbol", f"{symbol} is not a symbol of this decision", symbol=symbol)
     return np.array([given.get(symbol, default) for symbol in context.symbols], dtype=float)

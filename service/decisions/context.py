@@ -35,9 +35,9 @@ class DecisionContext:
     Attributes
     ----------
     promoted, policy
-        The model.
+        The model, and its policy on the symbols decided on.
     prices : Prices
-        Prices of the model's symbols, in its order.
+        Prices of the policy's symbols, in its order.
     session : Timestamp
         The session.
     closes : array [N]
@@ -65,7 +65,7 @@ class DecisionContext:
     @property
     def symbols(self) -> tuple[str, ...]:
         """Assets, in the order of the weights [N]."""
-        return self.promoted.evidence.symbols
+        return tuple(self.policy.symbols)
 
     def target_weights(self, held: Floats) -> Floats:
         """Return target weights of each seed [S, B, N] for accounts that hold weights [B, N]."""
@@ -127,12 +127,12 @@ def build_context(
 ) -> DecisionContext:
     """Return the context of a decision, after checking that it can be made.
 
-    `prices` are of at least the model's symbols, `source` is the name of their snapshot or `FROM_REQUEST`, `calendar`
+    `prices` are of at least the policy's symbols, `source` is the name of their snapshot or `FROM_REQUEST`, `calendar`
     that of the session in which the decision can be traded.
 
     Raises `Problem` ``missing-symbol``, ``insufficient-history``, ``stale-data`` or ``stale-signals``.
     """
-    prices = _selected(prices, promoted.evidence.symbols)
+    prices = _selected(prices, tuple(policy.symbols))
     position = _sessions_until(prices.dates, age.as_of)
     if position < policy.history:
         raise Problem(
@@ -168,6 +168,10 @@ def build_context(
         common["own_signals"] = [
             {"name": s.name, "version": s.source.version, "hash": s.source.hash} for s in prices.signals
         ]
+    untrained = [symbol for symbol in prices.symbols if symbol not in promoted.evidence.symbols]
+    if untrained:
+        common["untrained"] = untrained
+        warnings.append(f"untrained: the model has not seen {', '.join(untrained)}")
     closes, idle, ended = _trading(prices, position, policy.config.delist_after)
     untraded = [symbol for symbol, waits in zip(prices.symbols, idle | ended, strict=True) if waits]
     if untraded:
@@ -202,7 +206,9 @@ def _selected(prices: Prices, symbols: tuple[str, ...]) -> Prices:
         return prices
     for symbol in symbols:
         if symbol not in prices.symbols:
-            raise Problem("missing-symbol", f"the prices lack {symbol}, which the model needs", symbol=symbol)
+            raise Problem(
+                "missing-symbol", f"the prices lack {symbol}, which the decision needs", symbol=symbol
+            )
     return prices.select(symbols)
 
 

@@ -31,7 +31,7 @@ from service.schemas.decisions import AllocationRequest, DecisionRequest, Signal
 
 # A context is small; its prices and its market are in caches of their own.
 _CONTEXTS = 32
-_Key = tuple[str, str, str, str, PriceAgePolicy]
+_Key = tuple[str, str, str, str, tuple[str, ...], PriceAgePolicy]
 
 
 class PreparedDecision(NamedTuple):
@@ -106,9 +106,10 @@ class DecisionService:
         else:
             source = request.data or promoted.evidence.data
             prices = self._snapshots.get(source)
-        prices = self._snapshots.joined(prices, promoted.evidence.symbols, promoted.evidence.signals)
+        symbols = _symbols(promoted, request)
+        prices = self._snapshots.joined(prices, symbols, promoted.evidence.signals)
         age = PriceAgePolicy.of(request, now.date(), self._max_age_days)
-        context = self._context(promoted, prices, age, source)
+        context = self._context(promoted, prices, symbols, age, source)
         return _prepared(request, context, now, key_id, request_id)
 
     def prepare_from_memory(
@@ -121,16 +122,15 @@ class DecisionService:
         promoted = self._registry.current_from_memory(request.model)
         if promoted is None or request.prices is not None:
             return None
-        source = request.data or promoted.evidence.data
+        source, symbols = request.data or promoted.evidence.data, _symbols(promoted, request)
         prices = self._snapshots.from_memory(source)
         if prices is not None:
-            evidence = promoted.evidence
-            prices = self._snapshots.joined_from_memory(prices, evidence.symbols, evidence.signals)
+            prices = self._snapshots.joined_from_memory(prices, symbols, promoted.evidence.signals)
         if prices is None:
             return None
         now = self._clock()
         age = PriceAgePolicy.of(request, now.date(), self._max_age_days)
-        _, context = self._known(promoted, prices, age, source)
+        _, context = self._known(promoted, prices, symbols, age, source)
         return None if context is None else _prepared(request, context, now, key_id, request_id)
 
     def decide_together(self, prepared: Sequence[PreparedDecision]) -> list[DecisionResult | Exception]:
@@ -153,17 +153,18 @@ class DecisionService:
         kind = AllocationRequest if row.kind == "allocation" else SignalRequest
         request = kind.model_validate(self._audit.request(row))
         promoted = self._registry.version(row.model_id, row.version)
+        symbols = _symbols(promoted, request)
         if request.prices is not None:
             prices, source = panel_from_request(request.prices), FROM_REQUEST
         else:
             source = request.data or promoted.evidence.data
-            prices = self._snapshots.by_hash(source, row.data_hash, promoted.evidence.symbols)
+            prices = self._snapshots.by_hash(source, row.data_hash, symbols)
         answer = json.loads(row.answer)
         signals = answer.get("own_signals", ())
-        prices = self._snapshots.joined_by_hash(prices, promoted.evidence.symbols, signals)
+        prices = self._snapshots.joined_by_hash(prices, symbols, signals)
         limit = answer["max_age_days"]
         age = PriceAgePolicy.of(request, row.created_at.date(), limit)
-        context = self._context(promoted, prices, age, source)
+        context = self._context(promoted, prices, symbols, age, source)
         held = held_weights(context, request)
         prepared = PreparedDecision(
             row.id, request, context, held, row.created_at, row.key_id, row.request_id
@@ -171,25 +172,29 @@ class DecisionService:
         return _only(_compute([prepared])).content
 
     def _known(
-        self, promoted: Promoted, prices: Prices, age: PriceAgePolicy, source: str
+        self, promoted: Promoted, prices: Prices, symbols: tuple[str, ...], age: PriceAgePolicy, source: str
     ) -> tuple[_Key, DecisionContext | None]:
         """Return the key of a context and, if it is in memory, the context."""
-        key = (promoted.id, promoted.version, prices.inputs_hash, source, age)
+        key = (promoted.id, promoted.version, prices.inputs_hash, source, symbols, age)
         with self._lock:
             return key, self._contexts.get(key)
 
     def _context(
-        self, promoted: Promoted, prices: Prices, age: PriceAgePolicy, source: str
+        self, promoted: Promoted, prices: Prices, symbols: tuple[str, ...], age: PriceAgePolicy, source: str
     ) -> DecisionContext:
-        key, context = self._known(promoted, prices, age, source)
+        key, context = self._known(promoted, prices, symbols, age, source)
         if context is None:
-            policy = self._registry.policy(promoted.id, promoted.version)
+            policy = self._registry.policy(promoted.id, promoted.version, symbols)
             context = build_context(promoted, policy, prices, age, source=source, calendar=self._calendar)
             if source != FROM_REQUEST:
                 with self._lock:
                     # Requests that are decided together must share one object.
                     context = self._contexts.setdefault(key, context)
         return context
+
+
+def _symbols(promoted: Promoted, request: DecisionRequest) -> tuple[str, ...]:
+    return promoted.evidence.symbols if request.symbols is None else tuple(request.symbols)
 
 
 def _prepared(

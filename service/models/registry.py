@@ -25,6 +25,7 @@ from sqlalchemy import bindparam, delete, select
 
 from data.errors import DataError
 from equitrade.atomic import atomic_directory, remove_leftovers
+from equitrade.errors import EquitradeError
 from service.core.cache import RevisionCache
 from service.core.database import ACTOR, Database, bump_revision, record_event, upsert
 from service.core.problems import Problem
@@ -110,6 +111,7 @@ class Registry:
         self._inspect = inspect
         self._known: RevisionCache[str, Promoted] = RevisionCache(1000)
         self._policies: LRUCache[tuple[str, str], Policy] = LRUCache(_POLICIES)
+        self._moved: LRUCache[tuple[str, str, tuple[str, ...]], Policy] = LRUCache(_POLICIES)
         self._lock = threading.Lock()
 
     def promote(self, run: Path, model_id: str | None = None) -> Promoted:
@@ -223,20 +225,33 @@ class Registry:
         """Return the folder of a version."""
         return self._folder / model_id / version
 
-    def policy(self, model_id: str, version: str) -> Policy:
+    def policy(self, model_id: str, version: str, symbols: tuple[str, ...] | None = None) -> Policy:
         """Return the policy of a version, loaded once in a process after its files were checked.
+
+        Parameters
+        ----------
+        model_id, version
+            The version.
+        symbols
+            Symbols to decide on; those of the training by default.
 
         Raises
         ------
         Problem
-            ``model-unavailable`` if files are missing or damaged.
+            ``model-unavailable`` if files are missing or damaged, ``unsupported-symbols`` if the policy is tied to
+            other symbols.
         """
         key = (model_id, version)
         with self._lock:
             policy = self._policies.get(key)
             if policy is None:
                 policy = self._policies[key] = self._open(self.path(model_id, version), version)
-            return policy
+            if symbols is None or tuple(policy.symbols) == symbols:
+                return policy
+            moved = self._moved.get((*key, symbols))
+            if moved is None:
+                moved = self._moved[(*key, symbols)] = _on_symbols(policy, symbols)
+            return moved
 
     def prune(self) -> list[str]:
         """Delete versions that are neither served nor in the audit; return their names."""
@@ -304,6 +319,13 @@ class Registry:
                 f"version {version} of model {folder.parent.name!r} cannot be loaded; the log has the cause"
             )
             raise Problem("model-unavailable", reason) from error
+
+
+def _on_symbols(policy: Policy, symbols: tuple[str, ...]) -> Policy:
+    try:
+        return policy.on_symbols(symbols)
+    except EquitradeError as error:
+        raise Problem("unsupported-symbols", str(error)) from None
 
 
 def _promoted(row: Any) -> Promoted:

@@ -39,6 +39,12 @@ class Policy(Protocol):
     def costs(self) -> CostModel:
         """Cost model of that market."""
 
+    def on_symbols(self, symbols: tuple[str, ...]) -> Policy:
+        """Return the policy for other symbols, of which it may know some.
+
+        Raises `EquitradeError` if it is tied to its own.
+        """
+
     def decide(self, prices: Prices, session: pd.Timestamp, held: Floats) -> Floats:
         """Return target weights of each seed [S, B, N] at the close of a session for held weights [B, N].
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date
 from typing import Annotated, Any, Literal, Self
 
@@ -111,6 +112,11 @@ class DecisionRequest(Strict):
         None, description="Snapshot to read; default: the one the model was trained on."
     )
     prices: PricePanel | None = Field(None, description="Prices to use instead of a snapshot.")
+    symbols: Annotated[list[Symbol], Field(min_length=1, max_length=MAX_SYMBOLS)] | None = Field(
+        None,
+        description="Symbols to decide on, each once; default: those the model was trained on.",
+        json_schema_extra={"uniqueItems": True},
+    )
     holdings: Holdings | None = Field(None, description="Holdings at that close; default: cash only.")
     allow_stale: bool = Field(False, strict=True, description="Accept prices that are older than allowed.")
 
@@ -118,6 +124,13 @@ class DecisionRequest(Strict):
     def _one_source(self) -> Self:
         if self.data is not None and self.prices is not None:
             raise ValueError("give either data or prices")
+        return self
+
+    @model_validator(mode="after")
+    def _each_symbol_once(self) -> Self:
+        twice = next((name for name, count in Counter(self.symbols or ()).items() if count > 1), None)
+        if twice is not None:
+            raise ValueError(f"symbols: {twice} is named more than once")
         return self
 
 
@@ -134,6 +147,7 @@ class AllocationRequest(DecisionRequest):
                     "holdings": {"shares": {"AAPL": 100, "MSFT": 40}, "cash": 50000.0},
                     "sizing": {"lot_size": 1},
                 },
+                {"model": "demo", "data": "factors-5", "symbols": ["MTUM", "QUAL", "VLUE"]},
             ]
         }
     )
@@ -192,6 +206,9 @@ class Decision(Answer):
     )
     max_age_days: int = Field(ge=0, description="Staleness that is accepted without `allow_stale`.")
     warnings: list[str]
+    untrained: list[str] = Field(
+        [], description="Symbols that the model was not trained on; absent if there are none."
+    )
     untraded: list[str] = Field([], description="Symbols that did not trade in `as_of`; absent if all did.")
 
 

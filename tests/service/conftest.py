@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from data import Prices, SnapshotStore
+from rl_core.errors import ConfigError
 from service.app import create_app
 from service.core.problems import PREFIX
 from service.core.settings import Settings, load_settings
@@ -45,6 +46,12 @@ class TiltPolicy:
     history: int = HISTORY
     config: MarketConfig = field(default_factory=MarketConfig)
     costs: CostModel = field(default_factory=CostModel)
+
+    def on_symbols(self, symbols: tuple[str, ...]) -> TiltPolicy:
+        if len(symbols) < 2:
+            raise ConfigError("1 asset is too few for this policy")
+        base = dict(zip(self.symbols, self.base, strict=True))
+        return replace(self, symbols=symbols, base=tuple(base.get(symbol, 0.3) for symbol in symbols))
 
     def decide(self, prices: Prices, session: pd.Timestamp, held: np.ndarray) -> np.ndarray:
         closes = trading_panel(prices).close

@@ -49,6 +49,27 @@ def test_same_weights_as_the_policy(service: Any) -> None:
     assert list(answer["per_seed_spread"].values()) == expected.std(axis=0).tolist()
 
 
+def test_other_symbols_are_decided_by_the_policy_on_them(service: Any) -> None:
+    close = service.state.snapshots.get("toy").fields["close"]
+    wide = Prices.from_frames("wide", close=close.assign(DDD=close["BBB"] * 1.01))
+    SnapshotStore(service.home).save(wide, "wide", provider={"name": "test"})
+    symbols = ("DDD", "CCC", "AAA")
+    body = {"model": "toy", "data": "wide", "symbols": symbols, "holdings": {"weights": {"DDD": 0.2}}}
+    for _ in range(2):  # the second time from memory
+        answer = service.client.post(URL, json=body, headers=service.key()).json()
+        policy = service.state.registry.policy("toy", answer["version"]).on_symbols(symbols)
+        held = np.array([[0.2, 0.0, 0.0]])
+        expected = policy.decide(wide.select(symbols), pd.Timestamp("2024-03-28"), held)[:, 0]
+        assert list(answer["weights"]) == list(symbols)
+        assert list(answer["weights"].values()) == expected.mean(axis=0).tolist()
+        assert answer["untrained"] == ["DDD"]
+        assert answer["warnings"] == ["untrained: the model has not seen DDD"]
+        assert answer["orders"][0]["held_weight"] == 0.2
+    own = service.client.post(URL, json={"model": "toy", "data": "wide"}, headers=service.key()).json()
+    assert list(own["weights"]) == list(SYMBOLS)
+    assert "untrained" not in own
+
+
 def test_as_of_without_a_session_uses_the_one_before(service: Any) -> None:
     answer = service.client.post(
         URL, json={"model": "toy", "as_of": "2024-03-24"}, headers=service.key()
@@ -222,6 +243,15 @@ WRONG = {
     "stale prices": ({"prices": panel(end="2024-03-01")}, 422, "stale-data"),
     "unknown holding": ({"holdings": {"weights": {"ZZZ": 0.1}}}, 422, "unknown-symbol"),
     "unknown lot": ({"sizing": {"nav": 1.0, "lot_sizes": {"ZZZ": 1}}}, 422, "unknown-symbol"),
+    "a symbol twice": ({"symbols": ["AAA", "BBB", "AAA"]}, 422, "invalid-request"),
+    "no symbols": ({"symbols": []}, 422, "invalid-request"),
+    "too few symbols": ({"symbols": ["BBB"]}, 422, "unsupported-symbols"),
+    "a symbol without prices": ({"symbols": ["AAA", "ZZZ"]}, 422, "missing-symbol"),
+    "holding of another symbol": (
+        {"symbols": ["AAA", "BBB"], "holdings": {"weights": {"CCC": 0.1}}},
+        422,
+        "unknown-symbol",
+    ),
     "two forms of holdings": ({"holdings": {"weights": {}, "shares": {}}}, 422, "invalid-holdings"),
     "no form of holdings": ({"holdings": {}}, 422, "invalid-holdings"),
     "cash beside weights": ({"holdings": {"weights": {}, "cash": 1.0}}, 422, "invalid-holdings"),

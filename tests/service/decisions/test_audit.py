@@ -32,10 +32,13 @@ def bodies(service: Any) -> dict[str, tuple[str, dict[str, Any]]]:
         "prices": (URL, {"model": "toy", "prices": with_prices(service), "allow_stale": True}),
         "signals": ("/api/v1/signals", {"model": "toy", "data": "toy"}),
         "more symbols": (URL, {"model": "toy", "data": "wide"}),
+        "other symbols": (URL, {"model": "toy", "data": "wide", "symbols": ["DDD", "AAA"]}),
     }
 
 
-@pytest.mark.parametrize("case", ["plain", "past", "shares", "prices", "signals", "more symbols"])
+@pytest.mark.parametrize(
+    "case", ["plain", "past", "shares", "prices", "signals", "more symbols", "other symbols"]
+)
 def test_every_answer_is_recomputed_byte_for_byte(service: Any, make_service: Any, case: str) -> None:
     close = service.state.snapshots.get("toy").fields["close"]
     wide = Prices.from_frames("wide", close=close.assign(DDD=1.0)[["DDD", "CCC", "AAA", "BBB"]])

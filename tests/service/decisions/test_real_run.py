@@ -79,6 +79,20 @@ def test_backtest_of_a_model_gives_its_weights_and_what_they_brought(real: Any) 
         assert result[part]["dates"] == result["equity"]["dates"]
 
 
+def test_symbols_that_the_run_was_not_trained_on(real: Any, trained_home: Path) -> None:
+    client, state = real
+    close = state.snapshots.get("small").field("close")
+    wide = Prices.from_frames("wide", close=close.assign(NEW=close["GE"] * close["KO"]))
+    SnapshotStore(trained_home).save(wide, "wide", provider={"name": "test"})
+    symbols = ("XOM", "NEW", "KO")
+    body = {"model": "live", "data": "wide", "symbols": symbols, "allow_stale": True}
+    answer = client.post("/api/v1/allocations", json=body).json()
+    policy = load_trained(trained_home / "runs" / "first").on_symbols(symbols)
+    expected = policy.decide(wide.select(symbols), wide.dates[-1], np.zeros((1, 3)))[:, 0]
+    assert list(answer["per_seed_spread"].values()) == expected.std(axis=0).tolist()
+    assert answer["untrained"] == ["NEW"]
+
+
 def test_model_answer_has_the_verdict(real: Any, trained_home: Path) -> None:
     document = json.loads((trained_home / "runs" / "first" / "metrics.json").read_text())
     answer = real[0].get("/api/v1/models/live").json()
