@@ -31,11 +31,14 @@ from data.signals.values import SEPARATOR, Signals
 from data.snapshots.store import SnapshotStore
 from data.snapshots.versions import Snapshot
 
-__all__ = ["COLUMN", "PanelConfig", "PlantedPanel", "planted_panel", "save_planted"]
+__all__ = ["COLUMN", "SIMULATED", "PanelConfig", "PlantedPanel", "planted_panel", "save_planted"]
 
 Floats = NDArray[np.float64]
 
 COLUMN = "forecast"
+SIMULATED = "Simulated"
+"""First word of the note on simulated prices."""
+
 SESSIONS_A_YEAR = 252
 
 # Shares of the variance of the noise: market, sector, own.
@@ -242,7 +245,7 @@ def _bars(
     dates = pd.bdate_range(config.start, periods=config.sessions)
     values = {"open": opened, "high": high, "low": low, "close": close, "volume": volume}
     note = (
-        f"Simulated: prices with a planted signal, {name}{SEPARATOR}{COLUMN}, daily R² {config.r2:.2%}, half-life "
+        f"{SIMULATED}: prices with a planted signal, {name}{SEPARATOR}{COLUMN}, daily R² {config.r2:.2%}, half-life "
         f"{config.half_life:g} sessions, heterogeneity {config.heterogeneity:g}, drift {config.drift:g}, seed "
         f"{config.seed}."
     )

@@ -1,14 +1,14 @@
-"""Comparisons of a study: the subject with each other agent and with the references, on each dataset and over all.
+"""Comparisons of a study: the subject with each other agent and with the references, on each dataset and over several.
 
 Each compares the daily net returns of two ensembles, or of the subject's ensemble and a reference, on the same dates.
 The measure is the difference of their net Sharpe ratios, with the HAC error of `trading_app.evaluation`. P-values are
-corrected by Holm's method, those of single datasets together and those over all datasets together. A difference is
+corrected by Holm's method, those of single datasets together and those over several together. A difference is
 decided where its interval excludes 0 and its corrected p-value is below 1 − level.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -27,9 +27,11 @@ from trading_app.evaluation.sharpe_difference import (
 )
 from trading_app.evaluation.significance import compare
 
-__all__ = ["LEVEL", "compare_datasets"]
+__all__ = ["GROUPS", "LEVEL", "compare_datasets", "group_text"]
 
 LEVEL = 0.95
+GROUPS = {"real": "datasets of real prices", "simulated": "simulated panels", "all": "datasets"}
+"""Groups of datasets over which differences are averaged, in words."""
 
 Record = dict[str, Any]
 
@@ -47,9 +49,14 @@ _RESAMPLED = (
 
 
 def compare_datasets(
-    pairs: Mapping[str, Mapping[str, Pair]], subject: str, *, level: float = LEVEL, reps: int = 1000
+    pairs: Mapping[str, Mapping[str, Pair]],
+    subject: str,
+    *,
+    simulated: Collection[str] = (),
+    level: float = LEVEL,
+    reps: int = 1000,
 ) -> tuple[list[Record], list[Record]]:
-    """Compare the subject with each other strategy, on each dataset and over all.
+    """Compare the subject with each other strategy, on each dataset and over several.
 
     Parameters
     ----------
@@ -57,14 +64,17 @@ def compare_datasets(
         Other strategy → dataset → returns of the subject and of the other one.
     subject
         Name of the subject, for the sentences.
+    simulated
+        Datasets of simulated prices.
     level, reps
         Coverage of the intervals, and number of resamples of the bootstrap beside them.
 
     Returns
     -------
     list, list
-        A record for each strategy and dataset, and one for each strategy on at least two datasets: ``other``;
-        ``dataset``, ``start``, ``end`` and ``sessions``, or ``datasets``; ``sharpe_difference``: an estimate; ``p``;
+        A record for each strategy and dataset, and one for each strategy and group of at least two datasets: those of
+        real prices, of simulated prices, and all. They have ``other``; ``dataset``, ``start``, ``end`` and
+        ``sessions``, or ``group`` (real, simulated or all) and ``datasets``; ``sharpe_difference``: an estimate; ``p``;
         ``p_holm``, corrected for all records of the list; ``verdict``: better, worse, equal or undecided; and
         ``sentence``. Those of one dataset also have ``return_difference``, the mean difference of returns a year, and
         ``bootstrap``, the same comparison by the stationary bootstrap (`trading_app.evaluation.significance`).
@@ -74,13 +84,25 @@ def compare_datasets(
     for other, by_dataset in pairs.items():
         for dataset, pair in by_dataset.items():
             single.append(_on_dataset(dataset, other, pair, resampled[dataset][other], level))
-        if len(by_dataset) > 1:
-            estimate = mean_sharpe_difference(list(by_dataset.values()), level=level)
-            equal = all(pair.equal for pair in by_dataset.values())
-            overall.append({"other": other, "datasets": list(by_dataset), **_tested(estimate, equal)})
+        for group, labels in _groups(by_dataset, simulated).items():
+            chosen = [by_dataset[label] for label in labels]
+            estimate = mean_sharpe_difference(chosen, level=level)
+            tested = _tested(estimate, all(pair.equal for pair in chosen))
+            overall.append({"other": other, "group": group, "datasets": labels, **tested})
+    overall.sort(key=lambda record: list(GROUPS).index(record["group"]))
     for records in (single, overall):
         _judge(records, subject, level)
     return single, overall
+
+
+def _groups(labels: Iterable[str], simulated: Collection[str]) -> dict[str, list[str]]:
+    """Return the groups of at least two datasets, by name; not all of them where they are of one kind."""
+    kinds: dict[str, list[str]] = {"real": [], "simulated": []}
+    for label in labels:
+        kinds["simulated" if label in simulated else "real"].append(label)
+    if all(kinds.values()):
+        kinds["all"] = [*kinds["real"], *kinds["simulated"]]
+    return {group: members for group, members in kinds.items() if len(members) > 1}
 
 
 def _resampled(
@@ -141,6 +163,11 @@ def _judge(records: Sequence[Record], subject: str, level: float) -> None:
         record["sentence"] = _sentence(record, subject, len(defined))
 
 
+def group_text(record: Mapping[str, Any]) -> str:
+    """Return the datasets of a record over several in words: ``3 datasets of real prices``."""
+    return f"{len(record['datasets'])} {GROUPS[record['group']]}"
+
+
 def _verdict(record: Record, level: float) -> str:
     if record.pop("equal"):
         return "equal"
@@ -152,7 +179,7 @@ def _verdict(record: Record, level: float) -> str:
 
 def _sentence(record: Record, subject: str, count: int) -> str:
     estimate, other = record["sharpe_difference"], record["other"].replace("-", " ")
-    where = f"On {record['dataset']}" if "dataset" in record else f"Over {len(record['datasets'])} datasets"
+    where = f"On {record['dataset']}" if "dataset" in record else f"Over {group_text(record)}"
     if record["verdict"] == "equal":
         return f"{where}, {subject} and {other} have equal returns."
     found = "{value:+.2f} ({low:+.2f} … {high:+.2f})".format(**estimate).replace("-", "−")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data.prices import Prices
-from data.providers.planted import PanelConfig, save_planted
+from data.providers.planted import SIMULATED, PanelConfig, save_planted
 from rl_core.agents import check_kind
 from trading_app.experiments.config import ConfigurationError, RunConfig, load_config, to_dict
 from trading_app.experiments.training import prices_of, training_market
@@ -106,7 +106,7 @@ class StudyDesign:
                     "name": dataset.name,
                     "hash": prices[dataset.label].hash,
                     "signals": {s.name: s.source.hash for s in prices[dataset.label].signals},
-                    "planted": None if dataset.panel is None else asdict(dataset.panel),
+                    "simulated": any(note.startswith(SIMULATED) for note in prices[dataset.label].notes),
                 }
                 for dataset in self.datasets
             },

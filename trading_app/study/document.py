@@ -3,8 +3,8 @@
 Keys of the document:
 
 ``study``, ``design``: ``agents``, ``subject``, ``data`` (labels), ``folds``; ``done`` and ``missing``: names of units;
-``level``; ``units``: name → `summary_of_unit`; ``overall`` and ``comparisons``: the answers over all datasets and on
-each (`trading_app.study.comparisons`), these also with ``seed_difference``, of single seeds; ``learning``: name of a
+``level``; ``units``: name → `summary_of_unit`; ``overall`` and ``comparisons``: the answers over several datasets and
+on each (`trading_app.study.comparisons`), these also with ``seed_difference``, of single seeds; ``learning``: name of a
 unit → `trading_app.study.curves.learning_summary`.
 
 It has neither times nor machines, so that a study that was stopped and continued has the same bytes as another one.
@@ -60,7 +60,9 @@ def study_document(folder: Path, *, level: float = LEVEL, reps: int = 1000) -> d
     """Return the results of a study from its stored units; see the module's docstring."""
     design, units = load_study(folder)
     subject = design["subject"]
-    single, overall = compare_datasets(_pairs(folder, design, units), subject, level=level, reps=reps)
+    simulated = [label for label, data in design["data"].items() if data["simulated"]]
+    pairs = _pairs(folder, design, units)
+    single, overall = compare_datasets(pairs, subject, simulated=simulated, level=level, reps=reps)
     for record in single:
         record["seed_difference"] = _seed_difference(
             units, subject, record["dataset"], record["other"], level

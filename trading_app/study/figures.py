@@ -10,6 +10,7 @@ from plotly.subplots import make_subplots
 
 from trading_app.report.figures.common import interval_figure
 from trading_app.report.theme import LIGHT, Theme, template, translucent
+from trading_app.study.comparisons import group_text
 from trading_app.study.curves import PARTS
 
 __all__ = ["differences_figure", "learning_figure"]
@@ -26,7 +27,7 @@ def differences_figure(document: Mapping[str, Any], *, theme: Theme = LIGHT) -> 
     rows = []
     for record in [*document["overall"], *document["comparisons"]]:
         estimate = record["sharpe_difference"]
-        where = record.get("dataset") or f"all {len(record['datasets'])} datasets"
+        where = record.get("dataset") or group_text(record)
         interval = estimate["value"], estimate["low"], estimate["high"]
         label = f"{record['other'].replace('-', ' ')}, {where}"
         rows.append((label, interval, colours.get(record["verdict"], theme.reference)))

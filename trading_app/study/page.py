@@ -103,9 +103,9 @@ def _answers(document: Document) -> Iterator[str]:
         f"Differences of annualised net Sharpe ratios on the same dates, with {level} intervals (HAC errors, Ledoit "
         "and Wolf 2008). A difference is decided where the interval excludes 0 and the p-value is below "
         f"{1 - document['level']:.2g} after Holm's correction for the {len(document['comparisons'])} comparisons on "
-        f"single datasets, or the {len(document['overall'])} over all. The mean over datasets allows for their moving "
-        "together. The differences of single seeds are interquartile means of their Sharpe ratios, with intervals over "
-        "the draw of the seeds."
+        f"single datasets, or the {len(document['overall'])} over several. The mean over datasets allows for their "
+        "moving together. The differences of single seeds are interquartile means of their Sharpe ratios, with "
+        "intervals over the draw of the seeds."
     )
     yield ""
     for record in [*document["overall"], *document["comparisons"]]:

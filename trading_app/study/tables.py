@@ -74,10 +74,10 @@ def unit_rows(document: Mapping[str, Any]) -> list[list[str]]:
 
 
 def dataset_rows(document: Mapping[str, Any]) -> list[list[str]]:
-    """Return a row for each comparison, over all datasets first; the columns are `DATASET_COLUMNS`."""
+    """Return a row for each comparison, over several datasets first; the columns are `DATASET_COLUMNS`."""
     rows = []
     for record in [*document["overall"], *document["comparisons"]]:
-        where = record["dataset"] if "dataset" in record else f"all {len(record['datasets'])}"
+        where = record["dataset"] if "dataset" in record else f"{record['group']} {len(record['datasets'])}"
         difference, seeds = record.get("return_difference"), record.get("seed_difference")
         rows.append(
             [

@@ -189,6 +189,10 @@ class GatedNetwork(Network):
             for name, layer in network.named_layers():
                 yield f"{part}_{name}", layer
 
+    def start_at_zero(self) -> None:
+        """Set the weights of the exact path's last layer to zero, as those of the correction are from the start."""
+        self.exact.start_at_zero()
+
     def expand(self) -> list[Tensor]:
         """The effective weights of the exact path, then of the correction."""
         return self.exact.expand() + self.correction.expand()

@@ -72,7 +72,7 @@ def policy(prices: Prices, settings: MarketConfig, *, start: str = "zero", seeds
     ("agent", "base", "rebalance"),
     [
         *[("exact", base, rebalance) for base in BASES for rebalance in SCHEDULES],
-        *[(agent, "equal-weight", "daily") for agent in ("relaxed", "dense", "rpp")],
+        *[(agent, "equal-weight", "daily") for agent in ("relaxed", "dense", "rpp", "gated", "direct")],
     ],
 )
 def test_an_untrained_tilt_is_its_base(agent: str, base: str, rebalance: Any, opens: bool) -> None:

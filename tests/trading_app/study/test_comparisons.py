@@ -55,9 +55,11 @@ def test_answers_are_those_of_the_series() -> None:
     assert {record["other"]: record["verdict"] for record in overall} == verdicts
     assert [record["verdict"] for record in single] == [verdicts[record["other"]] for record in single]
     text = {record["other"]: record["sentence"] for record in overall}
-    assert text["weak"].startswith("Over 2 datasets, relaxed is better than weak: difference of net Sharpe")
+    assert text["weak"].startswith(
+        "Over 2 datasets of real prices, relaxed is better than weak: difference of net Sharpe"
+    )
     assert "it is undecided whether relaxed is better than like" in text["like"]
-    assert text["same"] == "Over 2 datasets, relaxed and same have equal returns."
+    assert text["same"] == "Over 2 datasets of real prices, relaxed and same have equal returns."
     one = single[0]
     weak = pairs["weak"]["a"]
     assert one["return_difference"]["value"] == pytest.approx(252 * (weak.own - weak.other).mean())
@@ -100,6 +102,21 @@ def test_the_mean_over_datasets_allows_for_those_that_move_together() -> None:
     assert apart.error == pytest.approx(once.error / 2, rel=0.25)
     # Months as clusters: the error of daily returns without dependence is that of the days.
     assert once.error == pytest.approx(sharpe_difference(pair(0.1)).error, rel=0.2)
+
+
+def test_real_and_simulated_prices_have_answers_of_their_own() -> None:
+    ahead = {"a": 0.0, "b": 0.0, "c": 0.2, "d": 0.2}
+    found = {label: pair(value, seed=seed) for seed, (label, value) in enumerate(ahead.items())}
+    pairs = {"exact": found, "plug-in": {label: found[label] for label in "cd"}}
+    _, overall = compare_datasets(pairs, "relaxed", simulated=("c", "d"), reps=50)
+    assert [(r["other"], r["group"], "".join(r["datasets"]), r["verdict"]) for r in overall] == [
+        ("exact", "real", "ab", "undecided"),
+        ("exact", "simulated", "cd", "better"),
+        ("plug-in", "simulated", "cd", "better"),
+        ("exact", "all", "abcd", "better"),
+    ]
+    assert overall[-1]["sentence"].startswith("Over 4 datasets, relaxed is better than exact")
+    assert overall[1]["sentence"].startswith("Over 2 simulated panels, relaxed is better than exact")
 
 
 def test_returns_without_variation_have_no_answer() -> None:

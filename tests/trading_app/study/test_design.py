@@ -48,6 +48,12 @@ def test_a_planted_panel_is_made_once_and_is_that_of_its_seed(tmp_path: Path) ->
     panel = planted_panel("planted-3", config)
     assert load_prices("planted-3", home=tmp_path).hash == panel.prices.hash
     assert SignalStore(tmp_path).versions("planted-3") == [1]
+    design = design_study(["planted-3", "factors-5"], ["exact"])
+    recorded = design.record({"planted-3": panel.prices, "factors-5": load_prices("factors-5")})
+    assert {label: data["simulated"] for label, data in recorded["data"].items()} == {
+        "planted-3": True,
+        "factors-5": False,
+    }
 
 
 @pytest.mark.parametrize(
