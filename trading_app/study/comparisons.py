@@ -27,7 +27,7 @@ from trading_app.evaluation.sharpe_difference import (
 )
 from trading_app.evaluation.significance import compare
 
-__all__ = ["GROUPS", "LEVEL", "compare_datasets", "group_text"]
+__all__ = ["GROUPS", "LEVEL", "compare_datasets", "group_text", "other_text"]
 
 LEVEL = 0.95
 GROUPS = {"real": "datasets of real prices", "simulated": "simulated panels", "all": "datasets"}
@@ -168,6 +168,12 @@ def group_text(record: Mapping[str, Any]) -> str:
     return f"{len(record['datasets'])} {GROUPS[record['group']]}"
 
 
+def other_text(record: Mapping[str, Any]) -> str:
+    """Return the other strategy of a record in words."""
+    name = str(record["other"])
+    return {"base": "its base", "plug-in": "the plug-in"}.get(name, name.replace("-", " "))
+
+
 def _verdict(record: Record, level: float) -> str:
     if record.pop("equal"):
         return "equal"
@@ -178,7 +184,7 @@ def _verdict(record: Record, level: float) -> str:
 
 
 def _sentence(record: Record, subject: str, count: int) -> str:
-    estimate, other = record["sharpe_difference"], record["other"].replace("-", " ")
+    estimate, other = record["sharpe_difference"], other_text(record)
     where = f"On {record['dataset']}" if "dataset" in record else f"Over {group_text(record)}"
     if record["verdict"] == "equal":
         return f"{where}, {subject} and {other} have equal returns."

@@ -14,12 +14,13 @@ import numpy.typing as npt
 from data.prices import Prices
 from data.splits import Period
 from rl_core.statistics import bootstrap_band
-from trading_app.backtesting.backtest import backtest
-from trading_app.backtesting.baselines import Terms, equal_weight
+from trading_app.backtesting.policies import AgentPolicy
 from trading_app.evaluation.metrics import sharpe
-from trading_app.experiments.config import RunConfig, stored_config
+from trading_app.experiments.config import stored_config
+from trading_app.experiments.policies import load_policy
 from trading_app.experiments.training import late_training, prices_of, recorded_dates
 from trading_app.runs.run import Run, fold_path, open_run
+from trading_app.study.base import base_result
 
 __all__ = ["PARTS", "learning_curves", "learning_summary"]
 
@@ -36,10 +37,9 @@ def learning_curves(run: Run, home: Path) -> list[dict[str, Any]]:
     -------
     list of dict
         ``updates`` [T]; for ``training``, the last training dates, and ``validation``: ``dates``, ``sharpe`` [T, S],
-        and ``equal_weight``, the Sharpe ratio of this baseline on the same dates.
+        and ``base``, the Sharpe ratio of an agent that has not learned (`trading_app.study.base`) on the same dates.
     """
-    config = stored_config(run.path)
-    prices, curves = prices_of(config, home), []
+    prices, policy, curves = prices_of(stored_config(run.path), home), load_policy(run.path), []
     for number, dates in enumerate(run.manifest["folds"], start=1):
         split = recorded_dates(dates)
         periods = {"training": late_training(prices, split), "validation": split.validation or split.train}
@@ -54,27 +54,21 @@ def learning_curves(run: Run, home: Path) -> list[dict[str, Any]]:
             curve[part] = {
                 "dates": [str(day.date()) for day in periods[part]],
                 "sharpe": table.to_numpy(dtype=np.float64).tolist(),
-                "equal_weight": _equal_weight(prices, config, periods[part]),
+                "base": _base_sharpe(policy, prices, periods[part]),
             }
         curves.append(curve)
     return curves
 
 
-def _equal_weight(prices: Prices, config: RunConfig, period: Period) -> float:
-    """Return the net Sharpe ratio of equal weight, on the schedule of the agent."""
-    market, (start, end) = config.market, period
-    known = market.universe(prices.between(None, end))
-    schedule = "monthly" if market.rebalance == "daily" else market.rebalance
-    targets = equal_weight(known, start, end, rebalance=schedule, terms=Terms(market, config.costs))
-    result = backtest(
-        known, targets, costs=config.costs, start=start, end=end, partial_orders=True, **market.account
-    )
+def _base_sharpe(policy: AgentPolicy, prices: Prices, period: Period) -> float:
+    """Return the net Sharpe ratio of an agent's base."""
+    result = base_result(policy, prices, *period)
     costs = result.cost_model
     return float(sharpe(result.returns, periods=costs.sessions_a_year, risk_free=costs.risk_free))
 
 
 def learning_summary(curves: list[dict[str, Any]], *, level: float = 0.95) -> dict[str, Any]:
-    """Return the Sharpe ratio above equal weight by update: interquartile mean over seeds and folds, with intervals.
+    """Return the Sharpe ratio above the base by update: interquartile mean over seeds and folds, with intervals.
 
     Returns
     -------
@@ -105,6 +99,6 @@ def learning_summary(curves: list[dict[str, Any]], *, level: float = 0.95) -> di
 
 
 def _gain(part: dict[str, Any]) -> npt.NDArray[np.float64]:
-    """Return the Sharpe ratios above equal weight [S, T]."""
+    """Return the Sharpe ratios above the base [S, T]."""
     values = np.array(part["sharpe"], dtype=np.float64).T
-    return values - float("nan" if part["equal_weight"] is None else part["equal_weight"])
+    return values - float("nan" if part["base"] is None else part["base"])

@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 
 from trading_app.report.figures.common import interval_figure
 from trading_app.report.theme import LIGHT, Theme, template, translucent
-from trading_app.study.comparisons import group_text
+from trading_app.study.comparisons import group_text, other_text
 from trading_app.study.curves import PARTS
 
 __all__ = ["differences_figure", "learning_figure"]
@@ -29,7 +29,7 @@ def differences_figure(document: Mapping[str, Any], *, theme: Theme = LIGHT) -> 
         estimate = record["sharpe_difference"]
         where = record.get("dataset") or group_text(record)
         interval = estimate["value"], estimate["low"], estimate["high"]
-        label = f"{record['other'].replace('-', ' ')}, {where}"
+        label = f"{other_text(record)}, {where}"
         rows.append((label, interval, colours.get(record["verdict"], theme.reference)))
     if not rows:
         return None
@@ -43,7 +43,7 @@ def differences_figure(document: Mapping[str, Any], *, theme: Theme = LIGHT) -> 
 
 
 def learning_figure(document: Mapping[str, Any], *, theme: Theme = LIGHT) -> go.Figure | None:
-    """Sharpe ratio above equal weight by update, a panel for each dataset; None where no unit is done.
+    """Sharpe ratio above the base by update, a panel for each dataset; None where no unit is done.
 
     Solid lines with bands: validation dates; dashed: training dates.
     """
@@ -66,7 +66,7 @@ def learning_figure(document: Mapping[str, Any], *, theme: Theme = LIGHT) -> go.
     result.update_layout(
         template=template(theme),
         title={
-            "text": "Sharpe ratio above equal weight while learning",
+            "text": "Sharpe ratio above the base while learning",
             "subtitle": {
                 "text": "Solid: validation dates, with intervals over seeds. Dashed: training dates."
             },

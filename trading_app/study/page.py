@@ -63,15 +63,16 @@ def study_page(
 
 
 _UNITS = (
-    "Net of costs, out of sample, one account over all folds. The agent is the ensemble of its seeds; intervals of "
+    "Net of costs, out of sample, one account over all folds. The agent is the ensemble of its seeds; its base is what "
+    "it would do without having learned, on the same schedule and within the same band and limits. Intervals of "
     "Sharpe ratios are those of the stationary bootstrap, those of returns above the reference have HAC errors. "
     "Agreement is the correlation of the seeds' active weights on validation dates, mean over folds; where it is below "
     "what the settings need, the ensemble holds its base."
 )
 _LEARNING = (
-    "Net Sharpe ratio of single seeds minus that of equal weight on the same dates, by gradient update: interquartile "
-    "mean over seeds and folds with its interval over seeds. Training dates are the last ones that the agent learns "
-    "from. The last column is the update after which 90 % of the last value is reached."
+    "Net Sharpe ratio of single seeds minus that of the base on the same dates, by gradient update: interquartile mean "
+    "over seeds and folds with its interval over seeds. Training dates are the last ones that the agent learns from. "
+    "The last column is the update after which 90 % of the last value is reached."
 )
 
 

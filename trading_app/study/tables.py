@@ -7,6 +7,7 @@ from typing import Any
 
 from trading_app.backtesting.summary import AGENT
 from trading_app.evaluation.labels import format_number
+from trading_app.study.comparisons import other_text
 from trading_app.study.curves import PARTS
 from trading_app.study.units import REFERENCES
 
@@ -23,7 +24,7 @@ __all__ = [
 UNIT_COLUMNS = (
     "unit",
     "net Sharpe",
-    *(name.replace("-", " ") for name in REFERENCES),
+    *REFERENCES,
     "above reference a year",
     "turnover a year",
     "agreement",
@@ -81,7 +82,7 @@ def dataset_rows(document: Mapping[str, Any]) -> list[list[str]]:
         difference, seeds = record.get("return_difference"), record.get("seed_difference")
         rows.append(
             [
-                record["other"].replace("-", " "),
+                other_text(record),
                 where,
                 interval_text(record["sharpe_difference"]),
                 "" if difference is None else interval_text(difference, percent=True),
@@ -95,7 +96,7 @@ def dataset_rows(document: Mapping[str, Any]) -> list[list[str]]:
 
 
 def learning_rows(document: Mapping[str, Any]) -> list[list[str]]:
-    """Return rows of the Sharpe ratio above equal weight while learning; the columns are `LEARNING_COLUMNS`."""
+    """Return rows of the Sharpe ratio above the base while learning; the columns are `LEARNING_COLUMNS`."""
     rows = []
     for name, summary in document["learning"].items():
         updates = summary["updates"]

@@ -27,15 +27,18 @@ import pandas as pd
 
 from equitrade.atomic import atomic_path, atomic_write
 from equitrade.json_values import json_value
+from trading_app.backtesting.results import BacktestResult
 from trading_app.backtesting.summary import kind_of
 from trading_app.evaluation.agreement import Agreement
 from trading_app.experiments.config import stored_config, to_dict
-from trading_app.experiments.out_of_sample import backtest_run
+from trading_app.experiments.out_of_sample import backtest_run, unseen_period
 from trading_app.experiments.own_signals import pin_signals
+from trading_app.experiments.policies import load_policy
 from trading_app.experiments.walk_forward import Watch, walk_forward_run
 from trading_app.files import RunError, read_json, to_json
 from trading_app.runs.backtests import SavedBacktest
 from trading_app.runs.run import Run, open_run, runs_directory
+from trading_app.study.base import base_result
 from trading_app.study.candidates import Choice, choose
 from trading_app.study.curves import learning_curves
 from trading_app.study.design import StudyDesign, Unit
@@ -43,8 +46,10 @@ from trading_app.study.design import StudyDesign, Unit
 __all__ = ["REFERENCES", "run_unit", "unit_document", "unit_returns"]
 
 SCHEMA = 1
-REFERENCES = ("equal-weight", "plug-in")
-"""Baselines that agents are compared with: without a forecast, and with the form of the forecast known."""
+BASE = "base"
+REFERENCES = (BASE, "equal-weight", "plug-in")
+"""References that agents are compared with: what they are without having learned (`trading_app.study.base`), equal
+weight, and the baseline that knows the form of the forecast, where there are signals."""
 
 _AS_IN_BACKTEST = (
     "start",
@@ -92,15 +97,19 @@ def run_unit(
     run = _train(choice, design, home, f"{folder.name}-{unit.name}", watch)
     started = time.perf_counter()
     saved = backtest_run(run, home=home)
+    base = _base(run, home)
     document = _document(unit, choice, run, saved, home)
+    document["strategies"][BASE] = {"kind": "baseline", "metrics": base.metrics(), "intervals": {}}
+    document = dict(json_value(document))
     document["seconds"] = {
         "choosing": _training_seconds(choices / "trials"),
         "training": _training_seconds(run.path / "folds"),
         "backtest": round(time.perf_counter() - started, 1),
     }
     kept = [name for name in saved.strategies if kind_of(name) != "baseline" or name in REFERENCES]
+    returns = saved.returns[kept].assign(**{BASE: base.returns})
     with atomic_path(path.with_suffix(".parquet")) as temporary:
-        saved.returns[kept].to_parquet(temporary, compression="zstd")
+        returns.to_parquet(temporary, compression="zstd")
     # Last: this file marks the unit as done.
     atomic_write(path, to_json(document))
 
@@ -135,6 +144,12 @@ def _train(choice: Choice, design: StudyDesign, home: Path, name: str, watch: Wa
     )
 
 
+def _base(run: Run, home: Path) -> BacktestResult:
+    """Backtest the base of the agent on the dates of its own backtest."""
+    prices, first, last = unseen_period(run, home=home)
+    return base_result(load_policy(run.path), prices, first, last)
+
+
 def _document(unit: Unit, choice: Choice, run: Run, saved: SavedBacktest, home: Path) -> dict[str, Any]:
     manifest, evidence = run.manifest, saved.document
     data = manifest["data"]
@@ -147,7 +162,7 @@ def _document(unit: Unit, choice: Choice, run: Run, saved: SavedBacktest, home: 
         for name, entry in evidence["strategies"].items()
     }
     above = {key: value for key, value in evidence["above_reference"].items() if key != "capacity"}
-    document = {
+    return {
         "schema": SCHEMA,
         "unit": unit.name,
         "dataset": unit.dataset.label,
@@ -172,7 +187,6 @@ def _document(unit: Unit, choice: Choice, run: Run, saved: SavedBacktest, home: 
         "curves": learning_curves(run, home),
         **{key: manifest[key] for key in ("machine", "versions", "code")},
     }
-    return dict(json_value(document))
 
 
 def unit_document(folder: Path, name: str) -> dict[str, Any] | None:

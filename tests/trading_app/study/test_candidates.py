@@ -57,9 +57,8 @@ def test_candidates_are_chosen_on_validation_dates_and_counted(tmp_path: Path) -
     # The chosen settings are trained again on the first fold, to the same result.
     chosen = next(trial for trial in unit["candidates"] if trial["name"] == unit["candidate"])
     np.testing.assert_array_equal(unit["curves"][0]["validation"]["sharpe"][-1], chosen["sharpe_by_seed"])
-    # A tilt that does not learn is equal weight, which learning curves are measured from.
-    base = unit["curves"][0]["validation"]["equal_weight"]
-    assert scores["still"] == pytest.approx(base, abs=0.05)
+    # A tilt that does not learn is its base, which learning curves are measured from.
+    assert scores["still"] == pytest.approx(unit["curves"][0]["validation"]["base"], abs=1e-6)
 
 
 def test_candidates_are_read_from_toml_and_json(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_units_have_results_curves_settings_and_returns(study_home: Path) -> Non
         assert unit["held_base"] == [False, False]
         assert unit["seconds"]["training"] > 0
         returns = unit_returns(folder, name)
-        assert list(returns.columns) == ["agent", "seed-0", "seed-1", "equal-weight"]
+        assert list(returns.columns) == ["agent", "seed-0", "seed-1", "equal-weight", "base"]
         growth = unit["strategies"]["agent"]["metrics"]["total_return"]
         assert (1 + returns["agent"]).prod() - 1 == pytest.approx(growth)
         for curve, fold in zip(unit["curves"], unit["folds"], strict=True):
