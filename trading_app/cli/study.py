@@ -118,7 +118,7 @@ def show(document: dict[str, Any]) -> None:
 
     done, missing = len(document["done"]), len(document["missing"])
     title = f"Study {document['study']}: {done} of {done + missing} units"
-    _print_columns(title, UNIT_COLUMNS, unit_rows(document), (0, 1, 2, 3, 4, 6, 8))
+    _print_columns(title, UNIT_COLUMNS, unit_rows(document), (0, 1, 2, 3, 4, 7, 9))
     title = f"Net Sharpe ratio of {document['design']['subject']} minus that of the other"
     _print_columns(title, DATASET_COLUMNS, dataset_rows(document), (0, 1, 2, 6, 7))
     for record in document["overall"] or document["comparisons"]:

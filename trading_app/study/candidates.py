@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from trading_app.experiments.training import prices_of
 from trading_app.experiments.tuning import trial_overfitting, validation_sharpes
 from trading_app.experiments.walk_forward import usable_folds
 from trading_app.files import RunError
-from trading_app.study.design import StudyDesign, Unit
+from trading_app.study.design import StudyDesign, Unit, flat_items
 
 __all__ = ["Choice", "choose", "read_candidates"]
 
@@ -81,7 +81,7 @@ def read_candidates(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
             raise ConfigurationError(
                 f"{path}: [{agent}] must have a table for each candidate, as [{agent}.wide]"
             )
-        found[agent] = {name: dict(_flat(table)) for name, table in tables.items()}
+        found[agent] = {name: dict(flat_items(table)) for name, table in tables.items()}
         for name, settings in found[agent].items():
             if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
                 raise ConfigurationError(
@@ -94,15 +94,6 @@ def read_candidates(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
                         "training"
                     )
     return found
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the values of nested tables with their dotted keys."""
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def choose(

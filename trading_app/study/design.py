@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,16 @@ from trading_app.experiments.config import ConfigurationError, RunConfig, load_c
 from trading_app.experiments.training import prices_of, training_market
 from trading_app.experiments.walk_forward import usable_folds
 
-__all__ = ["DEFAULT_AGENTS", "DEFAULT_DATA", "Dataset", "StudyDesign", "Unit", "check_design", "design_study"]
+__all__ = [
+    "DEFAULT_AGENTS",
+    "DEFAULT_DATA",
+    "Dataset",
+    "StudyDesign",
+    "Unit",
+    "check_design",
+    "design_study",
+    "flat_items",
+]
 
 DEFAULT_DATA = ("sp500-20", "factors-5", "industries", "planted-0")
 DEFAULT_AGENTS = ("dense", "exact", "relaxed", "gated", "direct")
@@ -181,6 +190,15 @@ def _config(overrides: Mapping[str, Any], environment: Mapping[str, str] | None,
         return load_config(DEFAULTS, environment, overrides)
     except ConfigurationError as error:
         raise ConfigurationError(f"settings of {place}: {error}") from None
+
+
+def flat_items(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested tables with their dotted keys."""
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from flat_items(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def check_design(design: StudyDesign, home: Path) -> dict[str, Prices]:

@@ -10,9 +10,11 @@ from equitrade.atomic import atomic_write
 from trading_app.study.document import load_study, study_document
 from trading_app.study.figures import differences_figure, learning_figure
 from trading_app.study.tables import (
+    BASELINE_COLUMNS,
     DATASET_COLUMNS,
     LEARNING_COLUMNS,
     UNIT_COLUMNS,
+    baseline_rows,
     dataset_rows,
     learning_rows,
     unit_rows,
@@ -56,6 +58,7 @@ def study_page(
     if units:
         parts += [*_answers(document), *_figure(figures, "differences", "Differences with intervals"), ""]
         parts += ["## Units", "", _UNITS, "", *_table(UNIT_COLUMNS, unit_rows(document)), ""]
+        parts += ["## Baselines", "", _BASELINES, "", *_table(BASELINE_COLUMNS, baseline_rows(units)), ""]
         parts += ["## Learning", "", _LEARNING, "", *_table(LEARNING_COLUMNS, learning_rows(document)), ""]
         parts += [*_figure(figures, "learning", "Learning curves"), ""]
         parts += [*_choices(units), *_notes(units), *_measured(units)]
@@ -67,8 +70,10 @@ _UNITS = (
     "it would do without having learned, on the same schedule and within the same band and limits. Intervals of "
     "Sharpe ratios are those of the stationary bootstrap, those of returns above the reference have HAC errors. "
     "Agreement is the correlation of the seeds' active weights on validation dates, mean over folds; where it is below "
-    "what the settings need, the ensemble holds its base."
+    "what the settings need, the ensemble holds its base. The deflated Sharpe ratio is the probability that the true "
+    "Sharpe ratio above the reference is larger than that of the best of as many settings without skill as were tried."
 )
+_BASELINES = "On the same dates, costs and schedule, as in the backtest of the dataset's first unit."
 _LEARNING = (
     "Net Sharpe ratio of single seeds minus that of the base on the same dates, by gradient update: interquartile mean "
     "over seeds and folds with its interval over seeds. Training dates are the last ones that the agent learns from. "

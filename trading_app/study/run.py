@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from equitrade.atomic import atomic_write
 from trading_app.experiments.walk_forward import Watch
 from trading_app.files import RunError, read_json, to_json
-from trading_app.study.design import StudyDesign, Unit, check_design
+from trading_app.study.design import StudyDesign, Unit, check_design, flat_items
 from trading_app.study.document import write_document
 from trading_app.study.units import run_unit
 
@@ -109,7 +109,7 @@ def _begin(folder: Path, design: StudyDesign, home: Path) -> None:
 
 def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Return what differs between two records of a design, as ``key: VALUE, now VALUE``, each setting once."""
-    old, new = dict(_leaves(before)), dict(_leaves(after))
+    old, new = dict(flat_items(before)), dict(flat_items(after))
     changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     # Other agents or data bring other candidates: those need not be named too.
     shown = [key for key in changed if not key.startswith("candidates.")] or changed
@@ -118,14 +118,6 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[st
         short = re.sub(r"^candidates\.[^.]+\.[^.]+\.", "", key)
         found.setdefault(short, f"{short}: {_text(old.get(key))}, now {_text(new.get(key))}")
     return list(found.values())
-
-
-def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, item in value.items():
-        if isinstance(item, Mapping):
-            yield from _leaves(item, f"{prefix}{key}.")
-        else:
-            yield prefix + key, item
 
 
 def _text(value: Any) -> str:

@@ -9,12 +9,14 @@ from trading_app.backtesting.summary import AGENT
 from trading_app.evaluation.labels import format_number
 from trading_app.study.comparisons import other_text
 from trading_app.study.curves import PARTS
-from trading_app.study.units import REFERENCES
+from trading_app.study.units import BASE, REFERENCES
 
 __all__ = [
+    "BASELINE_COLUMNS",
     "DATASET_COLUMNS",
     "LEARNING_COLUMNS",
     "UNIT_COLUMNS",
+    "baseline_rows",
     "dataset_rows",
     "interval_text",
     "learning_rows",
@@ -26,6 +28,7 @@ UNIT_COLUMNS = (
     "net Sharpe",
     *REFERENCES,
     "above reference a year",
+    "deflated Sharpe",
     "turnover a year",
     "agreement",
     "folds at base",
@@ -40,6 +43,7 @@ DATASET_COLUMNS = (
     "Holm's p",
     "",
 )
+BASELINE_COLUMNS = ("dataset", "baseline", "net Sharpe", "growth a year", "turnover a year")
 LEARNING_COLUMNS = ("unit", "dates", "first", "half", "last", "updates to 90 %")
 
 
@@ -66,6 +70,7 @@ def unit_rows(document: Mapping[str, Any]) -> list[list[str]]:
                 interval_text(sharpe, signed=False),
                 *(_number(value) for value in references),
                 interval_text(unit["active_return"], percent=True),
+                _number(unit["deflated_sharpe"]),
                 format_number(metrics[AGENT]["turnover"], "percent", 0),
                 _number(sum(known) / len(known) if known else None),
                 f"{sum(unit['held_base'])} of {len(unit['held_base'])}",
@@ -92,6 +97,24 @@ def dataset_rows(document: Mapping[str, Any]) -> list[list[str]]:
                 record["verdict"],
             ]
         )
+    return rows
+
+
+def baseline_rows(units: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    """Return a row for each dataset and baseline, from the dataset's first unit; the columns are `BASELINE_COLUMNS`."""
+    rows, seen = [], set()
+    for unit in units.values():
+        if unit["dataset"] in seen:
+            continue
+        seen.add(unit["dataset"])
+        for name, entry in unit["strategies"].items():
+            if entry["kind"] != "baseline" or name == BASE:
+                continue
+            metrics, (low, high) = entry["metrics"], entry["intervals"]["sharpe"]
+            sharpe = {"value": metrics["sharpe"], "low": low, "high": high}
+            growth = format_number(metrics["cagr"], "percent", 1)
+            turnover = format_number(metrics["turnover"], "percent", 0)
+            rows.append([unit["dataset"], name, interval_text(sharpe, signed=False), growth, turnover])
     return rows
 
 

@@ -39,6 +39,7 @@ def test_the_page_has_every_answer_and_unit(study_home: Path, tmp_path: Path) ->
         assert f"- {record['sentence']}" in text
     for name in document["done"]:
         assert f"| {name} |" in text
+    assert "| first | inverse-volatility |" in text
     tables = [line for line in text.splitlines() if line.startswith("|")]
     assert all(re.fullmatch(r"\|.*\|", line) for line in tables)
     for link in re.findall(r"\]\(([^)]+)\)", text):
