@@ -1,8 +1,8 @@
 """Difference of two Sharpe ratios on the same dates, and the mean of several such differences, with HAC errors.
 
 The error of one difference is that of Ledoit & Wolf (2008): the delta method on the means of both series and of their
-squares. The mean over pairs (of one question, asked on several datasets) sums what each date contributes to it by
-calendar month, so that its error allows for datasets that move together in a month and for different frequencies.
+squares. The mean over pairs (of one question, asked on several datasets) sums what each date contributes to it, so that
+its error allows for datasets that move together on the same days.
 
 Axes: T sessions, M moments.
 """
@@ -73,9 +73,9 @@ def mean_sharpe_difference(pairs: Sequence[Pair], *, level: float = 0.95) -> Est
             pd.Series(change_by_row(pair.difference, moments) / len(moments), index=pair.own.index)
         )
     joined = pd.concat(changes) / len(pairs)
-    monthly = returns_array(joined.groupby(pd.DatetimeIndex(joined.index).to_period("M")).sum())
+    daily = returns_array(joined.groupby(level=0).sum())
     # The changes sum to zero: their mean has the error of the value.
-    error = mean_estimate(len(monthly) * monthly, level=level, unit="ratio")
+    error = mean_estimate(len(daily) * daily, level=level, unit="ratio")
     return Estimate(value, error.error, value + error.low, value + error.high, "ratio")
 
 

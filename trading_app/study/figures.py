@@ -63,6 +63,7 @@ def learning_figure(document: Mapping[str, Any], *, theme: Theme = LIGHT) -> go.
                     first = agent not in named and part == "validation"
                     _add_band(result, summary, part, agent, colours[agent], first, cell)
             named.add(agent)
+    height = 150 + 280 * rows
     result.update_layout(
         template=template(theme),
         title={
@@ -71,8 +72,9 @@ def learning_figure(document: Mapping[str, Any], *, theme: Theme = LIGHT) -> go.
                 "text": "Solid: validation dates, with intervals over seeds. Dashed: training dates."
             },
         },
-        height=120 + 280 * rows,
-        margin={"t": 120},
+        height=height,
+        margin={"t": 150},
+        legend={"yref": "container", "y": 1 - 70 / height, "yanchor": "top"},
     )
     return result.update_xaxes(title_text="updates")
 
@@ -96,6 +98,7 @@ def _add_band(
         outline = {"x": [*x, *x[::-1]], "y": [*band["high"], *band["low"][::-1]]}
         result.add_scatter(
             **outline,
+            mode="lines",
             fill="toself",
             fillcolor=translucent(colour, 0.12),
             line={"width": 0},
