@@ -63,7 +63,9 @@ def run_study(
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", name):
         raise RunError(f"study name {name!r} is invalid: use up to 40 letters, digits, '.', '_' and '-'")
     folder = home / "studies" / name
-    _begin(folder, design, home)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.parent / ".lock"):  # processes that share a study begin one after the other
+        _begin(folder, design, home)
     for number, unit in enumerate(design.units, start=1):
         with _claimed(folder / "locks" / unit.name) as mine:
             if not mine or (folder / "units" / f"{unit.name}.json").is_file():
