@@ -81,7 +81,7 @@ def _measured(
         turnover=returns_array(turnover),
         trading_costs=returns_array(paid),
         periods=periods,
-        risk_free=own.cost_model.risk_free,
+        risk_free=own.cost_model.risk_free_of(own.panel.dates),
         level=level,
     )
     regimes = regime_estimates(own.returns, other, periods=periods, level=level)

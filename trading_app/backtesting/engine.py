@@ -34,12 +34,13 @@ def net_asset_values(panel: TradingPanel, targets: Floats, costs: CostModel) -> 
     intraday = None if panel.at_close else ratio(panel.close[1:], panel.price[1:])
     overnight = np.ones_like(panel.close[1:])
     overnight[:-1] = panel.price[2:] / panel.close[1:-1]
+    lending = costs.lending_rates(panel.dates)
 
     def account(target: Floats) -> Floats:
         # A sum is NaN if any of its terms is.
         if not np.isfinite(target[:-1].sum()):
             return ledger(panel, target, costs).nav
-        return _daily_trading(np.ascontiguousarray(target[:-1]), costs, intraday, overnight, squeeze)
+        return _daily_trading(np.ascontiguousarray(target[:-1]), costs, intraday, overnight, squeeze, lending)
 
     if len(targets) == 1:  # a thread of its own would take longer than the account
         return account(targets[0])[None]
@@ -48,15 +49,25 @@ def net_asset_values(panel: TradingPanel, targets: Floats, costs: CostModel) -> 
 
 
 def _daily_trading(
-    target: Floats, costs: CostModel, intraday: Floats | None, overnight: Floats, impact: Floats | None
+    target: Floats,
+    costs: CostModel,
+    intraday: Floats | None,
+    overnight: Floats,
+    impact: Floats | None,
+    lending: Floats | None,
 ) -> Floats:
-    """Return the value [T] of an account that trades on every session; target, factors and impact are [D, N]."""
-    close, _, following, leaving = hold(target, costs, intraday, overnight)
+    """Return the value [T] of an account that trades on every session.
+
+    Target, factors and impact are [D, N], and dated interest on cash, if there is any, is [T].
+    """
+    nights = None if lending is None else lending[1:]
+    close, _, following, leaving = hold(target, costs, intraday, overnight, nights)
     held = np.zeros_like(target)
     held[1:] = leaving[:-1] / positive(following[:-1])[:, None]
     kept = solve_fill(target, held, costs.rate, impact)
     # The first session's cash earns interest over the night before it.
-    opening = np.concatenate([[1.0 + costs.lending_rate], following[:-1]])
+    first = costs.lending_rate if lending is None else lending[0]
+    opening = np.concatenate([[1.0 + first], following[:-1]])
     nav = np.concatenate([[1.0], np.cumprod(opening * kept) * close])
     return end_at_ruin(nav, (opening <= 0) | (kept <= 0) | (close <= 0))
 

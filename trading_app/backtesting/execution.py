@@ -43,6 +43,7 @@ def executed_targets(
     overnight = np.ones_like(panel.close)
     overnight[:-1] = panel.price[1:] / panel.close[:-1]
 
+    lending = costs.lending_rates(panel.dates)
     executed = np.full_like(targets, np.nan)
     # The axis in the middle makes sums over assets the same for one account as for many.
     wanted, held, after = np.zeros((3, strategies, 1, assets))  # held, after: weights before and after a fill
@@ -74,7 +75,11 @@ def executed_targets(
             executed[rows, day - 1] = after[rows, 0]
             due[rows] &= ~fills
         close_growth, _, growth, values = hold(
-            after, costs, None if intraday is None else intraday[day], overnight[day]
+            after,
+            costs,
+            None if intraday is None else intraday[day],
+            overnight[day],
+            None if lending is None else lending[day],
         )
         alive &= (close_growth > 0) & (growth > 0)
         held = values / positive(growth)[..., None] * alive[..., None]

@@ -86,7 +86,8 @@ def ledger(panel: TradingPanel, targets: Floats, costs: CostModel) -> Ledger:
     values = held * panel.close[1:]
     earlier = np.concatenate([np.zeros_like(held[:1]), held[:-1]])
     before = earlier * panel.price[1:]
-    cash, interest, borrow = _cash(target, filled, earlier * panel.close[:-1], costs)
+    lending = costs.lending_rates(panel.dates[:-1])
+    cash, interest, borrow = _cash(target, filled, earlier * panel.close[:-1], costs, lending)
     cash_before = np.concatenate([[1.0], cash[:-1]]) + interest - borrow
     account = cash_before + total(before)
     kept = np.ones_like(cash)
@@ -109,22 +110,28 @@ def _units(panel: TradingPanel, target: Floats, filled: Flags) -> Floats:
 
 
 def _cash(
-    target: Floats, filled: Flags, positions: Floats, costs: CostModel
+    target: Floats, filled: Flags, positions: Floats, costs: CostModel, lending: Floats | None
 ) -> tuple[Floats, Floats, Floats]:
     """Return cash at each close, and interest and borrow fee of the night before [D].
 
-    `positions` are values at the close before each session. Everything is in units of V, so that a fill sets
+    `positions` are values at the close before each session, `lending` is dated interest of the night before [D].
+    Everything is in units of V, so that a fill sets
     cash to 1 − Σ target whatever came before, and the recursion runs over sessions without a fill alone.
     """
     _, borrow = financing(np.zeros(len(filled)), positions, costs)
     level, levels = 1.0, (1.0 - total(target)).tolist()
-    lending, paying = 1.0 + costs.lending_rate, 1.0 + costs.financing_rate
-    for day, (fill, fee) in enumerate(zip(filled.tolist(), borrow.tolist(), strict=True)):
-        level = levels[day] if fill else level * (paying if level < 0 else lending) - fee
+    if lending is None:
+        lending, paying = np.full(len(filled), costs.lending_rate), np.full(len(filled), costs.financing_rate)
+    else:
+        paying = lending + (costs.financing_rate - costs.lending_rate)
+    growth = zip((1.0 + lending).tolist(), (1.0 + paying).tolist(), strict=True)
+    nights = zip(filled.tolist(), borrow.tolist(), growth, strict=True)
+    for day, (fill, fee, (of_cash, of_debt)) in enumerate(nights):
+        level = levels[day] if fill else level * (of_debt if level < 0 else of_cash) - fee
         levels[day] = level
     cash = np.asarray(levels)
     earlier = np.concatenate([[1.0], cash[:-1]])
-    return cash, earlier * np.where(earlier < 0, costs.financing_rate, costs.lending_rate), borrow
+    return cash, earlier * np.where(earlier < 0, paying, lending), borrow
 
 
 def end_at_ruin(nav: Floats, lost: Flags) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from trading_app.backtesting.ledger import Ledger
@@ -10,6 +11,7 @@ from trading_app.market.costs import CostModel
 from trading_app.market.panel import TradingPanel
 
 _NAMED = 5
+_RATE_LASTS = pd.Timedelta(days=45)
 
 
 def backtest_notes(
@@ -29,12 +31,28 @@ def backtest_notes(
         used = int((traded & panel.open_missing[1:]).sum())
         if used:
             notes.append(f"{used} fills used the close of the session because its open is missing.")
+    notes += _rates(panel, costs)
     if costs.impact_coefficient > 0:
         notes += _without_impact(panel, book, filled)
     if (nav <= 0).any():
         day = panel.dates[int(np.argmax(nav <= 0))].date()
         notes.append(f"The account lost everything on {day}; it stays at 0 from there on.")
     return tuple(notes)
+
+
+def _rates(panel: TradingPanel, costs: CostModel) -> list[str]:
+    """Notes on sessions without a dated risk-free rate of their own time."""
+    record = costs.rates_record()
+    if record is None:
+        return []
+    notes = []
+    if pd.Timestamp(record["first"]) > panel.dates[0]:
+        notes.append(
+            f"Risk-free rates begin on {record['first']}; before, cash earns {costs.risk_free:.2%} a year."
+        )
+    if panel.dates[-1] - pd.Timestamp(record["last"]) > _RATE_LASTS:
+        notes.append(f"The last risk-free rate is of {record['last']}; it is used until the end.")
+    return notes
 
 
 def _gaps(panel: TradingPanel, book: Ledger, alive: NDArray[np.bool_]) -> list[str]:

@@ -115,7 +115,8 @@ class Rollout:
         returns = np.asarray(self.seed_results.returns, dtype=np.float64)
         costs = self.seed_results.cost_model
         growth = np.log1p(np.maximum(returns, -1 + 1e-12)).mean(axis=0) * costs.sessions_a_year
-        ratio = sharpe(returns, periods=costs.sessions_a_year, risk_free=costs.risk_free)
+        rate = costs.risk_free_of(self.seed_results.panel.dates)
+        ratio = sharpe(returns, periods=costs.sessions_a_year, risk_free=rate)
         return {"sharpe": torch.as_tensor(ratio), "growth": torch.as_tensor(growth)}
 
 

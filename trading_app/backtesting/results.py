@@ -200,7 +200,7 @@ class BacktestResult:
         # Nothing can trade on the first session, which has no return either.
         settings = {
             "periods": self.cost_model.sessions_a_year,
-            "risk_free": self.cost_model.risk_free,
+            "risk_free": self.cost_model.risk_free_of(self.panel.dates),
             "turnover": self.turnover.iloc[1:],
             "trading_costs": trading_costs(self.costs, self.equity).iloc[1:],
             **options,

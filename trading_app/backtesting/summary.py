@@ -98,17 +98,18 @@ def evidence(
         raise DataError(f"trials is {trials}; it must be at least 1, for the strategy itself")
     rates: dict[str, Any] = {
         "periods": results.cost_model.sessions_a_year,
-        "risk_free": results.cost_model.risk_free,
+        "risk_free": results.cost_model.risk_free_of(results.panel.dates),
     }
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "start": f"{results.equity.index[0]:%Y-%m-%d}",
         "end": f"{results.equity.index[-1]:%Y-%m-%d}",
         "sessions": len(returns),
-        **rates,
+        "periods": rates["periods"],
+        "risk_free": float(np.mean(rates["risk_free"])),
         "data": {"name": results.panel.name, "symbols": list(results.panel.symbols)},
         "fill": results.panel.fill,
-        "costs": asdict(results.cost_model),
+        "costs": {name: value for name, value in asdict(results.cost_model).items() if value is not None},
         "notes": _notes(results),
         "level": level,
         "reps": reps,

@@ -37,7 +37,11 @@ CostsBps = Annotated[
     typer.Option("--costs-bps", help="Commission plus half-spread, in basis points of the value traded."),
 ]
 RiskFree = Annotated[
-    float | None, typer.Option("--risk-free", help="Yearly rate of cash, as a fraction; not for a run.")
+    str | None,
+    typer.Option(
+        "--risk-free",
+        help="Yearly rate of cash as a fraction, or a file (or dataset) of dated ones; not for a run.",
+    ),
 ]
 Periods = Annotated[
     int | None,
@@ -87,9 +91,9 @@ def backtest(
             raise typer.BadParameter("--trials is for a run only")
         changes: dict[str, Any] = {
             "market.fill": fill,
-            "costs.risk_free": risk_free,
             "costs.periods": periods,
             "data.signals": signals,
+            **_rate_changes(risk_free),
         }
         settings = settings_of(config, data, None, None, None, **changes)
         with working(f"backtesting {strategy or weights}"):
@@ -114,6 +118,17 @@ def backtest(
         else:
             say(f"what-if: saved in {saved.path}; the run's own evidence is unchanged")
     show(document, as_json)
+
+
+def _rate_changes(risk_free: str | None) -> dict[str, Any]:
+    """Return changes of settings to one rate, or to a file of dated rates."""
+    if risk_free is None:
+        return {}
+    try:
+        rate = float(risk_free)
+    except ValueError:
+        return {"costs.risk_free_file": risk_free, "costs.risk_free_rates": {}}
+    return {"costs.risk_free": rate, "costs.risk_free_file": "", "costs.risk_free_rates": {}}
 
 
 def backtest_weights(

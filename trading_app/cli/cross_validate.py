@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 import typer
 
 from equitrade.console import HomeOption, JsonOption, print_json, print_table, working
@@ -65,7 +66,6 @@ def cross_validate(
         "test_folds": test_folds,
         "purge": settings.split.purge,
         "embargo": settings.split.embargo,
-        "risk_free": settings.costs.risk_free,
     }
     with working("cross-validating"):
         if study is not None:
@@ -80,6 +80,9 @@ def cross_validate(
             source = f"baselines on {settings.data.name}"
             table = baseline_returns(settings, state, start=start, end=end)
             options["periods"] = settings.costs.periods
+        # The session before the first return is not known: its rate is taken to be that of the next one.
+        dates = pd.DatetimeIndex(table.index)
+        options["risk_free"] = settings.costs.risk_free_of(dates.insert(0, dates[0]))
         document = cross_validation_document(table, source, **options)
     if as_json:
         print_json(document)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from trading_app.evaluation.hac import Array, Estimate, function_of_means, mean_estimate, regression
+from trading_app.evaluation.metrics import Rate
 
 YEARLY = "fraction a year"
 _NOTHING = 1e-12
@@ -35,7 +36,7 @@ def active_estimates(
     turnover: Array,
     trading_costs: Array,
     periods: int,
-    risk_free: float = 0.0,
+    risk_free: Rate = 0.0,
     level: float = 0.95,
 ) -> dict[str, Estimate]:
     """Return the estimates of a strategy's return above a reference, by name.
@@ -48,7 +49,7 @@ def active_estimates(
         Those of the strategy minus those of the reference, a session [T], see
         `trading_app.evaluation.metrics.break_even_bps`.
     periods, risk_free, level
-        Sessions a year, annual rate, and coverage of the intervals.
+        Sessions a year, annual rate or that of each return [T], and coverage of the intervals.
 
     Returns
     -------

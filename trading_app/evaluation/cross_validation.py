@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from data.errors import DataError
-from trading_app.evaluation.metrics import returns_array, sharpe
+from trading_app.evaluation.metrics import Rate, returns_array, sharpe
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def combinatorial_splits(
 
 
 def cross_validate(
-    returns: pd.DataFrame, *, periods: int = 252, risk_free: float = 0.0, **options: int
+    returns: pd.DataFrame, *, periods: int = 252, risk_free: Rate = 0.0, **options: int
 ) -> CrossValidation:
     """Choose the configuration with the highest Sharpe ratio on training dates, and follow it on test dates.
 
@@ -90,7 +90,7 @@ def cross_validate(
     returns
         Net returns, date × configuration; they must not depend on the split.
     periods, risk_free
-        Sessions a year and annual rate.
+        Sessions a year, and annual rate or that of each return [T].
     **options
         As of `combinatorial_splits`.
 
@@ -106,7 +106,8 @@ def cross_validate(
     joined = np.full((len(values), count), np.nan)
     chosen = np.zeros(len(names))
     for split in splits:
-        ratios = sharpe(values[split.train], periods=periods, risk_free=risk_free)
+        rate = risk_free if isinstance(risk_free, int | float) else risk_free[split.train]
+        ratios = sharpe(values[split.train], periods=periods, risk_free=rate)
         best = int(np.nan_to_num(ratios, nan=0.0).argmax())
         chosen[best] += 1 / len(splits)
         for path, days in split.tests:

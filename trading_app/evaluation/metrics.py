@@ -21,10 +21,13 @@ from trading_app.evaluation.labels import Measure as Measure
 Array = npt.NDArray[np.float64]
 Returns = pd.Series | pd.DataFrame | npt.NDArray[np.float64]
 
+Rate = float | Array
+"""A yearly rate, or the yearly rate of each return [T]."""
+
 TAIL = 0.05
 
 
-def sharpe(returns: Returns, *, periods: int = 252, risk_free: float = 0.0) -> Array:
+def sharpe(returns: Returns, *, periods: int = 252, risk_free: Rate = 0.0) -> Array:
     """Annualised Sharpe ratio: mean excess over standard deviation (ddof 1) × √periods.
 
     Parameters
@@ -33,13 +36,21 @@ def sharpe(returns: Returns, *, periods: int = 252, risk_free: float = 0.0) -> A
         [T] or [T, K] simple returns.
     periods : int
         Periods a year.
-    risk_free : float
-        Annual rate, spread evenly over the periods.
+    risk_free : float or ndarray
+        Annual rate, spread evenly over the periods, or that of each return [T].
     """
-    values = returns_array(returns)
+    values, risk_free = less_dated_rates(returns_array(returns), risk_free, periods)
     mean, variance, tiny = _mean_and_variance(values)
     deviation = np.sqrt(variance * (len(values) / max(len(values) - 1, 1)))
     return _ratio((mean - risk_free / periods) * np.sqrt(periods), deviation, tiny)
+
+
+def less_dated_rates(values: Array, risk_free: Rate, periods: int) -> tuple[Array, float]:
+    """Return returns [T] or [T, K] less the dated rates, if rates are dated, and the rate that is left to subtract."""
+    if isinstance(risk_free, int | float):
+        return values, risk_free
+    rates = np.asarray(risk_free) / periods
+    return values - (rates if values.ndim == 1 else rates[:, None]), 0.0
 
 
 def drawdowns(equity: npt.ArrayLike) -> Array:
@@ -95,7 +106,7 @@ def metrics(
     returns: Returns,
     *,
     periods: int = 252,
-    risk_free: float = 0.0,
+    risk_free: Rate = 0.0,
     turnover: Returns | None = None,
     trading_costs: Returns | None = None,
 ) -> dict[str, float]:
@@ -108,7 +119,7 @@ def metrics(
     periods
         Periods a year.
     risk_free
-        Annual rate for the Sharpe and Sortino ratios.
+        Annual rate for the Sharpe and Sortino ratios, or that of each return [T].
     turnover, trading_costs
         As in `break_even_bps`; without them the two trading measures are left out.
 
@@ -128,7 +139,7 @@ def metrics_table(
     returns: pd.DataFrame,
     *,
     periods: int = 252,
-    risk_free: float = 0.0,
+    risk_free: Rate = 0.0,
     turnover: pd.DataFrame | None = None,
     trading_costs: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
@@ -143,7 +154,7 @@ def bootstrap_table(
     returns: pd.DataFrame,
     *,
     periods: int = 252,
-    risk_free: float = 0.0,
+    risk_free: Rate = 0.0,
     level: float = 0.95,
     reps: int = 1000,
     block: int | None = None,
@@ -168,10 +179,15 @@ def bootstrap_table(
         Strategy × (measure, "low" or "high").
     """
     values = returns_array(returns)
-    names = list(_measure(values[:SHORTEST], periods, risk_free))
+    names = list(_measure(values[:SHORTEST], periods, 0.0))
+    count = values.shape[1]
+    if not isinstance(risk_free, int | float):
+        # Dated rates are resampled with the returns.
+        values = np.column_stack([values, risk_free])
 
     def statistic(sample: Array) -> Array:
-        return np.stack(list(_measure(sample, periods, risk_free).values()))
+        rate = risk_free if isinstance(risk_free, int | float) else sample[:, count]
+        return np.stack(list(_measure(sample[:, :count], periods, rate).values()))
 
     low, high = percentile_interval(resample(statistic, values, block=block, reps=reps, seed=seed), level)
     columns = {(name, "low"): low[i] for i, name in enumerate(names)}
@@ -238,7 +254,7 @@ def _where_not_finite(returns: Returns, values: Array) -> str:
 
 
 def _measure(
-    values: Array, periods: int, risk_free: float, turnover: Array | None = None, costs: Array | None = None
+    values: Array, periods: int, risk_free: Rate, turnover: Array | None = None, costs: Array | None = None
 ) -> dict[str, Array]:
     """Return every measure of returns [T, K]; intermediate results are shared, for the speed of the bootstrap."""
     # Time is contiguous in memory here, so that reductions over it run at full speed.
@@ -252,14 +268,17 @@ def _measure(
     centred = values - mean
     squares = centred * centred
     spread = np.sqrt(variance)
-    excess = values - risk_free / periods
+    above, rest = less_dated_rates(values, risk_free, periods)
+    excess = above - rest / periods
     losses = np.minimum(excess, 0.0)
     downside = np.sqrt((losses * losses).mean(axis=0))
     table = {
         "total_return": growth[-1] - 1.0,
         "cagr": annual,
         "volatility": deviation * np.sqrt(periods) if len(values) > 1 else np.full_like(mean, np.nan),
-        "sharpe": _ratio((mean - risk_free / periods) * np.sqrt(periods), deviation, tiny),
+        "sharpe": _ratio((mean - rest / periods) * np.sqrt(periods), deviation, tiny)
+        if above is values
+        else sharpe(above, periods=periods),
         "sortino": _ratio(excess.mean(axis=0) * np.sqrt(periods), downside, tiny),
         "max_drawdown": deepest,
         "calmar": _ratio(annual, -deepest),

@@ -18,7 +18,7 @@ import pandas as pd
 
 from data.errors import DataError
 from trading_app.evaluation.bootstrap import block_length, percentile_interval, resample
-from trading_app.evaluation.metrics import kurtosis, returns_array, sharpe, skew
+from trading_app.evaluation.metrics import Rate, kurtosis, less_dated_rates, returns_array, sharpe, skew
 
 Array = npt.NDArray[np.float64]
 
@@ -62,7 +62,7 @@ def compare(
     baselines: Sequence[str],
     *,
     periods: int = 252,
-    risk_free: float = 0.0,
+    risk_free: Rate = 0.0,
     level: float = 0.95,
     reps: int = 2000,
     seed: int = 0,
@@ -82,6 +82,7 @@ def compare(
     if not baselines:
         return []
     values = returns_array(returns[[strategy, *baselines]])
+    values, risk_free = less_dated_rates(values, risk_free, periods)
     block = block_length(values[:, :1] - values[:, 1:])
 
     def statistic(sample: Array) -> Array:
@@ -191,16 +192,16 @@ def spa(
 
 
 def probabilistic_sharpe(
-    returns: pd.Series | Array, *, benchmark: float = 0.0, periods: int = 252, risk_free: float = 0.0
+    returns: pd.Series | Array, *, benchmark: float = 0.0, periods: int = 252, risk_free: Rate = 0.0
 ) -> float:
     """Probability that the true Sharpe ratio exceeds `benchmark` (Bailey & López de Prado 2012).
 
     Allows for the length of the series [T] of simple returns, its skewness and its tails; assumes independent periods.
-    `benchmark` and `risk_free` are annual.
+    `benchmark` and `risk_free` are annual; the latter may be that of each return [T].
     """
     from scipy.stats import norm
 
-    values = returns_array(returns)
+    values, risk_free = less_dated_rates(returns_array(returns), risk_free, periods)
     ratio = float(sharpe(values, periods=periods, risk_free=risk_free)) / np.sqrt(periods)
     error = _sharpe_error(values, ratio)
     return float(norm.cdf((ratio - benchmark / np.sqrt(periods)) / error)) if error > 0 else float("nan")
@@ -228,7 +229,7 @@ def deflated_sharpe(
     trials: int | None = None,
     trial_sharpes: npt.ArrayLike | None = None,
     periods: int = 252,
-    risk_free: float = 0.0,
+    risk_free: Rate = 0.0,
 ) -> float:
     """Probability that the true Sharpe ratio exceeds the expected maximum of so many trials without skill.
 
@@ -236,7 +237,7 @@ def deflated_sharpe(
     alone (by default that of `trial_sharpes`) the spread over trials without skill is taken to be the sampling error of
     this series' own ratio. The returns are those [T] of the strategy that was selected.
     """
-    values = returns_array(returns)
+    values, risk_free = less_dated_rates(returns_array(returns), risk_free, periods)
     ratios = np.asarray([] if trial_sharpes is None else trial_sharpes, dtype=np.float64)
     ratios = ratios[np.isfinite(ratios)]
     count = trials if trials is not None else len(ratios)

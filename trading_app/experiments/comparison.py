@@ -13,6 +13,7 @@ from equitrade.json_values import json_value
 from trading_app.backtesting.summary import AGENT, kind_of
 from trading_app.evaluation.metrics import bootstrap_table, metrics_table
 from trading_app.evaluation.significance import compare, spa
+from trading_app.market.costs import CostModel
 from trading_app.runs.backtests import SavedBacktest, load_backtest
 from trading_app.runs.run import Run
 
@@ -44,8 +45,10 @@ def compare_runs(
     if len(set(names)) < len(names) or not names:
         raise DataError(f"compare: each run must be named once, not {', '.join(names) or 'none'}")
     saved = {run.name: load_backtest(run) for run in runs}
-    returns = _returns(saved)
-    rates = {key: next(iter(saved.values())).document[key] for key in ("periods", "risk_free")}
+    sessions, returns = _returns(saved)
+    first = next(iter(saved.values())).document
+    costs = CostModel(**first["costs"])
+    rates = {"periods": first["periods"], "risk_free": costs.risk_free_of(sessions)}
     table = metrics_table(returns, **rates)
     bounds = bootstrap_table(returns, level=level, reps=reps, seed=seed, **rates)
     others = [name for name in returns.columns if name != names[0]]
@@ -72,8 +75,8 @@ def compare_runs(
     return dict(json_value(document))
 
 
-def _returns(saved: dict[str, SavedBacktest]) -> pd.DataFrame:
-    """Returns of each run's agent and of the shared baselines on common dates, date × strategy."""
+def _returns(saved: dict[str, SavedBacktest]) -> tuple[pd.DatetimeIndex, pd.DataFrame]:
+    """Common sessions, and returns of each run's agent and of the shared baselines between them, date × strategy."""
     equity = {name: backtest.equity[AGENT] for name, backtest in saved.items()}
     first = next(iter(saved.values()))
     for name in first.strategies:
@@ -84,7 +87,8 @@ def _returns(saved: dict[str, SavedBacktest]) -> pd.DataFrame:
         raise DataError(
             f"compare: {', '.join(saved)} have {len(table)} common dates, at least {FEWEST} are needed"
         )
-    return table.pct_change().iloc[1:].replace([np.inf, -np.inf], np.nan).fillna(0.0)
+    returns = table.pct_change().iloc[1:].replace([np.inf, -np.inf], np.nan).fillna(0.0)
+    return pd.DatetimeIndex(table.index), returns
 
 
 def _notes(saved: dict[str, SavedBacktest]) -> list[str]:

@@ -249,6 +249,11 @@ def load_config(
         from data.membership import read_membership
 
         market["members"] = read_membership(market["member_file"]).times()
+    costs = layers["costs"]
+    if costs["risk_free_file"] and not costs["risk_free_rates"]:
+        from data.rates import read_rates
+
+        costs["risk_free_rates"] = read_rates(costs["risk_free_file"])
     limits = market["limits"]
     if limits["group_file"] and not limits["groups"]:
         limits["groups"] = read_groups(Path(limits["group_file"]))

@@ -24,7 +24,7 @@ from equitrade.json_values import json_value
 from trading_app.backtesting.backtest import backtest
 from trading_app.backtesting.baselines import Terms
 from trading_app.evaluation.cross_validation import combinatorial_splits, cross_validate
-from trading_app.evaluation.metrics import sharpe
+from trading_app.evaluation.metrics import Rate, less_dated_rates, sharpe
 from trading_app.evaluation.overfitting import overfitting
 from trading_app.experiments.config import RunConfig
 from trading_app.experiments.out_of_sample import baseline_weights
@@ -55,7 +55,7 @@ def cross_validation_document(
     test_folds: int = 2,
     purge: int = 1,
     embargo: int = 5,
-    risk_free: float = 0.0,
+    risk_free: Rate = 0.0,
     periods: int | None = None,
 ) -> dict[str, Any]:
     """Cross-validate the choice of the configuration with the highest Sharpe ratio; see the module's docstring.
@@ -69,7 +69,7 @@ def cross_validation_document(
     folds, test_folds, purge, embargo
         As of `trading_app.evaluation.cross_validation.combinatorial_splits`.
     risk_free, periods
-        Annual rate, and sessions a year; found from the dates by default.
+        Annual rate or that of each return [T], and sessions a year; found from the dates by default.
 
     Raises
     ------
@@ -83,7 +83,8 @@ def cross_validation_document(
     options = {"folds": folds, "test_folds": test_folds, "purge": purge, "embargo": embargo}
     found = cross_validate(returns, periods=year, risk_free=risk_free, **options)
     ratios = sharpe(returns, periods=year, risk_free=risk_free)
-    excess = returns.to_numpy(dtype=np.float64) - risk_free / year
+    above, rest = less_dated_rates(returns.to_numpy(dtype=np.float64), risk_free, year)
+    excess = above - rest / year
     document = {
         "source": source,
         "start": f"{dates[0]:%Y-%m-%d}",

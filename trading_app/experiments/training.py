@@ -242,8 +242,10 @@ def measure_agreement(agent: SAC, config: RunConfig, prices: Prices, split: Spli
 
 def manifest(config: RunConfig, prices: Prices, split: Split) -> dict[str, Any]:
     """Return the manifest of a run, without code, versions and machine, which `trading_app.runs.run` adds."""
+    rates = config.costs.rates_record()
     return {
         "config": to_dict(config),
+        **({} if rates is None else {"risk_free": rates}),
         "seeds": config.training.seed_list,
         "agent": config.sac.agent,
         # By name, though the configuration may leave them to the default: that may be another in a later version.

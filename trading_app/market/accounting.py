@@ -181,20 +181,23 @@ def _newton(target: Array, held: Array, rate: float, impact: Array | None, toler
     )
 
 
-def financing(cash: Array, values: Array, costs: CostModel) -> tuple[Array, Array]:
+def financing(
+    cash: Array, values: Array, costs: CostModel, lending: Array | None = None
+) -> tuple[Array, Array]:
     """Interest on cash and borrow fee on shorts for one night.
 
-    Cash [...] and values of the positions [..., N] are those at the close, in any unit. Returns the interest (negative
-    where cash is) and the borrow fee (not negative), each [...].
+    Cash [...] and values of the positions [..., N] are those at the close, in any unit; `lending` is the interest on
+    positive cash of that night [...] where rates are dated. Returns the interest (negative where cash is) and the
+    borrow fee (not negative), each [...].
     """
     interest = at_most(cash, 0.0) * (costs.financing_rate - costs.lending_rate)
-    if costs.lending_rate:
-        interest = interest + cash * costs.lending_rate
+    if lending is not None or costs.lending_rate:
+        interest = interest + cash * (costs.lending_rate if lending is None else lending)
     return interest, (total(abs(values)) - total(values)) * (0.5 * costs.borrow_rate)
 
 
 def hold(
-    target: Array, costs: CostModel, intraday: Array | None, overnight: Array
+    target: Array, costs: CostModel, intraday: Array | None, overnight: Array, lending: Array | None = None
 ) -> tuple[Array, Array, Array, Array]:
     """Hold a filled target to the close, pay for the night, and hold on to the next fill.
 
@@ -208,6 +211,8 @@ def hold(
         Close / fill price of the session [..., N]; None where fills are at the close.
     overnight
         Next fill price / close [..., N].
+    lending
+        Interest on positive cash of the night [...], where rates are dated.
 
     Returns
     -------
@@ -223,8 +228,8 @@ def hold(
     close_growth = net + cash
     next_values = values * overnight
     next_growth = total(next_values) + cash
-    if costs.borrow_rate or costs.lending_rate or costs.financing_rate:
-        interest, borrow = financing(cash, values, costs)
+    if costs.borrow_rate or costs.lending_rate or costs.financing_rate or lending is not None:
+        interest, borrow = financing(cash, values, costs, lending)
         next_growth = next_growth + (interest - borrow)
     return close_growth, values, next_growth, next_values
 
@@ -236,6 +241,7 @@ def advance(
     intraday: Array | None,
     overnight: Array,
     impact: Array | None = None,
+    lending: Array | None = None,
     *,
     gross: float | None = None,
     tolerance: float = TOLERANCE,
@@ -245,7 +251,7 @@ def advance(
     `held` are the weights just before the fill w′ [..., N]; the other arguments are those of `solve_fill` and `hold`.
     """
     kept = solve_fill(target, held, costs.rate, impact, gross=gross, tolerance=tolerance)
-    close, values, following, next_values = hold(target, costs, intraday, overnight)
+    close, values, following, next_values = hold(target, costs, intraday, overnight, lending)
     weights = values if intraday is None else values / positive(close)[..., None]
     return Session(kept, close, weights, following, next_values / positive(following)[..., None])
 

@@ -105,6 +105,9 @@ class AccountRules:
         plain = config.orders_everything and config.trading_speed == 1.0 and not config.limits.names
         self._gross = config.gross_bound if plain else None
         rows = panel.decision_rows(costs) | day_tables(panel, config, base, costs.capital)
+        lending = costs.lending_rates(panel.dates)
+        if lending is not None:
+            rows["lending"] = np.append(lending, lending[-1])
         if benchmark is not None:
             parts = {"benchmark": benchmark[0], "benchmark_parts": benchmark[1]}
             rows |= {name: part for name, part in parts.items() if part is not None}
@@ -119,7 +122,7 @@ class AccountRules:
             "age": days * 0,
             "weights": nothing,
             "held": nothing,
-            "value": ones * (1.0 + self._costs.lending_rate),
+            "value": ones * (1.0 + self._opening(days)),
             "nav": ones,
             **{name: ones * value for name, value in self._rewards.constants.items()},
         }
@@ -127,7 +130,7 @@ class AccountRules:
     def place(self, days: Array, weights: Array) -> State:
         """Return accounts with these weights at the close of these days, at least 1; for made transitions."""
         overnight = table_rows(self.tables["overnight"], days - 1)
-        *_, growth, values = hold(weights, self._costs, None, overnight)
+        *_, growth, values = hold(weights, self._costs, None, overnight, self._lending(days))
         return {
             "day": days,
             "age": days * 0,
@@ -154,6 +157,7 @@ class AccountRules:
             None if self._at_close else table_rows(tables["intraday"], day),
             table_rows(tables["overnight"], day),
             impact,
+            self._lending(day + 1),
             gross=self._gross,
             tolerance=self._tolerance,
         )
@@ -179,6 +183,15 @@ class AccountRules:
             **moments,
         }
         return Outcome(after, reward, alive == 0, (age >= self.length) & alive, fill)
+
+    def _lending(self, day: Array) -> Array | None:
+        """Interest on positive cash over the night after these sessions [...]; None without dated rates."""
+        return table_rows(self.tables["lending"], day) if "lending" in self.tables else None
+
+    def _opening(self, days: Array) -> Array | float:
+        """Interest on the cash of accounts that begin at the close of these days."""
+        lending = self._lending(days)
+        return self._costs.lending_rate if lending is None else lending
 
     def asset_returns(self, fill: Fill) -> Array:
         """Return each asset's part of the return from a fill to the next one [..., N].
@@ -243,7 +256,7 @@ class AccountRules:
         """Return the state with new episodes at the close of these days where `done`."""
         fresh: dict[str, Any] = {
             "day": days,
-            "value": 1.0 + self._costs.lending_rate,
+            "value": 1.0 + self._opening(days),
             "nav": 1.0,
             **self._rewards.constants,
         }

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from data.errors import DataError
 from data.frequency import periods_per_year
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Floats = NDArray[np.float64]
 
 BASIS_POINT = 1e-4
 
@@ -53,7 +61,12 @@ class CostModel:
     financing_spread_bps
         What negative cash pays above ``risk_free``, basis points a year.
     risk_free
-        What cash earns, a yearly rate as a fraction (0.02 is 2 %).
+        What cash earns, a yearly rate as a fraction (0.02 is 2 %); with dated rates, before the first of them.
+    risk_free_rates
+        Dated rates instead: a yearly rate by the date (YYYY-MM-DD) at whose close it is known. It holds until the next.
+        `equitrade` reads them from `risk_free_file`.
+    risk_free_file
+        File with the columns date and rate, or ``industries`` for the rates of that dataset (`data.rates`).
     periods
         Sessions a year; None: found from the dates of the prices (252, 365, 52, 12, 4 or 1), see `for_dates`.
     capital
@@ -71,6 +84,8 @@ class CostModel:
     borrow_bps: float = 50.0
     financing_spread_bps: float = 100.0
     risk_free: float = 0.0
+    risk_free_rates: Mapping[str, float] | None = None
+    risk_free_file: str | None = None
     periods: int | None = None
     capital: float = 1e6
 
@@ -85,10 +100,25 @@ class CostModel:
                 raise DataError(f"costs.{name} is {value:g}: it must lie from {low:g} to {high:g} ({unit})")
         if not isinstance(self.periods, int | None):
             raise DataError(f"costs.periods is {self.periods!r}: a whole number is needed")
+        self._check_dated_rates()
         if self.rate >= 1.0:
             raise DataError(
                 "costs.commission_bps plus costs.half_spread_bps must stay below 10,000, the value traded"
             )
+
+    def _check_dated_rates(self) -> None:
+        low, high, unit = _BOUNDS["risk_free"]
+        for day, rate in (self.risk_free_rates or {}).items():
+            if not isinstance(rate, int | float) or not low <= rate <= high:
+                raise DataError(
+                    f"costs.risk_free_rates: {rate!r} on {day} must lie from {low:g} to {high:g} ({unit})"
+                )
+        try:
+            stamps, _ = self._dated_rates
+        except ValueError as error:
+            raise DataError(f"costs.risk_free_rates: dates are written YYYY-MM-DD ({error})") from None
+        if (stamps[1:] <= stamps[:-1]).any():
+            raise DataError("costs.risk_free_rates: the dates must be in order, each once")
 
     @classmethod
     def free(cls, *, periods: int | None = None) -> CostModel:
@@ -109,6 +139,47 @@ class CostModel:
     def sessions_a_year(self) -> int:
         """Sessions a year; 252 where they are neither set nor found from dates."""
         return 252 if self.periods is None else self.periods
+
+    @cached_property
+    def _dated_rates(self) -> tuple[NDArray[np.datetime64], Floats]:
+        rates = self.risk_free_rates or {}
+        stamps = np.array(list(rates), dtype="datetime64[D]").astype("datetime64[ns]")
+        return stamps, np.array(list(rates.values()), dtype=np.float64)
+
+    @property
+    def has_dated_rates(self) -> bool:
+        """Whether there are dated risk-free rates."""
+        return bool(self.risk_free_rates)
+
+    def rates_at(self, dates: pd.DatetimeIndex) -> Floats:
+        """Return the yearly risk-free rate that is known at the close of each session [T]."""
+        stamps, rates = self._dated_rates
+        place = np.searchsorted(stamps, dates.to_numpy().astype("datetime64[ns]"), side="right")
+        known: Floats = np.concatenate([[self.risk_free], rates])[place]
+        return known
+
+    def risk_free_of(self, dates: pd.DatetimeIndex) -> float | Floats:
+        """Return the yearly risk-free rate of the returns between sessions: one, or dated ones [T − 1].
+
+        That of a return is the rate known when it begins, which cash earns until the next session.
+        """
+        return self.rates_at(dates)[:-1] if self.has_dated_rates else self.risk_free
+
+    def lending_rates(self, dates: pd.DatetimeIndex) -> Floats | None:
+        """Return the interest on positive cash over the night after each session [T]; None without dated rates."""
+        return self.rates_at(dates) / self.sessions_a_year if self.has_dated_rates else None
+
+    def rates_record(self) -> dict[str, Any] | None:
+        """Return where dated rates come from, with first and last date and hash, for a manifest; None without any."""
+        if not self.risk_free_rates:
+            return None
+        days, content = list(self.risk_free_rates), json.dumps(dict(self.risk_free_rates))
+        return {
+            "file": self.risk_free_file,
+            "first": days[0],
+            "last": days[-1],
+            "hash": hashlib.sha256(content.encode()).hexdigest(),
+        }
 
     @property
     def commission(self) -> float:
@@ -132,10 +203,10 @@ class CostModel:
 
     @cached_property
     def lending_rate(self) -> float:
-        """Interest on positive cash in one session, as a fraction."""
+        """Interest on positive cash in one session, as a fraction; without dated rates."""
         return self.risk_free / self.sessions_a_year
 
     @cached_property
     def financing_rate(self) -> float:
-        """Interest on negative cash in one session, as a fraction."""
+        """Interest on negative cash in one session, as a fraction; without dated rates."""
         return (self.risk_free + self.financing_spread_bps * BASIS_POINT) / self.sessions_a_year

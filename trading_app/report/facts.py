@@ -41,6 +41,9 @@ def method_facts(data: ReportData) -> dict[str, str]:
     costs = document["costs"]
     fills = {"next_open": "the next session's open", "next_close": "the next session's close"}
     impact = costs["impact_coefficient"]
+    rate = format_number(document["risk_free"], "percent", 2)
+    if costs.get("risk_free_rates"):
+        rate = f"the dated risk-free rate ({rate} on average)"
     baselines = [label_of(name) for name in document["strategies"] if kind_of(name) == "baseline"]
     facts = {
         "Decisions": "Target weights at each close, from prices up to that close.",
@@ -49,7 +52,7 @@ def method_facts(data: ReportData) -> dict[str, str]:
         f"{format_number(costs['half_spread_bps'], 'bps', 1)} of each unit traded; "
         + (f"square-root impact with coefficient {impact:g}." if impact else "no market impact."),
         "Holding costs": f"Borrow {format_number(costs['borrow_bps'], 'bps', 0)} a year on shorts; cash earns "
-        f"{format_number(costs['risk_free'], 'percent', 2)}, debt pays "
+        f"{rate}, debt pays "
         f"{format_number(costs['financing_spread_bps'], 'bps', 0)} more.",
         "Dates": f"{document['start']} to {document['end']}, {document['sessions']} returns, "
         f"{document['periods']} a year.",

@@ -142,6 +142,10 @@ def test_baseline_obeys_options_environment_and_file_in_this_order(
     assert document(*file)["periods"] == 52
     found = document(*file, "--periods", "12", "--risk-free", "0.02", "--costs-bps", "0")
     assert (found["periods"], found["risk_free"], found["costs"]["commission_bps"]) == (12, 0.02, 0.0)
+    (tmp_path / "rates.csv").write_text("date,rate\n2010-01-04,0.01\n2020-01-02,0.03\n")
+    found = document(*file, "--risk-free", "rates.csv")
+    assert found["costs"]["risk_free_rates"] == {"2010-01-04": 0.01, "2020-01-02": 0.03}
+    assert 0.01 < found["risk_free"] < 0.03
     _, out, _ = command("backtest", "--strategy", "equal-weight", "--data", "factors-5")
     assert "52 sessions a year" in " ".join(out.split())
 

@@ -19,7 +19,8 @@ from trading_app.market.costs import CostModel
 from trading_app.market.env import Market
 
 FEATURES = ("ret_1", "ret_5", "abs_ret")
-COSTS = CostModel(borrow_bps=300, risk_free=0.02, impact_coefficient=0.05)
+RATES = {"2019-01-01": 0.02, "2019-05-15": 0.08, "2019-06-20": -0.01}
+COSTS = CostModel(borrow_bps=300, risk_free_rates=RATES, impact_coefficient=0.05)
 
 
 def random_prices(seed: int = 0, sessions: int = 160, assets: int = 4, volatility: float = 0.02) -> Prices:
