@@ -82,6 +82,13 @@ def test_the_backtest_up_to_a_day_does_not_know_the_next(
     )
 
 
+def with_presence(rows: np.ndarray) -> np.ndarray:
+    """Observations with the presence of assets, which is left out where all are available on all days."""
+    whole = CONFIG.window * 3 + 8
+    ones = np.ones((len(rows), whole - rows.shape[1]), rows.dtype)
+    return np.concatenate([rows, ones], axis=1)
+
+
 def decide(rows: np.ndarray) -> np.ndarray:
     """A policy that looks at everything it is shown [N, d] → [N]."""
     mixer = np.random.default_rng(1).normal(size=rows.shape[-1])
@@ -110,12 +117,12 @@ def test_what_an_agent_sees_and_decides_up_to_a_day_does_not_know_the_next(
         observation = market.reset()
         record = []
         for _ in range(int(observation[0, 0, 0]), day):
-            action = decide(market.encode(observation)[0, 0].numpy())
+            action = decide(with_presence(market.encode(observation)[0, 0].numpy()))
             record += [observation[0, 0].numpy(), action, market.nav.numpy().copy()]
             record.append(market.targets(torch.from_numpy(action), int(observation[0, 0, 0])).numpy())
             # The last step reaches the close of `day`; what the next fill does to the account comes after it.
             observation = market.step(torch.from_numpy(action)[None, None]).final_observation
-        rows = market.encode(observation)[0, 0].numpy()
+        rows = with_presence(market.encode(observation)[0, 0].numpy())
         record += [observation[0, 0].numpy(), rows, decide(rows)]
         seen.append(record)
     assert len(seen[0]) == len(seen[1]) > 0
@@ -132,6 +139,7 @@ def test_the_gymnasium_environment_does_not_know_the_next_day(day: int) -> None:
         observation, info = env.reset(options={"start": prices.dates[80]})
         record = []
         while info["day"] <= day:
+            observation = with_presence(observation)
             record += [observation, info["weights"], info["nav"]]
             observation, _, _, _, info = env.step(decide(observation))
         runs.append(record)
