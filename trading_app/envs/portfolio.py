@@ -32,8 +32,9 @@ class PortfolioEnv(gymnasium.Env["Observation", "Action"]):
 
     An action in [−1, 1]^N chooses target weights (`MarketConfig.actions`) at the close of a day; they fill
     at the next open or close. An observation has a row for each asset: its window of features, its weight,
-    market-wide features and the net exposure, as `Market.encode` gives it. Rewards, truncation and
-    termination are those of `Market`, of which this is the single-account form on the same equations.
+    market-wide features and the net exposure, and where some asset is not available on some day, 1 where it is and
+    0 where not; see `Market.encode`. Rewards, truncation and termination are those of `Market`, of which this is the
+    single-account form on the same equations.
 
     Parameters
     ----------
