@@ -81,8 +81,8 @@ def read_evidence(run: Path) -> Evidence:
 
 
 def _evidence(run: Path, manifest: dict[str, Any], metrics: dict[str, Any]) -> Evidence:
-    from trading_app.evaluation.agreement import Agreement
-    from trading_app.report.verdict import agreement_sentence, verdict
+    from trading_app.evaluation.sizing import trainings_at_base
+    from trading_app.report.verdict import ensemble_sentences, verdict
 
     config, data, split = manifest["config"], manifest["data"], manifest["split"]
     learned = max(str(bounds[1])[:10] for part, bounds in split.items() if part != "test" and bounds)
@@ -115,8 +115,8 @@ def _evidence(run: Path, manifest: dict[str, Any], metrics: dict[str, Any]) -> E
         trained_until=learned,
         evaluated={key: metrics[key] for key in ("start", "end", "sessions", "fill", "costs", "level")},
         verdict=verdict(metrics).sentence,
-        agreement=agreement_sentence(manifest) or None,
-        holds_base=any(Agreement.from_record(record).holds_base for record in manifest.get("agreement", ())),
+        agreement=ensemble_sentences(manifest) or None,
+        holds_base=any(trainings_at_base(manifest)),
         metrics=_figures(agent["metrics"], agent["intervals"]),
         signals=tuple(data.get("signals", ())),
         notes=tuple(dict.fromkeys([*data.get("notes", ()), *metrics.get("notes", ())])),

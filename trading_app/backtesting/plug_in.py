@@ -32,7 +32,7 @@ from data.signals.scaling import scaled
 from trading_app.backtesting.scheduled_rules import Terms, run_accounts
 from trading_app.evaluation.shrinkage import reliability_of_mean, shrink
 from trading_app.market.accounting import at_least, at_most
-from trading_app.market.actions import target_weights
+from trading_app.market.actions import paced_action, target_weights
 from trading_app.market.config import MarketConfig
 from trading_app.market.decisions import DayRows, Decision, decision_of, rebalancing_days
 from trading_app.market.env import Market
@@ -171,10 +171,7 @@ def fit_forecast(market: Market, signals: Floats, days: slice = slice(None)) -> 
     days
         Sessions with the decisions that count.
     """
-    panel = market.panel
-    rows = panel.decision_rows(market.costs)
-    growth = rows["overnight"] if panel.at_close else rows["intraday"] * rows["overnight"]
-    returns = np.where(panel.status.available, growth - 1.0, np.nan)[:-2][days]
+    returns = market.fill_returns()[:-2][days]
     signals = signals[:-2][days]
     precision = _precision(returns)
     if _balanced(market.config):
@@ -259,10 +256,12 @@ def _decision(aim: Floats, speed: Floats, held: Floats, rows: DayRows, config: M
             weights = weights * rows.available
         target = held + (weights / at_least(weights.sum(axis=-1, keepdims=True), 1.0) - held) * speed
     else:
-        # The active weights go a part of the way; the base is held in full.
-        active = held if rows.base is None else held - rows.base
-        active = active + (np.clip(aim, -limit, limit) - active) * speed
-        target = target_weights(active / limit, config, rows.available, rows.base)
+        action = aim / limit
+        if rows.base is not None:
+            action = paced_action(action, held, rows.base, config, size=1.0, speed=speed)
+        else:
+            action = held / limit + (np.clip(action, -1.0, 1.0) - held / limit) * speed
+        target = target_weights(action, config, rows.available, rows.base)
     return decision_of(held + (target - held) * config.trading_speed, held, rows, config)
 
 

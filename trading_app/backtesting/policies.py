@@ -31,6 +31,7 @@ from rl_core.sac import SAC
 from trading_app.backtesting.backtest import BatchResult, backtest
 from trading_app.evaluation.agreement import Agreement
 from trading_app.evaluation.metrics import sharpe
+from trading_app.evaluation.sizing import Sizing
 from trading_app.market.accounts import AccountRules
 from trading_app.market.costs import CostModel
 from trading_app.market.decisions import DayRows, Decision, decision_of, rows_of
@@ -125,6 +126,7 @@ class AgentPolicy:
 
     `config` and `costs` are those of the market that it was trained in. Prices must have exactly its symbols, in this
     order. `agreement` is that of its seeds, where it was measured; where they disagree, the ensemble holds its base.
+    `sizing` is the size and speed at which seeds and ensemble trade, where they were chosen; else the seeds' own.
     """
 
     def __init__(
@@ -134,9 +136,10 @@ class AgentPolicy:
         costs: CostModel,
         symbols: tuple[str, ...],
         agreement: Agreement | None = None,
+        sizing: Sizing | None = None,
     ) -> None:
         self.agent, self.config, self.costs, self.symbols = agent, config, costs, symbols
-        self.agreement = agreement
+        self.agreement, self.sizing = agreement, sizing
         self._markets: LRUCache[tuple[str, pd.Timestamp], _EncodedMarket] = LRUCache(_ENCODED_MARKETS)
         self._lock = threading.Lock()
 
@@ -157,7 +160,14 @@ class AgentPolicy:
             known = [_place(name, trained) for name in config.sector_names(symbols)]
         rows = [_place(symbol, self.symbols) for symbol in symbols]
         agent = agent_on_rows(self.agent, rows, sectors, known)
-        return AgentPolicy(agent, config, self.costs, symbols, self.agreement)
+        sizing = None if self.sizing is None else self.sizing.on_assets(rows)
+        return AgentPolicy(agent, config, self.costs, symbols, self.agreement, sizing)
+
+    @cached_property
+    def sizes(self) -> Tensor:
+        """Size of each asset [N], or of all [1], where the pace is not the seeds' own."""
+        assert self.pace is not None
+        return self.pace.size * torch.tensor(self.pace.by_asset or [1.0], dtype=torch.float64)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -166,15 +176,20 @@ class AgentPolicy:
 
     @property
     def holds_base(self) -> bool:
-        """Whether the ensemble holds its base on some day since the seeds do not agree."""
-        return self.agreement is not None and self.agreement.holds_base
+        """Whether the ensemble holds its base on some day: the seeds do not agree, or no size earned more than it."""
+        return any(found is not None and found.holds_base for found in (self.agreement, self.sizing))
+
+    @property
+    def pace(self) -> Sizing | None:
+        """Size and speed of seeds and ensemble; None for the seeds' own, as where the ensemble holds its base."""
+        return None if self.sizing is None or self.sizing.holds_base else self.sizing
 
     @property
     def history(self) -> int:
         """Sessions of prices that a decision needs, the session decided on included."""
         return self.config.history
 
-    def market(self, prices: Prices, first: int = 0) -> Market:
+    def market(self, prices: Prices, first: int = 0, dtype: torch.dtype = torch.float32) -> Market:
         """Return the market that encodes observations of these prices from a day on.
 
         DataError if they have other symbols.
@@ -182,11 +197,21 @@ class AgentPolicy:
         if tuple(prices.symbols) != self.symbols:
             raise DataError(_other_symbols(self.symbols, prices))
         days = (first, len(prices.dates) - 1)
-        return Market(prices, config=self.config, costs=self.costs, seeds=self.agent.seeds, days=days)
+        seeds = self.agent.seeds
+        return Market(prices, config=self.config, costs=self.costs, seeds=seeds, days=days, dtype=dtype)
 
     def targets(self, market: Market, day: int, held: Tensor) -> Tensor:
         """Return the target weights of each seed [S, B, N] at the close of a day, from weights held [S, B, N]."""
-        return market.targets(self.actions(market, day, held), day, held)
+        actions = self.actions(market, day, held)
+        if self.pace is not None:
+            actions = market.paced(actions, day, held, self.sizes, self.pace.speed)
+        return market.targets(actions, day, held)
+
+    def aims(self, market: Market, day: int, held: Tensor, target: Tensor) -> Tensor:
+        """Return the weights [S, B, N] that seeds with these targets trade towards, which they reach at full speed."""
+        if self.pace is not None and self.pace.speed < 1.0:
+            target = market.targets(self.actions(market, day, held).double() * self.sizes, day, held)
+        return held + (target - held) / self.config.trading_speed
 
     def actions(self, market: Market, day: int, held: Tensor) -> Tensor:
         """Return the actions of each seed [S, B, N] in (−1, 1), for the same arguments."""
@@ -261,7 +286,7 @@ class AgentPolicy:
         for day in range(first, count):
             held = torch.from_numpy(state["weights"])
             target = self.targets(market, day, held).double().cpu()
-            aims[day - first] = (held + (target - held) / self.config.trading_speed)[:, 0]
+            aims[day - first] = self.aims(market, day, held[:, :1], target[:, :1])[:, 0]
             base = self.base_targets(market, day, held[:1, 1])
             target[:, 1] = target[:, 1].mean(0) if base is None else base
             rows = rows_of(rules.tables, np.int64(day))
@@ -382,6 +407,10 @@ class RelayPolicy(AgentPolicy):
     def actions(self, market: Market, day: int, held: Tensor) -> Tensor:
         """Return actions [S, B, N] by the policy of that day."""
         return self._on(market, day).actions(market, day, held)
+
+    def aims(self, market: Market, day: int, held: Tensor, target: Tensor) -> Tensor:
+        """Return what seeds trade towards [S, B, N] by the policy of that day."""
+        return self._on(market, day).aims(market, day, held, target)
 
     def base_targets(self, market: Market, day: int, held: Tensor) -> Tensor | None:
         """Return the targets [..., N] of the policy of that day, if its ensemble holds its base."""

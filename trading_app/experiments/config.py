@@ -85,7 +85,9 @@ class TrainingConfig:
     ``n_envs``, the accounts of each seed, has no effect on made transitions, for which no account is stepped.
     With ``evaluate_training`` agents are evaluated on the last training dates too, beside the validation dates.
     ``agreement`` is the correlation of the seeds' active weights on the validation dates that the ensemble of a tilt
-    needs to depart from its base; 0 for any (`trading_app.evaluation.agreement`).
+    needs to depart from its base; 0 for any (`trading_app.evaluation.agreement`). With ``cross_fit``, even and odd
+    seeds learn from different halves of the training dates, and size and speed of a tilt are chosen on dates that are
+    new to the seeds (`trading_app.evaluation.sizing`).
     """
 
     seeds: int = 5
@@ -97,6 +99,7 @@ class TrainingConfig:
     checkpoint_every: int = 150
     agreement: float = 0.5
     evaluate_training: bool = False
+    cross_fit: bool = True
 
     def __post_init__(self) -> None:
         for name in ("seeds", "steps", "n_envs", "evaluate_every", "log_every", "checkpoint_every"):
@@ -170,6 +173,7 @@ def trading_market() -> MarketConfig:
 SIGNAL_DEFAULTS: dict[str, dict[str, Any]] = {
     "market": {"rebalance": "daily", "no_trade_band": 0.005, "window": 1, "reward_scale": 250.0},
     "sac": {"critic_start": "zero", "exploration": 0.5},
+    "training": {"steps": 300},
 }
 """Defaults of runs with signals of one's own, where they differ: each session, on the signals of that session alone.
 
@@ -197,6 +201,12 @@ class RunConfig:
     def learner(self) -> SACConfig:
         """Settings of the learner; the actor of a tilt starts at the base."""
         return self.sac.replace(actor_start="zero") if self.market.tilts else self.sac
+
+    @property
+    def cross_fits(self) -> bool:
+        """Whether even and odd seeds learn from different halves: tilts, made transitions and seeds of both kinds."""
+        apart = {seed % 2 for seed in self.training.seed_list} == {0, 1}
+        return self.training.cross_fit and self.market.tilts and self.sac.transitions == "made" and apart
 
 
 SECTIONS: dict[str, Any] = {f.name: f for f in fields(RunConfig)}
@@ -264,7 +274,8 @@ def stored_config(folder: Path) -> RunConfig:
     """Return the configuration of a stored run, ``config.toml`` in its folder, whatever version wrote it."""
     file = folder / "config.toml"
     # A setting that is younger than the file is as it was before, not at the default of trading.
-    layers = asdict(RunConfig(market=MarketConfig(), sac=SACConfig.from_stored({})))
+    former = TrainingConfig(cross_fit=False)
+    layers = asdict(RunConfig(market=MarketConfig(), sac=SACConfig.from_stored({}), training=former))
     _merge(layers, _read_toml(file), str(file))
     return from_dict(layers)
 

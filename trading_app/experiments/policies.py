@@ -12,6 +12,7 @@ from data.errors import DataError
 from rl_core.sac import load_agent
 from trading_app.backtesting.policies import AgentPolicy, RelayPolicy
 from trading_app.evaluation.agreement import Agreement
+from trading_app.evaluation.sizing import Sizing
 from trading_app.experiments.config import stored_config
 from trading_app.runs.run import fold_path
 
@@ -44,7 +45,15 @@ def load_policy(path: str | Path) -> AgentPolicy:
         )
     symbols = tuple(manifest["data"]["symbols"])
     agreement = [Agreement.from_record(record) for record in manifest.get("agreement", ())]
-    return AgentPolicy(load_agent(folder), config.market, config.costs, symbols, *agreement[:1])
+    sizing = [Sizing.from_record(record) for record in manifest.get("sizing", ())]
+    return AgentPolicy(
+        load_agent(folder),
+        config.market,
+        config.costs,
+        symbols,
+        agreement=next(iter(agreement), None),
+        sizing=next(iter(sizing), None),
+    )
 
 
 def _load_folds(folder: Path, folds: Sequence[Mapping[str, Sequence[str]]]) -> RelayPolicy:

@@ -23,7 +23,9 @@ from rl_core.sac import SAC
 from rl_core.training import Progress, TrainResult, train
 from trading_app.backtesting.policies import AgentPolicy
 from trading_app.evaluation.agreement import Agreement, seed_agreement
+from trading_app.evaluation.sizing import Sizing
 from trading_app.experiments.config import ConfigurationError, RunConfig, stored_config, to_dict, to_toml
+from trading_app.experiments.cross_fitting import choose_sizing
 from trading_app.experiments.equivariance import deviations
 from trading_app.experiments.own_signals import check_signals, pin_signals, signal_notes, signal_records
 from trading_app.market.env import Market
@@ -158,12 +160,13 @@ def train_run(
             on_progress=on_progress,
         )
     diverged = [seed for seed, over in zip(t.seed_list, result.diverged, strict=True) if over]
-    agreement = [asdict(found) for found in measure_agreement(result.agent, config, prices, split)]
+    measured = result.agent, config, prices, split
     run = run.finish(
         wall_time=time.perf_counter() - started,
         stopped=result.stopped,
         diverged=diverged,
-        agreement=agreement,
+        agreement=[asdict(found) for found in measure_agreement(*measured)],
+        sizing=[asdict(found) for found in measure_sizing(*measured, market)],
     )
     return run, result
 
@@ -197,6 +200,7 @@ def training_market(config: RunConfig, prices: Prices, split: Split) -> Market:
         n_envs=config.training.n_envs,
         start=split.train[0],
         end=split.train[1],
+        cross_fit=config.cross_fits,
         device=config.sac.device,
     )
 
@@ -238,6 +242,17 @@ def measure_agreement(agent: SAC, config: RunConfig, prices: Prices, split: Spli
     needed, base = config.training.agreement, market.base if market.tilts else None
     found = seed_agreement(path.active)
     return [replace(found, start=dates[0], end=dates[1], needed=needed, base=base)]
+
+
+def measure_sizing(
+    agent: SAC, config: RunConfig, prices: Prices, split: Split, learned: Market
+) -> list[Sizing]:
+    """Return size and speed of an agent's ensemble; nothing without a base, or without dates to choose on."""
+    if not (config.training.cross_fit and config.market.tilts):
+        return []
+    policy = AgentPolicy(agent, config.market, config.costs, prices.symbols)
+    found = choose_sizing(policy, learned, split, config.split.embargo)
+    return [] if found is None else [found]
 
 
 def manifest(config: RunConfig, prices: Prices, split: Split) -> dict[str, Any]:

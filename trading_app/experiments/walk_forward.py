@@ -125,8 +125,12 @@ def walk_forward_run(
         for number, split in enumerate(splits, start=1):
             _train_fold(fold_path(run.path, number), number, splits, split, config, home, watch)
     paths = [fold_path(run.path, number) for number in range(1, len(splits) + 1)]
-    agreement = [found for path in paths for found in open_run(path, home).manifest.get("agreement", ())]
-    return run.finish(wall_time=time.perf_counter() - started, agreement=agreement)
+    manifests = [open_run(path, home).manifest for path in paths]
+    found = {
+        name: [record for manifest in manifests for record in manifest.get(name, ())]
+        for name in ("agreement", "sizing")
+    }
+    return run.finish(wall_time=time.perf_counter() - started, **found)
 
 
 def _begin(

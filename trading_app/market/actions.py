@@ -7,7 +7,7 @@ import numpy as np
 from trading_app.market.accounting import Array, at_least, at_most, largest, positive, total
 from trading_app.market.config import MarketConfig
 
-__all__ = ["active_weights", "target_weights"]
+__all__ = ["active_weights", "paced_action", "target_weights"]
 
 
 def target_weights(
@@ -52,6 +52,40 @@ def active_weights(action: Array, config: MarketConfig, available: Array | None 
         active = active * (limit / at_least(largest(abs(active)), limit))[..., None]
     gross = at_least(total(abs(active)), config.active_gross)
     return active * (config.active_gross / gross)[..., None]
+
+
+def paced_action(
+    action: Array,
+    held: Array,
+    base: Array,
+    config: MarketConfig,
+    *,
+    size: Array | float,
+    speed: Array | float,
+) -> Array:
+    """Return the action of a tilt [..., N] that trades a share of the way to other active weights.
+
+    The way begins at the active weights held and ends at `size` times those of the action; `speed` is the share. The
+    base is held in full at once.
+
+    Parameters
+    ----------
+    action
+        Actions in [−1, 1] [..., N].
+    held, base
+        Weights held at the close, and those of the base [..., N].
+    config
+        Settings of the market.
+    size, speed
+        Numbers, or arrays that broadcast against the actions.
+    """
+    compared = base
+    if not config.active_net:
+        # An account that is not invested yet holds no active weights.
+        compared = base * (total(held) / positive(total(base)))[..., None]
+    start = at_least(at_most((held - compared) / config.active_limit(action.shape[-1]), 1.0), -1.0)
+    end = at_least(at_most(action * size, 1.0), -1.0)
+    return start + (end - start) * speed
 
 
 def _tilted(base: Array, active: Array, config: MarketConfig) -> Array:

@@ -17,6 +17,7 @@ from rl_core.random import Noise
 from rl_core.symmetry import Symmetry
 from trading_app.market.accounting import Array
 from trading_app.market.accounts import AccountRules, State
+from trading_app.market.actions import paced_action
 from trading_app.market.base import base_weights
 from trading_app.market.benchmark import Benchmark, benchmark_returns
 from trading_app.market.config import MarketConfig
@@ -62,6 +63,9 @@ class Market:
     days
         First and last day (positions in the prices) for which the base of a tilt is computed; by default those of
         episodes.
+    cross_fit
+        Made transitions of even seeds come from the first half of the decision days, those of odd seeds from the
+        second, so that each half is unseen by half of the seeds.
     device, dtype
         Of the tensors: float32 for training; float64 where accounts have to be exact.
 
@@ -83,6 +87,7 @@ class Market:
         start: object = None,
         end: object = None,
         days: tuple[int, int] | None = None,
+        cross_fit: bool = False,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -99,7 +104,7 @@ class Market:
         )
         self._seeds, self._n_envs = tuple(int(seed) for seed in seeds), n_envs
         self._device, self.dtype = torch.device(device), dtype
-        self._bounds, self._days = (start, end), days
+        self._bounds, self._days, self.cross_fit = (start, end), days, cross_fit
         self._state: State = {}
         self._in_numpy = self._device.type == "cpu"
         self._pinned: Callable[[Tensor], Tensor] | None = None
@@ -111,6 +116,14 @@ class Market:
     def decisions(self) -> tuple[int, int]:
         """First and last day (positions in the prices) on which an episode may decide."""
         return decision_range(self.prices, self.config, *self._bounds)
+
+    def learning_days(self, seed: int) -> tuple[int, int]:
+        """First and last decision day that the made transitions of a seed come from: all of them, or its half."""
+        first, last = max(self.decisions[0], 1), self.decisions[1]
+        if not self.cross_fit:
+            return first, last
+        half = (last - first + 1) // 2
+        return (last - half + 1, last) if seed % 2 else (first, first + half - 1)
 
     @cached_property
     def episode_length(self) -> int:
@@ -217,6 +230,25 @@ class Market:
         held = torch.zeros_like(action) if held is None else held.to(action)
         weights: Tensor = target_of(action, held, self.day_rows(day, action.dtype), config)
         return weights
+
+    def paced(
+        self, action: Tensor, day: int | Tensor, held: Tensor, size: Tensor | float, speed: Tensor | float
+    ) -> Tensor:
+        """Return the action of a tilt [..., N] that trades a share of the way; see `actions.paced_action`."""
+        held = held.double()
+        base = self.day_rows(day, held.dtype).base
+        assert base is not None, "only a tilt has active weights"
+        paced: Tensor = paced_action(action.double(), held, base, self.config, size=size, speed=speed)
+        return paced
+
+    def fill_returns(self) -> NDArray[np.float64]:
+        """Return of each asset from the fill after a close to the next one [T, N]; NaN where it is not available.
+
+        Those of the last two sessions are not known yet.
+        """
+        rows = self.panel.decision_rows(self.costs)
+        growth = rows["overnight"] if self.panel.at_close else rows["intraday"] * rows["overnight"]
+        return np.where(self.panel.status.available, growth - 1.0, np.nan)
 
     def reset(self) -> Tensor:
         """Start new episodes everywhere, in cash; observations [S, n_envs, 1 + N]. DataError for short prices."""

@@ -63,8 +63,8 @@ class MadeTransitions:
 
     Attributes
     ----------
-    days : int
-        Days of decisions.
+    days, own_days : int
+        Days of decisions, and how many of them each seed learns from.
     held : HeldByDay
         Weights at each day's close under the policy, as far as transitions were made.
 
@@ -80,6 +80,9 @@ class MadeTransitions:
         self._noise = Noise(market.seeds, market.device)
         self._first = max(market.decisions[0], 1)
         self.days = market.decisions[1] - self._first + 1
+        learned = [market.learning_days(seed) for seed in market.seeds]
+        self.own_days = learned[0][1] - learned[0][0] + 1
+        self._offset = torch.tensor([[first - self._first] for first, _ in learned], device=market.device)
         self.held = HeldByDay(len(market.seeds), self.days + 1, market.action_size, market.device)
         self._rules = market.account_rules(self.days + 1)
 
@@ -119,7 +122,8 @@ class MadeTransitions:
             Days as positions in `held` and in the prices [S, B], and weights [S, B, N].
         """
         market, noise = self._market, self._noise
-        place = day_of(noise.uniform("made day", draw, (size,)), max(self.days - steps + 1, 1))
+        place = day_of(noise.uniform("made day", draw, (size,)), max(self.own_days - steps + 1, 1))
+        place = place + self._offset
         day = place + self._first
         anything = noise.uniform("made portfolio", draw, (size, market.action_size)) * 2 - 1
         share = MIXED * noise.uniform("made share", draw, (size, 1))
@@ -174,7 +178,7 @@ class Rollouts:
         Paths begin from holdings near those of the policy, as made transitions do, and store what it held.
         """
         market, rules, made = self._market, self._rules, self._market.transitions
-        steps = min(steps, made.days)
+        steps = min(steps, made.own_days)
         place, day, weights = made.draw_holdings(draw, size, steps)
         state = rules.place(day, weights.to(market.dtype))
         total = torch.zeros(place.shape, device=market.device)

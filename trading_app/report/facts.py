@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from trading_app.backtesting.summary import kind_of
-from trading_app.evaluation.agreement import Agreement
 from trading_app.evaluation.labels import format_number
+from trading_app.evaluation.sizing import trainings_at_base
 from trading_app.report.data import ReportData
 from trading_app.report.theme import label_of
 
@@ -67,9 +67,9 @@ def method_facts(data: ReportData) -> dict[str, str]:
             if seeds > 1
             else "the target weights of its one seed"
         )
-        agreement = [Agreement.from_record(record).holds_base for record in document.get("agreement") or ()]
-        if any(agreement):
-            held = "its base" if all(agreement) else f"{held}, or its base where they do not agree"
+        at_base = trainings_at_base(document)
+        if any(at_base):
+            held = "its base" if all(at_base) else f"{held}, or its base where they show too little evidence"
         facts = {"Agent": f"Holds {held}."} | facts
     if baselines:
         facts["Baselines"] = f"{', '.join(baselines)}: same prices, dates, fills and costs."

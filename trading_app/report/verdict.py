@@ -8,6 +8,7 @@ from typing import Any
 
 from trading_app.evaluation.agreement import Agreement
 from trading_app.evaluation.labels import format_measure, format_number
+from trading_app.evaluation.sizing import Sizing
 from trading_app.report.theme import label_of
 
 SIGNIFICANT = 0.05
@@ -25,7 +26,8 @@ BASES = {
 class Verdict:
     """A sentence with its details; ``tone`` is ``better``, ``worse`` or ``open``.
 
-    ``agreement``, the first of the details, is on the agreement of the seeds; empty where it was not measured.
+    ``agreement``, the first of the details, is on the agreement of the seeds and on what their active weights earned on
+    dates new to them; empty where that was not measured.
     """
 
     tone: str
@@ -41,7 +43,7 @@ def verdict(document: Mapping[str, Any]) -> Verdict:
     the SPA test, which allows for every strategy that was looked at, agrees.
     """
     comparisons = {entry["baseline"]: entry for entry in document.get("comparisons", [])}
-    agreement = agreement_sentence(document)
+    agreement = ensemble_sentences(document)
     reference = document.get("reference")
     if reference not in comparisons:
         return Verdict("open", "There is no agent and baseline to compare: measures only.", (), agreement)
@@ -52,6 +54,38 @@ def verdict(document: Mapping[str, Any]) -> Verdict:
     details += [_deflated(document), _costs(document)]
     details += _seeds(document)
     return Verdict(tone, sentence, tuple(detail for detail in details if detail), agreement)
+
+
+def ensemble_sentences(document: Mapping[str, Any]) -> str:
+    """Return sentences on the agreement of a run's seeds and on their sizing; empty if not measured.
+
+    The document is the evidence of a backtest or a manifest.
+    """
+    return " ".join(filter(None, (agreement_sentence(document), sizing_sentence(document))))
+
+
+def sizing_sentence(document: Mapping[str, Any]) -> str:
+    """Return a sentence on what the seeds' active weights earned on dates new to them; empty if not measured.
+
+    ``sizing`` of the document is a list of `trading_app.evaluation.sizing.Sizing` as mappings, one for each training.
+    """
+    found = [Sizing.from_record(record) for record in document.get("sizing") or ()]
+    if not found:
+        return ""
+    held = sum(entry.holds_base for entry in found)
+    where = f" in {held} of {len(found)} trainings" if len(found) > 1 else ""
+    there = ", there" if where else ""
+    if held:
+        return (
+            f"On dates new to the seeds, no size of their active weights earned clearly more than the base{where}, so "
+            f"the agent holds it{there}."
+        )
+    paces = dict.fromkeys(f"size {entry.size:g} and speed {entry.speed:g}" for entry in found)
+    errors = [format_number(entry.gain / entry.error, "ratio", 1) for entry in found]
+    return (
+        f"On dates new to the seeds, their active weights earned more than the base, by {_listed(errors)} standard "
+        f"errors, at {_listed(list(paces))}; the agent trades so."
+    )
 
 
 def agreement_sentence(document: Mapping[str, Any]) -> str:

@@ -91,7 +91,8 @@ def save_backtest(
     document = evidence(results, **options)
     document["data"]["hash"] = data_hash
     document["notes"] += notes
-    document["agreement"] = list(run.manifest.get("agreement", ()))
+    for name in ("agreement", "sizing"):
+        document[name] = list(run.manifest.get(name, ()))
     document["created_at"] = now()
     folder = run.path if folder is None else folder
     folder.mkdir(parents=True, exist_ok=True)

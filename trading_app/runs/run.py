@@ -4,8 +4,8 @@
 
 - ``manifest.json``: ``schema``, ``name``, ``created_at``, ``config``, ``data`` (name, hash, dates, symbols),
   ``split``, ``seeds``, ``code`` (revision, whether it was changed), ``versions``, ``machine``; once training has ended
-  ``finished_at``, ``wall_time_seconds`` and ``agreement`` (a list: that of the seeds of each training, see
-  `trading_app.evaluation.agreement`); ``trials`` where a backtest was given more than the configuration;
+  ``finished_at``, ``wall_time_seconds`` and ``agreement`` and ``sizing`` (lists, an entry a training, see
+  `trading_app.evaluation.agreement` and `.sizing`); ``trials`` where a backtest was given more than the configuration;
 - ``config.toml``, and the output of training: ``progress.jsonl``, TensorBoard events, ``checkpoints/``;
 - after a backtest, all together or none:
   ``metrics.json``: the document of `trading_app.backtesting.summary`;

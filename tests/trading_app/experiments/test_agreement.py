@@ -35,6 +35,7 @@ TILT = {
     "training.seeds": 3,
     "training.steps": 20,
     "training.evaluate_every": 20,
+    "training.cross_fit": False,
 }
 NEVER = 1.0  # seeds of so short a training do not agree to the last digit
 
