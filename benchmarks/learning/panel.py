@@ -60,6 +60,7 @@ def run_world(world: int, agent: str, assets: int, heterogeneity: float, seeds: 
         "seeds": seeds,
         "dates": [document["start"], document["end"]],
         "agreement": [row["correlation"] for row in document["agreement"]],
+        "sizing": document["sizing"],
         "sharpe": {name: values["sharpe"] for name, values in chosen.items()},
         "turnover": {name: values["turnover"] for name, values in chosen.items()},
         "above_reference": document["above_reference"]["estimates"],
