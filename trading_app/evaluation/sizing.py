@@ -29,9 +29,9 @@ __all__ = ["SETTINGS", "Sizing", "best_sizing", "sizes_by_asset", "trainings_at_
 
 Floats = npt.NDArray[np.float64]
 
-SIZES = (0.25, 0.5, 1.0, 2.0, 4.0)
+SIZES = (0.5, 1.0, 2.0, 4.0)
 """Factors of the seeds' active weights."""
-SPEEDS = (0.1, 0.25, 0.5, 1.0)
+SPEEDS = (0.25, 0.5, 1.0)
 """Shares of the way to them that are traded at a decision."""
 BASE = (0.0, 1.0)
 SETTINGS: tuple[tuple[float, float], ...] = (BASE, *((size, speed) for size in SIZES for speed in SPEEDS))

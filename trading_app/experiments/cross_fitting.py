@@ -27,6 +27,9 @@ __all__ = ["choose_sizing"]
 
 Floats = npt.NDArray[np.float64]
 
+LONGEST = 1260
+"""Sessions of a half of the training dates that are traded, its last ones."""
+
 
 def choose_sizing(policy: AgentPolicy, training: Market, split: Split, embargo: int = 0) -> Sizing | None:
     """Return size and speed for the ensemble of a run's seeds; None without dates to choose on.
@@ -70,6 +73,7 @@ def _new_dates(
             first, last = training.learning_days(odd)
             first, last = (first + embargo, last) if odd else (first, last - embargo)
             others = [place for place, seed in enumerate(policy.seeds) if seed % 2 != odd]
+            first = max(first, last - LONGEST + 1)
             if first < last:
                 parts.append((dates[first], dates[last], others))
     if split.validation is not None:
@@ -107,6 +111,8 @@ class _Accounts:
         sizes = sizes * torch.from_numpy(by_asset)
 
         def decide(day: int, held: Floats, rows: DayRows) -> Decision:
+            if not _decides(rows, held):
+                return decision_of(held, held, rows, self.policy.config)
             weights = torch.from_numpy(held)
             paced = self.market.paced(self._actions(day, weights), day, weights, sizes, speeds)
             return self._decision(paced, day, weights, rows)
@@ -140,6 +146,11 @@ class _Accounts:
     def _decision(self, actions: torch.Tensor, day: int, held: torch.Tensor, rows: DayRows) -> Decision:
         target = self.market.targets(actions, day, held).mean(0).numpy()
         return decision_of(target, held.numpy(), rows, self.policy.config)
+
+
+def _decides(rows: DayRows, held: Floats) -> bool:
+    """Whether any account decides on this day: on the schedule, or at once in cash."""
+    return rows.scheduled is None or bool(rows.scheduled.any()) or not held.any(axis=-1).all()
 
 
 def _sizes(paths: Sequence[_Path]) -> Floats:
