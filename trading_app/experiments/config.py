@@ -92,7 +92,7 @@ class TrainingConfig:
 
     seeds: int = 5
     first_seed: int = 0
-    steps: int = 600
+    steps: int = 300
     n_envs: int = 8
     evaluate_every: int = 150
     log_every: int = 50
@@ -135,12 +135,15 @@ def trading_learner() -> SACConfig:
 
     Transitions are made from the whole history, critics value each asset, and evidence decides how far assets are
     treated differently: what won on the hard planted market. Rewards are in per cent (see `trading_market`), so that a
-    temperature of a hundredth leaves them audible from the start.
+    temperature of a hundredth leaves them audible from the start. Critics start at zero and see random actions, too:
+    critics that start at random value actions far more than returns do.
     """
     return SACConfig(
         width=32,
         activation="silu",
+        critic_start="zero",
         transitions="made",
+        exploration=0.5,
         row_values=True,
         relaxation="evidence",
         actor_average=0.99,
@@ -161,21 +164,21 @@ def trading_learner() -> SACConfig:
 
 
 def trading_market() -> MarketConfig:
-    """Market settings: tilts around equal weight, decided weekly, rewards in per cent, a short window of features.
+    """Market settings: tilts around equal weight, decided weekly, rewards in per cent, the features of one session.
 
     Chosen on validation dates of ``sp500-20`` and ``factors-5``: agents that traded daily turned the account over about
     ten times a year; with a decision each week, and orders only where a weight is 2 % of the account away from its
-    target, they turned it over about once or less, at much the same growth.
+    target, they turned it over about once or less, at much the same growth. With one session of features instead of
+    eight, seeds of different halves of the training dates agreed more, and earned more on dates new to them, on
+    ``industries`` (4.2 standard errors above the base, 2.8 before); on the other two, neither earned clearly more.
     """
-    return MarketConfig(actions="tilt", rebalance="weekly", no_trade_band=0.02, reward_scale=100.0, window=8)
+    return MarketConfig(actions="tilt", rebalance="weekly", no_trade_band=0.02, reward_scale=100.0, window=1)
 
 
 SIGNAL_DEFAULTS: dict[str, dict[str, Any]] = {
-    "market": {"rebalance": "daily", "no_trade_band": 0.005, "window": 1, "reward_scale": 250.0},
-    "sac": {"critic_start": "zero", "exploration": 0.5},
-    "training": {"steps": 300},
+    "market": {"rebalance": "daily", "no_trade_band": 0.005, "reward_scale": 250.0},
 }
-"""Defaults of runs with signals of one's own, where they differ: each session, on the signals of that session alone.
+"""Defaults of runs with signals of one's own, where they differ: decisions each session, and larger rewards.
 
 Chosen on planted panels of seeds 100 to 102 (`equitrade data planted`: 20 assets, R² 0.5 %, half-life of 5 sessions).
 """
