@@ -73,18 +73,20 @@ def sizing_sentence(document: Mapping[str, Any]) -> str:
     if not found:
         return ""
     held = sum(entry.holds_base for entry in found)
+    disagreeing = any(Agreement.from_record(record).holds_base for record in document.get("agreement") or ())
     where = f" in {held} of {len(found)} trainings" if len(found) > 1 else ""
-    there = ", there" if where else ""
     if held:
+        there = ", there" if where else ""
+        consequence = "" if disagreeing else f", so the agent holds it{there}"
         return (
-            f"On dates new to the seeds, no size of their active weights earned clearly more than the base{where}, so "
-            f"the agent holds it{there}."
+            "On dates new to the seeds, no size of their active weights earned clearly more than the base"
+            f"{where}{consequence}."
         )
     paces = dict.fromkeys(f"size {entry.size:g} and speed {entry.speed:g}" for entry in found)
     errors = [format_number(entry.gain / entry.error, "ratio", 1) for entry in found]
     return (
         f"On dates new to the seeds, their active weights earned more than the base, by {_listed(errors)} standard "
-        f"errors, at {_listed(list(paces))}; the agent trades so."
+        f"errors, at {_listed(list(paces))}{'' if disagreeing else '; the agent trades so'}."
     )
 
 

@@ -15,7 +15,7 @@ from trading_app.backtesting.backtest import backtest
 from trading_app.backtesting.baselines import equal_weight
 from trading_app.backtesting.summary import evidence
 from trading_app.market.panel import trading_panel
-from trading_app.report.verdict import p_value, percent_chance, verdict
+from trading_app.report.verdict import p_value, percent_chance, sizing_sentence, verdict
 
 
 def comparison(low: float | None, high: float | None, **changes: Any) -> dict[str, Any]:
@@ -114,3 +114,45 @@ def test_one_nth_every_day_is_never_told_apart_from_daily_equal_weight(seed: int
     assert found.tone == "open"
     assert "Mean return not distinguishable" in found.sentence
     assert document["comparisons"][0]["excess_return"] == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "correlations", "sentence"),
+    [
+        ([], [0.9], ""),
+        (
+            [2.0],
+            [0.9],
+            "earned more than the base, by 4.0 standard errors, at size 2 and speed 0.5; the agent trades so.",
+        ),
+        ([2.0], [0.1], "earned more than the base, by 4.0 standard errors, at size 2 and speed 0.5."),
+        (
+            [0.0],
+            [0.9],
+            "no size of their active weights earned clearly more than the base, so the agent holds it.",
+        ),
+        ([0.0], [0.1], "no size of their active weights earned clearly more than the base."),
+        ([0.0, 1.0], [0.9, 0.9], "than the base in 1 of 2 trainings, so the agent holds it, there."),
+    ],
+)
+def test_sizing_is_said_with_what_the_agent_does(
+    sizes: list[float], correlations: list[float], sentence: str
+) -> None:
+    base = {
+        "low": None,
+        "high": None,
+        "level": 0.95,
+        "seeds": 2,
+        "sessions": 9,
+        "needed": 0.5,
+        "base": "equal-weight",
+    }
+    record = {
+        "agreement": [{**base, "correlation": value} for value in correlations],
+        "sizing": [
+            {"size": size, "speed": 0.5, "gain": 4.0, "error": 1.0, "sessions": 9, "by_asset": None}
+            for size in sizes
+        ],
+    }
+    assert sizing_sentence(record).endswith(sentence)
+    assert bool(sizing_sentence(record)) == bool(sizes)
