@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -384,16 +385,25 @@ def _known(name: str, known: Mapping[str, Any], what: str, source: str) -> None:
         raise ConfigurationError(f"{source}: unknown {what}: {name!r}; {hint}")
 
 
-def _section(name: str, values: Mapping[str, Any]) -> Any:
-    from pydantic import TypeAdapter, ValidationError
+@cache
+def _section_type(name: str) -> tuple[Any, Any]:
+    """Return the dataclass of a section and its validator, which takes a while to build."""
+    from pydantic import TypeAdapter
 
     kind = get_type_hints(RunConfig)[name]
     assert is_dataclass(kind)
+    return kind, TypeAdapter(kind)
+
+
+def _section(name: str, values: Mapping[str, Any]) -> Any:
+    from pydantic import ValidationError
+
+    kind, validator = _section_type(name)
     known = {f.name: None for f in fields(kind)}
     for key in values:
         _known(key, known, f"key in [{name}]", "configuration")
     try:
-        return TypeAdapter(kind).validate_python(dict(values))
+        return validator.validate_python(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
         cause = first.get("ctx", {}).get("error")

@@ -10,7 +10,8 @@ import pandas as pd
 
 from data.errors import DataError
 from rl_core.sac import load_agent
-from trading_app.backtesting.policies import AgentPolicy, RelayPolicy
+from trading_app.backtesting.policies import AgentPolicy
+from trading_app.backtesting.relay import RelayPolicy
 from trading_app.evaluation.agreement import Agreement
 from trading_app.evaluation.sizing import Sizing
 from trading_app.experiments.config import stored_config

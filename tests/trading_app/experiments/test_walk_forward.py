@@ -21,7 +21,8 @@ from data.errors import DataError
 from data.loading import load_prices
 from data.prices import Prices
 from data.snapshots.store import SnapshotStore
-from trading_app.backtesting.policies import AgentPolicy, RelayPolicy
+from trading_app.backtesting.policies import AgentPolicy
+from trading_app.backtesting.relay import RelayPolicy
 from trading_app.experiments.config import RunConfig, load_config
 from trading_app.experiments.out_of_sample import backtest_run
 from trading_app.experiments.policies import load_policy
