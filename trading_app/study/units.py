@@ -7,9 +7,10 @@
 - ``candidate``, ``candidates`` (validation Sharpe ratio of each), ``trials``, ``overfitting``;
 - ``start``, ``end``, ``sessions``, ``periods``, ``risk_free``, ``level`` of the backtest; ``strategies``: name →
   ``kind``, ``metrics`` and, but for seeds, ``intervals``; ``seed_spread``; ``reference`` and ``above_reference``;
-  ``probabilistic_sharpe``, ``deflated_sharpe``; ``agreement`` and ``departure`` of the seeds; ``notes``: as in
+  ``probabilistic_sharpe``, ``deflated_sharpe``; ``agreement``, ``sizing`` and ``departure`` of the seeds;
+  ``notes``: as in
   `trading_app.backtesting.summary`;
-- ``held_base``: for each fold whether the ensemble held its base, since the seeds did not agree;
+- ``held_base``: for each fold whether the ensemble held its base for lack of evidence;
 - ``curves``: `trading_app.study.curves.learning_curves`;
 - ``seconds`` of choosing, training and backtest; ``machine``, ``versions``, ``code``.
 
@@ -29,7 +30,7 @@ from equitrade.atomic import atomic_path, atomic_write
 from equitrade.json_values import json_value
 from trading_app.backtesting.results import BacktestResult
 from trading_app.backtesting.summary import kind_of
-from trading_app.evaluation.agreement import Agreement
+from trading_app.evaluation.sizing import trainings_at_base
 from trading_app.experiments.config import stored_config, to_dict
 from trading_app.experiments.out_of_sample import backtest_run, unseen_period
 from trading_app.experiments.own_signals import pin_signals
@@ -64,6 +65,7 @@ _AS_IN_BACKTEST = (
     "trials",
     "overfitting",
     "agreement",
+    "sizing",
     "departure",
     "notes",
 )
@@ -183,7 +185,7 @@ def _document(unit: Unit, choice: Choice, run: Run, saved: SavedBacktest, home: 
         "strategies": strategies,
         "seed_spread": evidence["seeds"],
         "above_reference": above,
-        "held_base": [Agreement.from_record(record).holds_base for record in evidence["agreement"]],
+        "held_base": trainings_at_base(evidence),
         "curves": learning_curves(run, home),
         **{key: manifest[key] for key in ("machine", "versions", "code")},
     }

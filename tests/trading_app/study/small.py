@@ -14,6 +14,7 @@ from data.snapshots.store import SnapshotStore
 from trading_app.study.design import StudyDesign, design_study
 
 SMALL: dict[str, Any] = {
+    "training.cross_fit": False,
     "split.train": 0.5,
     "split.validation": 0.2,
     "split.test": 0.3,
