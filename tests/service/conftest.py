@@ -198,6 +198,7 @@ TINY = {
     "training.seeds": 2,
     "training.steps": 4,
     "training.n_envs": 2,
+    "training.cross_fit": False,
     "training.evaluate_every": 4,
     "training.checkpoint_every": 4,
     "training.log_every": 2,

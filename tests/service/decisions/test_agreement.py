@@ -35,7 +35,11 @@ def test_the_service_decides_as_the_backtest(home: Path, needed: float) -> None:
         "market.trading_speed": 0.5,
         "market.no_trade_band": 0.0,
     }
-    config = load_config(None, {}, {**TINY, **tilt, "training.agreement": needed, "training.steps": 20})
+    config = load_config(
+        None,
+        {},
+        {**TINY, **tilt, "training.steps": 20, "training.agreement": needed, "training.cross_fit": False},
+    )
     run, _ = train_run(config, home=home, name="run")
     backtest_run(run, home=home)
 

@@ -46,7 +46,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_of(home: Path, agent: str, **changes: object) -> Run:
     # Few test dates, so that an attack takes a second.
     split = {"split.train": 0.85, "split.validation": 0.1, "split.test": 0.05}
-    settings = {"sac.agent": agent, "sac.relaxation": "free", "training.steps": 30}
+    settings = {
+        "sac.agent": agent,
+        "sac.relaxation": "free",
+        "training.steps": 30,
+        "training.cross_fit": False,
+    }
     return tiny_run(home, **{**settings, **split, **changes})
 
 

@@ -71,11 +71,9 @@ def test_agreement_is_measured_on_the_validation_dates(home: Path, gated: Run) -
     assert (record["needed"], record["base"], record["seeds"]) == (NEVER, "equal-weight", 3)
     path = load_policy(gated.path).rollout(load_prices("factors-5"), *validation)
     again = seed_agreement(path.active)
-    assert (again.correlation, again.low, again.high) == (
-        record["correlation"],
-        record["low"],
-        record["high"],
-    )
+    # Decisions are the same to rounding, which may move the bootstrap's block length by one session.
+    assert again.correlation == pytest.approx(record["correlation"], rel=1e-6)
+    assert [again.low, again.high] == pytest.approx([record["low"], record["high"]], abs=0.02)
     assert record["sessions"] == len(path.ensemble)
     # An aim departs from the base by at most what the market allows, and in sum not at all, also while moving in.
     assert np.abs(path.active).sum(axis=-1).max() <= 0.5 + 1e-9

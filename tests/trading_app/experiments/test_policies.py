@@ -27,6 +27,7 @@ def tiny_run(home: Path, **changes: object) -> Run:
         "training.seeds": 2,
         "training.steps": 12,
         "training.n_envs": 2,
+        "training.cross_fit": False,
         "training.evaluate_every": 12,
         **changes,
     }

@@ -38,6 +38,7 @@ def small(**changes: object) -> RunConfig:
         "training.seeds": 2,
         "training.steps": 10,
         "training.n_envs": 2,
+        "training.cross_fit": False,
         "training.evaluate_every": 10,
     }
     return load_config(None, {}, {**values, **changes})

@@ -41,6 +41,7 @@ SMALL = {
     "training.seeds": 2,
     "training.steps": 12,
     "training.n_envs": 2,
+    "training.cross_fit": False,
     "training.evaluate_every": 12,
     "training.checkpoint_every": 6,
 }
